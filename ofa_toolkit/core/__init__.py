@@ -1,0 +1,1 @@
+"""Foundations that every other part stands on: errors, names, units, configuration, files."""

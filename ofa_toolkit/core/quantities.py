@@ -1,0 +1,202 @@
+"""Numbers with a unit: `20ms`, `200M` (MACs), `500/s`, `64MB`.
+
+A quantity from a user always carries its unit: `--latency 20` could mean 20 ms or 20 s, so it is refused
+with a hint rather than guessed. Units are case-sensitive, because `m` and `M` differ by nine orders of
+magnitude; a wrong case is named in the hint.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ofa_toolkit.core.errors import QuantityError, unknown_name
+
+_NUMBER_AND_UNIT = re.compile(
+    r"\s*(?P<number>[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>.*?)\s*"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantityKind:
+    """One kind of quantity and the units it may be written in.
+
+    Args:
+        name: For messages, with its article: `a latency`.
+        base_unit: What a parsed value is counted in, such as `ms`.
+        units: Unit as written to its size in base units, small ones first.
+        example: A value that can be typed as it stands.
+        suffixes: Words that may follow the unit and change nothing: `4.5GMACs`.
+        is_count: Whether the parsed value is a whole number.
+        print_units: Units that `format` uses, small ones first; "" is the bare number.
+        print_suffix: Follows the unit in `format`.
+    """
+
+    name: str
+    base_unit: str
+    units: Mapping[str, float]
+    example: str
+    suffixes: tuple[str, ...] = ()
+    is_count: bool = False
+    print_units: tuple[str, ...]
+    print_suffix: str = ""
+
+    def parse(self, text: str) -> float:
+        """Read a positive, finite quantity and return it in `base_unit`.
+
+        Raises:
+            QuantityError: No number, no unit, an unknown unit, or a value that is not positive and finite.
+        """
+        match = _NUMBER_AND_UNIT.fullmatch(text)
+        if match is None:
+            raise QuantityError(
+                f"'{text}' is not {self.name}.", hint=f"Write a number and its unit, like {self.example}."
+            )
+        number, unit = match["number"], match["unit"]
+        value = float(number) * self.units[self._known_unit(text, number, unit)]
+        if not (math.isfinite(value) and value > 0):
+            raise QuantityError(
+                f"'{text}' is not {self.name}: it must be positive.", hint=f"For example {self.example}."
+            )
+        return float(round(value)) if self.is_count else value
+
+    def format(self, value: float, digits: int = 3) -> str:
+        """Write `value` (in `base_unit`) with the largest of `print_units` that keeps it at 1 or more."""
+        if not math.isfinite(value):
+            return str(value)
+        unit = self.print_units[0]
+        for name in self.print_units[1:]:
+            # Rounded first: 999.9996 ms is "1 s", not "1000 ms".
+            if abs(float(f"{value / self._size(name):.{digits}g}")) >= 1:
+                unit = name
+        number = value / self._size(unit)
+        places = max(0, digits - 1 - math.floor(math.log10(abs(number)))) if number else 0
+        body = f"{number:.{places}f}"
+        if "." in body:
+            body = body.rstrip("0").rstrip(".")
+        return f"{body}{unit}" if unit.startswith("/") else f"{body} {unit}{self.print_suffix}".rstrip()
+
+    def _size(self, unit: str) -> float:
+        return self.units[unit] if unit else 1.0
+
+    def _known_unit(self, text: str, number: str, unit: str) -> str:
+        for suffix in self.suffixes:
+            if unit.endswith(suffix):
+                unit = unit.removesuffix(suffix).strip()
+                break
+        allowed = ", ".join(self.units)
+        if unit in self.units:
+            return unit
+        if not unit:
+            default = self.example.lstrip("0123456789.")
+            raise QuantityError(
+                f"'{text}' has no unit; {self.name} needs one of {allowed}.",
+                hint=f"Did you mean {number}{default}?",
+            )
+        same_letters = [name for name in self.units if name.lower() == unit.lower()]
+        close = same_letters or difflib.get_close_matches(unit, self.units, n=1, cutoff=0.5)
+        hint = f"Did you mean {number}{close[0]}?" if close else f"For example {self.example}."
+        raise QuantityError(f"'{text}': unknown unit '{unit}' for {self.name}; use {allowed}.", hint=hint)
+
+
+LATENCY = QuantityKind(
+    name="a latency",
+    base_unit="ms",
+    units={"us": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3},
+    example="20ms",
+    print_units=("us", "ms", "s"),
+)
+MACS = QuantityKind(
+    name="a number of multiply-accumulates (MACs)",
+    base_unit="MACs",
+    units={"K": 1e3, "M": 1e6, "G": 1e9},
+    example="200M",
+    print_units=("", "K", "M", "G"),
+    print_suffix="MACs",
+    suffixes=("MACs", "MAC"),
+    is_count=True,
+)
+PARAMS = QuantityKind(
+    name="a number of parameters",
+    base_unit="params",
+    units={"K": 1e3, "M": 1e6, "G": 1e9},
+    example="5M",
+    print_units=("", "K", "M", "G"),
+    suffixes=("params",),
+    is_count=True,
+)
+THROUGHPUT = QuantityKind(
+    name="a throughput",
+    base_unit="images/s",
+    units={"/min": 1 / 60, "/s": 1.0, "/ms": 1e3},
+    example="500/s",
+    print_units=("/min", "/s"),
+)
+MEMORY = QuantityKind(
+    name="an amount of memory",
+    base_unit="bytes",
+    units={"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+    example="64MB",
+    print_units=("B", "KB", "MB", "GB"),
+    is_count=True,
+)
+SHARE = QuantityKind(
+    name="a percentage",
+    base_unit="",
+    units={"%": 0.01},
+    example="76.5%",
+    print_units=("%",),
+)
+
+KINDS: Mapping[str, QuantityKind] = {
+    "latency": LATENCY,
+    "macs": MACS,
+    "params": PARAMS,
+    "throughput": THROUGHPUT,
+    "memory": MEMORY,
+    "share": SHARE,
+}
+"""The kinds by the name that objectives and options use."""
+
+
+def kind(name: str) -> QuantityKind:
+    """Look up a kind by its name in `KINDS`."""
+    if name not in KINDS:
+        raise unknown_name("kind of quantity", name, KINDS)
+    return KINDS[name]
+
+
+def parse_latency_ms(text: str) -> float:
+    """Read a latency such as `20ms` or `1.5s`; returns milliseconds."""
+    return LATENCY.parse(text)
+
+
+def parse_macs(text: str) -> int:
+    """Read a number of multiply-accumulates such as `200M` or `4.5GMACs`."""
+    return int(MACS.parse(text))
+
+
+def parse_params(text: str) -> int:
+    """Read a number of parameters such as `5M`."""
+    return int(PARAMS.parse(text))
+
+
+def parse_throughput(text: str) -> float:
+    """Read a throughput such as `500/s`; returns images per second."""
+    return THROUGHPUT.parse(text)
+
+
+def parse_bytes(text: str) -> int:
+    """Read an amount of memory such as `64MB` (10^6 bytes each) or `64MiB` (2^20 bytes each)."""
+    return int(MEMORY.parse(text))
+
+
+def parse_share(text: str) -> float:
+    """Read a percentage such as `76.5%`; returns a share between 0 and 1."""
+    share = SHARE.parse(text)
+    if share > 1:
+        raise QuantityError(f"'{text}' is more than 100 %.", hint=f"For example {SHARE.example}.")
+    return share
