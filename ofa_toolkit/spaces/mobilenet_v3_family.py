@@ -1,0 +1,71 @@
+"""The MobileNetV3 family: widths, activations and squeeze-excite of Howard et al. 2019, made elastic by OFA."""
+
+from __future__ import annotations
+
+from ofa_toolkit.spaces.layer_spec import Activation
+from ofa_toolkit.spaces.rounding import make_divisible
+from ofa_toolkit.spaces.space import Head, SearchSpace, Stage, Stem
+
+STEM_WIDTH = 16
+STAGE_WIDTHS = (24, 40, 80, 112, 160)
+HEAD_WIDTHS = (960, 1280)
+STAGE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "h_swish", "h_swish", "h_swish")
+STAGE_SE = (False, True, False, True, True)
+RESOLUTIONS = tuple(range(128, 225, 4))
+
+
+def mobilenet_v3(
+    name: str,
+    *,
+    source: str,
+    width_multiplier: float = 1.0,
+    stem_stride: int = 2,
+    strides: tuple[int, ...] = (2, 2, 2, 1, 2),
+    widths: tuple[int, ...] = STAGE_WIDTHS,
+    head_widths: tuple[int, int] = HEAD_WIDTHS,
+    depths: tuple[int, ...] = (2, 3, 4),
+    kernel_sizes: tuple[int, ...] = (3, 5, 7),
+    expand_ratios: tuple[float, ...] = (3, 4, 6),
+    resolutions: tuple[int, ...] = RESOLUTIONS,
+    num_classes: int = 1000,
+) -> SearchSpace:
+    """One space of the family; every base width passes through `make_divisible`."""
+
+    def scaled(width: int) -> int:
+        return make_divisible(width * width_multiplier)
+
+    stages = tuple(
+        Stage(
+            widths=(scaled(width),),
+            stride=stride,
+            activation=activation,
+            use_se=use_se,
+            depths=depths,
+            kernel_sizes=kernel_sizes,
+            expand_ratios=expand_ratios,
+        )
+        for width, stride, activation, use_se in zip(
+            widths, strides, STAGE_ACTIVATIONS, STAGE_SE, strict=True
+        )
+    )
+    stem_width = scaled(STEM_WIDTH)
+    return SearchSpace(
+        name=name,
+        source=source,
+        stem=Stem(
+            width=stem_width,
+            stride=stem_stride,
+            activation="h_swish",
+            block_width=stem_width,
+            block_activation="relu",
+            block_shortcut=True,
+        ),
+        stages=stages,
+        head=Head(
+            expand_width=scaled(head_widths[0]),
+            mix_width=scaled(head_widths[1]),
+            activation="h_swish",
+        ),
+        resolutions=resolutions,
+        num_classes=num_classes,
+    )

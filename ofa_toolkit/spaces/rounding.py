@@ -1,0 +1,24 @@
+"""Channel arithmetic shared by every space of the MobileNet and ResNet families."""
+
+from __future__ import annotations
+
+CHANNEL_DIVISOR = 8
+
+
+def make_divisible(value: float, divisor: int = CHANNEL_DIVISOR) -> int:
+    """Round a channel count to a multiple of `divisor`, never more than 10 % down.
+
+    Source: MobileNetV2 reference code, used unchanged by OFA and DϵpS.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def middle_channels(channels: int, expand_ratio: float) -> int:
+    """Width between expansion and projection of a block (MBConv: of its input, ResNet: of its output)."""
+    return make_divisible(round(channels * expand_ratio))
+
+
+def squeeze_channels(channels: int) -> int:
+    """Hidden width of a squeeze-excite branch over `channels` (ratio 1/4)."""
+    return make_divisible(channels // 4)

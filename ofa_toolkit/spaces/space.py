@@ -1,0 +1,239 @@
+"""A search space as data: fixed parts, and the choices of every stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+from ofa_toolkit.core.errors import SubnetNotInSpaceError
+from ofa_toolkit.spaces.layer_spec import Activation
+from ofa_toolkit.spaces.subnet import StageChoice, Subnet
+
+BlockKind = Literal["mbconv", "bottleneck", "resnet_stem"]
+
+Number = TypeVar("Number", int, float)
+
+
+class _Pick(Protocol):
+    """`min` or `max`."""
+
+    def __call__(self, values: Iterable[Number], /) -> Number: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stem:
+    """The fixed start of the MobileNet spaces: a 3x3 convolution and one MBConv block without expansion.
+
+    Attributes:
+        width: Output channels of the first convolution.
+        stride: Its stride.
+        activation: Its activation.
+        block_width: Output channels of the block (3x3 depthwise, stride 1, then 1x1).
+        block_activation: Activation after the block's depthwise convolution.
+        block_shortcut: Whether the block adds its input (only possible where the widths agree).
+    """
+
+    width: int
+    stride: int
+    activation: Activation
+    block_width: int
+    block_activation: Activation
+    block_shortcut: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A run of blocks of equal width, and what may be chosen in it. Choices are sorted ascending.
+
+    Attributes:
+        block: `mbconv` (inverted residual; expand ratio of the block's input), `bottleneck`
+            (ResNet-D; ratio of the output), or `resnet_stem` (3x3 convolutions; ratio unused).
+        widths: Output channels offered; a single entry means the width is not elastic.
+        stride: Stride of the first block; the others have 1.
+        activation: Activation inside the blocks.
+        use_se: Whether the blocks have squeeze-excite.
+        depths: Numbers of active blocks offered.
+        kernel_sizes: Kernel sizes offered, for each block on its own.
+        expand_ratios: Expand ratios offered, for each block on its own.
+        compound: Pairs (depth, expand ratio) that tie every block's ratio to the stage's depth
+            (CompOFA, section 3), or None where they are independent.
+        max_pool: Whether a 3x3 max pool of stride 2 follows the stage.
+    """
+
+    block: BlockKind = "mbconv"
+    widths: tuple[int, ...]
+    stride: int
+    activation: Activation
+    use_se: bool = False
+    depths: tuple[int, ...]
+    kernel_sizes: tuple[int, ...]
+    expand_ratios: tuple[float, ...]
+    compound: tuple[tuple[int, float], ...] | None = None
+    max_pool: bool = False
+
+    @property
+    def max_depth(self) -> int:
+        """Number of blocks the supernet holds."""
+        return max(self.depths)
+
+    @property
+    def has_elastic_width(self) -> bool:
+        """Whether more than one width is offered."""
+        return len(self.widths) > 1
+
+    def allowed_expand_ratios(self, depth: int) -> tuple[float, ...]:
+        """Expand ratios a block may take when the stage has `depth` active blocks."""
+        if self.compound is None:
+            return self.expand_ratios
+        return tuple(ratio for d, ratio in self.compound if d == depth)
+
+    def num_choices(self) -> int:
+        """Number of distinct choices of this stage."""
+        per_depth = (
+            (len(self.kernel_sizes) ** d)
+            * (1 if self.compound is not None else len(self.expand_ratios) ** d)
+            for d in self.depths
+        )
+        return len(self.widths) * sum(per_depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The fixed end of a space, before the classifier.
+
+    Attributes:
+        expand_width: Channels of a 1x1 convolution with batch norm before the global pool, or None.
+        mix_width: Channels of a 1x1 convolution after the pool, without batch norm or bias, or None.
+        activation: Activation of both.
+    """
+
+    expand_width: int | None = None
+    mix_width: int | None = None
+    activation: Activation = "relu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """All subnets of one elastic network family, as a frozen value.
+
+    Attributes:
+        name: Name in the table of spaces; derived spaces carry a suffix.
+        source: Where the space was published.
+        stem: Fixed start, or None where the first stage reads the image.
+        stages: The elastic stages.
+        head: Fixed end.
+        resolutions: Input sizes offered, in pixels, ascending.
+        num_classes: Outputs of the classifier; a property of the use, not of the space's identity.
+        bn_eps: Epsilon of every batch norm.
+    """
+
+    name: str
+    source: str
+    stem: Stem | None
+    stages: tuple[Stage, ...]
+    head: Head
+    resolutions: tuple[int, ...]
+    num_classes: int = 1000
+    bn_eps: float = 1e-5
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that decides which subnets exist and how they are built.
+
+        Name, source and number of classes do not enter: a predictor for ten classes still
+        describes the same architectures.
+        """
+        fields = dataclasses.asdict(self)
+        for neutral in ("name", "source", "num_classes"):
+            del fields[neutral]
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def num_architectures(self) -> int:
+        """Number of distinct networks, resolutions not counted."""
+        return math.prod(stage.num_choices() for stage in self.stages)
+
+    def with_num_classes(self, num_classes: int) -> SearchSpace:
+        """The same space for another number of classes."""
+        return dataclasses.replace(self, num_classes=num_classes)
+
+    def with_resolutions(self, resolutions: tuple[int, ...]) -> SearchSpace:
+        """The same architectures at other input sizes (pixels)."""
+        return dataclasses.replace(self, resolutions=tuple(sorted(resolutions)))
+
+    def largest(self, resolution: int | None = None) -> Subnet:
+        """Every choice at its maximum; the largest resolution unless one is given."""
+        return self._extreme(max, resolution)
+
+    def smallest(self, resolution: int | None = None) -> Subnet:
+        """Every choice at its minimum; the smallest resolution unless one is given."""
+        return self._extreme(min, resolution)
+
+    def _extreme(self, pick: _Pick, resolution: int | None) -> Subnet:
+        stages = []
+        for stage in self.stages:
+            depth = pick(stage.depths)
+            stages.append(
+                StageChoice(
+                    depth=depth,
+                    kernel_sizes=(pick(stage.kernel_sizes),) * depth,
+                    expand_ratios=(pick(stage.allowed_expand_ratios(depth)),) * depth,
+                    width=pick(stage.widths) if stage.has_elastic_width else None,
+                )
+            )
+        return Subnet(pick(self.resolutions) if resolution is None else resolution, tuple(stages))
+
+    def check(self, subnet: Subnet) -> None:
+        """Raise `SubnetNotInSpaceError` naming the first choice this space does not offer."""
+        if subnet.resolution not in self.resolutions:
+            self._refuse("resolution", subnet.resolution, self.resolutions)
+        if len(subnet.stages) != len(self.stages):
+            raise SubnetNotInSpaceError(
+                f"The subnet has {len(subnet.stages)} stages; {self.name} has {len(self.stages)}."
+            )
+        for index, (stage, choice) in enumerate(zip(self.stages, subnet.stages, strict=True)):
+            self._check_stage(f"Stage {index + 1}", stage, choice)
+
+    def __contains__(self, subnet: object) -> bool:
+        if not isinstance(subnet, Subnet):
+            return False
+        try:
+            self.check(subnet)
+        except SubnetNotInSpaceError:
+            return False
+        return True
+
+    def _check_stage(self, where: str, stage: Stage, choice: StageChoice) -> None:
+        if choice.depth not in stage.depths:
+            self._refuse(f"{where}: depth", choice.depth, stage.depths)
+        for what, values in (("kernel sizes", choice.kernel_sizes), ("expand ratios", choice.expand_ratios)):
+            if len(values) != choice.depth:
+                raise SubnetNotInSpaceError(
+                    f"{where}: {len(values)} {what} for {choice.depth} blocks; "
+                    "give one per active block."
+                )
+        for kernel_size in choice.kernel_sizes:
+            if kernel_size not in stage.kernel_sizes:
+                self._refuse(f"{where}: kernel size", kernel_size, stage.kernel_sizes)
+        allowed = stage.allowed_expand_ratios(choice.depth)
+        for ratio in choice.expand_ratios:
+            if ratio not in allowed:
+                self._refuse(f"{where}: expand ratio", ratio, allowed)
+        if stage.has_elastic_width:
+            if choice.width not in stage.widths:
+                self._refuse(f"{where}: width", choice.width, stage.widths)
+        elif choice.width is not None and choice.width != stage.widths[0]:
+            self._refuse(f"{where}: width", choice.width, stage.widths)
+
+    def _refuse(self, what: str, value: object, allowed: tuple[float, ...]) -> None:
+        offered = ", ".join(f"{v:g}" for v in allowed)
+        raise SubnetNotInSpaceError(
+            f"{what} {value} is not offered; {self.name} offers {offered}.",
+            hint=f"`ofa-tk spaces show {self.name}` lists every choice.",
+        )

@@ -1,0 +1,132 @@
+"""A space cut into units (stem, each block, head) whose layers depend on few genes only.
+
+Any figure that adds up over layers, or is a maximum over them, becomes one table per unit; evaluating a
+population is then one look-up per unit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.spaces.encoding import Encoding
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.lowering import lower_unchecked
+from ofa_toolkit.spaces.space import SearchSpace
+
+Layers = Sequence[LayerSpec]
+Figures = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Part of a network.
+
+    Attributes:
+        name: `stem`, `stages.<i>.<j>`, `stages.<i>.pool` or `head`.
+        columns: Columns of the encoded population that the unit's layers depend on.
+        shape: Cardinality of each of them.
+    """
+
+    name: str
+    columns: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def unit_of(layer_name: str) -> str:
+    """Name of the unit a layer of a lowered subnet belongs to."""
+    first, *rest = layer_name.split(".")
+    if first == "stages":
+        return ".".join([first, *rest[:2]])
+    return "stem" if first == "stem" else "head"
+
+
+class UnitTables:
+    """The units of a space: their layers for every combination of genes, and look-ups of populations."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.encoding = Encoding(space)
+        self.units: tuple[Unit, ...] = tuple(self._units())
+
+    def tables(self, figure: Callable[[Layers], float | Figures]) -> list[Figures]:
+        """One table per unit, `(combinations, figures)`: `figure` of the unit's layers.
+
+        `figure` gets the empty list for a skipped block and must then give the neutral value.
+        """
+        neutral = np.atleast_1d(np.asarray(figure([]), dtype=np.float64))
+        tables = [np.tile(neutral, (int(np.prod(unit.shape)), 1)) for unit in self.units]
+        for row, layers in self.combinations():
+            for table, index, unit in zip(tables, self.indices(row[None]), self.units, strict=True):
+                table[index[0]] = figure(layers[unit.name])
+        return tables
+
+    def combinations(self) -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, list[LayerSpec]]]]:
+        """Encoded rows, and their layers by unit, that together hold every unit in every combination.
+
+        All blocks of a row share one code and stage widths alternate between two indices: a unit depends
+        on nothing beyond its own code, its width and the width before it. Rows are at full depth.
+        """
+        encoding, space = self.encoding, self.space
+        num_codes = max(gene.cardinality for gene in encoding.genes if gene.kind == "block")
+        num_widths = max(len(stage.widths) for stage in space.stages)
+        for resolution, code, *widths in itertools.product(
+            range(len(space.resolutions)), range(1, num_codes), range(num_widths), range(num_widths)
+        ):
+            row = np.zeros(encoding.num_genes, dtype=np.uint8)
+            row[0] = resolution
+            for column, gene in enumerate(encoding.genes[1:], start=1):
+                wanted = widths[gene.stage % 2] if gene.kind == "width" else code
+                row[column] = min(wanted, gene.cardinality - 1)
+            layers: dict[str, list[LayerSpec]] = {unit.name: [] for unit in self.units}
+            for layer in lower_unchecked(space, encoding.decode_unchecked(row)):
+                layers[unit_of(layer.name)].append(layer)
+            yield row, layers
+
+    def indices(self, population: npt.NDArray[np.integer]) -> list[npt.NDArray[np.intp]]:
+        """For each unit the row of its table that each subnet uses, `(N,)`."""
+        columns = np.ascontiguousarray(population.T).astype(np.intp)
+        rows = []
+        for unit in self.units:
+            index = columns[unit.columns[0]]
+            for column, size in zip(unit.columns[1:], unit.shape[1:], strict=True):
+                index = index * size + columns[column]
+            rows.append(index)
+        return rows
+
+    def sum(self, population: npt.NDArray[np.integer], tables: Sequence[Figures]) -> Figures:
+        """Figures added up over all units, `(N, figures)`."""
+        total = np.zeros((len(population), tables[0].shape[1]))
+        for table, rows in zip(tables, self.indices(population), strict=True):
+            total += table[rows]
+        return total
+
+    def max(self, population: npt.NDArray[np.integer], tables: Sequence[Figures]) -> Figures:
+        """Largest figure of any unit, `(N, figures)`."""
+        result = np.full((len(population), tables[0].shape[1]), -np.inf)
+        for table, rows in zip(tables, self.indices(population), strict=True):
+            np.maximum(result, table[rows], out=result)
+        return result
+
+    def _units(self) -> Iterator[Unit]:
+        space, encoding = self.space, self.encoding
+        if space.stem is not None:
+            yield self._unit("stem", 0)
+        for index, stage in enumerate(space.stages):
+            before = encoding.width_columns[index - 1] if index else None
+            own = encoding.width_columns[index]
+            start = encoding.block_columns[index].start
+            for block in range(stage.max_depth):
+                widths = (before, own) if block == 0 else (own,)
+                yield self._unit(f"stages.{index}.{block}", 0, *widths, start + block)
+            if stage.max_pool:
+                yield self._unit(f"stages.{index}.pool", 0, own)
+        yield self._unit("head", 0, encoding.width_columns[-1])
+
+    def _unit(self, name: str, *columns: int | None) -> Unit:
+        used = tuple(column for column in columns if column is not None)
+        return Unit(name, used, tuple(self.encoding.genes[c].cardinality for c in used))
