@@ -1,0 +1,1 @@
+"""The `ofa-tk` command: parse, call one pipeline, print."""

@@ -1,0 +1,180 @@
+"""The `ofa-tk` program: a table of commands that are imported when called, and one way to report errors.
+
+Exit codes: 0 done, 1 an error of ours (one line and a hint), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from ofa_toolkit.core.errors import OfaToolkitError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
+}
+"""Name -> where the command is, and its line in `ofa-tk --help`, in the order of a user's work."""
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Session:
+    """What the whole program shares: options that stand before or after the command."""
+
+    is_debug: bool = False
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is called; `--help` needs the table alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command and give it the options that every command has."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        _add_debug_option(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one."""
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        hint = f" Did you mean '{close[0]}'?" if close else f" Commands: {', '.join(COMMANDS)}."
+        raise click.UsageError(f"No such command '{name}'.{hint}", ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    session = ctx.find_object(Session)
+    if value and session is not None:
+        session.is_debug = True
+
+
+def _debug_option(*, is_hidden: bool) -> click.Option:
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        hidden=is_hidden,
+        callback=_set_debug,
+        help="Show the traceback of an error.",
+    )
+
+
+def _add_debug_option(command: click.Command) -> None:
+    """Accept `--debug` behind the command too, where one adds it after an error."""
+    if not any("--debug" in parameter.opts for parameter in command.params):
+        command.params.append(_debug_option(is_hidden=True))
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _add_debug_option(inner)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from ofa_toolkit import __version__
+
+        click.echo(f"ofa-tk {__version__}")
+        ctx.exit()
+
+
+cli = LazyGroup(
+    name="ofa-tk",
+    help=(
+        "Train once-for-all supernets, search subnets for a device budget, extract and export them.\n\n"
+        "Results go to stdout, logs to stderr. Start with `ofa-tk doctor`."
+    ),
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    params=[
+        _debug_option(is_hidden=False),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Show the version and exit.",
+        ),
+    ],
+)
+
+
+@click.pass_context
+def _show_help_without_command(ctx: click.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+cli.callback = _show_help_without_command
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; never raises for what a user can cause."""
+    session = Session()
+    try:
+        result: Any = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="ofa-tk",
+            standalone_mode=False,
+            obj=session,
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone. Python would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OfaToolkitError as error:
+        _report(error.message, error.hint, session)
+        return error.exit_code
+    except Exception as error:
+        _report(
+            f"unexpected {type(error).__name__}: {error}",
+            "This is a bug in ofa-toolkit. Run again with --debug and report what it prints.",
+            session,
+        )
+        return 1
+
+
+def _report(message: str, hint: str | None, session: Session) -> None:
+    if session.is_debug:
+        traceback.print_exc()
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('Hint:', bold=True)} {hint}", err=True)
+
+
+def main() -> NoReturn:
+    """Entry point of the `ofa-tk` script."""
+    sys.exit(run())

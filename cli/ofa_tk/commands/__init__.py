@@ -1,0 +1,1 @@
+"""One command a file; `ofa_tk.app.COMMANDS` lists them."""

@@ -1,0 +1,101 @@
+"""Options that several commands share, so that they are spelled and explained alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ofa_toolkit.core import quantities
+from ofa_toolkit.core.errors import QuantityError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Quantity(click.ParamType[float]):
+    """A number with its unit, such as `20ms`; the command receives it in the kind's base unit.
+
+    Args:
+        kind: A name in `ofa_toolkit.core.quantities.KINDS`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.name = kind
+        self._kind = quantities.kind(kind)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse text; defaults that are numbers already pass."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        try:
+            return self._kind.parse(value)
+        except QuantityError as error:
+            raise click.BadParameter(f"{error.message} {error.hint or ''}".strip(), ctx, param)
+
+
+def json_option(function: F) -> F:
+    """`--json`: print the result as one JSON document (`as_json`)."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(
+        function
+    )
+
+
+def force_option(function: F) -> F:
+    """`--force`: overwrite an existing output (`force`)."""
+    return click.option("--force", is_flag=True, help="Overwrite an existing output.")(function)
+
+
+def seed_option(function: F) -> F:
+    """`--seed`: start of all random streams (`seed`, default 0)."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Start of all random streams.",
+    )(function)
+
+
+def set_option(function: F) -> F:
+    """`--set a.b=c`, repeatable: change one setting of a recipe (`overrides`, a tuple of texts)."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Change one setting, such as training.epochs=10. Repeatable.",
+    )(function)
+
+
+def tables_option(function: F) -> F:
+    """`--tables`, repeatable: further folders of latency tables (`tables`, a tuple of paths)."""
+    return click.option(
+        "--tables",
+        multiple=True,
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="A further folder of latency tables. Repeatable.",
+    )(function)
+
+
+def out_option(default: str, help_text: str) -> Callable[[F], F]:
+    """`--out`: where the output goes (`out`).
+
+    Whether the user chose the path, as `files.check_output(is_default=...)` asks, is told by
+    `is_default_out`.
+    """
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=default,
+        show_default=True,
+        metavar="PATH",
+        help=help_text,
+    )
+
+
+def is_default_out(ctx: click.Context) -> bool:
+    """Whether `--out` was left at its default."""
+    return ctx.get_parameter_source("out") is click.core.ParameterSource.DEFAULT

@@ -1,0 +1,192 @@
+"""Check an installation: packages, devices, optional back ends, folders.
+
+Every finding is made by trying: a package is imported, a folder is written to, a program is looked up.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+
+from ofa_toolkit.core import quantities, resources
+
+DISTRIBUTION = "ofa-toolkit"
+
+_IMPORT_NAMES = {"huggingface_hub": "huggingface_hub", "pillow": "PIL", "tomli_w": "tomli_w"}
+_LEAST_FREE_BYTES = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One finding.
+
+    Args:
+        group: `packages`, `devices`, `back ends` or `folders`.
+        name: What was checked.
+        status: `ok`; `absent` for an optional part that is not there; `broken` for a required one.
+        detail: A version, a model name, a path with its free space, or what went wrong.
+        fix: What to do about it; empty when there is nothing to do.
+    """
+
+    group: str
+    name: str
+    status: Literal["ok", "absent", "broken"]
+    detail: str
+    fix: str = ""
+
+
+def diagnose() -> tuple[Check, ...]:
+    """Make all checks, in the order in which a broken part breaks the others."""
+    return (*_packages(), *_devices(), *_back_ends(), *_folders())
+
+
+def _packages() -> Iterator[Check]:
+    yield Check(
+        group="packages", name="python", status="ok", detail=f"{platform.python_version()} ({sys.executable})"
+    )
+    try:
+        distribution = importlib.metadata.distribution(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        yield Check(
+            group="packages",
+            name=DISTRIBUTION,
+            status="broken",
+            detail="runs from a folder without being installed",
+            fix="pip install -e . (in the checkout)",
+        )
+        return
+    yield Check(group="packages", name=DISTRIBUTION, status="ok", detail=distribution.version)
+    for text in distribution.requires or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _package(requirement)
+
+
+def _package(requirement: Requirement) -> Check:
+    fix = f"pip install '{requirement.name}{requirement.specifier}'"
+    try:
+        version = importlib.metadata.version(requirement.name)
+        if not requirement.specifier.contains(version, prereleases=True):
+            detail = f"{version}, needed is {requirement.specifier}"
+            return Check(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
+        importlib.import_module(_IMPORT_NAMES.get(requirement.name, requirement.name.replace("-", "_")))
+    except importlib.metadata.PackageNotFoundError:
+        return Check(
+            group="packages", name=requirement.name, status="broken", detail="not installed", fix=fix
+        )
+    except Exception as error:  # a broken binary package may raise anything
+        detail = f"cannot be imported: {type(error).__name__}: {error}".splitlines()[0]
+        fix = f"pip install --force-reinstall '{requirement.name}{requirement.specifier}'"
+        return Check(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
+    return Check(group="packages", name=requirement.name, status="ok", detail=version)
+
+
+def _devices() -> Iterator[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Check(group="devices", name="cpu", status="ok", detail=f"{_cpu_name()}, {cores} cores usable")
+    try:
+        import torch
+
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    except Exception as error:  # the package check above says what to do
+        yield Check(
+            group="devices", name="cuda", status="absent", detail=f"cannot ask torch: {error}".splitlines()[0]
+        )
+        return
+    if names:
+        for index, name in enumerate(names):
+            yield Check(group="devices", name=f"cuda:{index}", status="ok", detail=name)
+    else:
+        reason = "no GPU or no driver" if torch.version.cuda else "this torch is built without CUDA"
+        yield Check(
+            group="devices", name="cuda", status="absent", detail=f"{reason}; training runs on the CPU"
+        )
+
+
+def _back_ends() -> Iterator[Check]:
+    try:
+        import onnxruntime
+
+        providers = ", ".join(
+            name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
+        )
+        yield Check(group="back ends", name="onnxruntime", status="ok", detail=f"providers: {providers}")
+    except Exception as error:  # the package check above says what to do
+        yield Check(group="back ends", name="onnxruntime", status="absent", detail=str(error).splitlines()[0])
+    try:
+        yield Check(
+            group="back ends", name="tensorrt", status="ok", detail=importlib.metadata.version("tensorrt")
+        )
+    except importlib.metadata.PackageNotFoundError:
+        yield Check(
+            group="back ends",
+            name="tensorrt",
+            status="absent",
+            detail="not installed; engines cannot be built here",
+            fix="pip install 'ofa-toolkit[tensorrt]' (needs an NVIDIA GPU)",
+        )
+    program = shutil.which("trtexec")
+    yield Check(
+        group="back ends",
+        name="trtexec",
+        status="ok" if program else "absent",
+        detail=program or "not on PATH",
+        fix="" if program else "comes with NVIDIA TensorRT; add its bin folder to PATH",
+    )
+
+
+def _folders() -> Iterator[Check]:
+    for kind in resources.KINDS:
+        try:
+            entries = resources.entries(kind)
+            yield Check(
+                group="folders",
+                name=kind,
+                status="ok",
+                detail=f"{len(entries)} in {resources.data_path(kind)}",
+            )
+        except Exception as error:
+            fix = "pip install --force-reinstall --no-deps ofa-toolkit"
+            yield Check(group="folders", name=kind, status="broken", detail=str(error), fix=fix)
+    yield _folder("cache", resources.cache_path(), "set OFA_TK_CACHE to a folder you can write to")
+    yield _folder("user data", resources.user_data_path(), "set OFA_TK_DATA to a folder you can write to")
+    yield _folder("temporary files", Path(tempfile.gettempdir()), "set TMPDIR to a folder you can write to")
+
+
+def _folder(name: str, path: Path, fix: str) -> Check:
+    """Write a file where the folder is, or would be made, without making it."""
+    existing = next((folder for folder in (path, *path.parents) if folder.exists()), path)
+    try:
+        with tempfile.NamedTemporaryFile(dir=existing):
+            pass
+        free = shutil.disk_usage(existing).free
+    except OSError as error:
+        detail = f"{path}: {error.strerror or error}"
+        return Check(group="folders", name=name, status="broken", detail=detail, fix=fix)
+    detail = f"{path}, {quantities.MEMORY.format(free)} free"
+    if free < _LEAST_FREE_BYTES:
+        return Check(
+            group="folders", name=name, status="broken", detail=detail, fix=f"free some space, or {fix}"
+        )
+    return Check(group="folders", name=name, status="ok", detail=detail)
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown"
