@@ -32,7 +32,7 @@ class Quantity(click.ParamType[float]):
         try:
             return self._kind.parse(value)
         except QuantityError as error:
-            raise click.BadParameter(f"{error.message} {error.hint or ''}".strip(), ctx, param)
+            raise click.BadParameter(f"{error.message} {error.hint or ''}".strip(), ctx, param) from None
 
 
 def json_option(function: F) -> F:

@@ -1,0 +1,57 @@
+# Every target makes what it needs: its own virtual environment, the installation, then the task.
+# Reruns skip what is done. Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-slow lint format docs dev clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+quickstart: $(VENV)/.installed ## search, export, check and time a network on this machine
+	$(BIN)/ofa-tk quickstart
+
+test: $(VENV)/.installed-test ## the test suite
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-test ## the tests marked slow
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-lint ## style, types, layers, oldest Python
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/vermin --quiet --no-tips --eval-annotations --target=3.10- --violations ofa_toolkit cli
+
+format: $(VENV)/.installed-lint ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+dev: $(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-docs ## everything a contributor needs
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "Error: Python 3.10 or newer is needed; '$(PYTHON)' is not. Hint: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps make a rerun instant; a change of the dependencies renews them. The interpreter is an
+# order-only prerequisite, since installing touches its folder.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,225 @@
+"""Writing files: the old content or the new, no leftovers, nothing of others overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import OutputError
+
+TAGGED = json.dumps({"format": "ofa-toolkit/subnet", "version": 1})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_write_makes_parents_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.txt"
+    files.write_text(path, "one\n")
+    files.write_text(path, "two\r\n")
+    assert path.read_bytes() == b"two\r\n"
+    assert names(path.parent) == ["b.txt"]
+
+
+def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "ours", "x")
+    (tmp_path / "plain").write_text("x")
+    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "plain").stat().st_mode
+    )
+
+
+def test_json_is_text_that_anyone_can_read(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "x.json", {"method": "DϵpS", "share": 0.5})
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "method": "DϵpS",\n  "share": 0.5\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "y.json", float("nan"))
+    assert names(tmp_path) == ["x.json"]
+
+
+def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+
+    def fail() -> None:
+        with files.atomic_path(path) as temporary:
+            assert temporary.parent == tmp_path
+            assert temporary.suffix == ".onnx"
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["model.onnx"]
+
+
+def test_errors_of_the_body_are_not_blamed_on_the_output(tmp_path: Path) -> None:
+    def read_something_else() -> None:
+        with files.atomic_path(tmp_path / "out"):
+            (tmp_path / "input").read_text()
+
+    with pytest.raises(FileNotFoundError, match="input"):
+        read_something_else()
+
+
+def test_nothing_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Nothing was written"), files.atomic_path(tmp_path / "x"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    files.write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="not a regular file"):
+        files.write_text(tmp_path, "x")
+    with pytest.raises(OutputError, match=r"Cannot write '.*file/below': (Not a directory|File exists)"):
+        files.write_text(tmp_path / "file" / "below", "x")
+
+
+def test_devices_are_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_text(pipe, "through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(OutputError, match="not a regular file"), files.atomic_path(pipe):
+        pass
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def fill(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "new").write_text("new")
+
+
+def test_directory_appears_whole(tmp_path: Path) -> None:
+    with files.atomic_directory(tmp_path / "run") as temporary:
+        fill(temporary)
+        assert not (tmp_path / "run").exists()
+    assert (tmp_path / "run" / "sub" / "new").read_text() == "new"
+    assert names(tmp_path) == ["run"]
+
+
+def test_directory_is_replaced_only_on_request(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("old")
+    with pytest.raises(OutputError, match="exists already"), files.atomic_directory(tmp_path / "run"):
+        pass
+    with files.atomic_directory(tmp_path / "run", replace=True) as temporary:
+        fill(temporary)
+    assert names(tmp_path / "run") == ["sub"]
+    assert names(tmp_path) == ["run"]
+
+
+def test_directory_failure_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("old")
+
+    def fail() -> None:
+        with files.atomic_directory(tmp_path / "run", replace=True) as temporary:
+            fill(temporary)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert names(tmp_path) == ["run"]
+    assert names(tmp_path / "run") == ["old"]
+
+
+def test_directory_never_replaces_a_file(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("x")
+    with (
+        pytest.raises(OutputError, match="not a folder"),
+        files.atomic_directory(tmp_path / "run", replace=True),
+    ):
+        pass
+
+
+def make_tagged_json(path: Path) -> None:
+    path.write_text(TAGGED)
+
+
+def make_tagged_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "config.json").write_text(TAGGED)
+
+
+def make_foreign_json(path: Path) -> None:
+    path.write_text('{"format": "other/subnet"}')
+
+
+def make_text(path: Path) -> None:
+    path.write_text("my notes")
+
+
+def make_list(path: Path) -> None:
+    path.write_text("[1, 2]")
+
+
+def make_binary(path: Path) -> None:
+    path.write_bytes(b"\xff\x00")
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_broken_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [make_tagged_json, make_tagged_folder])
+def test_default_output_of_ours_is_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "subnet.json"
+    make(path)
+    assert files.check_output(path, is_default=True, force=False) == path
+    with pytest.raises(OutputError, match="exists already"):
+        files.check_output(path, is_default=False, force=False)
+    files.check_output(path, is_default=False, force=True)
+
+
+@pytest.mark.parametrize(
+    "make", [make_foreign_json, make_text, make_list, make_binary, make_folder, make_broken_link]
+)
+def test_anything_else_needs_force(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "subnet.json"
+    make(path)
+    with pytest.raises(OutputError, match="was not written by ofa-toolkit") as caught:
+        files.check_output(path, is_default=True, force=False)
+    assert caught.value.hint is not None
+    assert "--force" in caught.value.hint
+    files.check_output(path, is_default=True, force=True)
+
+
+def test_toml_tags_and_own_judges_count(tmp_path: Path) -> None:
+    table = tmp_path / "table.toml"
+    table.write_text('format = "ofa-toolkit/latency-table"\n')
+    assert files.carries_format_tag(table)
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"onnx")
+    files.check_output(model, is_default=True, force=False, is_ours=lambda path: path.read_bytes() == b"onnx")
+
+
+def test_a_free_name_needs_nothing(tmp_path: Path) -> None:
+    files.check_output(tmp_path / "new", is_default=False, force=False)
+    files.check_output("/dev/null", is_default=False, force=False)

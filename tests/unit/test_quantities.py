@@ -1,0 +1,117 @@
+"""Numbers with units: what is read, what is printed, and what each refusal says."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ofa_toolkit.core import quantities
+from ofa_toolkit.core.errors import QuantityError, UnknownNameError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ms"),
+    [
+        ("20ms", 20.0),
+        ("1.5s", 1500.0),
+        ("800us", 0.8),
+        (" 20 ms ", 20.0),
+        ("1e3us", 1.0),
+        (".5ms", 0.5),
+        ("2min", 120e3),
+    ],
+)
+def test_latency_is_read_in_milliseconds(text: str, expected_ms: float) -> None:
+    assert quantities.parse_latency_ms(text) == pytest.approx(expected_ms, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("200M", 200_000_000), ("4.5GMACs", 4_500_000_000), ("4.5 G", 4_500_000_000), ("24MMAC", 24_000_000)],
+)
+def test_macs_are_whole_numbers(text: str, expected: int) -> None:
+    macs = quantities.parse_macs(text)
+    assert macs == expected
+    assert isinstance(macs, int)
+
+
+def test_other_kinds() -> None:
+    assert quantities.parse_throughput("500/s") == 500.0
+    assert quantities.parse_throughput("2/ms") == 2000.0
+    assert quantities.parse_bytes("64MB") == 64_000_000
+    assert quantities.parse_bytes("64MiB") == 64 * 2**20
+    assert quantities.parse_params("5M") == 5_000_000
+    assert quantities.parse_share("76.5%") == pytest.approx(0.765)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("20xs", "'20xs': unknown unit 'xs' for a latency; use us, ms, s, min, h.", "Did you mean 20s?"),
+        ("20MS", "unknown unit 'MS'", "Did you mean 20ms?"),
+        ("20", "'20' has no unit; a latency needs one of us, ms, s, min, h.", "Did you mean 20ms?"),
+        ("20q", "unknown unit 'q'", "For example 20ms."),
+        ("fast", "'fast' is not a latency.", "Write a number and its unit, like 20ms."),
+        ("", "'' is not a latency.", "Write a number and its unit, like 20ms."),
+        ("-5ms", "must be positive", "For example 20ms."),
+        ("0ms", "must be positive", "For example 20ms."),
+        ("1e999ms", "must be positive", "For example 20ms."),
+        ("1.2.3ms", "unknown unit '.3ms'", "Did you mean 1.2ms?"),
+    ],
+)
+def test_refusals_name_the_value_and_the_way_out(text: str, message: str, hint: str) -> None:
+    with pytest.raises(QuantityError) as caught:
+        quantities.parse_latency_ms(text)
+    assert message in caught.value.message
+    assert caught.value.hint == hint
+
+
+def test_case_separates_milli_from_mega() -> None:
+    with pytest.raises(QuantityError) as caught:
+        quantities.parse_macs("200m")
+    assert caught.value.hint == "Did you mean 200M?"
+
+
+def test_share_ends_at_one() -> None:
+    assert quantities.parse_share("100%") == 1.0
+    with pytest.raises(QuantityError, match="more than 100 %"):
+        quantities.parse_share("101%")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("latency", 12.345, "12.3 ms"),
+        ("latency", 0.5, "500 us"),
+        ("latency", 999.9996, "1 s"),
+        ("latency", 65_000, "65 s"),
+        ("macs", 566_170_656, "566 MMACs"),
+        ("macs", 4.5e9, "4.5 GMACs"),
+        ("macs", 0, "0 MACs"),
+        ("params", 7_664_760, "7.66 M"),
+        ("throughput", 512.3, "512/s"),
+        ("memory", 64e6, "64 MB"),
+        ("share", 0.7654, "76.5 %"),
+        ("latency", math.nan, "nan"),
+    ],
+)
+def test_format(kind: str, value: float, expected: str) -> None:
+    assert quantities.kind(kind).format(value) == expected
+
+
+@given(st.sampled_from(sorted(quantities.KINDS)), st.floats(min_value=1, max_value=1e12))
+def test_what_is_printed_can_be_typed(kind: str, value: float) -> None:
+    """A printed quantity, given back as an option, means the same to the printed precision."""
+    quantity = quantities.kind(kind)
+    text = quantity.format(value, digits=6)
+    if quantity.is_count and value < 1000 and kind != "memory":
+        return  # small counts print without a unit, which an option needs
+    assert quantity.parse(text) == pytest.approx(value, rel=1e-5, abs=0.51 if quantity.is_count else 0)
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(UnknownNameError, match="'latencies'"):
+        quantities.kind("latencies")
