@@ -1,0 +1,199 @@
+"""`subnet.json`: a subnet with the space it belongs to, what was predicted of it, and where it came from.
+
+Reading also accepts the architecture dictionaries (`ks`, `e`, `d`, `r`) and the `net.config` files of the
+once-for-all repositories.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import FileFormatError, MismatchError
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.official_architectures import from_official
+from ofa_toolkit.spaces.official_network_config import architecture_from_network_config
+from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.subnet import StageChoice, Subnet
+
+FORMAT = "ofa-toolkit/subnet"
+VERSION = 1
+
+_KEYS = {"format", "version", "space", "supernet", "resolution", "stages", "predicted", "search"}
+_STAGE_KEYS = {"depth", "kernel_sizes", "expand_ratios", "width"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubnetFile:
+    """The content of a `subnet.json`.
+
+    Attributes:
+        space_name: Name of the search space the subnet is a member of.
+        supernet: Zoo name or folder of the supernet it was searched for, None where it was for none.
+        subnet: The subnet.
+        predicted: What was predicted of it, each with its unit in the name; plain JSON values.
+        search: What was asked and how it was found; plain JSON values.
+    """
+
+    space_name: str
+    supernet: str | None
+    subnet: Subnet
+    predicted: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_subnet(
+    source: str | os.PathLike[str] | Mapping[str, Any], space: SearchSpace | None = None
+) -> SubnetFile:
+    """Read a subnet from a file or an already parsed document.
+
+    Args:
+        source: Path of a `subnet.json`, of an official architecture dictionary or `net.config`, or the
+            document itself.
+        space: The space it must belong to. Needed where the document does not say: an official
+            dictionary names none, a `net.config` no resolution (the space's largest is taken).
+
+    Raises:
+        FileFormatError: Not JSON, another format or version, an unknown or missing key.
+        MismatchError: The file is for another space than `space`.
+        SubnetNotInSpaceError: The space does not offer one of its choices.
+    """
+    if isinstance(source, Mapping):
+        return _parse(source, space, "The subnet")
+    path = Path(source)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = "`ofa-tk search` writes ./subnet.json." if isinstance(error, FileNotFoundError) else None
+        raise FileFormatError(f"Cannot read subnet '{path}': {error.strerror or error}.", hint=hint) from error
+    except ValueError as error:
+        raise FileFormatError(f"'{path}' is not a subnet file: not valid JSON ({error}).") from error
+    if not isinstance(document, Mapping):
+        raise FileFormatError(f"'{path}' is not a subnet file: it holds no JSON object.")
+    return _parse(document, space, f"'{path}'")
+
+
+def write_subnet(path: str | os.PathLike[str], subnet_file: SubnetFile) -> None:
+    """Write a `subnet.json` atomically.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    files.write_json(path, to_document(subnet_file))
+
+
+def to_document(subnet_file: SubnetFile) -> dict[str, Any]:
+    """The JSON document of a subnet file."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": subnet_file.space_name,
+        "supernet": subnet_file.supernet,
+        **subnet_document(subnet_file.subnet),
+        "predicted": dict(subnet_file.predicted),
+        "search": dict(subnet_file.search),
+    }
+
+
+def subnet_document(subnet: Subnet) -> dict[str, Any]:
+    """A subnet as plain JSON values: `resolution` and `stages`."""
+    stages = []
+    for choice in subnet.stages:
+        stage: dict[str, Any] = {
+            "depth": choice.depth,
+            "kernel_sizes": list(choice.kernel_sizes),
+            "expand_ratios": list(choice.expand_ratios),
+        }
+        if choice.width is not None:
+            stage["width"] = choice.width
+        stages.append(stage)
+    return {"resolution": subnet.resolution, "stages": stages}
+
+
+def subnet_from_document(document: Mapping[str, Any]) -> Subnet:
+    """The subnet of a document with `resolution` and `stages`; membership is not checked.
+
+    Raises:
+        FileFormatError: A key is missing or unknown, or a value has the wrong type.
+    """
+    try:
+        stages = tuple(_stage(stage) for stage in document["stages"])
+        return Subnet(_integer(document["resolution"]), stages)
+    except KeyError as error:
+        raise FileFormatError(f"A subnet needs the key '{error.args[0]}'.") from error
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"A subnet holds a value of the wrong type: {error}.") from error
+
+
+def _parse(document: Mapping[str, Any], space: SearchSpace | None, where: str) -> SubnetFile:
+    if "format" not in document:
+        return _parse_official(document, space, where)
+    if document["format"] != FORMAT:
+        raise FileFormatError(f"{where} is of format '{document['format']}', not '{FORMAT}'.")
+    if document.get("version") != VERSION:
+        raise FileFormatError(
+            f"{where} is of version {document.get('version')}; this release reads version {VERSION}.",
+            hint="Upgrade ofa-toolkit." if str(document.get("version")).isdigit() else None,
+        )
+    unknown = sorted(set(document) - _KEYS)
+    missing = sorted({"space", "resolution", "stages"} - set(document))
+    if unknown or missing:
+        problem = f"unknown key '{unknown[0]}'" if unknown else f"no key '{missing[0]}'"
+        raise FileFormatError(f"{where} is not a valid subnet file: {problem}.")
+    name = str(document["space"])
+    if space is None:
+        space = get_space(name)
+    elif name != space.name:
+        raise MismatchError(f"{where} is a subnet of space '{name}', not of '{space.name}'.")
+    subnet = subnet_from_document(document)
+    space.check(subnet)
+    return SubnetFile(
+        space_name=name,
+        supernet=document.get("supernet"),
+        subnet=subnet,
+        predicted=document.get("predicted") or {},
+        search=document.get("search") or {},
+    )
+
+
+def _parse_official(document: Mapping[str, Any], space: SearchSpace | None, where: str) -> SubnetFile:
+    if "blocks" in document and "classifier" in document:
+        space, document = architecture_from_network_config(document, space)
+    if space is None:
+        raise FileFormatError(
+            f"{where} does not say which search space its subnet belongs to.",
+            hint="Name the space, such as --space ofa-mobilenet-v3-w1.0.",
+        )
+    return SubnetFile(space_name=space.name, supernet=None, subnet=from_official(space, document))
+
+
+def _stage(stage: Any) -> StageChoice:
+    if not isinstance(stage, Mapping):
+        raise TypeError(f"a stage is an object, not {stage!r}")
+    unknown = sorted(set(stage) - _STAGE_KEYS)
+    if unknown:
+        raise FileFormatError(f"Unknown key '{unknown[0]}' in a stage; known: {', '.join(sorted(_STAGE_KEYS))}.")
+    width = stage.get("width")
+    return StageChoice(
+        depth=_integer(stage["depth"]),
+        kernel_sizes=tuple(_integer(k) for k in stage["kernel_sizes"]),
+        expand_ratios=tuple(_number(e) for e in stage["expand_ratios"]),
+        width=None if width is None else _integer(width),
+    )
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is not a number")
+    return value
