@@ -24,7 +24,7 @@ def architecture_from_network_config(
 
     Args:
         document: The parsed file.
-        space: The space it belongs to; None finds the registered space with the same stage widths and strides.
+        space: The space it belongs to; None finds the registered one with the same stages.
 
     Raises:
         FileFormatError: The file describes no MBConv network, or fits no registered space.
@@ -69,7 +69,8 @@ def _shape(space: SearchSpace) -> Shape:
 def _check(space: SearchSpace, shape: Shape) -> SearchSpace:
     if _shape(space) != shape:
         raise MismatchError(
-            f"The net.config has stages of {_described(shape)}; '{space.name}' has {_described(_shape(space))}."
+            f"The net.config has stages of {_described(shape)}; "
+            f"'{space.name}' has {_described(_shape(space))}."
         )
     return space
 

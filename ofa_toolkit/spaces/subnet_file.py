@@ -70,7 +70,9 @@ def read_subnet(
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         hint = "`ofa-tk search` writes ./subnet.json." if isinstance(error, FileNotFoundError) else None
-        raise FileFormatError(f"Cannot read subnet '{path}': {error.strerror or error}.", hint=hint) from error
+        raise FileFormatError(
+            f"Cannot read subnet '{path}': {error.strerror or error}.", hint=hint
+        ) from error
     except ValueError as error:
         raise FileFormatError(f"'{path}' is not a subnet file: not valid JSON ({error}).") from error
     if not isinstance(document, Mapping):
@@ -177,7 +179,9 @@ def _stage(stage: Any) -> StageChoice:
         raise TypeError(f"a stage is an object, not {stage!r}")
     unknown = sorted(set(stage) - _STAGE_KEYS)
     if unknown:
-        raise FileFormatError(f"Unknown key '{unknown[0]}' in a stage; known: {', '.join(sorted(_STAGE_KEYS))}.")
+        raise FileFormatError(
+            f"Unknown key '{unknown[0]}' in a stage; known: {', '.join(sorted(_STAGE_KEYS))}."
+        )
     width = stage.get("width")
     return StageChoice(
         depth=_integer(stage["depth"]),
