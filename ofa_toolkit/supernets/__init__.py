@@ -1,0 +1,19 @@
+"""Supernets, the plain networks cut out of them, and what must happen to their batch norm and channels."""
+
+from __future__ import annotations
+
+from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
+from ofa_toolkit.supernets.channel_sorting import sort_channels
+from ofa_toolkit.supernets.extraction import extract
+from ofa_toolkit.supernets.folding import fold_batchnorm
+from ofa_toolkit.supernets.network import build_network
+from ofa_toolkit.supernets.supernet import Supernet
+
+__all__ = [
+    "Supernet",
+    "build_network",
+    "extract",
+    "fold_batchnorm",
+    "recalibrate_batchnorm",
+    "sort_channels",
+]
