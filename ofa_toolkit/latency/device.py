@@ -1,0 +1,217 @@
+"""A device as data: chip, software generation, and the conditions of every latency table it has.
+
+A device is a folder `latency_tables/<name>/` with a `device.toml` and one table file per variant, named
+source-runtime-precision-batch. A number carries its conditions, so a variant says how it came about and
+how wrong it is on networks it has not seen; what is not known is the text `unknown`, never left to guess.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ofa_toolkit.core import config, files, toml
+from ofa_toolkit.core.config import Bounds
+from ofa_toolkit.core.errors import ConfigError, FileFormatError, unknown_name
+
+DEVICE_FILE = "device.toml"
+UNKNOWN = "unknown"
+
+Provenance = Literal["measured", "fitted", "transferred", "modelled"]
+"""`measured`: every layer or block was timed on the device. `fitted`: from measurements of whole networks
+or operators of the device. `transferred`: from neighbouring devices plus a few measurements of this one.
+`modelled`: from specifications and published figures, without a fit to MBConv networks of the device."""
+
+_NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Software:
+    """The newest software generation the device can run; decides what an export for it may use."""
+
+    tensorrt: str = UNKNOWN
+    "Newest TensorRT version, `none` where there is no TensorRT."
+    opset: Annotated[int, Bounds(at_least=1)] | None = None
+    "Highest ONNX operator set that version parses; absent where nothing parses ONNX."
+    python: str = UNKNOWN
+    "Python version of the device's image, `none` where there is no Python."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peak:
+    """Figures of the data sheet, dense, without sparsity; absent where there is none."""
+
+    fp32_tflops: Annotated[float, Bounds(above=0)] | None = None
+    "Trillion floating point operations per second (2 per MAC) in fp32 outside tensor cores."
+    fp16_tflops: Annotated[float, Bounds(above=0)] | None = None
+    "The same in fp16, with tensor cores where the chip has them."
+    int8_tops: Annotated[float, Bounds(above=0)] | None = None
+    "Trillion int8 operations per second, with tensor cores where the chip has them."
+    memory_gb_per_s: Annotated[float, Bounds(above=0)] | None = None
+    "Memory bandwidth in 10^9 bytes per second."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error:
+    """How wrong a table is on networks that took no part in fitting it."""
+
+    mape_percent: Annotated[float, Bounds(at_least=0)]
+    "Mean absolute error relative to the measurement, in percent."
+    spearman: Annotated[float, Bounds(at_least=-1, at_most=1)] | None = None
+    "Rank correlation; absent where there are too few networks for one."
+    num_networks: Annotated[int, Bounds(at_least=1)]
+    "How many networks were held out, over all splits."
+    split: str
+    "What was held out: random subnets, whole models, whole families, a whole device."
+    space: str = UNKNOWN
+    "Which networks they were: the name of a search space, or a description."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The conditions under which a table holds."""
+
+    name: str
+    "source-runtime-precision-batch; also the name of the table file."
+    source: str
+    "Who measured, and where it was published; `this machine` for own measurements."
+    source_licence: str
+    "Licence of the source, SPDX where possible, `none stated` where there is none."
+    date: str
+    "When the table was made, YYYY-MM-DD."
+    runtime: str
+    "What executed the networks: onnxruntime, pytorch, tensorrt, tensorflow, tflite."
+    runtime_version: str = UNKNOWN
+    "Its version."
+    precision: Literal["fp32", "tf32", "fp16", "bf16", "int8"]
+    "Arithmetic of the convolutions."
+    batch_size: Annotated[int, Bounds(at_least=1)]
+    "Images per run; latencies are those of a whole batch."
+    clocks: str = UNKNOWN
+    "Power mode and clocks."
+    threads: Annotated[int, Bounds(at_least=1)] | None = None
+    "CPU threads; absent on other devices."
+    provenance: Provenance
+    "How the table came about."
+    method: str
+    "In one sentence how the measurements became a table."
+    networks: str
+    "In words, which networks were measured."
+    is_inferred: tuple[str, ...] = ()
+    "Names of the fields that the source does not state and that were inferred."
+    errors: tuple[Error, ...] = ()
+    "Errors on networks it has not seen; empty means unknown."
+    caveats: tuple[str, ...] = ()
+    "What a user must know before trusting it."
+    identity: str
+    "Hash of the table's content, see `table.LatencyTable`."
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"name: '{self.name}' is not a variant's name; use lower-case letters, digits, dots and "
+                "dashes, as in source-runtime-precision-batch."
+            )
+        if not self.name.endswith(f"-{self.precision}-{self.batch_size}"):
+            raise ConfigError(
+                f"name: '{self.name}' must end with '-{self.precision}-{self.batch_size}', the variant's "
+                "precision and batch size."
+            )
+        if not _DATE.fullmatch(self.date):
+            raise ConfigError(f"date: '{self.date}' is not a date; write YYYY-MM-DD.")
+        unknown = sorted(set(self.is_inferred) - set(config.to_dict(self)))
+        if unknown:
+            raise ConfigError(f"is_inferred: '{unknown[0]}' is not a field of a variant.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A device and the variants of its latency tables."""
+
+    format: Literal["ofa-toolkit/device"] = "ofa-toolkit/device"
+    "Tag of the file format."
+    version: Literal[1] = 1
+    "Version of the file format."
+    name: str
+    "Name of the folder."
+    title: str
+    "Name as people write it."
+    kind: Literal["gpu", "embedded-gpu", "cpu", "phone"]
+    "What it is."
+    chip: str
+    "Processor that executes the networks."
+    compute_capability: str | None = None
+    "Of an NVIDIA GPU, such as 5.3."
+    memory_gb: Annotated[float, Bounds(above=0)] | None = None
+    "Memory that networks can use, in 10^9 bytes."
+    default_variant: str
+    "The variant used where none is named."
+    software: Software = field(default_factory=Software)
+    "Newest software generation."
+    peak: Peak = field(default_factory=Peak)
+    "Figures of the data sheet."
+    links: tuple[str, ...] = ()
+    "Where the figures come from."
+    variants: tuple[Variant, ...]
+    "Its latency tables."
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"name: '{self.name}' is not a device's name; use lower-case letters, digits and dashes."
+            )
+        names = [variant.name for variant in self.variants]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ConfigError(f"variants: '{repeated[0]}' appears twice.")
+        if self.default_variant not in names:
+            raise ConfigError(
+                f"default_variant: '{self.default_variant}' is not among the variants: {', '.join(names)}."
+            )
+
+    def variant(self, name: str | None = None) -> Variant:
+        """The variant of that name, the default one for None.
+
+        Raises:
+            UnknownNameError: There is none; names the nearest.
+        """
+        wanted = name or self.default_variant
+        for variant in self.variants:
+            if variant.name == wanted:
+                return variant
+        raise unknown_name(f"variant of {self.name}", wanted, [variant.name for variant in self.variants])
+
+    def with_variants(self, added: Iterable[Variant], *, default: str | None = None) -> Device:
+        """This device with variants added, those of equal name replaced."""
+        merged: Mapping[str, Variant] = {v.name: v for v in (*self.variants, *added)}
+        values = config.to_dict(self)
+        values["variants"] = [config.to_dict(merged[name]) for name in sorted(merged)]
+        values["default_variant"] = default or self.default_variant
+        return config.from_dict(Device, values)
+
+
+def read_device(folder: str | os.PathLike[str]) -> Device:
+    """Read `<folder>/device.toml`.
+
+    Raises:
+        FileFormatError: The file is missing, malformed, or named after another device.
+    """
+    path = Path(folder) / DEVICE_FILE
+    try:
+        device = config.from_dict(Device, toml.load(path), source=str(path))
+    except ConfigError as error:
+        raise FileFormatError(error.message, hint=error.hint) from error
+    if device.name != path.parent.resolve().name:
+        raise FileFormatError(f"{path}: the device is named '{device.name}', its folder is not.")
+    return device
+
+
+def write_device(folder: str | os.PathLike[str], device: Device) -> None:
+    """Write `<folder>/device.toml` atomically."""
+    header = "# A device and the conditions of its latency tables. Written by ofa-toolkit.\n"
+    files.write_text(Path(folder) / DEVICE_FILE, header + config.dumps_toml(device))

@@ -1,0 +1,255 @@
+"""Latency tables: found by name, bound to a search space, asked for whole populations.
+
+    table = load_table("jetson-nano")                # the default variant; "device:variant" names another
+    bound = table.bind(get_space("ofa-mobilenet-v3-w1.0"))
+    bound.predict(population)                        # ms, (N,)
+
+Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core import resources
+from ofa_toolkit.core.errors import FileFormatError, LatencyTableError, MismatchError
+from ofa_toolkit.latency.device import Device, Provenance, Variant, read_device, write_device
+from ofa_toolkit.latency.intervals import MIN_SCORES
+from ofa_toolkit.latency.predictor import BoundPredictor, Milliseconds, NotCovered
+from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
+from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.space import SearchSpace
+
+Folder = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkPrediction:
+    """Latency of one network.
+
+    Attributes:
+        latency_ms: Of a whole batch.
+        extrapolations: In words, how the network lies outside what the table was fitted on.
+    """
+
+    latency_ms: float
+    extrapolations: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyTable:
+    """One variant of a device: the conditions and the predictors.
+
+    Attributes:
+        device: Where it was measured.
+        variant: Under which conditions; `variant.identity` is the hash of `content`.
+        content: Predictors and held-out scores.
+    """
+
+    device: Device
+    variant: Variant
+    content: TableContent
+
+    @property
+    def name(self) -> str:
+        """`device:variant`, as `load_table` takes it."""
+        return f"{self.device.name}:{self.variant.name}"
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that decides a prediction."""
+        return self.variant.identity
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the table came about; belongs beside every number taken from it."""
+        return self.variant.provenance
+
+    def bind(self, space: SearchSpace) -> BoundLatency:
+        """Prepare for the populations of a space: the first predictor that covers it, exact ones first.
+
+        Raises:
+            LatencyTableError: No predictor covers it; says why.
+        """
+        candidates: list[BoundPredictor] = []
+        reasons: list[str] = []
+        for predictor in self.content.predictors:
+            bound = predictor.bind(space)
+            if isinstance(bound, NotCovered):
+                reasons.append(bound.reason)
+                continue
+            if not bound.extrapolations:
+                return BoundLatency(self, space, bound)
+            candidates.append(bound)
+        if candidates:
+            return BoundLatency(self, space, candidates[0])
+        raise LatencyTableError(
+            f"{self.name} does not cover the space '{space.name}': {'; '.join(reasons)}.",
+            hint=f"`ofa-tk latency show {self.device.name}` tells what each variant covers.",
+        )
+
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> NetworkPrediction:
+        """Latency of any network given as layers.
+
+        Raises:
+            LatencyTableError: A layer is not covered.
+        """
+        reasons: list[str] = []
+        fallback: NetworkPrediction | None = None
+        for predictor in self.content.predictors:
+            answer = predictor.predict_layers(layers)
+            if isinstance(answer, NotCovered):
+                reasons.append(answer.reason)
+                continue
+            prediction = NetworkPrediction(latency_ms=answer[0], extrapolations=answer[1])
+            if not prediction.extrapolations:
+                return prediction
+            fallback = fallback or prediction
+        if fallback is None:
+            raise LatencyTableError(f"{self.name} does not cover the network: {'; '.join(reasons)}.")
+        return fallback
+
+
+class BoundLatency:
+    """A latency table prepared for one space.
+
+    Attributes:
+        table: Where the figures come from; carry `table.variant` beside them.
+        space: The space whose encoding populations have.
+        extrapolations: In words, how the space lies outside what was fitted; show them with every result.
+    """
+
+    def __init__(self, table: LatencyTable, space: SearchSpace, predictor: BoundPredictor) -> None:
+        self.table = table
+        self.space = space
+        self.extrapolations = predictor.extrapolations
+        self._predictor = predictor
+
+    @property
+    def identity(self) -> str:
+        """Hash of the table's content."""
+        return self.table.identity
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the table came about."""
+        return self.table.provenance
+
+    def predict(self, population: Population) -> Milliseconds:
+        """Latency of a whole batch for each row of `(N, genes)` in ms, `(N,)`.
+
+        Raises:
+            LatencyTableError: A subnet has a layer that the table does not cover; names it.
+        """
+        latencies = self._predictor.predict(population)
+        self._refuse_uncovered(population, latencies)
+        return latencies
+
+    def is_covered(self, population: Population) -> npt.NDArray[np.bool_]:
+        """Which rows `predict` can answer, `(N,)`."""
+        return np.isfinite(self._predictor.predict(population))
+
+    def notes(self, population: Population) -> tuple[str, ...]:
+        """Every extrapolation that predictions for these rows involve, the space's and the resolutions'."""
+        notes = list(self.extrapolations)
+        for index in np.unique(population[:, 0]):
+            note = self._predictor.resolution_note(self.space.resolutions[int(index)])
+            if note is not None and note not in notes:
+                notes.append(note)
+        return tuple(notes)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether `upper_bound` is backed by held-out subnets of this space."""
+        content = self.table.content
+        return content.bound is not None and self._bound_covers(content)
+
+    def _bound_covers(self, content: TableContent) -> bool:
+        return not self.extrapolations and content.bound_space == self.space.identity
+
+    def upper_bound(self, population: Population, confidence: float) -> Milliseconds:
+        """What each subnet's latency exceeds in at most `1 - confidence` of cases, in ms, `(N,)`.
+
+        Raises:
+            LatencyTableError: The table is uncalibrated for this space, or the confidence out of reach.
+        """
+        bound = self.table.content.bound
+        if bound is None or not self.is_calibrated:
+            why = (
+                f"fewer than {MIN_SCORES} comparable held-out networks back it"
+                if bound is None
+                else f"its held-out networks are of another space than '{self.space.name}'"
+            )
+            raise LatencyTableError(
+                f"{self.table.name} is uncalibrated: {why}.",
+                hint="Leave out --confidence, or keep a margin of your own.",
+            )
+        return self.predict(population) * bound.factor(confidence)
+
+    def _refuse_uncovered(self, population: Population, latencies: Milliseconds) -> None:
+        missing = np.flatnonzero(~np.isfinite(latencies))
+        if len(missing):
+            row = population[missing[0]]
+            resolution = self.space.resolutions[int(row[0])]
+            raise LatencyTableError(
+                f"{self.table.name} does not cover {len(missing)} of {len(population)} subnets of "
+                f"'{self.space.name}'; the first, at resolution {resolution}: "
+                f"{self._predictor.uncovered(row)}.",
+                hint="Measure what is missing with `ofa-tk latency measure`, or choose another variant.",
+            )
+
+
+def load_table(name: str, tables: Iterable[Folder] = ()) -> LatencyTable:
+    """Find and read a table.
+
+    Args:
+        name: `device` for its default variant, or `device:variant`.
+        tables: Folders of devices that come before the user's own and the bundled ones.
+
+    Raises:
+        UnknownNameError: No such device or variant; names the nearest.
+        FileFormatError: Its files are damaged, or do not belong together.
+    """
+    device_name, _, variant_name = name.partition(":")
+    entry = resources.find_entry("latency_tables", device_name, tables)
+    return read_table(entry.path, variant_name or None)
+
+
+def read_table(folder: Folder, variant_name: str | None = None) -> LatencyTable:
+    """Read one variant from a device folder; the default one for None."""
+    device = read_device(folder)
+    variant = device.variant(variant_name)
+    path = Path(folder) / f"{variant.name}{SUFFIX}"
+    content = read_content(path)
+    if content.identity != variant.identity:
+        raise MismatchError(
+            f"'{path}' has the identity {content.identity}; its device.toml expects {variant.identity}.",
+            hint="The file was changed or belongs to another device; install or make it again.",
+        )
+    return LatencyTable(device=device, variant=variant, content=content)
+
+
+def list_devices(tables: Iterable[Folder] = ()) -> list[Device]:
+    """All devices, sorted by name; `tables` as in `load_table`."""
+    return [read_device(entry.path) for entry in resources.entries("latency_tables", tables).values()]
+
+
+def write_table(folder: Folder, table: LatencyTable) -> None:
+    """Write a table into a device folder: the table file first, then `device.toml` that names it.
+
+    `table.device` may hold further variants; their files must be in the folder already.
+
+    Raises:
+        FileFormatError: The identity in the variant is not that of the content.
+    """
+    if table.content.identity != table.variant.identity:
+        raise FileFormatError(f"{table.name}: the variant's identity is not that of the content.")
+    write_content(Path(folder) / f"{table.variant.name}{SUFFIX}", table.content)
+    write_device(folder, table.device)

@@ -1,0 +1,132 @@
+"""Table files: safetensors, which reading cannot execute, with a JSON description in the header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.latency.intervals import ConformalBound
+from ofa_toolkit.latency.predictor import PREDICTORS, Predictor, Tensors
+
+FORMAT = "ofa-toolkit/latency-table"
+VERSION = 1
+SUFFIX = ".safetensors"
+
+_SCORES = "bound.scores"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableContent:
+    """What a table file holds.
+
+    Attributes:
+        predictors: In order of preference: the first that covers a space without extrapolating serves it.
+        bound: Held-out scores for one-sided bounds, or None where the table is uncalibrated.
+        bound_space: Identity of the search space whose subnets gave the scores; other spaces have no bound.
+    """
+
+    predictors: tuple[Predictor, ...]
+    bound: ConformalBound | None = None
+    bound_space: str | None = None
+
+    def _to_parts(self) -> tuple[dict[str, Any], Tensors]:
+        described: list[dict[str, Any]] = []
+        tensors: Tensors = {}
+        for index, predictor in enumerate(self.predictors):
+            description, own = predictor.to_parts()
+            described.append({"kind": predictor.kind, **description})
+            tensors |= {
+                f"predictors.{index}.{name}": np.ascontiguousarray(value) for name, value in own.items()
+            }
+        if self.bound is not None:
+            tensors[_SCORES] = self.bound.scores
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "predictors": described,
+            "bound_space": self.bound_space,
+        }
+        return document, tensors
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that decides a prediction or a bound."""
+        document, tensors = self._to_parts()
+        digest = hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+        for name in sorted(tensors):
+            value = tensors[name]
+            digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+            digest.update(value.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def write_content(path: str | os.PathLike[str], content: TableContent) -> None:
+    """Write a table file atomically; equal content gives equal bytes."""
+    from safetensors.numpy import save
+
+    document, tensors = content._to_parts()
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    files.write_bytes(path, save(dict(sorted(tensors.items())), {"format": FORMAT, "document": text}))
+
+
+def read_content(path: str | os.PathLike[str]) -> TableContent:
+    """Read a table file.
+
+    Raises:
+        FileFormatError: It is missing, damaged, of another format or a newer version.
+    """
+    text, tensors = _read(Path(path))
+    try:
+        document = json.loads(text)
+        if document.get("format") != FORMAT:
+            raise FileFormatError(f"'{path}' is no latency table: its format is '{document.get('format')}'.")
+        if document.get("version") != VERSION:
+            raise FileFormatError(
+                f"'{path}' is a latency table of version {document.get('version')}, not {VERSION}.",
+                hint="Update ofa-toolkit, or make the table again.",
+            )
+        predictors = [
+            _predictor(described, _with_prefix(tensors, f"predictors.{index}."))
+            for index, described in enumerate(document["predictors"])
+        ]
+        bound_space = document["bound_space"]
+    except OfaToolkitError:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"'{path}' is not a valid latency table: {error!r}.") from error
+    bound = ConformalBound(scores=tensors[_SCORES]) if _SCORES in tensors else None
+    return TableContent(predictors=tuple(predictors), bound=bound, bound_space=bound_space)
+
+
+def _predictor(described: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Predictor:
+    return PREDICTORS[described["kind"]].from_parts(described, tensors)
+
+
+def _with_prefix(tensors: Mapping[str, npt.NDArray[Any]], prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _read(path: Path) -> tuple[str, Tensors]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileFormatError(f"No such file: '{path}'.")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"'{path}' is damaged or no safetensors file: {error}.") from error
+    if "document" not in metadata:
+        raise FileFormatError(f"'{path}' is not a latency table: its header describes none.")
+    return metadata["document"], tensors
