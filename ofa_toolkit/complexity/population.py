@@ -10,8 +10,9 @@ import numpy.typing as npt
 from ofa_toolkit.complexity.macs import count_macs
 from ofa_toolkit.complexity.memory import peak_activation_elements
 from ofa_toolkit.complexity.params import count_params
+from ofa_toolkit.spaces.fused_tables import FusedTables
 from ofa_toolkit.spaces.space import SearchSpace
-from ofa_toolkit.spaces.units import Figures, UnitTables
+from ofa_toolkit.spaces.units import UnitTables
 
 Counts = npt.NDArray[np.int64]
 
@@ -29,27 +30,27 @@ class PopulationComplexity:
 
     def macs(self, population: npt.NDArray[np.integer]) -> Counts:
         """Multiply-accumulates of each row of `(N, genes)`, `(N,)`."""
-        return self._units.sum(population, self._mac_tables)[:, 0].astype(np.int64)
+        return self._macs(population)[:, 0].astype(np.int64)
 
     def params(self, population: npt.NDArray[np.integer]) -> Counts:
         """Parameters of each row, `(N,)`."""
-        return self._units.sum(population, self._param_tables)[:, 0].astype(np.int64)
+        return self._params(population)[:, 0].astype(np.int64)
 
     def peak_activation_elements(self, population: npt.NDArray[np.integer]) -> Counts:
         """Largest number of live activation values of each row, `(N,)`.
 
         Nothing but a unit's own input crosses its border, so the peak of the parts is that of the whole.
         """
-        return self._units.max(population, self._memory_tables)[:, 0].astype(np.int64)
+        return self._memory(population)[:, 0].astype(np.int64)
 
     @functools.cached_property
-    def _mac_tables(self) -> list[Figures]:
-        return self._units.tables(count_macs)
+    def _macs(self) -> FusedTables:
+        return self._units.fuse(self._units.tables(count_macs))
 
     @functools.cached_property
-    def _param_tables(self) -> list[Figures]:
-        return self._units.tables(count_params)
+    def _params(self) -> FusedTables:
+        return self._units.fuse(self._units.tables(count_params))
 
     @functools.cached_property
-    def _memory_tables(self) -> list[Figures]:
-        return self._units.tables(peak_activation_elements)
+    def _memory(self) -> FusedTables:
+        return self._units.fuse(self._units.tables(peak_activation_elements), combine=np.maximum)
