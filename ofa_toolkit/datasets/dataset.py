@@ -1,0 +1,198 @@
+"""What every data set offers: three splits, class names, preprocessing, and batches in a fixed order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.datasets.transforms import Preprocessing
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+Batch = tuple[Tensor, Tensor]
+"""Normalised float32 images (B, 3, R, R) and int64 labels (B,)."""
+
+Indices = npt.NDArray[np.int64]
+
+
+class ImageDataset(ABC):
+    """Labelled images in three splits.
+
+    `train` is what the weights see; `validation` is held out of it for search and for choosing a
+    checkpoint; `test` is for reporting only.
+
+    Args:
+        name: Where the images come from, for messages.
+        class_names: One name per label.
+        labels: Labels of each split.
+        preprocessing: How images become network input.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        class_names: Sequence[str],
+        labels: dict[Split, Indices],
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.name = name
+        self.class_names = tuple(class_names)
+        self.preprocessing = preprocessing
+        self.labels = labels
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the input images in pixels unless a batch asks for another."""
+        return self.preprocessing["size"]
+
+    def num_images(self, split: Split) -> int:
+        """Number of images of a split."""
+        return len(self.labels[split])
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Full batches in one pass over the training images; the remainder is left out of that pass.
+
+        Raises:
+            DataError: There are fewer training images than a batch holds.
+        """
+        steps = self.num_images("train") // batch_size
+        if steps == 0:
+            raise DataError(
+                f"{self.name} has {self.num_images('train')} training images, fewer than the batch size "
+                f"{batch_size}.",
+                hint=f"--set training.batch_size={max(1, self.num_images('train') // 4)}",
+            )
+        return steps
+
+    def batches(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        resolution: int | None = None,
+        train_transforms: bool = False,
+        limit: int | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Batch]:
+        """Pass once over a split.
+
+        Args:
+            split: Which images.
+            batch_size: Images per batch; the last batch may be smaller.
+            resolution: Side in pixels; the data set's own where None.
+            train_transforms: Augment as in training (for recalibration).
+            limit: Use a random subset of this many images, the same for equal seeds.
+            seed: Of the subset and the augmentation.
+            device: Where the batches are put.
+        """
+        if split not in SPLITS:
+            raise DataError(f"Unknown split '{split}'. Known: {', '.join(SPLITS)}.")
+        rows: Indices = np.arange(self.num_images(split))
+        if limit is not None and limit < len(rows):
+            rows = np.sort(generator(seed, "subset", split).permutation(len(rows))[:limit])
+        if train_transforms:
+            # Batch statistics must not come from runs of one class.
+            rows = generator(seed, "subset order", split).permutation(rows)
+        for step, start in enumerate(range(0, len(rows), batch_size)):
+            chosen = rows[start : start + batch_size]
+            draw = (seed, "batches", step) if train_transforms else None
+            yield self._load(split, chosen, resolution or self.resolution, draw, slice(None), device)
+
+    def epoch(
+        self,
+        epoch: int,
+        batch_size: int,
+        *,
+        seed: int,
+        first_step: int = 0,
+        resolution_of: Callable[[int], int] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Batch]:
+        """Training batches of one epoch, shuffled and augmented.
+
+        Batch `step` of epoch `epoch` is a function of the seed alone: not of the number of workers, of
+        the steps asked for before, or (taken together) of the number of processes.
+
+        Args:
+            epoch: Which pass, from 0.
+            batch_size: Images of a step over all processes; divisible by `world_size`.
+            seed: Of order and augmentation.
+            first_step: Where to start within the epoch.
+            resolution_of: Side in pixels of a step within the epoch; the data set's own where None.
+            rank: Which of the processes.
+            world_size: Number of processes.
+            device: Where the batches are put.
+        """
+        order = generator(seed, "order", epoch).permutation(self.num_images("train"))
+        share = batch_size // world_size
+        part = slice(rank * share, (rank + 1) * share)
+        for step in range(first_step, self.steps_per_epoch(batch_size)):
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            resolution = self.resolution if resolution_of is None else resolution_of(step)
+            yield self._load("train", rows, resolution, (seed, "augmentation", epoch, step), part, device)
+
+    @abstractmethod
+    def _load(
+        self,
+        split: Split,
+        rows: Indices,
+        resolution: int,
+        stream: tuple[int | str, ...] | None,
+        part: slice,
+        device: torch.device | str,
+    ) -> Batch:
+        """Load one batch.
+
+        Args:
+            split: Which images.
+            rows: Their indices over all processes.
+            resolution: Side in pixels.
+            stream: Seed and labels of the batch's random stream; None without augmentation.
+            part: Which of `rows` this process takes.
+            device: Where to put it.
+        """
+
+
+def hold_out(labels: Indices, num_held_out: int, class_names: Sequence[str], *, seed: int) -> tuple[Indices, Indices]:
+    """Split indices into (kept, held out), each class in proportion, at random by `seed`; both sorted.
+
+    Raises:
+        DataError: A class would have no image in one of the two.
+    """
+    stream = generator(seed, "hold out")
+    order = stream.permutation(len(labels))
+    position = np.empty(len(labels))
+    for label in range(len(class_names)):
+        members = order[labels[order] == label]
+        # Spread every class evenly over 0..1: a prefix then holds each class in proportion.
+        position[members] = (np.arange(len(members)) + 0.5) / max(1, len(members))
+    ranked = order[np.argsort(position[order], kind="stable")]
+    held_out, kept = np.sort(ranked[:num_held_out]), np.sort(ranked[num_held_out:])
+    for what, rows in (("the held-out split", held_out), ("training", kept)):
+        missing = np.setdiff1d(np.arange(len(class_names)), labels[rows])
+        if len(missing):
+            raise DataError(
+                f"Class '{class_names[missing[0]]}' has no image in {what}: "
+                f"{int((labels == missing[0]).sum())} images in all, {num_held_out} of {len(labels)} held out.",
+                hint="Give the class more images, or change how many are held out with "
+                "--set data.validation_size=N.",
+            )
+    return kept, held_out

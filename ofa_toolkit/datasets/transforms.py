@@ -1,0 +1,233 @@
+"""What happens to images before the network sees them, for training and for judging.
+
+Small images are augmented as batches of tensors (`augment_batch`): with a CIFAR-sized network one
+Python call an image would cost more than the forward pass. Large photos go through torchvision's v2
+transforms one by one (`photo_transform`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms import v2
+
+from ofa_toolkit.core.config import Bounds
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Preprocessing(TypedDict):
+    """How an image becomes network input; plain values, stored beside the weights.
+
+    Attributes:
+        size: Side of the square input in pixels.
+        mean: Per-channel mean of pixels scaled to 0..1, subtracted first.
+        std: Per-channel divisor.
+        interpolation: How images are resized.
+        crop: Share of the resized image that the centre crop keeps, per side; 1 keeps all of it.
+    """
+
+    size: int
+    mean: list[float]
+    std: list[float]
+    interpolation: Literal["bilinear", "bicubic"]
+    crop: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformConfig:
+    """Augmentation of training images. The first group is for small images, the second for photos."""
+
+    crop_padding: Annotated[float, Bounds(at_least=0, at_most=0.5)] = 0.125
+    "Small images: reflected border before the random crop, as a share of the side (0.125 is 4 of 32 pixels)."
+    flip: bool = True
+    "Mirror half of the images left to right."
+    cutout: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
+    "Small images: side of a square that is blanked at a random place, as a share of the side."
+    crop_scale: Annotated[float, Bounds(above=0, at_most=1)] = 0.08
+    "Photos: least share of the area that the random resized crop keeps."
+    auto_augment: Literal["none", "imagenet", "trivial"] = "none"
+    "Photos: learned policy (AutoAugment for ImageNet) or TrivialAugmentWide."
+    color_jitter: Literal["none", "torch", "tf"] = "none"
+    "Photos: torch jitters brightness, contrast and saturation by 0.4 and hue by 0.1; tf brightness 32/255, saturation 0.5."
+    erasing: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.0
+    "Probability that a random rectangle of an image is blanked."
+
+
+@dataclass(frozen=True)
+class AugmentationDraw:
+    """The random numbers of one batch of small images, each of length `batch_size`.
+
+    Attributes:
+        top: First row of the crop in the padded image.
+        left: First column of the crop.
+        flip: Whether the image is mirrored.
+        patches: Blanked rectangles (top, left, bottom, right), shape (batch_size, 2, 4); empty ones are zero.
+    """
+
+    top: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int64]
+    flip: npt.NDArray[np.bool_]
+    patches: npt.NDArray[np.int64]
+
+    def part(self, rows: slice) -> AugmentationDraw:
+        """The numbers of some images of the batch, for one process of several."""
+        return AugmentationDraw(self.top[rows], self.left[rows], self.flip[rows], self.patches[rows])
+
+
+def draw_augmentation(
+    config: TransformConfig, generator: np.random.Generator, batch_size: int, size: int
+) -> AugmentationDraw:
+    """Draw what happens to each image of a batch.
+
+    Args:
+        config: Which augmentations.
+        generator: Source of randomness.
+        batch_size: Images of the whole batch, over all processes.
+        size: Side of the images in pixels, without padding.
+    """
+    padding = padding_pixels(config, size)
+    top, left = generator.integers(0, 2 * padding + 1, size=(2, batch_size))
+    flip = (
+        generator.integers(0, 2, size=batch_size).astype(bool) if config.flip else np.zeros(batch_size, bool)
+    )
+    patches = np.zeros((batch_size, 2, 4), dtype=np.int64)
+    if config.cutout:
+        side = max(1, round(config.cutout * size))
+        centre = generator.integers(0, size, size=(batch_size, 2))
+        patches[:, 0, :2] = np.clip(centre - side // 2, 0, size)
+        patches[:, 0, 2:] = np.clip(centre - side // 2 + side, 0, size)
+    if config.erasing:
+        patches[:, 1] = _erased_rectangles(config.erasing, generator, batch_size, size)
+    return AugmentationDraw(top, left, flip, patches)
+
+
+def _erased_rectangles(
+    probability: float, generator: np.random.Generator, batch_size: int, size: int
+) -> npt.NDArray[np.int64]:
+    """Rectangles of 2 to 33 % of the area and aspect 0.3 to 3.3 (Zhong et al. 2020, table of defaults)."""
+    area = generator.uniform(0.02, 0.33, batch_size) * size * size
+    aspect = np.exp(generator.uniform(math.log(0.3), math.log(3.3), batch_size))
+    height = np.clip(np.sqrt(area * aspect).round(), 1, size).astype(np.int64)
+    width = np.clip(np.sqrt(area / aspect).round(), 1, size).astype(np.int64)
+    top = (generator.uniform(size=batch_size) * (size - height + 1)).astype(np.int64)
+    left = (generator.uniform(size=batch_size) * (size - width + 1)).astype(np.int64)
+    erased = generator.uniform(size=batch_size) < probability
+    return np.stack([top, left, top + height, left + width], axis=1) * erased[:, None]
+
+
+def padding_pixels(config: TransformConfig, size: int) -> int:
+    """Border in pixels that random crops of images of side `size` need."""
+    return round(config.crop_padding * size)
+
+
+def augment_batch(padded: Tensor, rows: Tensor, draw: AugmentationDraw, size: int) -> Tensor:
+    """Cut, mirror and copy images out of a padded store in one indexing step.
+
+    Args:
+        padded: All images with their border, uint8 (N, size + 2 p, size + 2 p, 3).
+        rows: Which images, int64 (B,).
+        draw: Random numbers for B images.
+        size: Side of the result in pixels.
+
+    Returns:
+        uint8 (B, size, size, 3), a copy.
+    """
+    device = padded.device
+    steps = np.arange(size)
+    columns = np.where(draw.flip[:, None], steps[::-1], steps) + draw.left[:, None]
+    lines = draw.top[:, None] + steps
+    return padded[
+        rows[:, None, None],
+        torch.from_numpy(lines).to(device)[:, :, None],
+        torch.from_numpy(columns).to(device)[:, None, :],
+    ]
+
+
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Turn uint8 (B, H, W, 3) into normalised float32 (B, 3, H, W) in channels-last memory order."""
+    mean = torch.tensor(preprocessing["mean"], device=images.device) * 255
+    scale = 1 / (torch.tensor(preprocessing["std"], device=images.device) * 255)
+    # The trailing channel axis keeps the layout; permute only renames the axes.
+    return images.to(torch.float32).sub_(mean).mul_(scale).permute(0, 3, 1, 2)
+
+
+def blank_patches(images: Tensor, draw: AugmentationDraw) -> None:
+    """Set the drawn rectangles of normalised images (B, 3, H, W) to zero, the mean colour, in place."""
+    height, width = images.shape[2:]
+    rows, columns = np.arange(height), np.arange(width)
+    for patch in range(draw.patches.shape[1]):
+        top, left, bottom, right = draw.patches[:, patch].T[:, :, None]
+        if not (bottom > top).any():
+            continue
+        inside = ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[
+            :, None, :
+        ]
+        images.masked_fill_(torch.from_numpy(inside).to(images.device)[:, None], 0.0)
+
+
+def resize_batch(images: Tensor, resolution: int, interpolation: Literal["bilinear", "bicubic"]) -> Tensor:
+    """Resize float images (B, 3, H, W) to a square of `resolution` pixels, antialiased."""
+    if images.shape[2:] == (resolution, resolution):
+        return images
+    resized = functional.interpolate(
+        images, size=(resolution, resolution), mode=interpolation, align_corners=False, antialias=True
+    )
+    return resized.contiguous(memory_format=torch.channels_last)
+
+
+def photo_transform(
+    preprocessing: Preprocessing, resolution: int, augmentation: TransformConfig | None
+) -> v2.Transform:
+    """The v2 transform from a PIL image to a normalised float32 (3, R, R) tensor.
+
+    Args:
+        preprocessing: Normalisation, interpolation and centre crop.
+        resolution: Side R in pixels.
+        augmentation: For training images; None for the deterministic resize and centre crop.
+    """
+    interpolation = v2.InterpolationMode(preprocessing["interpolation"])
+    steps: list[v2.Transform] = []
+    if augmentation is None:
+        steps += [
+            v2.Resize(math.ceil(resolution / preprocessing["crop"]), interpolation=interpolation),
+            v2.CenterCrop(resolution),
+        ]
+    else:
+        steps.append(
+            v2.RandomResizedCrop(
+                resolution, scale=(augmentation.crop_scale, 1.0), interpolation=interpolation
+            )
+        )
+        steps += _photo_augmentations(augmentation)
+    steps += [
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(preprocessing["mean"], preprocessing["std"]),
+    ]
+    if augmentation is not None and augmentation.erasing:
+        steps.append(v2.RandomErasing(augmentation.erasing))
+    return v2.Compose(steps)
+
+
+def _photo_augmentations(config: TransformConfig) -> list[v2.Transform]:
+    steps: list[v2.Transform] = []
+    if config.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if config.auto_augment == "imagenet":
+        steps.append(v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, v2.InterpolationMode.BILINEAR))
+    elif config.auto_augment == "trivial":
+        steps.append(v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR))
+    if config.color_jitter == "torch":
+        steps.append(v2.ColorJitter(0.4, 0.4, 0.4, 0.1))
+    elif config.color_jitter == "tf":
+        steps.append(v2.ColorJitter(brightness=32 / 255, saturation=0.5))
+    return steps
