@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import TypeVar
 
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces.space import SearchSpace, Stage
+
+Value = TypeVar("Value", int, float)
 
 COMPOUND_SUFFIX = "-compound"
 COMPOUND_ELASTIC_KERNEL_SUFFIX = "-compound-elastic-kernel"
@@ -37,7 +40,7 @@ def compound(space: SearchSpace, *, elastic_kernel: bool = False) -> SearchSpace
         kernel_sizes = stage.kernel_sizes
         if not elastic_kernel:
             wanted = FIXED_KERNEL_SIZES[min(index, len(FIXED_KERNEL_SIZES) - 1)]
-            kernel_sizes = (min(kernel_sizes, key=lambda k: (abs(k - wanted), k)),)  # noqa: B023
+            kernel_sizes = (min(kernel_sizes, key=lambda k: (abs(k - wanted), k)),)
         pairs = _pair(space.name, index, stage)
         stages.append(
             dataclasses.replace(
@@ -77,16 +80,14 @@ def restrict(
         ConfigError: A stage that offers a choice would keep none of its values.
     """
 
-    def keep(what: str, offered: tuple[float, ...], wanted: Iterable[float] | None) -> tuple[float, ...]:
+    def keep(what: str, offered: tuple[Value, ...], wanted: Iterable[Value] | None) -> tuple[Value, ...]:
         if wanted is None or len(offered) == 1:
             return offered
-        wanted = set(wanted)
-        kept = tuple(value for value in offered if value in wanted)
+        allowed = set(wanted)
+        kept = tuple(value for value in offered if value in allowed)
         if not kept:
-            asked = ", ".join(f"{v:g}" for v in sorted(wanted))
-            raise ConfigError(
-                f"'{space.name}' offers {what} {', '.join(f'{v:g}' for v in offered)}; none of {asked} is among them."
-            )
+            has, asked = (", ".join(f"{v:g}" for v in values) for values in (offered, sorted(allowed)))
+            raise ConfigError(f"'{space.name}' offers {what} {has}; none of {asked} is among them.")
         return kept
 
     stages = tuple(
@@ -101,5 +102,5 @@ def restrict(
     return dataclasses.replace(
         space,
         stages=stages,
-        resolutions=tuple(int(r) for r in keep("resolutions", space.resolutions, resolutions)),
+        resolutions=keep("resolutions", space.resolutions, resolutions),
     )

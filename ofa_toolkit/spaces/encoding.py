@@ -116,23 +116,22 @@ class Encoding:
 
     def depths(self, population: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Active blocks of each stage, `(N, stages)`."""
-        return np.stack(
-            [(population[:, columns] > 0).sum(axis=1) for columns in self.block_columns], axis=1
-        )
+        return np.stack([(population[:, columns] > 0).sum(axis=1) for columns in self.block_columns], axis=1)
 
     def is_member(self, population: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-        """Which rows are subnets of the space, `(N,)`: values in range, no gap, depth and coupling offered."""
+        """Which rows are subnets of the space, `(N,)`: in range, no gap, depth and coupling offered."""
         cardinalities = np.array([gene.cardinality for gene in self.genes])
-        member: npt.NDArray[np.bool_] = ((population >= 0) & (population < cardinalities)).all(axis=1)
+        in_range = (population >= 0) & (population < cardinalities)
+        member: npt.NDArray[np.bool_] = np.all(in_range, axis=1)
         for stage, columns in zip(self.space.stages, self.block_columns, strict=True):
             codes = population[:, columns].astype(np.int64)
             depth = (codes > 0).sum(axis=1)
             member &= np.isin(depth, stage.depths)
-            member &= ((codes > 0) == (np.arange(stage.max_depth) < depth[:, None])).all(axis=1)
+            member &= np.all((codes > 0) == (np.arange(stage.max_depth) < depth[:, None]), axis=1)
             if stage.compound is not None:
                 ratio = (codes - 1) % len(stage.expand_ratios)
                 tied = self.tied_ratio_index(stage.compound, stage.expand_ratios, depth)
-                member &= ((codes == 0) | (ratio == tied[:, None])).all(axis=1)
+                member &= np.all((codes == 0) | (ratio == tied[:, None]), axis=1)
         return member
 
     @staticmethod
@@ -145,4 +144,5 @@ class Encoding:
         by_depth = np.full(256, -1, dtype=np.int64)
         for offered, ratio in compound:
             by_depth[offered] = expand_ratios.index(ratio)
-        return by_depth[depth]
+        tied: npt.NDArray[np.int64] = by_depth[depth]
+        return tied

@@ -71,7 +71,9 @@ class LayerBuilder:
             )
         )
 
-    def depthwise(self, name: str, flow: Flow, kernel_size: int, stride: int, activation: Activation | None) -> Flow:
+    def depthwise(
+        self, name: str, flow: Flow, kernel_size: int, stride: int, activation: Activation | None
+    ) -> Flow:
         """One kernel per channel."""
         return self.conv(name, flow, flow.channels, kernel_size, stride, activation, groups=flow.channels)
 
@@ -103,7 +105,14 @@ class LayerBuilder:
         )
 
     def pool(
-        self, name: str, kind: LayerKind, flow: Flow, kernel_size: int, stride: int, *, ceil_mode: bool = False
+        self,
+        name: str,
+        kind: LayerKind,
+        flow: Flow,
+        kernel_size: int,
+        stride: int,
+        *,
+        ceil_mode: bool = False,
     ) -> Flow:
         """A pool over square windows; a max pool is padded by half its window."""
         padding = kernel_size // 2 if kind == "max_pool" else 0

@@ -80,9 +80,7 @@ def lower_stem(space: SearchSpace, resolution: int) -> tuple[list[LayerSpec], Fl
     return build.layers, flow
 
 
-def lower_block(
-    space: SearchSpace, choice: BlockChoice, flow: Flow
-) -> tuple[list[LayerSpec], Flow]:
+def lower_block(space: SearchSpace, choice: BlockChoice, flow: Flow) -> tuple[list[LayerSpec], Flow]:
     """The layers of one block fed by `flow`."""
     stage = space.stages[choice.stage]
     stride = stage.stride if choice.block == 0 else 1
@@ -106,9 +104,7 @@ def lower_head(space: SearchSpace, flow: Flow) -> list[LayerSpec]:
         flow = build.conv("head.expand", flow, head.expand_width, 1, 1, head.activation)
     flow = build.pool("head.pool", "global_avg_pool", flow, flow.size, 1)
     if head.mix_width is not None:
-        flow = build.conv(
-            "head.mix", flow, head.mix_width, 1, 1, head.activation, batch_norm=False
-        )
+        flow = build.conv("head.mix", flow, head.mix_width, 1, 1, head.activation, batch_norm=False)
     build.linear("classifier", flow, space.num_classes)
     return build.layers
 
@@ -146,9 +142,7 @@ def _bottleneck(build: LayerBuilder, stage: Stage, choice: BlockChoice, flow: Fl
 def _resnet_stem(build: LayerBuilder, stage: Stage, choice: BlockChoice, flow: Flow, stride: int) -> Flow:
     """A 3x3 convolution; later blocks of the stage are residual."""
     name, block_input = choice.prefix, flow
-    flow = build.conv(
-        f"{name}.conv", flow, choice.width, choice.kernel_size, stride, stage.activation
-    )
+    flow = build.conv(f"{name}.conv", flow, choice.width, choice.kernel_size, stride, stage.activation)
     if choice.block > 0:
         flow = build.join(f"{name}.add", "add", flow, block_input)
     return flow

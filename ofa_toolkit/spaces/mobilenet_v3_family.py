@@ -1,4 +1,4 @@
-"""The MobileNetV3 family: widths, activations and squeeze-excite of Howard et al. 2019, made elastic by OFA."""
+"""The MobileNetV3 family: base network of Howard et al. 2019, made elastic by OFA."""
 
 from __future__ import annotations
 

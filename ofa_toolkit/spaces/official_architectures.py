@@ -1,8 +1,8 @@
-"""The architecture dictionaries of the once-for-all repositories (`ks`, `e`, `d`, `w`, `r`), read and written.
+"""The architecture dictionaries of the once-for-all repositories (`ks`, `e`, `d`, `w`, `r`).
 
 Lists hold one entry per block the supernet has, those of skipped blocks included; a scalar stands for all.
-For ResNet-50, `d[0]` keeps the stem's residual convolution when at its maximum (2), `d[1:]` count blocks beyond
-each stage's base, and `w` holds indices into the width multipliers.
+For ResNet-50, `d[0]` keeps the stem's residual convolution when at its maximum (2), `d[1:]` count blocks
+beyond each stage's base, and `w` holds indices into the width multipliers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def from_official(
     """
     unknown = sorted(set(architecture) - _KEYS)
     if unknown:
-        raise FileFormatError(f"Unknown key '{unknown[0]}' in an architecture; known: {', '.join(sorted(_KEYS))}.")
+        known = ", ".join(sorted(_KEYS))
+        raise FileFormatError(f"Unknown key '{unknown[0]}' in an architecture; known: {known}.")
     stated = architecture.get("r", architecture.get("image_size"))
     if isinstance(stated, Sequence):
         stated = stated[0]
@@ -66,10 +67,7 @@ def to_official(space: SearchSpace, subnet: Subnet) -> dict[str, Any]:
     extra = [
         choice.depth - min(stage.depths) for stage, choice in zip(space.stages, subnet.stages, strict=True)
     ]
-    widths = [
-        _width_index(space, index, choice.width)
-        for index, choice in enumerate(subnet.stages)
-    ]
+    widths = [_width_index(space, index, choice.width) for index, choice in enumerate(subnet.stages)]
     return {
         "e": ratios,
         "d": [_STEM_KEPT if stem_kept else 0, *extra[_NUM_STEM_STAGES:]],
@@ -85,9 +83,8 @@ def _mbconv_stages(space: SearchSpace, architecture: Mapping[str, Any]) -> list[
     depths = _per_entry(architecture, "d", len(space.stages), last=space.stages[-1])
     stages, start = [], 0
     for stage, depth in zip(space.stages, depths, strict=True):
-        stages.append(
-            StageChoice(depth, tuple(kernel_sizes[start : start + depth]), tuple(ratios[start : start + depth]))
-        )
+        active = slice(start, start + depth)
+        stages.append(StageChoice(depth, tuple(kernel_sizes[active]), tuple(ratios[active])))
         start += stage.max_depth
     return stages
 
@@ -114,7 +111,7 @@ def _resnet_stages(space: SearchSpace, architecture: Mapping[str, Any]) -> list[
 
 
 def _width(space: SearchSpace, stage: int, index: int) -> int:
-    """Channels for an official width index; where two multipliers give equal channels they share one entry."""
+    """Channels for an official width index; multipliers that give equal channels share one entry."""
     widths = space.stages[stage].widths
     missing = max(len(other.widths) for other in space.stages) - len(widths)
     return widths[max(0, int(index) - missing)]
@@ -135,7 +132,8 @@ def _per_entry(
         raise FileFormatError(f"An architecture needs the key '{key}'.")
     value = architecture[key]
     entries = list(value) if isinstance(value, Sequence) else [value] * count
-    if last is not None and len(last.depths) == 1 and (not isinstance(value, Sequence) or len(entries) == count - 1):
+    is_open = not isinstance(value, Sequence) or len(entries) == count - 1
+    if last is not None and len(last.depths) == 1 and is_open:
         entries = [*entries[: count - 1], last.depths[0]]
     if len(entries) != count:
         raise FileFormatError(f"'{key}' has {len(entries)} entries; this space needs {count}.")

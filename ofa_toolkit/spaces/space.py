@@ -94,12 +94,9 @@ class Stage:
 
     def num_choices(self) -> int:
         """Number of distinct choices of this stage."""
-        per_depth = (
-            (len(self.kernel_sizes) ** d)
-            * (1 if self.compound is not None else len(self.expand_ratios) ** d)
-            for d in self.depths
-        )
-        return len(self.widths) * sum(per_depth)
+        free_ratios = 1 if self.compound is not None else len(self.expand_ratios)
+        per_block = len(self.kernel_sizes) * free_ratios
+        return len(self.widths) * sum(int(per_block**depth) for depth in self.depths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +212,7 @@ class SearchSpace:
         for what, values in (("kernel sizes", choice.kernel_sizes), ("expand ratios", choice.expand_ratios)):
             if len(values) != choice.depth:
                 raise SubnetNotInSpaceError(
-                    f"{where}: {len(values)} {what} for {choice.depth} blocks; "
-                    "give one per active block."
+                    f"{where}: {len(values)} {what} for {choice.depth} blocks; give one per active block."
                 )
         for kernel_size in choice.kernel_sizes:
             if kernel_size not in stage.kernel_sizes:

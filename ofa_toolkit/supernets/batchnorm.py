@@ -6,7 +6,7 @@ recompute them for each subnet before it is judged or deployed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -90,14 +90,18 @@ def recalibrate_batchnorm(
         raise DataError("Batch-norm recalibration got no images.", hint="Check the data set and its split.")
     for norm, collected in statistics.items():
         mean, variance = collected.result(method)
-        assert isinstance(norm.running_mean, Tensor) and isinstance(norm.running_var, Tensor)
+        assert isinstance(norm.running_mean, Tensor)
+        assert isinstance(norm.running_var, Tensor)
         norm.running_mean[: len(mean)] = mean.to(norm.running_mean)
         norm.running_var[: len(variance)] = variance.to(norm.running_var)
     return num_images
 
 
 def _prepare(
-    stack: ExitStack, network: nn.Module, norms: list[nn.Module], statistics: dict[nn.Module, _Statistics]
+    stack: ExitStack,
+    network: nn.Module,
+    norms: Sequence[nn.BatchNorm2d | ElasticBatchNorm],
+    statistics: dict[nn.Module, _Statistics],
 ) -> None:
     """Evaluation mode with batch norms in training mode and momentum 1, undone when the stack closes.
 
@@ -107,7 +111,8 @@ def _prepare(
 
     def collect(norm: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         (x,) = inputs
-        assert isinstance(norm.running_mean, Tensor) and isinstance(norm.running_var, Tensor)
+        assert isinstance(norm.running_mean, Tensor)
+        assert isinstance(norm.running_var, Tensor)
         count = x.numel() // x.shape[1]
         # Running variances carry Bessel's correction; the batch itself is normalised without.
         biased = norm.running_var[: x.shape[1]].double() * ((count - 1) / count)

@@ -44,7 +44,8 @@ def extract(supernet: Supernet, subnet: Subnet, *, dropout: float = 0.0) -> fx.G
         if layer.batch_norm:
             source = supernet.layer(layer.name).bn
             target = network.get_submodule(f"{layer.name}.bn")
-            assert source is not None and isinstance(target, nn.BatchNorm2d)
+            assert source is not None
+            assert isinstance(target, nn.BatchNorm2d)
             _copy_batch_norm(source, target, layer.out_channels)
     network.train(supernet.training)
     return network

@@ -1,12 +1,13 @@
 """Names of the once-for-all repositories' checkpoints, for each name of ours.
 
-Supernets double the names of elastic layers (`...conv.conv.weight`, `...bn.bn.weight`); extracted networks and
-static layers have single names and number only the active blocks. Older files say `mobile_inverted_conv`
-for a block's `conv`.
+Supernets double the names of elastic layers (`...conv.conv.weight`, `...bn.bn.weight`); extracted networks
+and static layers have single names and number only the active blocks. Older files say
+`mobile_inverted_conv` for a block's `conv`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -16,9 +17,7 @@ _MBCONV_PARTS = {"expand": "inverted_bottleneck", "depthwise": "depth_conv", "pr
 _BN_PARTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def official_names(
-    space: SearchSpace, layers: Iterable[LayerSpec], *, elastic: bool
-) -> dict[str, str]:
+def official_names(space: SearchSpace, layers: Iterable[LayerSpec], *, elastic: bool) -> dict[str, str]:
     """Our tensor names to the official ones.
 
     Args:
@@ -44,7 +43,7 @@ def official_names(
             names |= {f"{layer.name}.bn.{p}": f"{norm}.{p}" for p in _BN_PARTS}
         if doubled and layer.is_depthwise:
             sizes = space.stages[int(layer.name.split(".")[1])].kernel_sizes
-            for smaller, larger in zip(sizes[:-1], sizes[1:], strict=True):
+            for smaller, larger in itertools.pairwise(sizes):
                 names[f"{layer.name}.conv.matrix_{larger}to{smaller}"] = (
                     f"{prefix}.conv.{larger}to{smaller}_matrix"
                 )
@@ -84,7 +83,7 @@ def _official_layer(space: SearchSpace, layer: LayerSpec, blocks: dict[str, int]
 
 
 def _block_numbers(space: SearchSpace, layers: list[LayerSpec], *, elastic: bool) -> dict[str, int]:
-    """Official index of each `stage.block`; block 0 is the MobileNets' fixed one, stems count on their own."""
+    """Official index of each `stage.block`; the MobileNets' fixed block is 0, stems count on their own."""
     present = dict.fromkeys(
         tuple(map(int, layer.name.split(".")[1:3])) for layer in layers if layer.name.startswith("stages.")
     )

@@ -42,6 +42,7 @@ class Supernet(nn.Module):
         self.space = space
         self.use_kernel_transforms = use_kernel_transforms
         self.dropout = dropout
+        self.bn_momentum = bn_momentum
         self._layers: dict[str, ElasticLayer] = {}
         for layer in lower(space, space.largest()):
             if layer.has_weights:
