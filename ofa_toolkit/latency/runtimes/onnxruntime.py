@@ -1,0 +1,79 @@
+"""ONNX Runtime on the CPU or a CUDA device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from ofa_toolkit.core import rng
+from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
+from ofa_toolkit.graphs import build_onnx, random_weights
+from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, Times, input_shape, time_calls
+from ofa_toolkit.latency.system import cpu_name, gpu_name
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxRuntime:
+    """Times `InferenceSession.run`: inputs and outputs are NumPy arrays, as an application has them.
+
+    The graph is what `ofa-tk export` writes. Threads do not spin between runs, which would take the
+    processor from whatever else runs.
+    """
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def __init__(self, options: RuntimeOptions) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"The runtime 'onnxruntime' needs the package onnxruntime: {error}.",
+                hint="pip install onnxruntime",
+            ) from error
+        self.options = options
+        self.version: str = onnxruntime.__version__
+        self._library: Any = onnxruntime
+        self._provider = _PROVIDERS[options.processor]
+        available = onnxruntime.get_available_providers()
+        if self._provider not in available:
+            raise MeasurementError(
+                f"This onnxruntime has no {self._provider}; it has {', '.join(available)}.",
+                hint="pip install onnxruntime-gpu, or leave out --processor cuda.",
+            )
+        if options.precision != "fp32" and options.processor == "cpu":
+            raise MeasurementError("onnxruntime computes on the CPU in fp32 only; leave out --precision.")
+        self.device_name = cpu_name() if options.processor == "cpu" else gpu_name()
+
+    def prepare(self, layers: Sequence[LayerSpec], seed: int) -> OnnxRuntimeSession:
+        """Write the graph and load it."""
+        generator = rng.generator(seed, "onnxruntime")
+        model = build_onnx(
+            layers,
+            random_weights(layers, generator),
+            batch_size=self.options.batch_size,
+            precision=self.options.precision,
+        )
+        settings = self._library.SessionOptions()
+        settings.intra_op_num_threads = self.options.num_threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = self._library.InferenceSession(
+            model.SerializeToString(), settings, providers=[self._provider]
+        )
+        images = generator.standard_normal(input_shape(layers, self.options.batch_size), dtype="float32")
+        return OnnxRuntimeSession(session, {session.get_inputs()[0].name: images})
+
+
+class OnnxRuntimeSession:
+    """A loaded graph and its input."""
+
+    def __init__(self, session: Any, feed: dict[str, Any]) -> None:
+        self._session = session
+        self._feed = feed
+
+    def time_runs(self, num_runs: int) -> Times:
+        """Wall-clock times of blocking runs in ms."""
+        return time_calls(lambda: self._session.run(None, self._feed), num_runs)

@@ -1,0 +1,104 @@
+"""The protocol of timing runtimes, and what they share."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, LayerSpec
+
+Times = npt.NDArray[np.float64]
+Precision = Literal["fp32", "fp16"]
+Processor = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """Conditions of a measurement.
+
+    Attributes:
+        processor: Where the networks run.
+        num_threads: Threads of a CPU runtime; GPU runtimes ignore the host's threads.
+        batch_size: Images per run.
+        precision: Arithmetic of the convolutions.
+    """
+
+    processor: Processor = "cpu"
+    num_threads: int = 1
+    batch_size: int = 1
+    precision: Precision = "fp32"
+
+
+class Session(Protocol):
+    """A network that is ready to run."""
+
+    def time_runs(self, num_runs: int) -> Times:
+        """Run that many times, one after another, and wait for each: milliseconds, `(num_runs,)`."""
+        ...
+
+
+class Runtime(Protocol):
+    """Makes sessions. The constructor takes `RuntimeOptions` and refuses what it cannot do.
+
+    Attributes:
+        name: Name in device files, such as `pytorch`.
+        version: Version of the library.
+        options: The conditions.
+        device_name: The processor as the system calls it.
+    """
+
+    name: ClassVar[str]
+    version: str
+    options: RuntimeOptions
+    device_name: str
+
+    def __init__(self, options: RuntimeOptions) -> None: ...
+
+    def prepare(self, layers: Sequence[LayerSpec], seed: int) -> Session:
+        """Load a network or a part of one with random weights and random inputs.
+
+        Args:
+            layers: With a single input from outside, see `isolate`.
+            seed: Start of weights and inputs; they do not matter for the time.
+        """
+        ...
+
+
+def isolate(layers: Sequence[LayerSpec]) -> tuple[LayerSpec, ...]:
+    """A part of a network as a network of its own: what it reads from outside becomes `input`.
+
+    Raises:
+        MeasurementError: It reads more than one thing from outside.
+    """
+    own = {layer.name for layer in layers}
+    outside = {name for layer in layers for name in layer.inputs if name not in own}
+    if len(outside) != 1:
+        raise MeasurementError(f"A part with {len(outside)} inputs cannot be timed on its own.")
+    return tuple(
+        dataclasses.replace(
+            layer, inputs=tuple(name if name in own else NETWORK_INPUT for name in layer.inputs)
+        )
+        for layer in layers
+    )
+
+
+def input_shape(layers: Sequence[LayerSpec], batch_size: int) -> tuple[int, int, int, int]:
+    """Shape `(N, C, S, S)` that the first layer reads."""
+    return (batch_size, layers[0].in_channels, layers[0].in_size, layers[0].in_size)
+
+
+def time_calls(run: Callable[[], object], num_runs: int) -> Times:
+    """Wall-clock times of blocking calls in ms."""
+    times = np.empty(num_runs)
+    for index in range(num_runs):
+        start = time.perf_counter_ns()
+        run()
+        times[index] = (time.perf_counter_ns() - start) * 1e-6
+    return times

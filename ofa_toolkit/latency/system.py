@@ -1,0 +1,103 @@
+"""What this machine is and how it is doing: names, clocks, temperatures, load."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ofa_toolkit.latency.device import UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemState:
+    """A look at the machine; absent figures are not told by the system.
+
+    Attributes:
+        clock_mhz: Mean clock of the usable cores.
+        temperature_c: Hottest thermal zone.
+        load: Running and waiting processes, mean of the last minute.
+    """
+
+    clock_mhz: float | None
+    temperature_c: float | None
+    load: float | None
+
+
+def cpu_name() -> str:
+    """The processor as the system calls it."""
+    text = _read(Path("/proc/cpuinfo"))
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Hardware"):
+            return value.strip()
+    return platform.processor() or platform.machine() or UNKNOWN
+
+
+def gpu_name() -> str:
+    """The first NVIDIA GPU as its driver calls it."""
+    try:
+        output = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return UNKNOWN
+    return next(iter(output.splitlines()), UNKNOWN).strip()
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def governor() -> str:
+    """How the clock of the first core is set, such as `performance`."""
+    return _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")).strip() or UNKNOWN
+
+
+def system_state() -> SystemState:
+    """Clock, temperature and load now."""
+    return SystemState(
+        clock_mhz=_clock_mhz(),
+        temperature_c=_temperature_c(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def _clock_mhz() -> float | None:
+    values = [
+        float(text) / 1e3
+        for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
+        if (text := _read(path).strip()).isdigit()
+    ]
+    if not values:
+        values = [
+            float(line.partition(":")[2])
+            for line in _read(Path("/proc/cpuinfo")).splitlines()
+            if line.startswith("cpu MHz")
+        ]
+    return sum(values) / len(values) if values else None
+
+
+def _temperature_c() -> float | None:
+    values = [
+        int(text) / 1e3
+        for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")
+        if (text := _read(path).strip()).lstrip("-").isdigit()
+    ]
+    return max(values, default=None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
