@@ -1,0 +1,82 @@
+"""The zoo's entries: bundled ones, the user's own, and one by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ofa_toolkit.core import resources
+from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.core.resources import Origin
+from ofa_toolkit.zoo.card import Card, read_card
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooEntry:
+    """A card and the folder it lies in."""
+
+    card: Card
+    folder: Path
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        """Name of the entry."""
+        return self.card.name
+
+
+def list_entries(
+    *,
+    space: str | None = None,
+    dataset: str | None = None,
+    licence: str | None = None,
+    commercial_only: bool = False,
+    extra: Iterable[str | os.PathLike[str]] = (),
+) -> tuple[ZooEntry, ...]:
+    """All entries that pass the filters, by name.
+
+    Args:
+        space: Name of the search space, exactly.
+        dataset: Part of the data set's name, in any case.
+        licence: Part of the licence's name, in any case.
+        commercial_only: Leave out what excludes commercial use.
+        extra: Further folders of entries, looked into before the others.
+
+    Raises:
+        FileFormatError: A card is damaged.
+    """
+    found = (load_entry(entry.path, entry.origin) for entry in resources.entries("zoo", extra).values())
+    return tuple(
+        entry
+        for entry in found
+        if (space is None or entry.card.space == space)
+        and (dataset is None or dataset.lower() in entry.card.data.name.lower())
+        and (licence is None or licence.lower() in entry.card.licence.name.lower())
+        and not (commercial_only and entry.card.licence.is_non_commercial)
+    )
+
+
+def find_entry(name: str, extra: Iterable[str | os.PathLike[str]] = ()) -> ZooEntry:
+    """The entry of that name.
+
+    Raises:
+        UnknownNameError: There is none; names the nearest.
+        FileFormatError: Its card is damaged.
+    """
+    entry = resources.find_entry("zoo", name, extra)
+    return load_entry(entry.path, entry.origin)
+
+
+def load_entry(folder: Path, origin: Origin = "given") -> ZooEntry:
+    """The entry in a folder.
+
+    Raises:
+        FileFormatError: There is no card, or it is damaged.
+        MismatchError: The card is another entry's.
+    """
+    card = read_card(folder)
+    if origin != "given" and card.name != folder.name:
+        raise MismatchError(f"'{folder}' holds the card of '{card.name}'.", hint="Rename the folder.")
+    return ZooEntry(card=card, folder=folder, origin=origin)

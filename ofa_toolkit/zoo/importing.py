@@ -1,0 +1,82 @@
+"""From the authors' checkpoint to a supernet folder of ours, made once and kept in the cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.files import atomic_directory
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.compound import COMPOUND_ELASTIC_KERNEL_SUFFIX, COMPOUND_SUFFIX
+from ofa_toolkit.zoo.card import CARD_FILE
+from ofa_toolkit.zoo.entries import ZooEntry
+from ofa_toolkit.zoo.identity import Identity
+
+if TYPE_CHECKING:
+    from ofa_toolkit.supernets import Supernet
+
+
+def import_checkpoint(entry: ZooEntry, checkpoint: Path, identity: Identity, folder: Path) -> None:
+    """Convert a checked checkpoint into the supernet folder `folder`, which must not exist yet.
+
+    Everything else in the entry's folder (card, predictor, subnets) goes with it, so that the result
+    stands on its own.
+
+    Raises:
+        CheckpointError: The file holds more than weights, or is damaged; no code in it is run.
+        MismatchError: Its weights are of another space than the card says.
+    """
+    from ofa_toolkit.supernets import save_supernet
+
+    assert entry.card.space is not None
+    supernet = load_checkpoint(checkpoint, entry.card.space)
+    with atomic_directory(folder) as temporary:
+        for path in sorted(entry.folder.iterdir()):
+            if path.is_file():
+                shutil.copyfile(path, temporary / path.name)
+        save_supernet(temporary, supernet, config={"zoo_entry": entry.name, **_preprocessing(entry)})
+        files.write_json(
+            temporary / "imported.json",
+            {"checkpoint": entry.card.checkpoint.path, "size": identity.size, "sha256": identity.sha256},
+        )
+        assert (temporary / CARD_FILE).is_file()
+
+
+def load_checkpoint(checkpoint: Path, space_name: str) -> Supernet:
+    """A supernet of the named space from a checkpoint in the authors' layout.
+
+    CompOFA's files hold the weights of the whole space at its largest kernels; the compound spaces take
+    from them what they offer. Where kernels are fixed, the 7x7 weights become smaller ones as the
+    authors do it: through the matrices when the file has them, else by cutting out the centre.
+
+    Raises:
+        CheckpointError: The file holds more than weights, or is damaged.
+        MismatchError: Its weights are of another space.
+    """
+    from ofa_toolkit.supernets import Supernet, extract, load_official_checkpoint
+
+    base_name = space_name.removesuffix(COMPOUND_ELASTIC_KERNEL_SUFFIX).removesuffix(COMPOUND_SUFFIX)
+    supernet = load_official_checkpoint(checkpoint, get_space(base_name))
+    if base_name == space_name:
+        return supernet
+    space = get_space(space_name).with_num_classes(supernet.space.num_classes)
+    narrow = Supernet(space, use_kernel_transforms=supernet.use_kernel_transforms)
+    tensors = supernet.state_dict() | extract(supernet, space.largest()).state_dict()
+    narrow.load_state_dict({name: tensors[name] for name in narrow.state_dict()})
+    return narrow.eval()
+
+
+def _preprocessing(entry: ZooEntry) -> dict[str, object]:
+    facts = entry.card.preprocessing
+    if facts is None:
+        return {}
+    return {
+        "preprocessing": {
+            "mean": list(facts.mean),
+            "std": list(facts.std),
+            "interpolation": facts.interpolation,
+            "crop": facts.crop,
+        }
+    }

@@ -1,0 +1,252 @@
+"""A content-addressed cache of zoo files: what lies in it is whole and is what it says, or is not there.
+
+    <cache>/zoo/blobs/<key>        complete, checked files; the key is their identity
+    <cache>/zoo/partial/<key>      transfers under way or broken off, continued later
+    <cache>/zoo/locks/<key>.lock   one process at a time works on a key
+    <cache>/zoo/accepted/<key>.json  identities of files whose cards state none, as first accepted
+
+A file enters `blobs` by a rename after its identity was checked; it is checked again each time it is
+handed out, so a damaged disk is noticed. A process that dies loses its lock and leaves a partial file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+
+from ofa_toolkit.core import files, quantities, resources
+from ofa_toolkit.core.errors import StoreError
+from ofa_toolkit.zoo.card import FileFacts
+from ofa_toolkit.zoo.identity import Identity, identify
+from ofa_toolkit.zoo.sources import MIRROR_VARIABLE, Source, find_sources
+from ofa_toolkit.zoo.transfer import Progress, SourceError, TransferPolicy, copy_local, fetch_url
+
+OFFLINE_VARIABLE = "OFA_TK_OFFLINE"
+
+
+def _silent(_: int, __: int | None) -> None:
+    pass
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def is_offline() -> bool:
+    """Whether `OFA_TK_OFFLINE` forbids the network (any value but empty and 0)."""
+    return os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The cache and how it is filled.
+
+    Args:
+        root: Its folder; default `zoo` in the cache folder.
+        offline: Use what is here and local mirrors only.
+        mirrors: The user's mirrors; default those in `OFA_TK_MIRROR`.
+        policy: Timeouts and retries.
+        accept_unknown: Take a file whose card states no identity, and remember what it was.
+        progress: Told the bytes there and the bytes in all.
+        notify: Told in one line about what the user should know: waiting, a damaged file, a failed mirror.
+    """
+
+    root: Path | None = None
+    offline: bool = False
+    mirrors: Sequence[str] | None = None
+    policy: TransferPolicy = field(default_factory=TransferPolicy)
+    accept_unknown: bool = False
+    progress: Progress = _silent
+    notify: Callable[[str], None] = _quiet
+
+    @property
+    def folder(self) -> Path:
+        """Where everything lies."""
+        return resources.cache_path() / "zoo" if self.root is None else self.root
+
+    def find(self, entry: str, file: FileFacts) -> Path | None:
+        """The checked file when the cache holds it; asks nobody else.
+
+        A file that is damaged counts as not there; `fetch` replaces it.
+        """
+        identity = self._identity(entry, file)
+        blob = self.folder / "blobs" / _key(entry, file, identity)
+        if identity is None or not blob.is_file() or identity.mismatch(blob) is not None:
+            return None
+        return blob
+
+    def can_fetch_locally(self, entry: str, file: FileFacts) -> bool:
+        """Whether a local mirror names the file, right or not."""
+        return any(source.is_local for source in find_sources(entry, file, self.mirrors, offline=True))
+
+    def fetch(self, entry: str, file: FileFacts) -> Path:
+        """The checked file, from the cache or from the first source that has it.
+
+        Args:
+            entry: Name of the entry it belongs to.
+            file: The file as its card describes it.
+
+        Returns:
+            A read-only file in the cache; do not change it.
+
+        Raises:
+            StoreError: No source delivers the right bytes, the network is needed and not allowed, the
+                identity is unknown and not accepted, or the cache cannot be written.
+        """
+        identity = self._identity(entry, file)
+        if identity is None and not self.accept_unknown:
+            raise StoreError(
+                f"No identity is published for '{file.path}' of '{entry}': nobody can tell whether the bytes "
+                "that arrive are the right ones.",
+                hint="--accept-unknown takes what the mirror sends and holds later downloads to it.",
+            )
+        key = _key(entry, file, identity)
+        blob = self.folder / "blobs" / key
+        with self.locked(key):
+            if blob.is_file():
+                problem = None if identity is None else identity.mismatch(blob)
+                if problem is None:
+                    return blob
+                self.notify(
+                    f"The cached '{file.path}' of '{entry}' is damaged ({problem}); fetching it again."
+                )
+                blob.unlink()
+            partial = self.folder / "partial" / key
+            self._fill(entry, file, identity, partial)
+            if identity is None:
+                identity = self._accept(entry, file, partial)
+                blob = self.folder / "blobs" / identity.key
+            self._publish(partial, blob)
+        return blob
+
+    def _fill(self, entry: str, file: FileFacts, identity: Identity | None, partial: Path) -> None:
+        """Make `partial` complete and right from the first source that can."""
+        sources = find_sources(entry, file, self.mirrors, offline=self.offline or is_offline())
+        if not sources:
+            raise _nothing_to_ask(entry, file)
+        problems = []
+        for source in sources:
+            problem = self._try(source, identity, partial)
+            if problem is None:
+                return
+            problems.append(f"{source}: {problem}")
+            self.notify(f"{source}: {problem}")
+        raise StoreError(
+            f"Cannot get '{file.path}' ({describe_size(file)}) of '{entry}': {'; '.join(problems)}.",
+            hint=f"Try later, or fetch it by other means and set {MIRROR_VARIABLE} to it or its folder.",
+        )
+
+    def _try(self, source: Source, identity: Identity | None, partial: Path) -> str | None:
+        """What is wrong with a source; None when `partial` is complete and right.
+
+        The beginning may come from an earlier run or another source. If the whole is wrong then, the
+        source gets a second chance from the first byte.
+        """
+        problem: str | None = None
+        while True:
+            is_continued = partial.exists() and partial.stat().st_size > 0
+            try:
+                self._transfer(source, identity, partial)
+            except SourceError as error:
+                return str(error)
+            problem = None if identity is None else identity.mismatch(partial)
+            if problem is None:
+                return None
+            partial.unlink()
+            if not is_continued:
+                return f"what it serves is another file: {problem}"
+
+    def _transfer(self, source: Source, identity: Identity | None, partial: Path) -> None:
+        if source.path is not None:
+            copy_local(source.path, partial, self.progress)
+            return
+        assert source.url is not None
+        size = None if identity is None else identity.size
+        fetch_url(source.url, partial, size=size, policy=self.policy, progress=self.progress)
+
+    def _identity(self, entry: str, file: FileFacts) -> Identity | None:
+        """What the card states, else what was accepted before."""
+        if file.has_identity:
+            return Identity.of_card(file)
+        accepted = self._accepted_path(entry, file)
+        if not accepted.is_file():
+            return None
+        stored = json.loads(accepted.read_bytes())
+        return Identity(size=stored["size"], sha256=stored["sha256"])
+
+    def _accept(self, entry: str, file: FileFacts, partial: Path) -> Identity:
+        found = identify(partial)
+        path = self._accepted_path(entry, file)
+        files.write_json(
+            path, {"entry": entry, "path": file.path, "size": found.size, "sha256": found.sha256}
+        )
+        self.notify(f"Accepted '{file.path}' of '{entry}' as first seen: SHA-256 {found.sha256}.")
+        return found
+
+    def _accepted_path(self, entry: str, file: FileFacts) -> Path:
+        return self.folder / "accepted" / f"{_unknown_key(entry, file)}.json"
+
+    def _publish(self, partial: Path, blob: Path) -> None:
+        with _explained(self.folder):
+            partial.chmod(0o444)
+            os.replace(partial, blob)
+
+    @contextlib.contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Hold the lock of a key; the operating system frees it when the process dies."""
+        with _explained(self.folder):
+            for name in ("blobs", "partial", "locks"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder / "locks" / f"{key}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                self.notify("Another process is fetching the same file; waiting for it.")
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def describe_size(file: FileFacts) -> str:
+    """The file's size for a message, with how sure it is."""
+    if file.size is not None:
+        return quantities.MEMORY.format(file.size)
+    if file.approximate_size is not None:
+        return f"about {quantities.MEMORY.format(file.approximate_size, 2)}"
+    return "size unknown"
+
+
+def _nothing_to_ask(entry: str, file: FileFacts) -> StoreError:
+    where = file.mirrors[0] if file.mirrors else "nowhere"
+    return StoreError(
+        f"'{file.path}' ({describe_size(file)}) of '{entry}' is not here, and the network is not allowed.",
+        hint=f"Without --offline it comes from {where}; or set {MIRROR_VARIABLE} to a copy or its folder.",
+    )
+
+
+def _key(entry: str, file: FileFacts, identity: Identity | None) -> str:
+    return _unknown_key(entry, file) if identity is None else identity.key
+
+
+def _unknown_key(entry: str, file: FileFacts) -> str:
+    return "unknown-" + hashlib.sha256(f"{entry}/{file.path}".encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write to the cache '{folder}': {error.strerror or error}.",
+            hint="Set OFA_TK_CACHE to a folder you can write to.",
+        ) from error
