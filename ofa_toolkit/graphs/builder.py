@@ -1,9 +1,9 @@
 """Writes the ONNX graph of a `LayerSpec` list: the same few operators in every opset from 11 on.
 
 Nothing is traced, so a graph holds exactly the nodes the layers need, and is the same on every
-machine. No operator used here changed its meaning between opset 11 and 21. Departures from a literal
-transcription, all exact: batch norm is folded into the weights it follows; an average pool that rounds up
-is written with padding at the end that does not count, since more runtimes take that than `ceil_mode`.
+machine. No operator used here changed its meaning between opset 11 and 21. Two departures from a literal
+transcription, both exact: batch norm is folded into the weights it follows, and a pool that rounds up says
+so only where its window does not divide the map.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def build_onnx(
     batch_size: int | None = 1,
     precision: GraphPrecision = "fp32",
     use_hard_swish: bool = False,
+    use_clip: bool = True,
     output_name: str = "output",
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
@@ -58,6 +59,8 @@ def build_onnx(
             single, converted by a Cast at either end.
         use_hard_swish: Write h-swish as the one operator HardSwish (opset 14 on) where otherwise it is
             HardSigmoid and Mul.
+        use_clip: Write ReLU6 as the one operator Clip; otherwise as Relu and Min, for parsers that read
+            the bounds of a Clip as single precision whatever they are.
         output_name: Name of the output tensor.
         metadata: Written into the file's metadata.
 
@@ -67,7 +70,7 @@ def build_onnx(
     """
     _check_options(opset, use_hard_swish)
     check_weights(layers, weights)
-    writer = GraphWriter(is_half=precision == "fp16", use_hard_swish=use_hard_swish)
+    writer = GraphWriter(is_half=precision == "fp16", use_hard_swish=use_hard_swish, use_clip=use_clip)
     inputs = _graph_inputs(layers)
     output = _single_output(layers)
     for name in inputs:

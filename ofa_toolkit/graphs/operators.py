@@ -81,14 +81,15 @@ def _initializers(writer: GraphWriter, layer: LayerSpec, weights: FoldedWeights)
     return names
 
 
-def _window(layer: LayerSpec) -> dict[str, list[int]]:
-    """Attributes of a pool; what rounding up would add is padding at the far end."""
-    covered = (layer.out_size - 1) * layer.stride + layer.kernel_size
-    far = max(covered - layer.in_size - layer.padding, 0) if layer.ceil_mode else layer.padding
+def _window(layer: LayerSpec) -> dict[str, Any]:
+    """Attributes of a pool; `ceil_mode` only where it changes the result."""
+    leftover = (layer.in_size + 2 * layer.padding - layer.kernel_size) % layer.stride
+    rounding = {"ceil_mode": 1} if layer.ceil_mode and leftover else {}
     return {
         "kernel_shape": [layer.kernel_size] * 2,
         "strides": [layer.stride] * 2,
-        "pads": [layer.padding, layer.padding, far, far],
+        "pads": [layer.padding] * 4,
+        **rounding,
     }
 
 
@@ -108,8 +109,12 @@ def _relu(writer: GraphWriter, source: str, output: str, name: str) -> None:
 
 
 def _relu6(writer: GraphWriter, source: str, output: str, name: str) -> None:
-    bounds = [writer.constant("relu6.min", 0.0), writer.constant("relu6.max", 6.0)]
-    writer.node("Clip", [source, *bounds], output, name)
+    six = writer.constant("relu6.max", 6.0)
+    if writer.use_clip:
+        writer.node("Clip", [source, writer.constant("relu6.min", 0.0), six], output, name)
+        return
+    positive = writer.node("Relu", [source], f"{name}.positive", f"{name}.relu")
+    writer.node("Min", [positive, six], output, f"{name}.min")
 
 
 def _h_sigmoid(writer: GraphWriter, source: str, output: str, name: str) -> None:

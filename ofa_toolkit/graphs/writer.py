@@ -16,14 +16,16 @@ class GraphWriter:
     Args:
         is_half: Store floating-point initializers in half precision.
         use_hard_swish: Whether h-swish is written as one operator.
+        use_clip: Whether ReLU6 is written as one operator.
 
     Attributes:
         names: Layer or graph input -> the tensor that holds it.
     """
 
-    def __init__(self, *, is_half: bool, use_hard_swish: bool) -> None:
+    def __init__(self, *, is_half: bool, use_hard_swish: bool, use_clip: bool) -> None:
         self.is_half = is_half
         self.use_hard_swish = use_hard_swish
+        self.use_clip = use_clip
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.names: dict[str, str] = {}

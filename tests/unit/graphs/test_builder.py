@@ -137,9 +137,14 @@ def test_every_operator_equals_torch_in_every_opset(opset: int) -> None:
     inputs = {"input": rng.standard_normal((2, 3, 15, 15), dtype=np.float32)}
     expected = run_torch(layers, weights, inputs)
     for use_hard_swish in (False, True) if opset >= 14 else (False,):
-        model = build_onnx(layers, weights, opset=opset, batch_size=2, use_hard_swish=use_hard_swish)
+        use_clip = not use_hard_swish
+        model = build_onnx(
+            layers, weights, opset=opset, batch_size=2, use_hard_swish=use_hard_swish, use_clip=use_clip
+        )
         onnx.checker.check_model(model, full_check=True)
-        assert ("HardSwish" in count_graph(model).operators) == use_hard_swish
+        operators = count_graph(model).operators
+        assert ("HardSwish" in operators) == use_hard_swish
+        assert ("Clip" in operators) == use_clip
         assert relative_error(run_onnx(model, inputs), expected) < 1e-5
 
 
