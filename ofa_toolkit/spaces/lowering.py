@@ -133,7 +133,7 @@ def _bottleneck(build: LayerBuilder, stage: Stage, choice: BlockChoice, flow: Fl
     if choice.block == 0:
         if stride > 1:
             shortcut = build.pool(
-                f"{name}.downsample.pool", "avg_pool", shortcut, stride, stride, ceil_mode=True
+                f"{name}.downsample_pool", "avg_pool", shortcut, stride, stride, ceil_mode=True
             )
         shortcut = build.conv(f"{name}.downsample", shortcut, choice.width, 1, 1, None)
     return build.join(f"{name}.add", "add", flow, shortcut, stage.activation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, fx, nn
 
 from ofa_toolkit.modules import activation_module
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, LayerSpec
-from ofa_toolkit.supernets.supernet import add_module_at
 
 WeightSource = Callable[[LayerSpec], tuple[Tensor, Tensor | None]]
 
@@ -33,54 +33,62 @@ def build_network(
     Returns:
         Network from `(N, 3, R, R)` images to the last layer's output, `(N, num_classes)` for a linear one.
     """
-    root, graph = nn.Module(), fx.Graph()
+    graph = fx.Graph()
+    modules: dict[str, nn.Module] = {}
     outputs = {NETWORK_INPUT: graph.placeholder("images")}
     for layer in layers:
-        inputs = [outputs[name] for name in layer.inputs]
-        outputs[layer.name] = _add_layer(root, graph, layer, inputs, dropout, weights)
+        inputs = tuple(outputs[name] for name in layer.inputs)
+        parts = _parts(layer, dropout, weights)
+        if layer.kind in _JOINS:
+            node = graph.call_function(_JOINS[layer.kind], inputs)
+        elif layer.kind == "concat":
+            node = graph.call_function(torch.cat, (list(inputs), 1))
+        else:
+            node = inputs[0]
+        if parts:
+            modules[layer.name] = nn.Sequential(parts)
+            node = graph.create_node("call_module", layer.name, (node,))
+        outputs[layer.name] = node
     graph.output(outputs[layers[-1].name])
-    # GraphModule copies every module the graph calls from `root` to itself.
-    return fx.GraphModule(root, graph, class_name="Network")
+    return fx.GraphModule(modules, graph, class_name="Network")
 
 
-def _add_layer(
-    root: nn.Module,
-    graph: fx.Graph,
-    layer: LayerSpec,
-    inputs: list[fx.Node],
-    dropout: float,
-    weights: WeightSource | None,
-) -> fx.Node:
-    def call(part: str, module: nn.Module, node: fx.Node) -> fx.Node:
-        target = f"{layer.name}.{part}"
-        add_module_at(root, target, module)
-        return graph.create_node("call_module", target, (node,))
+_JOINS = {"add": operator.add, "scale": operator.mul}
 
-    node = inputs[0]
-    if layer.has_weights:
-        if layer.kind == "linear":
-            node = graph.call_function(torch.flatten, (node, 1))
-            if dropout > 0:
-                node = call("dropout", nn.Dropout(dropout), node)
-        node = call("linear" if layer.kind == "linear" else "conv", _weighted_module(layer, weights), node)
+
+def _parts(layer: LayerSpec, dropout: float, weights: WeightSource | None) -> OrderedDict[str, nn.Module]:
+    """The modules of one layer in order, by the names their parameters carry."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    if layer.kind == "linear":
+        parts["flatten"] = nn.Flatten()
+        if dropout > 0:
+            parts["dropout"] = nn.Dropout(dropout)
+        parts["linear"] = _weighted_module(layer, weights)
+    elif layer.kind == "conv":
+        parts["conv"] = _weighted_module(layer, weights)
         if layer.batch_norm:
-            node = call("bn", nn.BatchNorm2d(layer.out_channels, eps=layer.bn_eps), node)
-    elif layer.kind in ("add", "scale"):
-        node = graph.call_function(operator.add if layer.kind == "add" else operator.mul, tuple(inputs))
-    elif layer.kind == "concat":
-        node = graph.call_function(torch.cat, (list(inputs), 1))
-    elif layer.kind != "activation":
-        node = call("pool", _pool_module(layer), node)
+            parts["bn"] = nn.BatchNorm2d(layer.out_channels, eps=layer.bn_eps)
+    elif layer.kind in _POOLS:
+        parts["pool"] = _POOLS[layer.kind](layer)
     if layer.activation is not None:
-        node = call("act", activation_module(layer.activation), node)
-    return node
+        parts["act"] = activation_module(layer.activation)
+    return parts
 
 
-def _pool_module(layer: LayerSpec) -> nn.Module:
-    if layer.kind == "global_avg_pool":
-        return nn.AdaptiveAvgPool2d(1)
-    pool = nn.AvgPool2d if layer.kind == "avg_pool" else nn.MaxPool2d
-    return pool(layer.kernel_size, layer.stride, layer.padding, ceil_mode=layer.ceil_mode)
+def _window(layer: LayerSpec) -> dict[str, int | bool]:
+    return {
+        "kernel_size": layer.kernel_size,
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "ceil_mode": layer.ceil_mode,
+    }
+
+
+_POOLS: dict[str, Callable[[LayerSpec], nn.Module]] = {
+    "global_avg_pool": lambda _layer: nn.AdaptiveAvgPool2d(1),
+    "avg_pool": lambda layer: nn.AvgPool2d(**_window(layer)),  # type: ignore[arg-type]
+    "max_pool": lambda layer: nn.MaxPool2d(**_window(layer)),  # type: ignore[arg-type]
+}
 
 
 def _weighted_module(layer: LayerSpec, weights: WeightSource | None) -> nn.Module:
