@@ -19,6 +19,7 @@ import click
 from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
 }
 """Name -> where the command is, and its line in `ofa-tk --help`, in the order of a user's work."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,43 +37,74 @@ def print_json(value: Any) -> None:
 def print_table(
     columns: Sequence[Column | str], rows: Iterable[Sequence[object]], *, title: str | None = None
 ) -> None:
-    """Print rows under column names."""
+    """Print rows under column names.
+
+    In a terminal too narrow for them texts are folded, and where even that does not fit every row becomes
+    a block of lines, one field each.
+    """
     typed = [column if isinstance(column, Column) else Column(name=column) for column in columns]
     cells = [[str(cell) for cell in row] for row in rows]
     if title:
         click.secho(title, bold=True)
-    if sys.stdout.isatty():
-        _print_rich_table(typed, cells)
-    else:
-        _print_plain_table(typed, cells)
+    widths = _fit(typed, cells, terminal_width())
+    if widths is None:
+        for index, row in enumerate(cells):
+            if index:
+                click.echo()
+            print_fields({column.name: cell for column, cell in zip(typed, row, strict=True)})
+        return
+    for line in _lines(typed, [column.name for column in typed], widths):
+        click.echo(click.style(line, bold=True))
+    for row in cells:
+        for line in _lines(typed, row, widths):
+            click.echo(line)
 
 
-def _print_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.name,
-            justify="right" if column.is_number else "left",
-            no_wrap=column.is_number,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*row)
-    _console(sys.stdout).print(table)
+_GAP = 2
+_LONG_WORD = 24
 
 
-def _print_plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    lines = [[column.name for column in columns], *rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    for line in lines:
+def _fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int | None) -> list[int] | None:
+    """Column widths that need at most `available` characters a line, or None where there are none.
+
+    Numbers keep their width; texts give way, down to their longest word (very long words break).
+    """
+    texts = [[column.name, *(row[index] for row in rows)] for index, column in enumerate(columns)]
+    widths = [max(map(len, column_texts)) for column_texts in texts]
+    if available is None:
+        return widths
+    least = [
+        width
+        if column.is_number
+        else max(min(len(word), _LONG_WORD) for text in column_texts for word in text.split() or [""])
+        for column, column_texts, width in zip(columns, texts, widths, strict=True)
+    ]
+    excess = sum(widths) + _GAP * (len(widths) - 1) - available
+    for _ in range(excess):
+        # The column with the most to give gives next, so that short ones stay on one line.
+        widest = max(range(len(widths)), key=lambda index: widths[index] - least[index])
+        if widths[widest] == least[widest]:
+            return None
+        widths[widest] -= 1
+    return widths
+
+
+def _lines(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """One row of a table, as many lines as its tallest cell needs."""
+    folded = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    lines = []
+    for parts in itertools.zip_longest(*folded, fillvalue=""):
         cells = (
-            cell.rjust(width) if column.is_number else cell.ljust(width)
-            for column, width, cell in zip(columns, widths, line, strict=True)
+            part.rjust(width) if column.is_number else part.ljust(width)
+            for column, width, part in zip(columns, widths, parts, strict=True)
         )
-        click.echo("  ".join(cells).rstrip())
+        lines.append((" " * _GAP).join(cells).rstrip())
+    return lines
+
+
+def terminal_width() -> int | None:
+    """Characters a line of the terminal that shows stdout, or None where stdout is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_fields(fields: Mapping[str, object], *, title: str | None = None) -> None:
@@ -106,10 +137,10 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
     In a terminal this is a bar with the time left; elsewhere one line every tenth of the way.
     """
-    console = _console(sys.stderr)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield _tenths(label, total)
         return
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -127,7 +158,7 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(label, total=total)
         yield lambda completed: progress.update(task, completed=completed)
 
@@ -143,13 +174,6 @@ def _tenths(label: str, total: int) -> Callable[[int], None]:
             note(f"{label}: {completed}/{total}")
 
     return show
-
-
-def _console(stream: Any) -> Console:
-    from rich.console import Console
-
-    # Markup and highlighting off: names and numbers are printed as they are.
-    return Console(file=stream, markup=False, highlight=False, emoji=False)
 
 
 def _jsonable(value: Any) -> Any:

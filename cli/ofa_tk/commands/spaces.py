@@ -1,0 +1,143 @@
+"""`ofa-tk spaces`: which search spaces there are, and what may be chosen in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from ofa_tk import options, output
+from ofa_tk.output import Column
+from ofa_toolkit.core import quantities
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.describe_space import SpaceSummary, StageSummary, SubnetCost
+
+
+@click.group()
+def command() -> None:
+    """List search spaces and show their choices."""
+
+
+@command.command("list")
+@options.json_option
+def list_command(as_json: bool) -> None:
+    """List the registered search spaces."""
+    from ofa_toolkit.pipelines.describe_space import summarize_spaces
+
+    summaries = summarize_spaces()
+    if as_json:
+        output.print_json([dataclasses.asdict(summary) for summary in summaries])
+        return
+    columns = [
+        Column(name="space"),
+        Column(name="networks", is_number=True),
+        Column(name="input", is_number=True),
+        Column(name="smallest", is_number=True),
+        Column(name="largest", is_number=True),
+        Column(name="params", is_number=True),
+    ]
+    output.print_table(columns, [_list_row(summary) for summary in summaries])
+    output.note("params: those of the largest network, classifier included.")
+    output.note("CompOFA's restriction of an MBConv space is named <space>-compound.")
+
+
+def _list_row(summary: SpaceSummary) -> tuple[object, ...]:
+    return (
+        summary.name,
+        f"{summary.num_architectures:.1e}",
+        _range(summary.resolutions),
+        quantities.MACS.format(summary.smallest.macs, digits=4),
+        quantities.MACS.format(summary.largest.macs, digits=4),
+        quantities.PARAMS.format(summary.largest.params),
+    )
+
+
+@command.command("show")
+@click.argument("name")
+@click.option(
+    "--num-classes", type=click.IntRange(min=1), help="Outputs of the classifier.  [default: the space's]"
+)
+@options.json_option
+def show_command(name: str, num_classes: int | None, as_json: bool) -> None:
+    """Show a space's choices and the cost of its extremes."""
+    from ofa_toolkit.pipelines.describe_space import summarize_space
+    from ofa_toolkit.spaces import get_space
+
+    space = get_space(name)
+    if num_classes is not None:
+        space = space.with_num_classes(num_classes)
+    summary = summarize_space(space)
+    if as_json:
+        output.print_json(dataclasses.asdict(summary))
+        return
+    output.print_fields(
+        {
+            "space": summary.name,
+            "source": summary.source,
+            "networks": f"{summary.num_architectures:.3e}",
+            "resolutions": _resolutions(summary.resolutions),
+            "classes": summary.num_classes,
+        }
+    )
+    click.echo()
+    output.print_table(
+        ["stage", "block", "width", "stride", "depth", "kernel size", "expand ratio", "activation", "SE"],
+        [_stage_row(number, stage) for number, stage in enumerate(summary.stages, start=1)],
+    )
+    click.echo()
+    columns = [
+        Column(name="subnet"),
+        Column(name="resolution", is_number=True),
+        Column(name="MACs", is_number=True),
+        Column(name="params", is_number=True),
+        Column(name="peak activations (fp32)", is_number=True),
+    ]
+    output.print_table(
+        columns, [_cost_row("smallest", summary.smallest), _cost_row("largest", summary.largest)]
+    )
+
+
+def _stage_row(number: int, stage: StageSummary) -> tuple[object, ...]:
+    ratios = _join(stage.expand_ratios)
+    if stage.depth_to_expand_ratio is not None:
+        ratios = ", ".join(f"{ratio:g} at depth {depth}" for depth, ratio in stage.depth_to_expand_ratio)
+    return (
+        number,
+        stage.block,
+        _join(stage.widths),
+        stage.stride,
+        _join(stage.depths),
+        _join(stage.kernel_sizes),
+        ratios,
+        stage.activation,
+        "yes" if stage.use_se else "no",
+    )
+
+
+def _cost_row(name: str, cost: SubnetCost) -> tuple[object, ...]:
+    return (
+        name,
+        cost.resolution,
+        quantities.MACS.format(cost.macs, digits=4),
+        quantities.PARAMS.format(cost.params, digits=4),
+        quantities.MEMORY.format(cost.peak_activation_bytes),
+    )
+
+
+def _join(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _resolutions(values: tuple[int, ...]) -> str:
+    steps = {after - before for before, after in itertools.pairwise(values)}
+    if len(values) > 3 and len(steps) == 1:
+        return f"{values[0]} to {values[-1]} in steps of {steps.pop()}"
+    return _join(values)
+
+
+def _range(values: tuple[int, ...]) -> str:
+    return f"{values[0]}" if len(values) == 1 else f"{values[0]}..{values[-1]}"

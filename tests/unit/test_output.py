@@ -1,0 +1,105 @@
+"""Printing: whole rows into pipes, folded ones into narrow terminals, one JSON document."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from ofa_tk import options, output
+from ofa_tk.output import Column
+
+Captured = pytest.CaptureFixture[str]
+
+COLUMNS = ["name", Column(name="MACs", is_number=True), "choices"]
+ROWS = [("small", 5, "1, 2, 3"), ("larger-network", 12345, "4, 5, 6, 7, 8")]
+
+
+def lines_at(monkeypatch: pytest.MonkeyPatch, capsys: Captured, width: int | None) -> list[str]:
+    monkeypatch.setattr(output, "terminal_width", lambda: width)
+    output.print_table(COLUMNS, ROWS)
+    return click.unstyle(capsys.readouterr().out).splitlines()
+
+
+WHOLE = [
+    "name             MACs  choices",
+    "small               5  1, 2, 3",
+    "larger-network  12345  4, 5, 6, 7, 8",
+]
+
+
+def test_a_pipe_gets_whole_rows(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    assert lines_at(monkeypatch, capsys, None) == WHOLE
+
+
+def test_a_wide_terminal_gets_the_same(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    assert lines_at(monkeypatch, capsys, 36) == WHOLE
+
+
+@pytest.mark.parametrize("width", [35, 34, 32])
+def test_a_narrow_terminal_folds_texts_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, width: int
+) -> None:
+    lines = lines_at(monkeypatch, capsys, width)
+    assert max(len(line) for line in lines) <= width
+    assert sorted(" ".join(lines).split()) == sorted(" ".join(WHOLE).split())
+
+
+def test_a_tiny_terminal_gets_one_field_a_line(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    lines = lines_at(monkeypatch, capsys, 20)
+    assert lines[:4] == ["name     small", "MACs     5", "choices  1, 2, 3", ""]
+
+
+def test_json_is_one_document(capsys: Captured) -> None:
+    @dataclass
+    class Result:
+        macs: int
+        path: Path
+
+    output.print_json({"r": Result(3, Path("a/b")), "n": np.float64(0.5), "a": np.arange(2), "name": "DϵpS"})
+    assert json.loads(capsys.readouterr().out) == {
+        "r": {"macs": 3, "path": "a/b"},
+        "n": 0.5,
+        "a": [0, 1],
+        "name": "DϵpS",
+    }
+    with pytest.raises(ValueError, match="JSON"):
+        output.print_json(float("nan"))
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
+        output.print_json(object())
+
+
+def test_notes_go_to_stderr(capsys: Captured) -> None:
+    output.note("a")
+    output.warn("b")
+    output.next_step("ofa-tk doctor")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "a\nWarning: b\nNext: ofa-tk doctor\n"
+
+
+def test_progress_outside_a_terminal_is_a_line_a_tenth(capsys: Captured) -> None:
+    with output.progress_bar("train", 40) as advance:
+        for step in range(41):
+            advance(step)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [f"train: {step}/40" for step in range(0, 41, 4)]
+
+
+def test_quantity_option() -> None:
+    latency = options.Quantity("latency")
+    assert latency.convert("1.5s", None, None) == 1500.0
+    assert latency.convert(20.0, None, None) == 20.0
+    with pytest.raises(click.BadParameter) as caught:
+        latency.convert("20xs", None, None)
+    assert caught.value.message.startswith("'20xs': unknown unit 'xs' for a latency;")
+    assert caught.value.message.endswith("Did you mean 20s?")
+
+
+def test_a_captured_stdout_is_no_terminal() -> None:
+    assert output.terminal_width() is None
