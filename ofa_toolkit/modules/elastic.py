@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ofa_toolkit.modules.activations import activate
+from ofa_toolkit.modules.depthwise import depthwise_conv2d
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
 
@@ -73,14 +74,10 @@ class ElasticConv(nn.Module):
 
     def forward(self, x: Tensor, layer: LayerSpec) -> Tensor:
         """Convolve `(N, in, H, W)` as `layer` says."""
-        return F.conv2d(
-            x,
-            self.active_weight(layer),
-            self.active_bias(layer),
-            stride=layer.stride,
-            padding=layer.padding,
-            groups=layer.groups,
-        )
+        weight, bias = self.active_weight(layer), self.active_bias(layer)
+        if layer.is_depthwise and bias is None:
+            return depthwise_conv2d(x, weight, layer.stride, layer.padding)
+        return F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)
 
 
 def matrix_name(larger: int, smaller: int) -> str:
