@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from mirror_server import Fault, Mirror, serve
+from tests.unit.zoo.mirror_server import Fault, Mirror, serve
 
 from ofa_toolkit.core.errors import StoreError
 from ofa_toolkit.zoo.card import FileFacts
