@@ -21,7 +21,7 @@ from torch import Tensor
 _COLUMNS = 3
 
 # Every group of columns reads the input again, so the batch is cut into chunks that stay in the cache
-# meanwhile. The optimum is flat: 2 to 6 MiB measured alike on an x86-64 core with 1 MiB of second-level cache.
+# meanwhile. The optimum is flat: 2 to 6 MiB measured alike on x86-64 (1 MiB of second-level cache a core).
 _CHUNK_BYTES = 3 * 2**20
 
 
