@@ -1,0 +1,137 @@
+"""Top-1 accuracy of networks and of subnets, in evaluation mode and with recalibrated batch norm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ofa_toolkit.core.errors import DataError, MismatchError
+from ofa_toolkit.datasets.dataset import ImageDataset, Split
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
+
+RECALIBRATION_IMAGES = 2000
+"""Images that batch-norm statistics are recomputed from; the number of the OFA and DϵpS references."""
+
+RECALIBRATION_SEED = 937162211
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Result of an evaluation.
+
+    Attributes:
+        top1_percent: Share of images whose largest logit is the label's, 0 to 100.
+        loss: Mean cross-entropy in nats.
+        num_images: Images judged.
+        num_recalibration_images: Images the batch-norm statistics were recomputed from; 0 for none.
+    """
+
+    top1_percent: float
+    loss: float
+    num_images: int
+    num_recalibration_images: int = 0
+
+
+@torch.no_grad()
+def evaluate(
+    network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]
+) -> Accuracy:
+    """Measure accuracy over batches of images (N, 3, R, R) and labels (N,).
+
+    A module is put into evaluation mode for the call and back into its mode afterwards.
+
+    Raises:
+        DataError: There was no image.
+        MismatchError: A label is beyond the network's classes.
+    """
+    was_training = isinstance(network, nn.Module) and network.training
+    if isinstance(network, nn.Module):
+        network.eval()
+    num_images, num_correct, loss = 0, 0, 0.0
+    try:
+        for images, labels in batches:
+            logits = network(images).float()
+            if int(labels.max()) >= logits.shape[1]:
+                raise MismatchError(
+                    f"The data has a label {int(labels.max())}; the network has {logits.shape[1]} classes.",
+                    hint="Use the data set the network was trained for, or train it on yours with --init.",
+                )
+            num_correct += int((logits.argmax(1) == labels).sum())
+            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            num_images += len(images)
+    finally:
+        if isinstance(network, nn.Module):
+            network.train(was_training)
+    if num_images == 0:
+        raise DataError("There are no images to evaluate on.", hint="Check the data set and its split.")
+    return Accuracy(
+        top1_percent=100 * num_correct / num_images, loss=loss / num_images, num_images=num_images
+    )
+
+
+def evaluate_subnet(
+    supernet: Supernet,
+    subnet: Subnet,
+    dataset: ImageDataset,
+    *,
+    split: Split = "validation",
+    batch_size: int = 200,
+    limit: int | None = None,
+    recalibration_images: int = RECALIBRATION_IMAGES,
+    device: torch.device | str = "cpu",
+) -> Accuracy:
+    """Extract a subnet, recalibrate its batch norm on training images, and judge it.
+
+    Departure from the DϵpS reference, whose validation stays in training mode: the recalibrated
+    statistics are used and dropout is off.
+
+    Args:
+        supernet: Left unchanged.
+        subnet: A member of `supernet.space`; judged at its resolution.
+        dataset: Training images for recalibration, and the images to judge on.
+        split: Which images to judge on.
+        batch_size: Images per forward pass.
+        limit: Judge on a random subset of this many images, the same in every call.
+        recalibration_images: Training images, augmented as in training, for the statistics; 0 keeps the
+            supernet's.
+        device: Where to compute.
+
+    Raises:
+        SubnetNotInSpaceError: The subnet is not in the space.
+        MismatchError: The data set has other classes than the supernet.
+    """
+    if dataset.num_classes != supernet.space.num_classes:
+        raise MismatchError(
+            f"{dataset.name} has {dataset.num_classes} classes, the supernet {supernet.space.num_classes}.",
+            hint="Use the data set it was trained for, or train it on yours: ofa-tk train --init",
+        )
+    network = extract(supernet, subnet).to(device, memory_format=torch.channels_last)
+    used = 0
+    if recalibration_images:
+        used = recalibrate_batchnorm(
+            network,
+            dataset.batches(
+                "train",
+                batch_size,
+                resolution=subnet.resolution,
+                train_transforms=True,
+                limit=recalibration_images,
+                seed=RECALIBRATION_SEED,
+                device=device,
+            ),
+        )
+    judged = evaluate(
+        network.eval(),
+        dataset.batches(split, batch_size, resolution=subnet.resolution, limit=limit, device=device),
+    )
+    return Accuracy(
+        top1_percent=judged.top1_percent,
+        loss=judged.loss,
+        num_images=judged.num_images,
+        num_recalibration_images=used,
+    )

@@ -1,0 +1,263 @@
+"""Train a supernet by a recipe: prepare, run or resume, save, and sum up what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ofa_toolkit.core import config as configuration
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.datasets import ImageDataset, open_dataset
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED
+from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
+from ofa_toolkit.training import run_folder
+from ofa_toolkit.training.config import RunConfig
+from ofa_toolkit.training.cost import PhaseCost, phase_cost, total
+from ofa_toolkit.training.distributed import Process, join, leave
+from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
+from ofa_toolkit.training.single import Single
+from ofa_toolkit.training.trainer import Reporter, Silent, StopRequested, Trainer
+from ofa_toolkit.training.validation import named_subnets
+from ofa_toolkit.zoo import resolve_supernet
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """A finished run.
+
+    Attributes:
+        folder: The run folder.
+        supernet: The supernet's folder in it.
+        accuracies: Last validation: top-1 percent by name of the subnet.
+        costs: Per phase.
+        total_cost: Their sum.
+        resumed_from: The checkpoint's file name, None where the run was not resumed.
+    """
+
+    folder: Path
+    supernet: Path
+    accuracies: dict[str, float]
+    costs: tuple[PhaseCost, ...]
+    total_cost: PhaseCost
+    resumed_from: str | None
+
+
+def train(
+    config: RunConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    download: bool = False,
+    price_per_hour: float | None = None,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Train a supernet into a run folder.
+
+    Args:
+        config: From `load_recipe`, or of the run to resume.
+        out: The run folder; new or empty unless `resume`.
+        resume: Go on from the last checkpoint in `out`.
+        device: `cpu`, `cuda`, `cuda:N`; a GPU where there is one, if None.
+        threads: CPU threads; torch's default if None. Bit-identical results need the same number.
+        download: Fetch the data set where torchvision can.
+        price_per_hour: Of one device, for the cost in money.
+        reporter: Who hears of the progress.
+
+    Raises:
+        OfaToolkitError: Bad data, configuration or folder; diverged training; a full disk.
+        StopRequested: Stopped by SIGINT or SIGTERM, with everything so far in a checkpoint.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    process = join(device)
+    try:
+        trainer = prepare(config, out, process=process, download=download, reporter=reporter, resume=resume)
+        resumed_from = None
+        if resume:
+            run_folder.check_same(out, run_folder.read(out), config)
+            resumed_from = trainer.restore_latest().name
+            trainer.reporter.message(f"Resumed from {resumed_from}, update {trainer.state.step}.")
+        with _stopping_on_signals(trainer):
+            trainer.run()
+        return _finish(trainer, out, resumed_from, price_per_hour)
+    finally:
+        leave(process)
+
+
+def prepare(
+    config: RunConfig,
+    out: Path,
+    *,
+    process: Process,
+    download: bool = False,
+    reporter: Reporter | None = None,
+    resume: bool = False,
+    is_dry: bool = False,
+) -> Trainer:
+    """Open the images, build the supernet and the method, and make the run folder.
+
+    Raises:
+        OfaToolkitError: Something of it is missing or bad.
+    """
+    reporter = reporter or Silent()
+    space_resolutions = config.space.whole(1).resolutions
+    dataset = open_run_dataset(config, download=download, resolution=max(space_resolutions))
+    space = config.space.trained(dataset.num_classes)
+    algorithm = config.algorithm.build(config, space)
+    supernet = new_supernet(config, config.space.whole(dataset.num_classes))
+    if config.init is not None and not resume:
+        message = load_initial_weights(supernet, resolve_supernet(config.init), dataset.class_names)
+        reporter.message(message)
+    if process.is_main and not resume and not is_dry:
+        run_folder.create(out, config)
+    return Trainer(
+        config,
+        algorithm,
+        supernet,
+        dataset,
+        out,
+        process=process,
+        reporter=reporter if process.is_main else Silent(),
+        named=named_subnets(config.validation, space),
+        judged=algorithm.subnet if isinstance(algorithm, Single) else None,
+    )
+
+
+def open_run_dataset(config: RunConfig, *, download: bool, resolution: int | None = None) -> ImageDataset:
+    """The data set of a run.
+
+    Raises:
+        ConfigError: None was named.
+        DataError: It is missing or malformed.
+    """
+    if config.data.source is None:
+        raise ConfigError(
+            "No images: neither --data nor data.source names a data set.",
+            hint="--data imagefolder:DIR, or --data fake to try without images",
+        )
+    dataset = open_dataset(
+        config.data.source,
+        validation_size=config.data.validation_size,
+        seed=config.data.split_seed,
+        download=download,
+        transforms=config.data.transforms,
+        num_workers=config.data.num_workers,
+        class_list=config.data.class_list,
+        resolution=resolution,
+    )
+    dataset.steps_per_epoch(config.training.batch_size)
+    return dataset
+
+
+@contextmanager
+def _stopping_on_signals(trainer: Trainer) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into a checkpoint and an orderly stop; a second one kills."""
+
+    def stop(number: int, _frame: Any) -> None:
+        trainer.stop_requested = True
+        signal.signal(number, signal.SIG_DFL)
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, stop)
+    except ValueError:
+        # Not in the main thread: the caller's signals are the caller's business.
+        previous = {}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _finish(
+    trainer: Trainer, out: Path, resumed_from: str | None, price_per_hour: float | None
+) -> TrainResult:
+    """Save the supernet and the summary."""
+    config, state = trainer.config, trainer.state
+    costs = tuple(
+        phase_cost(
+            phase.name,
+            state.phase_steps.get(phase.name, 0),
+            state.phase_seconds.get(phase.name, 0.0) / max(1, state.phase_steps.get(phase.name, 0)),
+            num_devices=trainer.process.world_size,
+            price_per_hour=price_per_hour,
+        )
+        for phase in trainer.algorithm.phases
+    )
+    folder = out / run_folder.SUPERNET_FOLDER
+    if trainer.process.is_main:
+        _save(trainer, folder)
+        run_folder.write_summary(
+            out,
+            {
+                "recipe": config.recipe,
+                "updates": state.step,
+                "validation_top1_percent": state.accuracies,
+                "rollbacks": state.rollbacks,
+                "device": str(trainer.process.device),
+                "num_devices": trainer.process.world_size,
+                "threads": torch.get_num_threads(),
+                "cost": [dataclasses.asdict(cost) for cost in (*costs, total(costs))],
+            },
+        )
+    trainer.process.barrier()
+    return TrainResult(
+        folder=out,
+        supernet=folder,
+        accuracies=state.accuracies,
+        costs=costs,
+        total_cost=total(costs),
+        resumed_from=resumed_from,
+    )
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    """Write the final supernet, its batch-norm statistics fitted to the largest trained subnet."""
+    config, dataset, supernet = trainer.config, trainer.dataset, trainer.final_supernet()
+    space = trainer.algorithm.phases[-1].space
+    subnet = trainer.judged or space.largest()
+    num_images = recalibrate_batchnorm(
+        supernet,
+        dataset.batches(
+            "train",
+            config.validation.batch_size,
+            resolution=subnet.resolution,
+            train_transforms=True,
+            limit=config.validation.recalibration_images,
+            seed=RECALIBRATION_SEED,
+            device=trainer.process.device,
+        ),
+        subnet=subnet,
+    )
+    which = "the fine-tuned subnet" if trainer.judged else "the largest trained subnet"
+    save_supernet(
+        folder,
+        supernet,
+        config={
+            "class_names": list(dataset.class_names),
+            "preprocessing": dict(dataset.preprocessing),
+            "recipe": configuration.to_dict(config),
+            "trained_choices": {
+                "space": space.name,
+                "kernel_sizes": [list(stage.kernel_sizes) for stage in space.stages],
+                "depths": [list(stage.depths) for stage in space.stages],
+                "expand_ratios": [list(stage.expand_ratios) for stage in space.stages],
+            },
+            "batchnorm_statistics": f"of {which}, from {num_images} training images",
+            "metrics": {"validation_top1_percent": trainer.state.accuracies},
+        },
+    )
+
+
+__all__ = ["StopRequested", "TrainResult", "open_run_dataset", "prepare", "train"]

@@ -1,0 +1,180 @@
+"""What a training method is: phases, and for each step which subnets learn from what.
+
+The trainer owns the loop, the optimizer, checkpoints and machines; DϵpS, OFA, BigNAS and CompOFA differ
+in the two answers defined here and in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.spaces import SearchSpace, Subnet
+from ofa_toolkit.training.schedules import Schedule
+
+if TYPE_CHECKING:
+    from ofa_toolkit.training.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One forward and backward pass of a step.
+
+    Attributes:
+        role: For metrics: `largest`, `smallest`, `random`.
+        subnet: What runs.
+        gradient_weight: Factor on the gradient (DϵpS's epsilon for all but the largest).
+        hard_labels: Weight of the cross-entropy with the labels.
+        soft_labels: Weight of the cross-entropy with another network's predictions.
+        source: Whose predictions: those of the step's first pass (its training-mode logits, detached), or
+            of the phase's teacher. None where `soft_labels` is 0.
+        temperature: Softens both predictions.
+        use_dropout: Whether dropout acts.
+    """
+
+    role: str
+    subnet: Subnet
+    gradient_weight: float = 1.0
+    hard_labels: float = 1.0
+    soft_labels: float = 0.0
+    source: Literal["first pass", "teacher"] | None = None
+    temperature: float = 1.0
+    use_dropout: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A run of epochs with the same rules.
+
+    Attributes:
+        name: For logs and cost.
+        first_epoch: Number of the first epoch, counted over all phases.
+        epochs: How many.
+        space: Subnets that train in the phase; its largest and smallest are validated.
+        schedule: Learning rate.
+        schedule_start: Epoch at which the schedule's progress is 0.
+        schedule_epochs: Epochs over which its progress goes to 1.
+        largest_only: Whether only the largest subnet trains (and is worth validating).
+        sort_protected_widths: Sort channels when the phase begins, with this many protected widths
+            (`sort_channels`); None does not sort.
+        takes_teacher: Whether a frozen copy of the largest network is taken when the phase begins.
+        resets_optimizer: Whether momentum is forgotten when the phase begins.
+    """
+
+    name: str
+    first_epoch: int
+    epochs: int
+    space: SearchSpace
+    schedule: Schedule
+    schedule_start: int
+    schedule_epochs: int
+    largest_only: bool = False
+    sort_protected_widths: int | None = None
+    takes_teacher: bool = False
+    resets_optimizer: bool = False
+
+    @property
+    def end_epoch(self) -> int:
+        """The epoch after the last."""
+        return self.first_epoch + self.epochs
+
+    def learning_rate(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Rate at a step of an epoch (counted over all phases)."""
+        done = (epoch - self.schedule_start) * steps_per_epoch + step
+        return self.schedule(done / (self.schedule_epochs * steps_per_epoch))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        epoch: Over all phases, from 0.
+        step: Within the epoch, from 0.
+        steps_per_epoch: Updates of an epoch.
+        resolution: Side in pixels of this step's images.
+    """
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    resolution: int
+
+
+class Algorithm(Protocol):
+    """A training method bound to a space and a number of epochs."""
+
+    phases: tuple[Phase, ...]
+
+    def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:
+        """The passes of one step, in order.
+
+        Args:
+            phase: One of `phases`.
+            position: Where the run stands.
+            generator: This step's own stream, the same in every process and after a resume.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmConfig:
+    """Base of the `[algorithm]` table; `name` says which."""
+
+    name: str
+    "The training method."
+
+    def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
+        """Bind the method to a run.
+
+        Args:
+            run: The whole configuration.
+            space: Subnets to train.
+        """
+        raise NotImplementedError
+
+    @property
+    def use_kernel_transforms(self) -> bool:
+        """Whether the supernet has OFA's kernel matrices."""
+        return False
+
+    @property
+    def use_zero_gamma(self) -> bool:
+        """Whether residual branches start at zero."""
+        return False
+
+
+def distilled_pass(subnet: Subnet, distillation: float, temperature: float) -> Pass:
+    """A random subnet on the labels (weight 1) and, where `distillation` is not 0, on the teacher."""
+    return Pass(
+        role="random",
+        subnet=subnet,
+        hard_labels=1.0,
+        soft_labels=distillation,
+        source="teacher" if distillation else None,
+        temperature=temperature,
+    )
+
+
+def share_out_epochs(total: int, proportions: Sequence[float]) -> list[int]:
+    """Split epochs in proportion, each part at least one, by largest remainders.
+
+    Raises:
+        ConfigError: There are fewer epochs than parts.
+    """
+    if total < len(proportions):
+        raise ConfigError(
+            f"training.epochs: {total} are too few for {len(proportions)} phases of at least one epoch."
+        )
+    ideal = np.array(proportions, dtype=float) / sum(proportions) * total
+    epochs = np.maximum(1, np.floor(ideal)).astype(int)
+    while epochs.sum() < total:
+        epochs[int(np.argmax(ideal - epochs))] += 1
+    while epochs.sum() > total:
+        shrinkable = np.where(epochs > 1, epochs - ideal, -np.inf)
+        epochs[int(np.argmax(shrinkable))] -= 1
+    return [int(count) for count in epochs]

@@ -1,0 +1,227 @@
+"""The configuration of a training run: what a recipe file holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from ofa_toolkit.core import config as configuration
+from ofa_toolkit.core import toml
+from ofa_toolkit.core.config import Bounds
+from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.datasets.transforms import TransformConfig
+from ofa_toolkit.spaces import SearchSpace, get_space, restrict
+from ofa_toolkit.training import ALGORITHMS
+from ofa_toolkit.training.algorithm import AlgorithmConfig
+from ofa_toolkit.training.schedules import ScheduleConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceConfig:
+    """Which subnets train. The supernet is always that of the whole named space."""
+
+    name: str
+    "Name of the search space."
+    kernel_sizes: tuple[int, ...] = ()
+    "Train these kernel sizes only; all where empty."
+    depths: tuple[int, ...] = ()
+    "Train these depths only; all where empty."
+    expand_ratios: tuple[float, ...] = ()
+    "Train these expand ratios only; all where empty."
+    resolutions: tuple[int, ...] = ()
+    "Input sizes in pixels, replacing those of the space; one is drawn for each batch."
+
+    def whole(self, num_classes: int) -> SearchSpace:
+        """The space of the supernet."""
+        space = get_space(self.name).with_num_classes(num_classes)
+        return space.with_resolutions(self.resolutions) if self.resolutions else space
+
+    def trained(self, num_classes: int) -> SearchSpace:
+        """The part of it whose subnets train."""
+        return restrict(
+            self.whole(num_classes),
+            depths=self.depths or None,
+            kernel_sizes=self.kernel_sizes or None,
+            expand_ratios=self.expand_ratios or None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where images come from and what happens to them."""
+
+    source: str | None = None
+    "The data set, such as npz:FILE or imagefolder:DIR; usually given by --data."
+    validation_size: Annotated[int, Bounds(at_least=1)] | None = None
+    "Images held out of train; none means a tenth, at most 10,000."
+    split_seed: Annotated[int, Bounds(at_least=0)] = 0
+    "Seed of the held-out split."
+    num_workers: Annotated[int, Bounds(at_least=0)] = 0
+    "Processes that load photos; sets of small images need none."
+    class_list: Path | None = None
+    "For imagenet100: a text file of class folders; the published list where none."
+    transforms: TransformConfig = field(default_factory=TransformConfig)
+    "Augmentation."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The training loop."""
+
+    epochs: Annotated[int, Bounds(at_least=1)]
+    "Passes over the training images, all phases together."
+    batch_size: Annotated[int, Bounds(at_least=1)]
+    "Images of an update, over all processes and accumulation steps."
+    accumulation: Annotated[int, Bounds(at_least=1)] = 1
+    "Parts a batch is computed in, to save memory; batch norm sees one part at a time."
+    label_smoothing: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
+    "Of the labels."
+    dropout: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
+    "Probability before the classifier."
+    bn_momentum: Annotated[float, Bounds(above=0, at_most=1)] = 0.1
+    "Share of the new batch in batch norm's running statistics."
+    clip_norm: Annotated[float, Bounds(above=0)] | None = None
+    "Largest norm of the whole gradient."
+    clip_value: Annotated[float, Bounds(above=0)] | None = None
+    "Largest absolute value of a gradient entry."
+    ema_decay: Annotated[float, Bounds(above=0, below=1)] | None = None
+    "Keep a moving average of the weights with this decay an update; it is validated and saved."
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    "Of the forward and backward passes; float16 needs a GPU."
+    channels_last: bool = True
+    "Memory order of images and weights; faster on most devices."
+    compile: bool = False
+    "Compile the largest and the smallest network with torch.compile; random ones stay as they are."
+    sync_batchnorm: bool = False
+    "Whether batch norm uses the statistics of all processes."
+    seed: Annotated[int, Bounds(at_least=0)] = 0
+    "Start of all random streams."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimizer. Weight decay spares biases and batch norm."""
+
+    kind: Literal["sgd", "rmsprop", "adamw"] = "sgd"
+    "SGD with Nesterov momentum, RMSprop, or AdamW."
+    momentum: Annotated[float, Bounds(at_least=0, below=1)] = 0.9
+    "Of SGD and RMSprop; the first beta of AdamW."
+    nesterov: bool = True
+    "Of SGD."
+    weight_decay: Annotated[float, Bounds(at_least=0)] = 3e-5
+    "Of convolution, linear and kernel-matrix weights."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """What is judged on the held-out images during training."""
+
+    every_epochs: Annotated[int, Bounds(at_least=1)] = 1
+    "Epochs between validations; the last epoch is always validated."
+    images: Annotated[int, Bounds(at_least=1)] | None = None
+    "Judge on this many held-out images, the same each time; all where none."
+    recalibration_images: Annotated[int, Bounds(at_least=1)] = 2000
+    "Training images for the batch-norm statistics of each subnet."
+    batch_size: Annotated[int, Bounds(at_least=1)] = 200
+    "Images of a forward pass."
+    subnets: Mapping[str, Path] = field(default_factory=dict)
+    "Further subnets to judge beside the smallest and the largest: a name and its subnet.json each."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """What is kept so that nothing is lost."""
+
+    every_minutes: Annotated[float, Bounds(above=0)] = 10.0
+    "Write one at least this often."
+    every_steps: Annotated[int, Bounds(at_least=1)] | None = None
+    "Also write one every so many updates."
+    keep: Annotated[int, Bounds(at_least=1)] = 2
+    "How many of the latest to keep, beside the best."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivergenceConfig:
+    """What happens when the loss is not a number or jumps to chance."""
+
+    rollbacks: Annotated[int, Bounds(at_least=0)] = 1
+    "How often a run may go back to the last checkpoint with a lower rate before it stops."
+    rate_factor: Annotated[float, Bounds(above=0, below=1)] = 0.5
+    "The learning rate is multiplied by this after going back."
+    window: Annotated[int, Bounds(at_least=1)] = 50
+    "Updates over which the loss is averaged to tell a jump from noise."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a training run."""
+
+    recipe: str = "custom"
+    "Name of the recipe."
+    space: SpaceConfig
+    "Which subnets."
+    data: DataConfig = field(default_factory=DataConfig)
+    "Which images."
+    algorithm: AlgorithmConfig
+    "Which method."
+    training: LoopConfig
+    "The loop."
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    "The optimizer."
+    schedule: ScheduleConfig
+    "The learning rate."
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    "What is judged on the way."
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    "What is kept."
+    divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
+    "When things go wrong."
+    init: str | None = None
+    "Weights to start from: a zoo name or a folder."
+    tensorboard: bool = True
+    "Whether TensorBoard events are written beside metrics.jsonl."
+
+    def __post_init__(self) -> None:
+        if self.training.batch_size % self.training.accumulation:
+            raise ConfigError(
+                f"training.accumulation: {self.training.accumulation} does not divide the batch size "
+                f"{self.training.batch_size}."
+            )
+
+
+def from_values(values: Mapping[str, Any], *, source: str | None = None) -> RunConfig:
+    """Build a run's configuration from nested plain values.
+
+    Raises:
+        ConfigError: A setting is unknown, missing or bad; names its dotted path.
+        UnknownNameError: No such training method.
+    """
+    values = dict(values)
+    table = dict(values.get("algorithm", {}))
+    if "name" not in table:
+        raise ConfigError(
+            f"{source or 'The configuration'}: algorithm.name is missing; one of {', '.join(ALGORITHMS)}."
+        )
+    algorithm_class = ALGORITHMS[str(table["name"])]
+    # Read apart, so that a new method is one file and one line in the registry.
+    holder = dataclasses.make_dataclass("Holder", [("algorithm", algorithm_class)], frozen=True, kw_only=True)
+    read: Any = configuration.from_dict(holder, {"algorithm": table}, source=source)
+    values["algorithm"] = read.algorithm
+    return configuration.from_dict(RunConfig, values, source=source)
+
+
+def load(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a recipe or a run's resolved configuration, with `--set` overrides on top.
+
+    Raises:
+        ConfigError: The file cannot be read, or a setting is bad.
+    """
+    try:
+        values = toml.load(path)
+    except FileFormatError as error:
+        raise ConfigError(error.message, hint=error.hint) from error
+    return from_values(configuration.apply_overrides(values, overrides), source=str(path))

@@ -1,0 +1,89 @@
+"""The weights a run starts from: random, or another supernet's with a fresh classifier if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.core.rng import torch_seed
+from ofa_toolkit.spaces import SearchSpace, lower
+from ofa_toolkit.supernets import Supernet, load_supernet
+from ofa_toolkit.training.config import RunConfig
+
+_CLASSIFIER = "classifier."
+
+
+def new_supernet(config: RunConfig, space: SearchSpace) -> Supernet:
+    """A supernet with random weights, the same for equal seeds."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(config.training.seed, "weights"))
+        supernet = Supernet(
+            space,
+            use_kernel_transforms=config.algorithm.use_kernel_transforms,
+            dropout=config.training.dropout,
+            bn_momentum=config.training.bn_momentum,
+        )
+    if config.algorithm.use_zero_gamma:
+        zero_residual_branches(supernet)
+    return supernet
+
+
+@torch.no_grad()
+def zero_residual_branches(supernet: Supernet) -> None:
+    """Start every residual block as the identity: the last batch norm's scale of its branch is 0.
+
+    Source: BigNAS (Yu et al. 2020), section 3, "Initialization".
+    """
+    for layer in lower(supernet.space, supernet.space.largest()):
+        if layer.kind == "add":
+            norm = supernet.layer(layer.inputs[0]).bn
+            assert norm is not None
+            nn.init.zeros_(norm.weight)
+
+
+@torch.no_grad()
+def load_initial_weights(supernet: Supernet, folder: Path, class_names: Sequence[str]) -> str:
+    """Copy another supernet's weights; the classifier too where both have the same classes.
+
+    Args:
+        supernet: Changed in place; keeps its own classifier and kernel matrices where the other has none.
+        folder: A supernet folder.
+        class_names: Of the images to train on.
+
+    Returns:
+        What was loaded and what is fresh, for the log.
+
+    Raises:
+        MismatchError: The other supernet is of another space.
+    """
+    source, description = load_supernet(folder)
+    mine, theirs = supernet.space.with_resolutions((1,)), source.space.with_resolutions((1,))
+    if mine.identity != theirs.identity:
+        raise MismatchError(
+            f"'{folder}' is a supernet of '{source.space.name}'; this run trains '{supernet.space.name}'.",
+            hint=f"--set space.name={source.space.name}",
+        )
+    same_classes = list(description.get("class_names", [])) == list(class_names)
+    weights = source.state_dict()
+    if not same_classes:
+        weights = {name: value for name, value in weights.items() if not name.startswith(_CLASSIFIER)}
+    own = supernet.state_dict()
+    fresh = [name for name in own if name not in weights]
+    unused = [name for name in weights if name not in own]
+    if unused:
+        raise MismatchError(
+            f"'{folder}' has kernel matrices ('{unused[0]}'), which this method does not train.",
+            hint="Use --recipe of an ofa method, or weights without them.",
+        )
+    for name, value in weights.items():
+        own[name].copy_(value)
+    loaded = f"Loaded {len(weights)} tensors from '{folder}'"
+    if not fresh:
+        return f"{loaded}; nothing is fresh."
+    parts = sorted({name.split(".")[0] if name.startswith(_CLASSIFIER) else "kernel matrices" for name in fresh})
+    why = f" for {len(class_names)} classes" if not same_classes else ""
+    return f"{loaded}; fresh: {', '.join(parts)}{why}."

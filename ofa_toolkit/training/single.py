@@ -1,0 +1,64 @@
+"""Fine-tuning of one subnet inside its supernet, for a user whose images differ from the supernet's.
+
+Only the weights the subnet uses change. Running it through the supernet costs next to nothing more than
+running it extracted, and the result searches, extracts and exports like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ofa_toolkit.spaces import SearchSpace
+from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.training.algorithm import Algorithm, AlgorithmConfig, Pass, Phase, Position
+
+if TYPE_CHECKING:
+    from ofa_toolkit.training.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleConfig(AlgorithmConfig):
+    """One subnet on labels."""
+
+    name: Literal["single"] = "single"
+    "Fine-tuning of one subnet."
+    subnet: Path
+    "File that describes the subnet."
+
+    def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
+        """Bind fine-tuning to a run.
+
+        Raises:
+            FileFormatError: The subnet file cannot be read.
+            SubnetNotInSpaceError: The subnet is not in the space.
+        """
+        return Single(self, run, space)
+
+
+class Single:
+    """Fine-tuning bound to a space and a number of epochs. See `SingleConfig`."""
+
+    def __init__(self, config: SingleConfig, run: RunConfig, space: SearchSpace) -> None:
+        self.subnet = read_subnet(config.subnet, space).subnet
+        space.check(self.subnet)
+        epochs = run.training.epochs
+        self.phases = (
+            Phase(
+                name="fine-tuning",
+                first_epoch=0,
+                epochs=epochs,
+                space=space,
+                schedule=run.schedule.build(),
+                schedule_start=0,
+                schedule_epochs=epochs,
+            ),
+        )
+
+    def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:  # noqa: ARG002
+        """The subnet on labels."""
+        return (Pass(role="subnet", subnet=self.subnet),)

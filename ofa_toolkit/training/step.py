@@ -1,0 +1,150 @@
+"""One update: the passes of a step, their gradients added up, reduced once, applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.spaces import Subnet
+from ofa_toolkit.supernets import Supernet
+from ofa_toolkit.training.algorithm import Pass
+from ofa_toolkit.training.config import LoopConfig
+from ofa_toolkit.training.distributed import Process
+from ofa_toolkit.training.losses import hard_cross_entropy, soft_cross_entropy
+
+Forward = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What an update was like.
+
+    Attributes:
+        losses: Of each pass, before its gradient weight, mean over the processes.
+        num_correct: Images that the first pass's largest logit got right, in this process.
+    """
+
+    losses: tuple[float, ...]
+    num_correct: int
+
+
+class Updater:
+    """Runs passes and applies their gradients.
+
+    Args:
+        supernet: What trains, on `process.device`.
+        optimizer: Over its parameters.
+        config: The loop.
+        process: Which of how many.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        optimizer: torch.optim.Optimizer,
+        config: LoopConfig,
+        process: Process,
+    ) -> None:
+        if config.precision == "float16" and process.device.type != "cuda":
+            raise ConfigError(
+                "training.precision: float16 needs a GPU.", hint="--set training.precision=float32"
+            )
+        self.supernet = supernet
+        self.optimizer = optimizer
+        self.config = config
+        self.process = process
+        self.teacher: nn.Module | None = None
+        self.scaler = torch.amp.GradScaler(enabled=config.precision == "float16")
+        self._compiled: dict[Subnet, Forward] = {}
+        self._parameters = list(supernet.parameters())
+
+    def __call__(self, images: Tensor, labels: Tensor, passes: Sequence[Pass]) -> StepResult:
+        """Make one update.
+
+        Args:
+            images: (B, 3, R, R), normalised; this process's part of the batch.
+            labels: (B,).
+            passes: In order.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        losses, correct = self.accumulate(images, labels, passes)
+        self.process.average_gradients(self._parameters)
+        self.scaler.unscale_(self.optimizer)
+        self._clip()
+        averaged = self.process.average(losses).tolist()
+        # Weights that are not numbers are never written; the trainer rolls back.
+        if all(abs(loss) < float("inf") for loss in averaged):
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return StepResult(losses=tuple(averaged), num_correct=int(correct))
+
+    def accumulate(
+        self, images: Tensor, labels: Tensor, passes: Sequence[Pass]
+    ) -> tuple[Tensor, Tensor]:
+        """Add the passes' gradients to the parameters'; returns losses (passes,) and the number correct."""
+        parts = self.config.accumulation
+        losses = torch.zeros(len(passes), device=images.device)
+        correct = torch.zeros((), device=images.device)
+        for part_images, part_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
+            first_logits: Tensor | None = None
+            teacher_logits = self._teacher_logits(part_images, passes)
+            for index, item in enumerate(passes):
+                with self._autocast():
+                    logits = self._forward(item)(part_images)
+                logits = logits.float()
+                target = teacher_logits if item.source == "teacher" else first_logits
+                loss = self._loss(item, logits, part_labels, target)
+                self.scaler.scale(loss * (item.gradient_weight / parts)).backward()  # type: ignore[no-untyped-call]
+                losses[index] += loss.detach() / parts
+                if first_logits is None:
+                    first_logits = logits.detach()
+                    correct += (first_logits.argmax(1) == part_labels).sum()
+        return losses, correct
+
+    def _loss(self, item: Pass, logits: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
+        loss = logits.new_zeros(())
+        if item.soft_labels:
+            assert target is not None, f"{item.role}: nobody to learn from"
+            loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature)
+        if item.hard_labels:
+            loss = loss + item.hard_labels * hard_cross_entropy(
+                logits, labels, self.config.label_smoothing
+            )
+        return loss
+
+    def _teacher_logits(self, images: Tensor, passes: Sequence[Pass]) -> Tensor | None:
+        if all(item.source != "teacher" for item in passes):
+            return None
+        assert self.teacher is not None, "the phase has no teacher"
+        with torch.no_grad(), self._autocast():
+            logits: Tensor = self.teacher(images)
+        return logits.float()
+
+    def _forward(self, item: Pass) -> Forward:
+        subnet, use_dropout = item.subnet, item.use_dropout
+
+        def run(images: Tensor) -> Tensor:
+            logits: Tensor = self.supernet(images, subnet, use_dropout=use_dropout)
+            return logits
+
+        if not self.config.compile or item.role == "random":
+            return run
+        if subnet not in self._compiled:
+            self._compiled[subnet] = torch.compile(run)
+        return self._compiled[subnet]
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.process.device.type, dtype=getattr(torch, self.config.precision))
+
+    def _clip(self) -> None:
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
+        if self.config.clip_value is not None:
+            nn.utils.clip_grad_value_(self._parameters, self.config.clip_value)
