@@ -20,6 +20,7 @@ from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
+    "train": ("ofa_tk.commands.train:command", "Train a supernet by a recipe."),
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
 }
 """Name -> where the command is, and its line in `ofa-tk --help`, in the order of a user's work."""
@@ -47,6 +48,7 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        command.name = cmd_name
         _add_debug_option(command)
         return command
 

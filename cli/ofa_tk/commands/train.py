@@ -1,0 +1,195 @@
+"""`ofa-tk train`: train a supernet by a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ofa_tk import options, output
+from ofa_tk.training_progress import TrainingProgress, duration
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.train import TrainResult
+    from ofa_toolkit.training.config import RunConfig
+    from ofa_toolkit.training.cost import PhaseCost
+
+STOPPED = 130
+
+
+@click.command()
+@click.option("--recipe", metavar="NAME|FILE", help="A named recipe or a TOML file.")
+@click.option("--data", metavar="SOURCE", help="Images, such as imagefolder:DIR, npz:FILE, cifar10:DIR.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The run folder."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Scale the whole run to this many epochs.")
+@click.option("--init", metavar="NAME|DIR", help="Start from these weights: a zoo name, run or supernet folder.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")
+@click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@click.option("--seed", type=click.IntRange(min=0), help="Start of all random streams.")
+@click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of one device, to print what the run costs.")
+@options.set_option
+@options.json_option
+def command(
+    recipe: str | None,
+    data: str | None,
+    out: Path | None,
+    epochs: int | None,
+    init: str | None,
+    resume: bool,
+    dry_run: bool,
+    download: bool,
+    device: str | None,
+    threads: int | None,
+    seed: int | None,
+    price_per_hour: float | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Train a supernet by DϵpS, OFA, BigNAS or CompOFA.
+
+    Without options, lists the recipes. A run that was interrupted in any way goes on with
+    `ofa-tk train --resume --out DIR`.
+
+    Several processes: `torchrun --nproc-per-node 4 -m ofa_tk train ...`.
+    """
+    if recipe is None and not resume:
+        _list_recipes(as_json)
+        return
+    if out is None and not dry_run:
+        raise click.UsageError("Name the run folder: --out runs/NAME")
+    config = _config(recipe, data, out, epochs, init, seed, overrides, resume=resume)
+    if dry_run:
+        _dry_run(config, device, threads, price_per_hour, download, as_json)
+        return
+    assert out is not None
+    from ofa_toolkit.pipelines.train import StopRequested, train
+
+    try:
+        with TrainingProgress() as progress:
+            result = train(
+                config,
+                out,
+                resume=resume,
+                device=device,
+                threads=threads,
+                download=download,
+                price_per_hour=price_per_hour,
+                reporter=progress,
+            )
+    except StopRequested:
+        output.note("Stopped; everything so far is in a checkpoint.")
+        output.next_step(f"ofa-tk train --resume --out {out}")
+        sys.exit(STOPPED)
+    _print_result(result, config, as_json)
+
+
+def _list_recipes(as_json: bool) -> None:
+    from ofa_toolkit.pipelines.recipes import list_recipes
+
+    recipes = list_recipes()
+    if as_json:
+        output.print_json([{"name": r.name, "title": r.title} for r in recipes])
+        return
+    output.print_table(["recipe", "what"], [(r.name, r.title) for r in recipes])
+    output.note("")
+    output.note("Training needs a recipe, images and a run folder. This line runs without any images of yours:")
+    output.next_step("ofa-tk train --recipe deps-compact-cifar10 --data fake --epochs 2 --out runs/try")
+
+
+def _config(
+    recipe: str | None,
+    data: str | None,
+    out: Path | None,
+    epochs: int | None,
+    init: str | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    *,
+    resume: bool,
+) -> RunConfig:
+    if resume and recipe is None:
+        from ofa_toolkit.training import config as run_config
+        from ofa_toolkit.training import run_folder
+
+        if out is None:
+            raise click.UsageError("Name the run to resume: --out DIR")
+        if epochs is not None or init is not None or seed is not None:
+            raise click.UsageError("--resume goes on with the run's own --epochs, --init and --seed.")
+        run_folder.read(out)
+        chosen = [*overrides] + ([f"data.source={data}"] if data else [])
+        return run_config.load(out / run_folder.CONFIG_FILE, chosen)
+    from ofa_toolkit.pipelines.recipes import load_recipe
+
+    assert recipe is not None
+    return load_recipe(recipe, overrides=overrides, source=data, epochs=epochs, seed=seed, init=init)
+
+
+def _dry_run(
+    config: RunConfig,
+    device: str | None,
+    threads: int | None,
+    price_per_hour: float | None,
+    download: bool,
+    as_json: bool,
+) -> None:
+    from ofa_toolkit.pipelines.train_dry_run import dry_run
+
+    prediction = dry_run(
+        config, device=device, threads=threads, price_per_hour=price_per_hour, download=download
+    )
+    if as_json:
+        output.print_json(prediction)
+        return
+    output.print_fields(
+        {
+            "recipe": config.recipe,
+            "images": prediction.images,
+            "updates": f"{prediction.steps_per_epoch} an epoch, {config.training.epochs} epochs",
+            "timed": prediction.timed,
+        }
+    )
+    print_costs([*prediction.costs, prediction.total_cost])
+    output.note(f"Predicted time: {duration(prediction.total_cost.device_hours * 3600)}. Nothing was trained.")
+
+
+def print_costs(costs: list[PhaseCost]) -> None:
+    """Print what each phase costs."""
+    columns = [
+        "phase",
+        output.Column(name="updates", is_number=True),
+        output.Column(name="s/update", is_number=True),
+        output.Column(name="device-hours", is_number=True),
+        output.Column(name="money", is_number=True),
+    ]
+    rows = [
+        (
+            cost.name,
+            cost.steps,
+            f"{cost.seconds_per_step:.3f}",
+            f"{cost.device_hours:.3f}",
+            "unknown" if cost.money is None else f"{cost.money:.2f}",
+        )
+        for cost in costs
+    ]
+    output.print_table(columns, rows)
+
+
+def _print_result(result: TrainResult, config: RunConfig, as_json: bool) -> None:
+    if as_json:
+        output.print_json(dataclasses.asdict(result))
+    else:
+        output.print_table(
+            ["subnet", output.Column(name="validation top-1 %", is_number=True)],
+            [(name, f"{top1:.2f}") for name, top1 in result.accuracies.items()],
+        )
+        print_costs([*result.costs, result.total_cost])
+        output.note(f"Supernet: {result.supernet}")
+    output.next_step(f"ofa-tk evaluate --supernet {result.folder} --data {config.data.source}")

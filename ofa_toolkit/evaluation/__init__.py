@@ -1,0 +1,1 @@
+"""How good networks are: accuracy measured on images, and predicted without them."""
