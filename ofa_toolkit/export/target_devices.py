@@ -1,0 +1,150 @@
+"""From the name of a device to what an exported file may hold there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ofa_toolkit.core import resources
+from ofa_toolkit.core.errors import ExportError, unknown_name
+from ofa_toolkit.export.targets import GENERATIONS, Generation, generation, generation_of
+from ofa_toolkit.latency.device import Device, read_device
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+ONNXRUNTIME_CPU = "onnxruntime-cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where an exported file will run.
+
+    Attributes:
+        name: As the user names it: a device, a generation, or `onnxruntime-cpu`.
+        title: For people.
+        generation: Row of its software.
+        version: Version of its TensorRT where the device is known, such as `8.2.1`.
+        max_opset: Newest operator set, the stricter one of generation and device.
+        compute_capability: Of its NVIDIA GPU, or None where unknown.
+        takes_dynamic_batch: Whether files may leave the batch size open.
+        workspace_mib: Memory the engine builder may use, in MiB.
+        python: Python on the device, `unknown` where that is so.
+    """
+
+    name: str
+    title: str
+    generation: Generation
+    version: str | None = None
+    max_opset: int
+    compute_capability: str | None = None
+    takes_dynamic_batch: bool = True
+    workspace_mib: int = 1024
+    python: str = "unknown"
+
+    def supports(self, precision: Precision) -> bool | None:
+        """Whether software and GPU compute in a precision; None where the GPU is not known."""
+        if precision == "fp32":
+            return True
+        if precision == "int8" and self.generation.int8 is None:
+            return False
+        if self.generation.runtime == "onnxruntime":
+            return True
+        if self.compute_capability is None:
+            return None
+        return gpu_supports(self.compute_capability, precision)
+
+    def check_precision(self, precision: Precision) -> None:
+        """Raise `ExportError` where the target does not compute in a precision."""
+        if self.supports(precision) is not False:
+            return
+        possible = ", ".join(p for p in PRECISIONS if self.supports(p))
+        if precision == "int8" and self.generation.int8 is None:
+            reason = f"{self.generation.name} reads no per-channel quantisation"
+        else:
+            reason = f"its GPU (compute capability {self.compute_capability}) has no {precision} arithmetic"
+        raise ExportError(
+            f"'{precision}' is not possible on {self.name}: {reason}; it takes {possible}.",
+            hint="--precision fp16" if self.supports("fp16") else "--precision fp32",
+        )
+
+
+def gpu_supports(compute_capability: str, precision: Precision) -> bool:
+    """Whether NVIDIA GPUs of a compute capability compute in a precision.
+
+    Source: TensorRT support matrix, "Hardware and Precision" (8.2 to 10.x agree): fp16 on 5.3, 6.0, 6.2 and
+    from 7.0 on, int8 on 6.1 and from 7.0 on.
+    """
+    major, minor = (int(number) for number in compute_capability.split("."))
+    if (major, minor) >= (7, 0) or precision == "fp32":
+        return True
+    return compute_capability in {"fp16": ("5.3", "6.0", "6.2"), "int8": ("6.1",)}[precision]
+
+
+def target_names(tables: Iterable[str | os.PathLike[str]] = ()) -> list[str]:
+    """Every name `resolve_target` takes: `onnxruntime-cpu`, devices, generations."""
+    devices = resources.entries("latency_tables", tables)
+    rows = [row.name for row in GENERATIONS if row.runtime == "tensorrt"]
+    return [ONNXRUNTIME_CPU, *devices, *rows]
+
+
+def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> Target:
+    """The target of that name.
+
+    Args:
+        name: `onnxruntime-cpu`, a device (`jetson-nano`; a variant behind a colon is ignored), or a
+            generation (`tensorrt-8.6`), for which nothing is known about the GPU.
+        tables: Further folders of devices.
+
+    Raises:
+        UnknownNameError: No such target.
+        ExportError: The device runs no software that reads ONNX files, or it is not known which.
+    """
+    tables = list(tables)
+    name = name.partition(":")[0]
+    if name == ONNXRUNTIME_CPU:
+        return _onnxruntime(name, "ONNX Runtime on a CPU")
+    for row in GENERATIONS:
+        if name == row.name and row.runtime == "tensorrt":
+            title = f"TensorRT {'.'.join(map(str, row.since))}, any GPU"
+            return Target(name=name, title=title, generation=row, max_opset=row.max_opset)
+    devices = resources.entries("latency_tables", tables)
+    if name not in devices:
+        raise unknown_name("target", name, target_names(tables))
+    return target_of_device(read_device(Path(devices[name].path)))
+
+
+def target_of_device(device: Device) -> Target:
+    """The target a described device is."""
+    if device.kind == "cpu":
+        return _onnxruntime(device.name, device.title)
+    version = device.software.tensorrt
+    if version in ("none", "unknown"):
+        reason = "runs no TensorRT" if version == "none" else "does not say which TensorRT it runs"
+        raise ExportError(
+            f"Cannot export for {device.name}: it {reason}.",
+            hint=f"--target {ONNXRUNTIME_CPU}, or a generation such as tensorrt-8.6.",
+        )
+    row = generation_of(version)
+    is_small = device.kind == "embedded-gpu"
+    # JetPack 4 boards share their memory with the system: what is fixed beforehand need not be planned for.
+    is_old_board = is_small and row.since <= (8, 2)
+    return Target(
+        name=device.name,
+        title=device.title,
+        generation=row,
+        version=version,
+        max_opset=min(row.max_opset, device.software.opset or row.max_opset),
+        compute_capability=device.compute_capability,
+        takes_dynamic_batch=not is_old_board,
+        workspace_mib=512 if is_old_board else 1024 if is_small else 4096,
+        python=device.software.python,
+    )
+
+
+def _onnxruntime(name: str, title: str) -> Target:
+    row = generation("onnxruntime")
+    return Target(name=name, title=title, generation=row, max_opset=row.max_opset)

@@ -1,0 +1,254 @@
+"""What the software on a target accepts: one row per generation of TensorRT, and ONNX Runtime.
+
+A row holds facts that decide how a file is written and linted; each names its source beside it. Which
+generation a device runs is in its `device.toml`. A version gets a row of its own where it changed something
+that a file of ours depends on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ofa_toolkit.core.errors import ExportError, unknown_name
+from ofa_toolkit.export import operator_support
+from ofa_toolkit.export.operator_support import Operators
+
+Runtime = Literal["tensorrt", "onnxruntime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """Software that reads ONNX files alike.
+
+    Attributes:
+        name: `tensorrt-<first version>` or `onnxruntime`.
+        runtime: Which software it is.
+        since: First version, as numbers.
+        max_opset: Newest operator set it reads.
+        export_opset: Operator set we write for it: the oldest that has everything we use.
+        max_ir_version: Newest file format, that of the ONNX release its parser was built with.
+        operators: Those it reads; None where it reads every standard one.
+        int8: How weights quantised to 8 bits may be stored: `pair` as fp32 followed by QuantizeLinear and
+            DequantizeLinear, `stored` also as int8 followed by DequantizeLinear; None without Q/DQ.
+        symmetric_only: Whether zero points must be 0 and quantised types signed.
+        precision_flags: Whether the builder needs a flag to use fp16 or int8. Without flags the graph's
+            own types decide.
+        reads_half_constants: Whether importers read constants of an fp16 graph as fp16 where they use
+            their values (the bounds of a Clip).
+        needs_constant_clip: Whether the bounds of a Clip must be stored in the file.
+        needs_constant_weights: Whether weights of a convolution must be stored in the file.
+        sources: Where the facts are documented.
+    """
+
+    name: str
+    runtime: Runtime
+    since: tuple[int, int]
+    max_opset: int
+    export_opset: int
+    max_ir_version: int
+    operators: Operators | None
+    int8: Literal["pair", "stored"] | None
+    symmetric_only: bool = True
+    precision_flags: bool
+    reads_half_constants: bool
+    needs_constant_clip: bool = False
+    needs_constant_weights: bool = False
+    sources: tuple[str, ...]
+
+
+_PARSER = "github.com/onnx/onnx-tensorrt"
+_DOCS = "docs.nvidia.com/deeplearning/tensorrt"
+
+GENERATIONS: tuple[Generation, ...] = (
+    Generation(
+        name="tensorrt-7.1",
+        runtime="tensorrt",
+        since=(7, 1),
+        # The parser of 7.1 is built with ONNX 1.6: opset 11, IR version 6.
+        max_opset=11,
+        export_opset=11,
+        max_ir_version=6,
+        operators=operator_support.TENSORRT_7_1,
+        # Q/DQ without per-channel scales, which loses too much on depthwise layers (issue 994 of TensorRT).
+        int8=None,
+        precision_flags=True,
+        # The importer of Clip reads its bounds as float whatever their type.
+        reads_half_constants=False,
+        needs_constant_clip=True,
+        needs_constant_weights=True,
+        sources=(f"{_PARSER} release/7.1 operators.md", f"{_DOCS}/archives/tensorrt-713/support-matrix"),
+    ),
+    Generation(
+        name="tensorrt-8.0",
+        runtime="tensorrt",
+        since=(8, 0),
+        # operators.md: "up to Opset 13"; built with ONNX 1.8: IR version 7.
+        max_opset=13,
+        export_opset=13,
+        max_ir_version=7,
+        operators=operator_support.TENSORRT_8_0,
+        # 8.0 adds QuantizeLinear and DequantizeLinear per axis; "invalid weights type of Int8" otherwise.
+        int8="pair",
+        precision_flags=True,
+        reads_half_constants=False,
+        needs_constant_clip=True,
+        needs_constant_weights=True,
+        sources=(f"{_PARSER} release/8.0 docs/operators.md, docs/Changelog.md",),
+    ),
+    Generation(
+        name="tensorrt-8.2",
+        runtime="tensorrt",
+        since=(8, 2),
+        max_opset=13,
+        export_opset=13,
+        max_ir_version=7,
+        operators=operator_support.TENSORRT_8_2,
+        int8="pair",
+        precision_flags=True,
+        reads_half_constants=False,
+        needs_constant_weights=True,
+        sources=(
+            f"{_PARSER} release/8.2-GA docs/operators.md, docs/Changelog.md",
+            "github.com/NVIDIA/TensorRT CHANGELOG.md 8.2.0 EA, 8.2.1 GA",
+        ),
+    ),
+    Generation(
+        name="tensorrt-8.4",
+        runtime="tensorrt",
+        since=(8, 4),
+        # operators.md of 8.4 still says opset 13, although 8.4.2 is built with ONNX 1.12.
+        max_opset=13,
+        export_opset=13,
+        max_ir_version=8,
+        operators=operator_support.TENSORRT_8_4,
+        int8="pair",
+        precision_flags=True,
+        # Changelog 8.4 GA: "native FP16 support for importing and manipulating FP16 initializers".
+        reads_half_constants=True,
+        needs_constant_weights=True,
+        sources=(f"{_PARSER} release/8.4-GA docs/operators.md, docs/Changelog.md",),
+    ),
+    Generation(
+        name="tensorrt-8.5",
+        runtime="tensorrt",
+        since=(8, 5),
+        max_opset=17,
+        export_opset=17,
+        max_ir_version=8,
+        operators=operator_support.TENSORRT_8_5,
+        int8="pair",
+        precision_flags=True,
+        reads_half_constants=True,
+        sources=(f"{_PARSER} release/8.5-GA docs/operators.md, docs/Changelog.md",),
+    ),
+    Generation(
+        name="tensorrt-8.6",
+        runtime="tensorrt",
+        since=(8, 6),
+        max_opset=17,
+        export_opset=17,
+        max_ir_version=8,
+        operators=operator_support.TENSORRT_8_6,
+        int8="pair",
+        precision_flags=True,
+        reads_half_constants=True,
+        sources=(f"{_PARSER} release/8.6-GA docs/operators.md, docs/Changelog.md",),
+    ),
+    Generation(
+        name="tensorrt-9.0",
+        runtime="tensorrt",
+        since=(9, 0),
+        max_opset=19,
+        export_opset=17,
+        max_ir_version=9,
+        operators=operator_support.TENSORRT_9,
+        int8="pair",
+        precision_flags=True,
+        reads_half_constants=True,
+        sources=(f"{_PARSER} release/9.2-GA docs/operators.md, docs/Changelog.md",),
+    ),
+    Generation(
+        name="tensorrt-10.0",
+        runtime="tensorrt",
+        since=(10, 0),
+        # Opset 20 up to 10.3; later releases read more (10.15: opset 24).
+        max_opset=20,
+        export_opset=17,
+        max_ir_version=10,
+        operators=operator_support.TENSORRT_10,
+        # DequantizeLinear of an int8 constant: developer guide, "Explicit Quantization", quantized weights.
+        int8="stored",
+        precision_flags=True,
+        reads_half_constants=True,
+        sources=(
+            f"{_PARSER} release/10.x-GA docs/operators.md, docs/Changelog.md",
+            f"{_DOCS}/latest/inference-library/quantized-types-explicit-quantization.html",
+        ),
+    ),
+    Generation(
+        name="tensorrt-11.0",
+        runtime="tensorrt",
+        since=(11, 0),
+        # operators.md of 11.2: opset 9 to 24; the opset guide says 25 from ONNX 1.20 on.
+        max_opset=24,
+        export_opset=17,
+        max_ir_version=10,
+        operators=operator_support.TENSORRT_11,
+        int8="stored",
+        # BuilderFlag.FP16, BuilderFlag.INT8 and calibrators are removed; networks are strongly typed.
+        precision_flags=False,
+        reads_half_constants=True,
+        sources=(
+            f"{_DOCS}/11.0.0/api/migration/tensorrt-10x-to-11x.html",
+            f"{_DOCS}/latest/reference/onnx-opset-guide.html",
+        ),
+    ),
+    Generation(
+        name="onnxruntime",
+        runtime="onnxruntime",
+        since=(1, 18),
+        # ONNX Runtime 1.18 reads opset 21, IR version 10 (onnxruntime.ai, compatibility table).
+        max_opset=21,
+        export_opset=17,
+        max_ir_version=10,
+        operators=None,
+        int8="stored",
+        symmetric_only=False,
+        precision_flags=False,
+        reads_half_constants=True,
+        sources=("onnxruntime.ai/docs/reference/compatibility.html",),
+    ),
+)
+"""All rows, oldest TensorRT first."""
+
+
+def generation_of(version: str) -> Generation:
+    """The row of a TensorRT version such as `8.2.1`.
+
+    Raises:
+        ExportError: No version, or one before the oldest row.
+    """
+    match = re.match(r"(\d+)(?:\.(\d+))?", version)
+    rows = [row for row in GENERATIONS if row.runtime == "tensorrt"]
+    if match is None:
+        raise ExportError(f"'{version}' is no TensorRT version.")
+    numbers = (int(match[1]), int(match[2] or 0))
+    older = [row for row in rows if row.since <= numbers]
+    if not older:
+        raise ExportError(f"TensorRT {version} is too old; {rows[0].name} is the oldest generation known.")
+    return older[-1]
+
+
+def generation(name: str) -> Generation:
+    """The row of that name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    rows: Mapping[str, Generation] = {row.name: row for row in GENERATIONS}
+    if name not in rows:
+        raise unknown_name("software generation", name, rows)
+    return rows[name]
