@@ -1,7 +1,7 @@
 """Our networks against the public reference implementations, for weights that are functions of their names.
 
-Tolerance: 5e-5 of the largest |logit|. The same torch reproduces the references bit for bit, other convolution
-kernels differ by up to 1.5e-5; a forgotten kernel matrix moves logits by more than 5e-2.
+Tolerance: 5e-5 of the largest |logit|. The same torch reproduces the references bit for bit, other
+convolution kernels differ by up to 1.5e-5; a forgotten kernel matrix moves logits by more than 5e-2.
 """
 
 from __future__ import annotations
