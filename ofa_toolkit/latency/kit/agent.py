@@ -1,4 +1,4 @@
-"""Times the networks of a measuring kit on the board it lies on. Runs under Python 3.6, standard library only.
+"""Times the networks of a measuring kit on the board it lies on; Python 3.6, standard library only.
 
     python3 measure.py            # everything; run it again after a crash or a reboot, it goes on
     python3 measure.py --help
@@ -30,7 +30,15 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 RESULTS_FORMAT = "ofa-toolkit/kit-results"
 FORMAT_VERSION = 1
 REFERENCE_EVERY = 10
-FIXED_CONDITIONS = ("kit", "backend", "backend_version", "precision", "batch_size", "cuda_graph", "power_mode")
+FIXED_CONDITIONS = (
+    "kit",
+    "backend",
+    "backend_version",
+    "precision",
+    "batch_size",
+    "arguments",
+    "power_mode",
+)
 Json = Dict[str, Any]
 
 
@@ -50,7 +58,7 @@ class Kit:
             self.archive = None if os.path.isdir(path) else zipfile.ZipFile(path)
             self.manifest = json.loads(self.read("kit.json").decode("utf-8"))  # type: Json
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise AgentError(f"No kit in '{path}': {error}")
+            raise AgentError(f"No kit in '{path}': {error}") from error
         if self.manifest.get("format") != "ofa-toolkit/kit":
             raise AgentError(f"'{path}' holds no kit.json of ofa-toolkit.")
 
@@ -67,8 +75,8 @@ class Kit:
         entry = probe["files"].get(wanted)
         if entry is None:
             raise AgentError(
-                f"This trtexec has no --{precision} (TensorRT 11 and newer take the precision from the network), and the "
-                f"kit holds no {precision} networks. Build it with: ofa-tk latency kit build --typed"
+                f"This trtexec has no --{precision} (TensorRT 11 takes the precision from the network) "
+                f"and the kit holds no {precision} networks. Add --typed to: ofa-tk latency kit build"
             )
         content = self.read(entry["name"])
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
@@ -115,10 +123,16 @@ def power_mode() -> Optional[str]:
     return match.group(1) if match else None
 
 
+def nvidia_smi(fields: str) -> Optional[str]:
+    """What the driver of a desktop GPU tells, or None."""
+    return run_quietly(["nvidia-smi", "--query-gpu=" + fields, "--format=csv,noheader"])
+
+
 def board() -> Json:
     """What does not change while measuring."""
     release = read_text("/etc/nv_tegra_release")
-    processor = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", read_text("/proc/cpuinfo") or "", re.MULTILINE)
+    cpuinfo = read_text("/proc/cpuinfo") or ""
+    processor = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return {
         "model": read_text("/proc/device-tree/model"),
         "l4t": release.splitlines()[0] if release else None,
@@ -126,7 +140,7 @@ def board() -> Json:
         "num_cpus": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "gpu": run_quietly(["nvidia-smi", "--query-gpu=name,driver_version,power.limit", "--format=csv,noheader"]),
+        "gpu": nvidia_smi("name,driver_version,power.limit"),
         "power_mode": power_mode(),
         "jetson_clocks": run_quietly(["jetson_clocks", "--show"]),
     }
@@ -148,9 +162,7 @@ def state() -> Json:
         name, value = read_text(os.path.join(zone, "type")), read_text(os.path.join(zone, "temp"))
         if name and value and re.match(r"^-?\d+$", value):
             temperatures[name] = int(value) / 1000.0
-    gpu = run_quietly(
-        ["nvidia-smi", "--query-gpu=clocks.sm,clocks.mem,temperature.gpu,power.draw", "--format=csv,noheader"]
-    )
+    gpu = nvidia_smi("clocks.sm,clocks.mem,temperature.gpu,power.draw")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {"clocks_hz": clocks, "temperatures_c": temperatures, "nvidia_smi": gpu, "load": load}
 
@@ -164,7 +176,7 @@ def help_flags(text: str) -> List[str]:
 
 
 def trtexec_arguments(flags: List[str], precision: str, cuda_graph: bool) -> Tuple[List[str], bool]:
-    """Options that mean the same on every generation, and whether the network itself must carry the precision.
+    """Options that mean the same on every generation, and whether the network must carry the precision.
 
     Up to TensorRT 10, trtexec copies inputs and outputs and launches kernels one by one unless told
     otherwise; from 11 on it does neither. Here: never copies, CUDA graphs as asked, fp32 without TF32.
@@ -198,9 +210,9 @@ def parse_times(text: str) -> List[float]:
 def parse_summary(text: str) -> Optional[Json]:
     """GPU compute time (ms) from the printed summary, TensorRT 8.0 to 11, or None."""
     number = r"([0-9.eE+-]+)"
-    line = re.search(
-        rf"GPU Compute Time: min = {number} ms, max = {number} ms, mean = {number} ms, median = {number} ms", text
-    )
+    names = ("min", "max", "mean", "median")
+    pattern = ", ".join(f"{name} = {number} ms" for name in names)
+    line = re.search("GPU Compute Time: " + pattern, text)
     if line is None:
         return None
     lowest, highest, mean, median = (float(value) for value in line.groups())
@@ -257,16 +269,16 @@ class Trtexec:
     def repeat(self, folder: str) -> Optional[Json]:
         """Time the kept engine again."""
         engine = os.path.join(folder, "reference.engine")
-        return self._time([self.program, "--loadEngine=" + engine], folder) if os.path.exists(engine) else None
+        if not os.path.exists(engine):
+            return None
+        return self._time([self.program, "--loadEngine=" + engine], folder)
 
     def _time(self, command: List[str], folder: str) -> Json:
         times = os.path.join(folder, "times.json")
         if os.path.exists(times):
             os.remove(times)
-        if not self.typed and self.precision != "fp32":
-            assert "--" + self.precision in self.arguments
         if "exportTimes" in self.flags:
-            command = command + ["--exportTimes=" + times]
+            command = [*command, "--exportTimes=" + times]
         text = self._output(command + self.arguments, accept_failure=False)
         version = re.search(r"\[TensorRT v(\d+)\]", text)
         result = {"version": version.group(1) if version else self.version}  # type: Json
@@ -284,7 +296,7 @@ class Trtexec:
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
         except OSError as error:
-            raise AgentError(f"Cannot run '{command[0]}': {error}")
+            raise AgentError(f"Cannot run '{command[0]}': {error}") from error
         try:
             output, _ = process.communicate()
         except BaseException:
@@ -321,11 +333,11 @@ class OnnxRuntime:
 
     def __init__(self, num_threads: int, provider: Optional[str]) -> None:
         try:
-            import numpy
+            import numpy as np
             import onnxruntime
         except ImportError as error:
-            raise AgentError(f"onnxruntime cannot be used here: {error}.")
-        self.numpy, self.onnxruntime = numpy, onnxruntime
+            raise AgentError(f"onnxruntime cannot be used here: {error}.") from error
+        self.numpy, self.onnxruntime = np, onnxruntime
         self.version = onnxruntime.__version__
         self.num_threads = num_threads
         available = onnxruntime.get_available_providers()
@@ -413,8 +425,8 @@ class Journal:
             for key in FIXED_CONDITIONS:
                 if earlier.get(key) != session.get(key):
                     raise AgentError(
-                        f"'{self.path}' was begun with {key} = {earlier.get(key)}, now it is {session.get(key)}. Restore it, or start another file with "
-                        "--out."
+                        f"'{self.path}' was begun with {key} = {earlier.get(key)}, now it is "
+                        f"{session.get(key)}. Restore it, or start another file with --out."
                     )
 
 
@@ -453,6 +465,7 @@ def describe_session(kit: Kit, backend: Any, precision: str, options: argparse.N
         "kit": kit.manifest["id"],
         "target": kit.manifest["target"],
         "space": kit.manifest["space"],
+        "num_classes": kit.manifest["num_classes"],
         "batch_size": kit.manifest["batch_size"],
         "backend": backend.name,
         "backend_version": backend.version,
@@ -476,7 +489,7 @@ def measure_all(kit: Kit, backend: Any, precision: str, journal: Journal, num_pr
     try:
         for position, probe in enumerate(todo):
             begin = time.time()
-            entry = {"probe": probe["id"], "precision": precision}  # type: Json
+            entry = {"probe": probe["id"], "subnet": probe["subnet"], "precision": precision}  # type: Json
             try:
                 network = kit.network(probe, precision, backend.typed, folder)
                 entry.update(backend.measure(network, folder, keep_engine=position == 0))
@@ -492,9 +505,9 @@ def measure_all(kit: Kit, backend: Any, precision: str, journal: Journal, num_pr
             seconds.append(time.time() - begin)
             entry.update({"seconds": round(seconds[-1], 3), "state": state()})
             journal.append(entry)
-            report = "{:.3f} ms".format(entry["median_ms"]) if "median_ms" in entry else entry["error"]
+            report = f"{entry['median_ms']:.3f} ms" if "median_ms" in entry else entry["error"]
             left = remaining_time(seconds, len(todo) - position - 1)
-            print("[{}/{}] {}: {}{}".format(position + 1, len(todo), probe["id"], report, left), file=sys.stderr)
+            print(f"[{position + 1}/{len(todo)}] {probe['id']}: {report}{left}", file=sys.stderr)
             if (position + 1) % REFERENCE_EVERY == 0 or position + 1 == len(todo):
                 repeat_reference(backend, folder, todo[0]["id"], journal)
     finally:
@@ -517,15 +530,16 @@ def parse_arguments(arguments: Optional[List[str]]) -> argparse.Namespace:
     """Command line."""
     own_folder = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description="Time the networks of this measuring kit on this machine.")
-    parser.add_argument("--kit", default=own_folder, help="folder or zip of the kit (default: this file's folder)")
-    parser.add_argument("--out", default="results.jsonl", help="file to append to (default: %(default)s)")
-    parser.add_argument("--backend", choices=["auto", "trtexec", "onnxruntime"], default="auto")
-    parser.add_argument("--trtexec", help="path of trtexec")
-    parser.add_argument("--precision", choices=["fp32", "fp16", "int8"], help="default: what the kit was built for")
-    parser.add_argument("--cuda-graph", choices=["on", "off"], default="off", help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="threads of onnxruntime (default: %(default)s)")
-    parser.add_argument("--provider", help="provider of onnxruntime (default: CPUExecutionProvider)")
-    parser.add_argument("--num-probes", type=int, help="stop after that many networks")
+    add = parser.add_argument
+    add("--kit", default=own_folder, help="folder or zip of the kit (default: this file's folder)")
+    add("--out", default="results.jsonl", help="file to append to (default: %(default)s)")
+    add("--backend", choices=["auto", "trtexec", "onnxruntime"], default="auto")
+    add("--trtexec", help="path of trtexec")
+    add("--precision", choices=["fp32", "fp16", "int8"], help="default: what the kit was built for")
+    add("--cuda-graph", choices=["on", "off"], default="off", help="default: %(default)s")
+    add("--threads", type=int, default=1, help="threads of onnxruntime (default: %(default)s)")
+    add("--provider", help="provider of onnxruntime (default: CPUExecutionProvider)")
+    add("--num-probes", type=int, help="stop after that many networks")
     return parser.parse_args(arguments)
 
 
