@@ -10,11 +10,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ofa_toolkit.core import config, files
+from ofa_toolkit.core import config, files, toml
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CARD_FILE = "card.toml"
 FORMAT: Literal["ofa-toolkit/card"] = "ofa-toolkit/card"
@@ -28,6 +31,7 @@ BatchNormStatistics = Literal["recalibrated", "stored", "unknown"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
+_NUMBERS = re.compile(r"\[\n(?:\s+(?:[\d.e+-]+|\[[\d.e+, -]+\]),\n)+\s*\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,4 +271,31 @@ def read_card(path: str | os.PathLike[str]) -> Card:
 
 def write_card(path: str | os.PathLike[str], card: Card) -> None:
     """Write a card to `card.toml` atomically; `read_card` gives back an equal one."""
-    files.write_text(path, config.dumps_toml(card))
+    files.write_text(path, dumps(card))
+
+
+def dumps(value: DataclassInstance) -> str:
+    """A description of the zoo as TOML text, without empty settings and with short lists on one line."""
+    text = toml.dumps(_without_empty(config.to_dict(value)))
+    while (joined := _NUMBERS.sub(_on_one_line, text)) != text:
+        text = joined
+    return text
+
+
+def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out empty texts and lists; where they are allowed, they are the defaults."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if value in ("", []):
+            continue
+        if isinstance(value, dict):
+            result[name] = _without_empty(value)
+        elif isinstance(value, list):
+            result[name] = [_without_empty(item) if isinstance(item, dict) else item for item in value]
+        else:
+            result[name] = value
+    return result
+
+
+def _on_one_line(match: re.Match[str]) -> str:
+    return f"[{' '.join(match[0].split())[1:-1].strip().removesuffix(',')}]"
