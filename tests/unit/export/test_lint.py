@@ -1,0 +1,164 @@
+"""The linter: rejects what each target refuses, for the reason given, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.export.lint import check_lint, lint
+from ofa_toolkit.export.target_devices import Target, resolve_target, target_of_device
+from ofa_toolkit.export.targets import GENERATIONS, generation
+from tests.unit.export.samples import NANO, VOLTA, model, quantised
+
+TENSORRT = [row.name for row in GENERATIONS if row.runtime == "tensorrt"]
+
+
+def rules(file: onnx.ModelProto, target: Target) -> set[str]:
+    return {finding.rule for finding in lint(file, target) if finding.severity == "error"}
+
+
+def test_what_is_written_for_a_nano_passes_there() -> None:
+    nano = target_of_device(NANO)
+    assert lint(model(opset=13), nano) == []
+    assert lint(model(opset=13, precision="fp16"), nano) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "rule", "message"),
+    [
+        (lambda: model(opset=17, use_hard_swish=True), "operator", "no HardSwish; HardSigmoid and Mul"),
+        (lambda: model(opset=14), "opset", "opset 14; nano reads up to 13"),
+        (lambda: model(opset=13, ir_version=8), "ir-version", "IR version 8; tensorrt-8.2 reads up to 7"),
+        (lambda: model(opset=13, batch_size=None), "static-shape", "need fixed shapes"),
+        (lambda: quantised("tensorrt-8.2"), "precision", "nano has no int8"),
+        (lambda: model("relu6", opset=13, precision="fp16"), "constant", "misreads the fp16 bounds"),
+    ],
+)
+def test_nano_rejects(file: Callable[[], onnx.ModelProto], rule: str, message: str) -> None:
+    nano = target_of_device(NANO)
+    findings = [finding for finding in lint(file(), nano) if finding.rule == rule]
+    assert findings
+    assert message in findings[0].message
+    with pytest.raises(ExportError, match="nano would not take the file"):
+        check_lint(file(), nano)
+
+
+@pytest.mark.parametrize("name", TENSORRT)
+def test_generations_take_what_their_row_says(name: str) -> None:
+    row, target = generation(name), resolve_target(name)
+    takes_hard_swish = "HardSwish" in (row.operators or ())
+    for opset in range(11, 22):
+        expected = set() if opset <= row.max_opset else {"opset"}
+        file = model(opset=opset)
+        assert rules(file, target) - {"ir-version"} == expected
+        if opset >= 14:
+            file = model(opset=opset, use_hard_swish=True)
+            expected_with = expected | (set() if takes_hard_swish else {"operator"})
+            assert rules(file, target) - {"ir-version"} == expected_with
+    assert rules(model(opset=row.export_opset, batch_size=None), target) == set()
+
+
+@pytest.mark.parametrize("name", [name for name in TENSORRT if generation(name).int8])
+def test_quantised_files_pass_where_they_are_meant_for(name: str) -> None:
+    opset = generation(name).export_opset
+    assert rules(quantised(name, opset=opset), resolve_target(name)) == set()
+
+
+def test_int8_constants_are_refused_before_tensorrt_10() -> None:
+    file = quantised("tensorrt-10.0")
+    assert rules(file, resolve_target("tensorrt-10.0")) == set()
+    assert rules(file, resolve_target("tensorrt-8.6")) == {"quantisation"}
+    assert rules(file, target_of_device(VOLTA)) == set()
+
+
+def test_files_for_processors_are_refused_by_tensorrt() -> None:
+    file = quantised("onnxruntime", opset=17)
+    assert rules(file, resolve_target("onnxruntime-cpu")) == set()
+    messages = " ".join(f.message for f in lint(file, resolve_target("tensorrt-10.0")))
+    assert "quantised to UINT8; TensorRT takes INT8" in messages
+    assert "INT32" in messages
+
+
+def one_node(
+    operator: str, inputs: list[str], *, constants: dict[str, Any], rank: int = 4, **attributes: Any
+) -> onnx.ModelProto:
+    shape = [1, 3, 8, 8]
+    names = [name for name in dict.fromkeys(inputs) if name and name not in constants]
+    node = helper.make_node(operator, inputs, ["y"], name="node", **attributes)
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
+
+
+WEIGHT = np.zeros((4, 3, 1, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("file", "refused", "taken"),
+    [
+        (one_node("Det", ["x"], constants={}), "tensorrt-11.0", None),
+        (one_node("Clip", ["x", "", "high"], constants={"high": np.float32(6)}), "tensorrt-8.6", None),
+        (
+            one_node("MaxPool", ["x"], constants={}, kernel_shape=[2, 2], dilations=[2, 2]),
+            "tensorrt-10.0",
+            "onnxruntime-cpu",
+        ),
+        (one_node("Conv", ["x", "w"], constants={"w": WEIGHT}), None, "tensorrt-7.1"),
+        (one_node("Conv", ["x", "x"], constants={}), "tensorrt-8.4", None),
+        (one_node("Add", ["x", "b"], constants={"b": np.float64(1)}), "tensorrt-10.0", None),
+    ],
+)
+def test_foreign_files(file: onnx.ModelProto, refused: str | None, taken: str | None) -> None:
+    if refused:
+        assert rules(file, resolve_target(refused))
+    if taken:
+        assert rules(file, resolve_target(taken)) == set()
+
+
+def test_quantisation_that_tensorrt_cannot_read_is_named() -> None:
+    target = resolve_target("tensorrt-8.6")
+    file = quantised("tensorrt-8.6")
+    zero_point = next(t for t in file.graph.initializer if t.name.endswith("zero_point"))
+    zero_point.CopyFrom(
+        numpy_helper.from_array(numpy_helper.to_array(zero_point) + np.int8(3), zero_point.name)
+    )
+    assert any("the zero point is not 0" in finding.message for finding in lint(file, target))
+    file = quantised("tensorrt-8.6")
+    for node in file.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "QuantizeLinear" and attribute.name == "axis":
+                attribute.i = 1
+    assert any("along axis 0" in finding.message for finding in lint(file, target))
+
+
+def test_int64_constants_are_a_warning_before_tensorrt_9() -> None:
+    constants = {"shape": np.array([1, -1], np.int64)}
+    file = one_node("Reshape", ["x", "shape"], constants=constants, rank=2)
+    findings = lint(file, resolve_target("tensorrt-8.2"))
+    assert [finding.severity for finding in findings] == ["warning"]
+    assert check_lint(file, resolve_target("tensorrt-8.2")) == findings
+    assert lint(file, resolve_target("tensorrt-10.0")) == []
+
+
+def test_broken_model_is_reported_as_such() -> None:
+    file = model(opset=13)
+    file.graph.node[0].input[0] = "nowhere"
+    assert "valid" in rules(file, resolve_target("onnxruntime-cpu"))
+
+
+def test_foreign_domain_is_refused() -> None:
+    file = model(opset=13)
+    file.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    file.graph.node[-1].domain = "com.microsoft"
+    assert "domain" in rules(file, resolve_target("onnxruntime-cpu"))

@@ -1,0 +1,104 @@
+"""8-bit quantisation: right form for each runtime, and close to the fp32 network."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.export.quantization import quantize
+from ofa_toolkit.export.targets import generation
+from ofa_toolkit.graphs import build_onnx, count_folded_params, count_graph, random_weights
+from tests.unit.export.samples import layers
+
+IMAGES = generator(0, "quantization").standard_normal((4, 2, 3, 8, 8), dtype=np.float32)
+
+
+def fp32() -> onnx.ModelProto:
+    network = layers()
+    return build_onnx(
+        network,
+        random_weights(network, np.random.default_rng(0)),
+        opset=13,
+        batch_size=2,
+        metadata={"k": "v"},
+    )
+
+
+def run(model: onnx.ModelProto) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return np.concatenate([session.run(None, {"input": images})[0] for images in IMAGES])
+
+
+def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.name == name)
+
+
+def producer(model: onnx.ModelProto, tensor: str) -> str | None:
+    return next((node.op_type for node in model.graph.node if tensor in node.output), None)
+
+
+@pytest.mark.parametrize("row", ["tensorrt-8.2", "tensorrt-11.0", "onnxruntime"])
+@pytest.mark.parametrize("method", ["minmax", "percentile"])
+def test_outputs_stay_close(row: str, method: str) -> None:
+    expected = run(fp32())
+    result = run(quantize(fp32(), IMAGES, generation(row), method=method))
+    assert 0 < np.abs(result - expected).max() < 0.15 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("row", ["tensorrt-8.2", "tensorrt-10.0"])
+def test_form_for_tensorrt(row: str) -> None:
+    model = quantize(fp32(), IMAGES, generation(row))
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for name in ("first", "depthwise", "project", "classifier"):
+        weighted = node(model, name)
+        assert producer(model, weighted.input[0]) == "DequantizeLinear"
+        assert producer(model, weighted.input[1]) == "DequantizeLinear"
+        assert constants[weighted.input[2]].data_type == TensorProto.FLOAT
+        # Nothing but the next layer's own quantisation stands between a layer and what follows it.
+        readers = {n.op_type for n in graph.node if weighted.output[0] in n.input}
+        assert not readers & {"QuantizeLinear"}
+    for name in ("se.reduce", "se.expand"):
+        assert producer(model, node(model, name).input[0]) != "DequantizeLinear"
+    assert sorted(str(producer(model, name)) for name in node(model, "add").input) == [
+        "Conv",
+        "DequantizeLinear",
+    ]
+    zero_points = [numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith("zero_point")]
+    assert zero_points
+    assert all(point.dtype == np.int8 and not point.any() for point in zero_points)
+    stored = {t.data_type for t in graph.initializer if len(t.dims) >= 2}
+    assert (TensorProto.INT8 in stored) == (row == "tensorrt-10.0")
+
+
+def test_form_for_processors_keeps_everything_in_8_bits() -> None:
+    model = quantize(fp32(), IMAGES, generation("onnxruntime"))
+    assert "Relu" not in count_graph(model).operators
+    points = [t for t in model.graph.initializer if t.name.endswith("zero_point") and not t.dims]
+    assert {TensorProto.UINT8} == {t.data_type for t in points}
+
+
+def test_weights_are_counted_and_metadata_kept() -> None:
+    source = fp32()
+    for row in ("tensorrt-8.2", "onnxruntime"):
+        model = quantize(source, IMAGES, generation(row))
+        assert count_graph(model).params == count_folded_params(layers())
+        assert count_graph(model).macs == count_graph(source).macs
+        assert [(p.key, p.value) for p in model.metadata_props] == [("k", "v")]
+        assert model.ir_version == source.ir_version
+        assert model.opset_import == source.opset_import
+    assert source == fp32()
+
+
+def test_without_images_nothing_is_quantised() -> None:
+    with pytest.raises((DataError, ValueError), match=r"(?i)image|data"):
+        quantize(fp32(), [], generation("tensorrt-8.2"))
