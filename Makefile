@@ -33,7 +33,7 @@ format: $(VENV)/.installed-lint ## rewrite the sources in the project's style
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-docs ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 dev: $(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-docs ## everything a contributor needs
 

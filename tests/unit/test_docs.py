@@ -1,0 +1,88 @@
+"""What the documentation shows works: its Python runs, its commands exist, its table is current."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import types
+from pathlib import Path
+
+import click
+import pytest
+
+from ofa_tk.app import cli
+from ofa_toolkit.core import quantities
+from ofa_toolkit.pipelines.describe_space import summarize_spaces
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return [match["body"] for match in BLOCK.finditer(text) if match["language"] in languages]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page run one after the other, as a reader would type them."""
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    for body in blocks(page, "python"):
+        exec(compile(body, str(page), "exec", dont_inherit=True), module.__dict__)
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """Every `ofa-tk ...` in a block or between backticks, with the page it is on."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        joined = "\n".join(blocks(page, "text", "console", "bash", "sh", "shell")).replace("\\\n", " ")
+        lines = [line.strip().removeprefix("$ ").removeprefix(".venv/bin/") for line in joined.splitlines()]
+        lines += re.findall(r"`((?:\.venv/bin/)?ofa-tk [^`\n]+)`", text)
+        found += [(name(page), line) for line in lines if line.startswith("ofa-tk ")]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines())
+def test_commands_and_options_exist(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    command: click.Command = cli
+    context = click.Context(cli, info_name="ofa-tk")
+    options = {option for parameter in cli.params for option in parameter.opts} | {"--help"}
+    for word in words:
+        if word.startswith("-"):
+            assert word.partition("=")[0] in options, f"{page}: no option {word} in '{line}'"
+        elif isinstance(command, click.Group) and word not in ("...", "|", ">"):
+            inner = command.get_command(context, word)
+            assert inner is not None, f"{page}: no command {word} in '{line}'"
+            command, context = inner, click.Context(inner, info_name=word, parent=context)
+            options |= {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+
+
+def test_the_table_of_spaces_in_the_readme_is_current() -> None:
+    rows = []
+    for summary in summarize_spaces():
+        sizes = summary.resolutions
+        input_size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        smallest = quantities.MACS.format(summary.smallest.macs, digits=4)
+        largest = quantities.MACS.format(summary.largest.macs, digits=4)
+        rows.append(
+            f"| `{summary.name}` | {summary.num_architectures:.1e} | {input_size} | {smallest} to {largest} |"
+        )
+    table = "\n".join(rows)
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8"), f"README.md should have\n{table}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """MkDocs checks the site; this also covers README and CONTRIBUTING as they are read on their own."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{name(page)} links to {target}"
