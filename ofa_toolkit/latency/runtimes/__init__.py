@@ -7,7 +7,7 @@ made, never before, so that a missing one is one clear line.
 from __future__ import annotations
 
 from ofa_toolkit.core.registry import Registry
-from ofa_toolkit.latency.runtimes.runtime import Runtime, RuntimeOptions, Session, isolate
+from ofa_toolkit.latency.runtimes.runtime import Runtime, RuntimeOptions, RunTimes, Session, isolate
 
 RUNTIMES: Registry[type[Runtime]] = Registry(
     "timing runtime",
@@ -18,4 +18,4 @@ RUNTIMES: Registry[type[Runtime]] = Registry(
     },
 )
 
-__all__ = ["RUNTIMES", "Runtime", "RuntimeOptions", "Session", "isolate"]
+__all__ = ["RUNTIMES", "RunTimes", "Runtime", "RuntimeOptions", "Session", "isolate"]

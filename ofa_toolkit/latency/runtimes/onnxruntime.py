@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
 from ofa_toolkit.graphs import build_onnx, random_weights
-from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, Times, input_shape, time_calls
+from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape, time_calls
 from ofa_toolkit.latency.system import cpu_name, gpu_name
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
@@ -64,16 +64,20 @@ class OnnxRuntime:
             model.SerializeToString(), settings, providers=[self._provider]
         )
         images = generator.standard_normal(input_shape(layers, self.options.batch_size), dtype="float32")
-        return OnnxRuntimeSession(session, {session.get_inputs()[0].name: images})
+        is_one_thread = self.options.processor == "cpu" and self.options.num_threads == 1
+        return OnnxRuntimeSession(session, {session.get_inputs()[0].name: images}, is_one_thread)
 
 
 class OnnxRuntimeSession:
     """A loaded graph and its input."""
 
-    def __init__(self, session: Any, feed: dict[str, Any]) -> None:
+    def __init__(self, session: Any, feed: dict[str, Any], is_one_thread: bool) -> None:
         self._session = session
         self._feed = feed
+        self._is_one_thread = is_one_thread
 
-    def time_runs(self, num_runs: int) -> Times:
-        """Wall-clock times of blocking runs in ms."""
-        return time_calls(lambda: self._session.run(None, self._feed), num_runs)
+    def time_runs(self, num_runs: int) -> RunTimes:
+        """Time blocking runs."""
+        return time_calls(
+            lambda: self._session.run(None, self._feed), num_runs, is_one_thread=self._is_one_thread
+        )

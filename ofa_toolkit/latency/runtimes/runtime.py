@@ -36,11 +36,30 @@ class RuntimeOptions:
     precision: Precision = "fp32"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunTimes:
+    """Times of consecutive runs, each waited for.
+
+    Attributes:
+        wall_ms: By the clock, or between GPU events, `(runs,)`.
+        cpu_ms: Processor time of the thread that computes, `(runs,)`; None where several do, or a GPU.
+            It equals the wall time on an idle machine and leaves out what other processes took.
+    """
+
+    wall_ms: Times
+    cpu_ms: Times | None = None
+
+    @property
+    def own_ms(self) -> Times:
+        """The times that other processes disturb least."""
+        return self.wall_ms if self.cpu_ms is None else self.cpu_ms
+
+
 class Session(Protocol):
     """A network that is ready to run."""
 
-    def time_runs(self, num_runs: int) -> Times:
-        """Run that many times, one after another, and wait for each: milliseconds, `(num_runs,)`."""
+    def time_runs(self, num_runs: int) -> RunTimes:
+        """Run that many times, one after another, and wait for each."""
         ...
 
 
@@ -94,11 +113,12 @@ def input_shape(layers: Sequence[LayerSpec], batch_size: int) -> tuple[int, int,
     return (batch_size, layers[0].in_channels, layers[0].in_size, layers[0].in_size)
 
 
-def time_calls(run: Callable[[], object], num_runs: int) -> Times:
-    """Wall-clock times of blocking calls in ms."""
-    times = np.empty(num_runs)
+def time_calls(run: Callable[[], object], num_runs: int, *, is_one_thread: bool) -> RunTimes:
+    """Time blocking calls, by the clock and, where one thread does all the work, by its processor time."""
+    wall, cpu = np.empty(num_runs), np.empty(num_runs)
     for index in range(num_runs):
-        start = time.perf_counter_ns()
+        cpu_start, start = time.thread_time_ns(), time.perf_counter_ns()
         run()
-        times[index] = (time.perf_counter_ns() - start) * 1e-6
-    return times
+        wall[index] = time.perf_counter_ns() - start
+        cpu[index] = time.thread_time_ns() - cpu_start
+    return RunTimes(wall_ms=wall * 1e-6, cpu_ms=cpu * 1e-6 if is_one_thread else None)

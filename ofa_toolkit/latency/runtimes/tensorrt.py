@@ -10,7 +10,7 @@ import numpy as np
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
 from ofa_toolkit.graphs import build_onnx, random_weights
-from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, Times, input_shape
+from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
 _KIT_HINT = (
@@ -106,7 +106,7 @@ class TensorRtSession:
             self._context.set_tensor_address(name, buffer.data_ptr())
             self._buffers.append(buffer)
 
-    def time_runs(self, num_runs: int) -> Times:
+    def time_runs(self, num_runs: int) -> RunTimes:
         """Times between CUDA events in ms, each run synchronised."""
         torch = self._torch
         times = np.empty(num_runs)
@@ -120,4 +120,4 @@ class TensorRtSession:
                 end.record(self._stream)
                 end.synchronize()
                 times[index] = start.elapsed_time(end)
-        return times
+        return RunTimes(wall_ms=times)

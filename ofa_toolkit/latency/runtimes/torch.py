@@ -9,7 +9,7 @@ import numpy as np
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
-from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, Times, input_shape, time_calls
+from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape, time_calls
 from ofa_toolkit.latency.system import cpu_name
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
@@ -58,13 +58,15 @@ class TorchCpuSession:
     def __init__(self, torch: Any, network: Any, images: Any, num_threads: int) -> None:
         self._torch, self._network, self._images, self._num_threads = torch, network, images, num_threads
 
-    def time_runs(self, num_runs: int) -> Times:
-        """Wall-clock times in ms; the process's number of threads is put back afterwards."""
+    def time_runs(self, num_runs: int) -> RunTimes:
+        """Time blocking runs; the process's number of threads is put back afterwards."""
         before = self._torch.get_num_threads()
         self._torch.set_num_threads(self._num_threads)
         try:
             with self._torch.inference_mode():
-                return time_calls(lambda: self._network(self._images), num_runs)
+                return time_calls(
+                    lambda: self._network(self._images), num_runs, is_one_thread=self._num_threads == 1
+                )
         finally:
             self._torch.set_num_threads(before)
 
@@ -75,7 +77,7 @@ class TorchCudaSession:
     def __init__(self, torch: Any, network: Any, images: Any) -> None:
         self._torch, self._network, self._images = torch, network, images
 
-    def time_runs(self, num_runs: int) -> Times:
+    def time_runs(self, num_runs: int) -> RunTimes:
         """Times between CUDA events in ms, each run synchronised."""
         torch = self._torch
         times = np.empty(num_runs)
@@ -88,4 +90,4 @@ class TorchCudaSession:
                 end.record()
                 end.synchronize()
                 times[index] = start.elapsed_time(end)
-        return times
+        return RunTimes(wall_ms=times)
