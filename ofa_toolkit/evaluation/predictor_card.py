@@ -1,0 +1,97 @@
+"""What an accuracy predictor says about itself: what it is for, how it came about, how wrong it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ofa_toolkit.core.config import Bounds
+from ofa_toolkit.core.errors import ConfigError
+
+FORMAT: Literal["ofa-toolkit/accuracy-predictor"] = "ofa-toolkit/accuracy-predictor"
+VERSION: Literal[1] = 1
+
+Provenance = Literal["fitted", "transferred"]
+"""`fitted`: to measured accuracies of subnets of this supernet. `transferred`: the ranking is another
+predictor's, only its scale was set by measured accuracies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorError:
+    """How wrong the method is on subnets that took no part in fitting."""
+
+    split: str
+    "What was held out, such as `random 20 %` or `above the 80th percentile`."
+    num_subnets: Annotated[int, Bounds(at_least=1)]
+    "How many subnets were held out, over all splits."
+    spearman: Annotated[float, Bounds(at_least=-1, at_most=1)]
+    "Rank correlation with the measured accuracy."
+    kendall: Annotated[float, Bounds(at_least=-1, at_most=1)]
+    "Kendall's tau-b with the measured accuracy."
+    mae_points: Annotated[float, Bounds(at_least=0)]
+    "Mean absolute error in percentage points."
+    bias_points: float
+    "Mean of predicted minus measured, in percentage points."
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalFacts:
+    """Numbers behind the interval; see `predictor_interval.IntervalModel`."""
+
+    noise_points: Annotated[float, Bounds(above=0)]
+    "Error that the ensemble's spread does not show, in points."
+    confidences: tuple[Annotated[float, Bounds(above=0, below=1)], ...]
+    "Levels at which the quantiles below were taken, ascending."
+    inside: tuple[float, ...]
+    "Quantiles of |error| over scale on held-out subnets like the fitted ones, one per level."
+    outside: tuple[float, ...]
+    "The same on held-out subnets unlike the fitted ones: the worst of the splits that hold out a kind."
+    unmeasured_points: tuple[float, ...]
+    "Added at a resolution where nothing was measured, in points, one per level."
+    lowest_percent: float
+    "Predictions below count as unlike the fitted subnets."
+    highest_percent: float
+    "Predictions above count as unlike the fitted subnets."
+    highest_surprisal: float
+    "Subnets whose choices are rarer than this among the fitted ones (nats) count as unlike them."
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.confidences), len(self.inside), len(self.outside), len(self.unmeasured_points)}
+        if len(lengths) != 1 or not self.confidences:
+            raise ConfigError("interval: the quantiles do not match the confidences.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorCard:
+    """The description in a predictor file."""
+
+    space: str
+    "Name of the search space."
+    space_identity: str
+    "Identity of the search space, see `SearchSpace.identity`."
+    supernet: str
+    "Name of the supernet whose subnets it predicts."
+    supernet_identity: str = "unknown"
+    "SHA-256 of the supernet's weights, where known."
+    dataset: str
+    "Images that the accuracy refers to."
+    unit: Literal["top-1 percent"] = "top-1 percent"
+    "What is predicted."
+    resolutions: tuple[int, ...]
+    "Input sizes it covers, in pixels."
+    measured_resolutions: tuple[int, ...]
+    "Those of them at which accuracies were measured."
+    provenance: Provenance
+    "How it came about."
+    source: str
+    "Where the accuracies come from, with their licence."
+    method: str
+    "In one sentence how they became a predictor."
+    num_subnets: Annotated[int, Bounds(at_least=0)]
+    "How many measured subnets it was fitted on."
+    errors: tuple[PredictorError, ...] = ()
+    "Errors on held-out subnets; empty means unknown."
+    caveats: tuple[str, ...] = ()
+    "What a user must know before trusting it."
+    interval: IntervalFacts
+    "Numbers behind the interval."

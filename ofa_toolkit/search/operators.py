@@ -1,0 +1,161 @@
+"""Sampling, crossover, mutation and neighbourhoods of encoded subnets.
+
+Every child is inside the space by construction, and in canonical form: codes of skipped blocks are zero,
+depths are offered ones, and in compound spaces the expand ratio follows the depth. Whole populations are
+treated at once; the only loops are over stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.spaces.encoding import Encoding, Population
+from ofa_toolkit.spaces.sampling import sample_population
+from ofa_toolkit.spaces.space import SearchSpace, Stage
+
+Depths = npt.NDArray[np.integer[Any]]
+
+
+class Operators:
+    """Variation inside one space."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.encoding = Encoding(space)
+        self._stages = list(zip(space.stages, self.encoding.block_columns, strict=True))
+        self._simple_columns = [0, *[c for c in self.encoding.width_columns if c is not None]]
+
+    def sample(self, num_subnets: int, generator: np.random.Generator) -> Population:
+        """Random subnets, see `sample_population`, the smallest and largest of every resolution first.
+
+        The extremes make sure that a feasible subnet is known from the start wherever size alone decides.
+        """
+        extremes = [
+            extreme(resolution)
+            for extreme in (self.space.smallest, self.space.largest)
+            for resolution in self.space.resolutions
+        ][:num_subnets]
+        rows = [self.encoding.encode(extremes)]
+        rows.append(sample_population(self.space, num_subnets - len(extremes), generator))
+        return np.concatenate(rows)
+
+    def cross(self, first: Population, second: Population, generator: np.random.Generator) -> Population:
+        """One child of each pair: every resolution, width, depth and block from either parent, evenly.
+
+        A block that the chosen parent skips but the child needs comes from the other parent, which has it
+        since the child's depth is one of theirs.
+        """
+        from_first = generator.random(first.shape) < 0.5
+        child = np.where(from_first, first, second)
+        other = np.where(from_first, second, first)
+        for stage, columns in self._stages:
+            codes = np.where(child[:, columns] == 0, other[:, columns], child[:, columns])
+            depths = [(parent[:, columns] > 0).sum(axis=1) for parent in (first, second)]
+            depth = np.where(generator.random(len(child)) < 0.5, *depths)
+            child[:, columns] = self._canonical(stage, codes, depth)
+        return child
+
+    def mutate(self, population: Population, rate: float, generator: np.random.Generator) -> Population:
+        """Redraw each resolution, width, depth and block with probability `rate`; blocks added are drawn."""
+        child = population.copy()
+        for column in self._simple_columns:
+            drawn = generator.integers(self.encoding.genes[column].cardinality, size=len(child))
+            child[:, column] = np.where(generator.random(len(child)) < rate, drawn, child[:, column])
+        for stage, columns in self._stages:
+            codes = child[:, columns]
+            depth = (codes > 0).sum(axis=1)
+            drawn_depth = generator.choice(np.array(stage.depths), size=len(child))
+            depth = np.where(generator.random(len(child)) < rate, drawn_depth, depth)
+            num_codes = len(stage.kernel_sizes) * len(stage.expand_ratios)
+            drawn = generator.integers(1, 1 + num_codes, size=codes.shape)
+            redraw = (generator.random(codes.shape) < rate) | (codes == 0)
+            child[:, columns] = self._canonical(stage, np.where(redraw, drawn, codes), depth)
+        return child
+
+    def neighbors(self, row: npt.NDArray[np.uint8]) -> Population:
+        """All subnets one decision away, `(N, genes)`.
+
+        A decision is a resolution, a width, a block's code, or a depth; blocks added by a depth share one
+        code, each of the possible ones in turn.
+        """
+        return np.array([*self._simple_neighbors(row), *self._stage_neighbors(row)], dtype=np.uint8)
+
+    def everything(self, chunk_rows: int = 65_536) -> Iterator[Population]:
+        """All subnets of a small space, in chunks of at most `chunk_rows`."""
+        axes = [
+            np.arange(self.encoding.genes[c].cardinality, dtype=np.uint8)[:, None]
+            for c in self._simple_columns
+        ]
+        axes += [self._stage_rows(stage) for stage in self.space.stages]
+        columns = [np.array([c]) for c in self._simple_columns]
+        columns += [np.arange(c.start, c.stop) for c in self.encoding.block_columns]
+        sizes = [len(axis) for axis in axes]
+        total = int(np.prod(sizes, dtype=np.float64))
+        for start in range(0, total, chunk_rows):
+            index = np.unravel_index(np.arange(start, min(start + chunk_rows, total)), sizes)
+            rows = np.zeros((len(index[0]), self.encoding.num_genes), dtype=np.uint8)
+            for axis, where, own in zip(axes, columns, index, strict=True):
+                rows[:, where] = axis[own]
+            yield rows
+
+    @property
+    def num_subnets(self) -> int:
+        """Number of subnets, resolutions counted."""
+        return self.space.num_architectures * len(self.space.resolutions)
+
+    def _simple_neighbors(self, row: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+        for column in self._simple_columns:
+            for value in range(self.encoding.genes[column].cardinality):
+                if value != row[column]:
+                    yield _replaced(row, slice(column, column + 1), np.array([value]))
+
+    def _stage_neighbors(self, row: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+        for stage, columns in self._stages:
+            codes = row[columns]
+            depth = int((codes > 0).sum())
+            possible = np.arange(1, 1 + len(stage.kernel_sizes) * len(stage.expand_ratios))
+            candidates = []
+            for block in range(depth):
+                candidates += [(_replaced(codes, slice(block, block + 1), code), depth) for code in possible]
+            for other in stage.depths:
+                if other < depth:
+                    candidates.append((codes.copy(), other))
+                elif other > depth:
+                    candidates += [(_replaced(codes, slice(depth, other), code), other) for code in possible]
+            rows = np.array([candidate for candidate, _ in candidates])
+            canonical = self._canonical(stage, rows, np.array([d for _, d in candidates]))
+            for changed in np.unique(canonical, axis=0):
+                if not np.array_equal(changed, codes):
+                    yield _replaced(row, columns, changed)
+
+    def _stage_rows(self, stage: Stage) -> npt.NDArray[np.uint8]:
+        """Every choice of one stage, `(choices, blocks)`."""
+        num_codes = len(stage.kernel_sizes) * len(stage.expand_ratios)
+        rows = []
+        for depth in stage.depths:
+            grid = np.stack(np.meshgrid(*[np.arange(1, 1 + num_codes)] * depth, indexing="ij"), axis=-1)
+            codes = np.zeros((num_codes**depth, stage.max_depth), dtype=np.uint8)
+            codes[:, :depth] = grid.reshape(-1, depth)
+            rows.append(self._canonical(stage, codes, np.full(len(codes), depth)))
+        return np.unique(np.concatenate(rows), axis=0)
+
+    def _canonical(
+        self, stage: Stage, codes: npt.NDArray[np.integer[Any]], depth: Depths
+    ) -> npt.NDArray[np.uint8]:
+        """Codes `(N, blocks)` with blocks beyond the depth zeroed and tied ratios put in."""
+        if stage.compound is not None:
+            ratios = len(stage.expand_ratios)
+            tied = self.encoding.tied_ratio_index(stage.compound, stage.expand_ratios, depth)
+            codes = 1 + (codes.astype(np.int64) - 1) // ratios * ratios + tied[:, None]
+        canonical = np.where(np.arange(stage.max_depth) < depth[:, None], codes, 0)
+        return canonical.astype(np.uint8)
+
+
+def _replaced(row: npt.NDArray[np.uint8], where: slice, values: Any) -> npt.NDArray[np.uint8]:
+    changed = row.copy()
+    changed[where] = values
+    return changed

@@ -1,0 +1,40 @@
+"""Whether every subnet of one space is a subnet of another, so that what was made for the other applies."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ofa_toolkit.spaces import SPACES
+from ofa_toolkit.spaces.space import SearchSpace, Stage
+
+_CHOICES = ("depths", "kernel_sizes", "expand_ratios")
+
+
+def is_within(space: SearchSpace, base: SearchSpace) -> bool:
+    """Whether `space` is `base`, or `base` with fewer choices (`restrict`, `compound`).
+
+    Name, source and number of classes do not matter, as in `SearchSpace.identity`.
+    """
+    if len(space.stages) != len(base.stages) or not set(space.resolutions) <= set(base.resolutions):
+        return False
+    if not all(map(_stage_is_within, space.stages, base.stages)):
+        return False
+    widened = dataclasses.replace(space, stages=base.stages, resolutions=base.resolutions)
+    return widened.identity == base.identity
+
+
+def belongs_to(space: SearchSpace, identity: str) -> bool:
+    """Whether `space` is the space of that identity, or the registered one with fewer choices."""
+    return space.identity == identity or any(
+        base.identity == identity and is_within(space, base) for base in SPACES.values()
+    )
+
+
+def _stage_is_within(stage: Stage, base: Stage) -> bool:
+    if base.compound is not None and stage.compound != base.compound:
+        return False
+    if any(not set(getattr(stage, what)) <= set(getattr(base, what)) for what in _CHOICES):
+        return False
+    choices = {what: getattr(base, what) for what in _CHOICES}
+    # Which blocks exist is decided by the depths, and every block's place by the stage: nothing else differs.
+    return dataclasses.replace(stage, compound=base.compound, **choices) == base
