@@ -1,6 +1,55 @@
 """Train once-for-all supernets, search subnets for a device budget, extract and export them.
 
-Importing this package imports nothing heavy; each part is imported when it is asked for.
+Importing this package imports nothing heavy; each name is imported when it is first asked for.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0.dev0"
+
+# Name -> module that defines it. The block below tells type checkers the same; a test compares the two.
+_EXPORTS = {
+    "SearchSpace": "ofa_toolkit.spaces",
+    "Subnet": "ofa_toolkit.spaces",
+    "Supernet": "ofa_toolkit.supernets",
+    "count_macs": "ofa_toolkit.complexity",
+    "count_params": "ofa_toolkit.complexity",
+    "extract": "ofa_toolkit.supernets",
+    "get_space": "ofa_toolkit.spaces",
+    "list_spaces": "ofa_toolkit.spaces",
+    "load_supernet": "ofa_toolkit.supernets",
+    "lower": "ofa_toolkit.spaces",
+    "recalibrate_batchnorm": "ofa_toolkit.supernets",
+    "sample_subnets": "ofa_toolkit.spaces",
+    "save_supernet": "ofa_toolkit.supernets",
+}
+
+if TYPE_CHECKING:
+    from ofa_toolkit.complexity import count_macs as count_macs
+    from ofa_toolkit.complexity import count_params as count_params
+    from ofa_toolkit.spaces import SearchSpace as SearchSpace
+    from ofa_toolkit.spaces import Subnet as Subnet
+    from ofa_toolkit.spaces import get_space as get_space
+    from ofa_toolkit.spaces import list_spaces as list_spaces
+    from ofa_toolkit.spaces import lower as lower
+    from ofa_toolkit.spaces import sample_subnets as sample_subnets
+    from ofa_toolkit.supernets import Supernet as Supernet
+    from ofa_toolkit.supernets import extract as extract
+    from ofa_toolkit.supernets import load_supernet as load_supernet
+    from ofa_toolkit.supernets import recalibrate_batchnorm as recalibrate_batchnorm
+    from ofa_toolkit.supernets import save_supernet as save_supernet
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'ofa_toolkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})

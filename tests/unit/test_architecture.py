@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import ofa_tk.commands
+import ofa_toolkit
 from ofa_tk.app import COMMANDS, cli
 from ofa_toolkit.core import toml
 
@@ -72,6 +74,25 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[] []"
     assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_lazy_exports_resolve_and_type_checkers_see_the_same() -> None:
+    tree = ast.parse((ROOT / "ofa_toolkit" / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.asname: node.module for node in imports for alias in node.names}
+    assert seen == ofa_toolkit._EXPORTS
+    for name in ofa_toolkit._EXPORTS:
+        assert getattr(ofa_toolkit, name).__module__.startswith("ofa_toolkit.")
+        assert name in dir(ofa_toolkit)
+    with pytest.raises(AttributeError, match="no attribute 'extrct'"):
+        ofa_toolkit.extrct  # noqa: B018
+
+
+def test_importing_the_package_imports_no_part_of_it() -> None:
+    code = "import sys, ofa_toolkit; print([name for name in sys.modules if name.startswith('ofa_toolkit.')])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
 
 
 def command_files() -> set[str]:
