@@ -19,9 +19,9 @@ import click
 from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
-    "train": ("ofa_tk.commands.train:command", "Train a supernet by a recipe."),
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
+    "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
+    "train": ("ofa_tk.commands.train:command", "Train a supernet by DϵpS, OFA, BigNAS or CompOFA."),
 }
 """Name -> where the command is, and its line in `ofa-tk --help`, in the order of a user's work."""
 
