@@ -111,7 +111,7 @@ def _run_quantiser(
         result,
         reader,
         op_types_to_quantize=[*_WEIGHTED, "Add"] if is_tensorrt else _cpu_operators(model),
-        nodes_to_exclude=_gates(model.graph) if is_tensorrt else [],
+        nodes_to_exclude=gate_convolutions(model.graph) if is_tensorrt else [],
         per_channel=True,
         activation_type=quantization.QuantType.QInt8 if is_tensorrt else quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
@@ -147,8 +147,8 @@ def _cpu_operators(model: onnx.ModelProto) -> list[str]:
     return sorted({node.op_type for node in model.graph.node})
 
 
-def _gates(graph: onnx.GraphProto) -> list[str]:
-    """Convolutions of squeeze-excite: those between a global pool and the product with the map pooled."""
+def gate_convolutions(graph: onnx.GraphProto) -> list[str]:
+    """Names of the convolutions of squeeze-excite: those between a global pool and the product with the map pooled."""
     producers = {output: node for node in graph.node for output in node.output}
 
     def convolutions_above(name: str) -> list[str]:

@@ -1,0 +1,163 @@
+"""From a plain network to an ONNX model that its target takes, checked against the network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from torch import nn
+
+from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core.errors import ExportError, VerificationError
+from ofa_toolkit.export.comparison import CheckImages, Comparison, check_comparison, compare
+from ofa_toolkit.export.lint import check_lint
+from ofa_toolkit.export.passport import Passport, attach
+from ofa_toolkit.export.quantization import CalibrationMethod, gate_convolutions, quantize
+from ofa_toolkit.export.target_devices import Precision, Target
+from ofa_toolkit.graphs import FoldedWeights, build_onnx, count_folded_params, count_graph
+from ofa_toolkit.graphs.builder import HARD_SWISH_OPSET
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+
+OUTPUT_NAME = "logits"
+
+Images = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileForm:
+    """How a file is written.
+
+    Attributes:
+        target: Where it will run.
+        precision: Arithmetic.
+        batch_size: Images a run; None for any number.
+    """
+
+    target: Target
+    precision: Precision = "fp32"
+    batch_size: int | None = 1
+
+
+def write_model(
+    layers: Sequence[LayerSpec],
+    weights: FoldedWeights,
+    form: FileForm,
+    *,
+    calibration: Iterable[Images] | None = None,
+    method: CalibrationMethod = "minmax",
+) -> onnx.ModelProto:
+    """Write a network as its target takes it, and check that it does.
+
+    Args:
+        layers: Of the whole network.
+        weights: Folded, as `fold_batchnorm` gives them.
+        form: Target, precision, batch size.
+        calibration: For int8: batches of images of the form's batch size.
+        method: For int8: how ranges are found.
+
+    Returns:
+        A model without metadata.
+
+    Raises:
+        ExportError: The target does not take this form; nothing is written in another one instead.
+    """
+    target, row = form.target, form.target.generation
+    target.check_precision(form.precision)
+    if form.batch_size is None and not target.takes_dynamic_batch:
+        raise ExportError(
+            f"Engines for {target.name} need a fixed batch size.",
+            hint="Use --batch-size N, not --dynamic-batch.",
+        )
+    is_half = form.precision == "fp16"
+    has_hard_swish = row.operators is None or "HardSwish" in row.operators
+    model = build_onnx(
+        layers,
+        weights,
+        opset=row.export_opset,
+        batch_size=form.batch_size,
+        precision="fp16" if is_half else "fp32",
+        # Quantisers treat the two operators one by one; HardSwish would stay in floating point as a whole.
+        use_hard_swish=has_hard_swish and row.export_opset >= HARD_SWISH_OPSET and form.precision != "int8",
+        use_clip=row.reads_half_constants or not is_half,
+        output_name=OUTPUT_NAME,
+    )
+    if form.precision == "int8":
+        if calibration is None:
+            raise ExportError(
+                "int8 needs images to find the range of every activation.", hint="--data SOURCE"
+            )
+        model = quantize(model, calibration, row, method=method)
+    check_form(model, layers, form)
+    return model
+
+
+def check_form(model: onnx.ModelProto, layers: Sequence[LayerSpec], form: FileForm) -> None:
+    """Raise unless a model is what its form says: linted, in its opset, precision, shapes and counts."""
+    target, row = form.target, form.target.generation
+    check_lint(model, target)
+    opset = next(o.version for o in model.opset_import if o.domain == "")
+    if opset != row.export_opset:
+        raise VerificationError(f"The file is of opset {opset}; {row.name} gets {row.export_opset}.")
+    check_precision(model, form.precision)
+    counts = count_graph(model)
+    for what, found, expected in (
+        ("MACs", counts.macs, count_macs(layers)),
+        ("parameters", counts.params, count_folded_params(layers)),
+    ):
+        if found != expected:
+            raise VerificationError(f"The file has {found:,} {what}; the subnet has {expected:,}.")
+    batch = form.batch_size or "batch"
+    first, last = layers[0], layers[-1]
+    expected_shapes = [
+        [batch, first.in_channels, first.in_size, first.in_size],
+        [batch, last.out_channels],
+    ]
+    shapes = [_shape(value) for value in (*model.graph.input, *model.graph.output)]
+    if shapes != expected_shapes:
+        raise VerificationError(f"The file takes and gives {shapes}; the subnet {expected_shapes}.")
+
+
+def check_precision(model: onnx.ModelProto, precision: Precision) -> None:
+    """Raise `VerificationError` unless every convolution and linear layer computes in a precision.
+
+    In int8 the gates of squeeze-excite may stay in floating point.
+    """
+    constants = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    wanted = {"fp32": onnx.TensorProto.FLOAT, "fp16": onnx.TensorProto.FLOAT16}.get(precision)
+    exempt = set(gate_convolutions(model.graph)) if precision == "int8" else set()
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.name in exempt:
+            continue
+        sources = [producers[name].op_type for name in node.input[:2] if name in producers]
+        is_quantised = sources.count("DequantizeLinear") == 2
+        is_as_asked = is_quantised if precision == "int8" else constants.get(node.input[1]) == wanted
+        if not is_as_asked:
+            raise VerificationError(f"'{precision}' was asked, but layer '{node.name}' is not in it.")
+
+
+def finish(
+    model: onnx.ModelProto,
+    network: nn.Module,
+    check: CheckImages,
+    passport: Passport,
+    *,
+    max_accuracy_drop: float | None = None,
+) -> Comparison:
+    """Compare a written model with its network, and put the passport with the outcome into it.
+
+    Raises:
+        VerificationError: The outputs are further apart than the precision allows.
+    """
+    comparison = compare(model, network, check)
+    check_comparison(comparison, passport.precision, max_accuracy_drop=max_accuracy_drop)
+    attach(model, dataclasses.replace(passport, comparison=dataclasses.asdict(comparison)))
+    return comparison
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]

@@ -1,0 +1,196 @@
+"""What a file says about itself: everything `ofa-tk verify` needs to work it out again.
+
+The passport is one JSON document in the metadata of the ONNX file, under the key `ofa-toolkit/export`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+
+import ofa_toolkit
+from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.export.target_devices import Precision
+from ofa_toolkit.graphs import FoldedWeights
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
+
+FORMAT = "ofa-toolkit/export"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNormSource:
+    """Where the batch-norm statistics come from.
+
+    Attributes:
+        kind: `data`: images given for the export; `carried`: images in the supernet's folder; `stored`:
+            the supernet's own statistics, because the user said so.
+        images: Which images, in words or as a data source.
+        num_images: How many.
+        seed: Of their choice and augmentation.
+    """
+
+    kind: Literal["data", "carried", "stored"]
+    images: str
+    num_images: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantisationSource:
+    """Where the ranges of 8-bit activations come from."""
+
+    images: str
+    num_images: int
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passport:
+    """Origin and promises of an exported file.
+
+    Attributes:
+        space: Name of the search space.
+        space_identity: Hash of what the space offers.
+        num_classes: Outputs of the network.
+        subnet: The subnet.
+        supernet: Name or folder of the supernet, as the user gave it.
+        supernet_identity: SHA-256 of its weights file.
+        weights_identity: SHA-256 of the folded fp32 weights, see `identify_weights`.
+        batchnorm: Where the batch-norm statistics come from.
+        target: Name of the target.
+        generation: Row of the target's software.
+        precision: Arithmetic the file is written in.
+        batch_size: Images a run; None for any number.
+        macs: Multiply-accumulates of one image.
+        params: Weights and biases, batch norm folded.
+        quantisation: For `int8`.
+        preprocessing: How an image becomes network input; plain JSON values.
+        class_names: Names of the outputs.
+        predicted: What the search predicted; plain JSON values.
+        comparison: How outputs compared with the network's when the file was made.
+        toolkit: Version that wrote it.
+    """
+
+    space: str
+    space_identity: str
+    num_classes: int
+    subnet: Subnet
+    supernet: str
+    supernet_identity: str
+    weights_identity: str
+    batchnorm: BatchNormSource
+    target: str
+    generation: str
+    precision: Precision
+    batch_size: int | None
+    macs: int
+    params: int
+    quantisation: QuantisationSource | None = None
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    predicted: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] = field(default_factory=dict)
+    toolkit: str = ofa_toolkit.__version__
+
+    def to_document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        document = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        document["subnet"] = subnet_document(self.subnet)
+        document["class_names"] = list(self.class_names)
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Passport:
+        """Read plain JSON values.
+
+        Raises:
+            FileFormatError: Another format or version, or a missing or unknown entry.
+        """
+        values = dict(document)
+        if values.pop("format", None) != FORMAT or values.pop("version", None) != VERSION:
+            raise FileFormatError(f"The passport is not of format '{FORMAT}', version {VERSION}.")
+        try:
+            values["subnet"] = subnet_from_document(values["subnet"])
+            values["batchnorm"] = BatchNormSource(**values["batchnorm"])
+            values["class_names"] = tuple(values["class_names"])
+            if values["quantisation"] is not None:
+                values["quantisation"] = QuantisationSource(**values["quantisation"])
+            return cls(**values)
+        except (TypeError, KeyError) as error:
+            raise FileFormatError(f"The passport of the file is damaged: {error}.") from error
+
+
+def identify_weights(weights: FoldedWeights) -> str:
+    """SHA-256 over names, shapes and float32 values of folded weights, layers sorted by name."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        for array in weights[name]:
+            digest.update(f"{name} {None if array is None else array.shape}\n".encode())
+            if array is not None:
+                digest.update(array.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def attach(model: onnx.ModelProto, passport: Passport) -> None:
+    """Write a passport into a model, in place of the one it may have."""
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != FORMAT]
+    text = json.dumps(passport.to_document(), ensure_ascii=False, allow_nan=False)
+    onnx.helper.set_model_props(model, {**dict(kept), FORMAT: text})
+
+
+def read_passport(model: onnx.ModelProto) -> Passport:
+    """The passport of a model.
+
+    Raises:
+        FileFormatError: It has none, or a damaged one.
+    """
+    for entry in model.metadata_props:
+        if entry.key == FORMAT:
+            try:
+                document = json.loads(entry.value)
+            except ValueError as error:
+                raise FileFormatError(f"The passport of the file is damaged: {error}.") from error
+            if not isinstance(document, dict):
+                raise FileFormatError("The passport of the file is damaged: it is no JSON object.")
+            return Passport.from_document(document)
+    raise FileFormatError(
+        "The file has no passport: it was not written by `ofa-tk export`.",
+        hint="`ofa-tk lint` checks any ONNX file.",
+    )
+
+
+def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Raises:
+        FileFormatError: It cannot be read or is no ONNX model.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise FileFormatError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's own, whose package ships no types
+        raise FileFormatError(f"'{path}' is not an ONNX file, or is truncated.") from error
+    if not model.graph.node:
+        raise FileFormatError(f"'{path}' is not an ONNX file, or is truncated.")
+    return model
+
+
+def has_passport(path: Path) -> bool:
+    """Whether a file was written by `ofa-tk export`."""
+    try:
+        read_passport(load_model(path))
+    except FileFormatError:
+        return False
+    return True
