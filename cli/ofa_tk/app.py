@@ -161,6 +161,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OfaToolkitError as error:
         _report(error.message, error.hint, session)
         return error.exit_code
+    except OSError as error:
+        # A full disk or a vanished file: the system's doing, not a bug.
+        where = f" ('{error.filename}')" if error.filename else ""
+        _report(f"{error.strerror or error}{where}.", None, session)
+        return 1
     except Exception as error:
         _report(
             f"unexpected {type(error).__name__}: {error}",

@@ -97,6 +97,12 @@ def test_bugs_are_admitted(capsys: Captured, failing: dict[str, click.Command]) 
     assert "Traceback" not in error
 
 
+def test_the_system_s_refusals_are_no_bugs(capsys: Captured, failing: dict[str, click.Command]) -> None:
+    failing["fail"] = raising(PermissionError(13, "Permission denied", "/a/b"))
+    assert app.run(["fail"]) == 1
+    assert capsys.readouterr().err == "Error: Permission denied ('/a/b').\n"
+
+
 def test_interruption_is_130(capsys: Captured, failing: dict[str, click.Command]) -> None:
     failing["fail"] = raising(KeyboardInterrupt())
     assert app.run(["fail"]) == 130
