@@ -99,10 +99,12 @@ class PreprocessingFacts:
     "Subtracted from each channel (red, green, blue) after scaling to [0, 1]."
     std: tuple[float, float, float]
     "Divides each channel."
-    interpolation: str
-    "How images are resized, such as `bilinear`; `none` where they are used as they are."
-    crop: str
-    "What is cut out, in words."
+    size: Annotated[int, Bounds(at_least=1)]
+    "Side of the input in pixels; for elastic resolution the largest."
+    interpolation: Literal["bilinear", "bicubic"]
+    "How images are resized."
+    crop: Annotated[float, Bounds(above=0, at_most=1)]
+    "Share of the resized image that the central square keeps, per side; 1 keeps all of it."
 
 
 @dataclass(frozen=True, kw_only=True)

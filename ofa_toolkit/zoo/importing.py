@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ofa_toolkit.core import files
+from ofa_toolkit.core import config, files
 from ofa_toolkit.core.files import atomic_directory
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.compound import COMPOUND_ELASTIC_KERNEL_SUFFIX, COMPOUND_SUFFIX
@@ -70,13 +70,4 @@ def load_checkpoint(checkpoint: Path, space_name: str) -> Supernet:
 
 def _preprocessing(entry: ZooEntry) -> dict[str, object]:
     facts = entry.card.preprocessing
-    if facts is None:
-        return {}
-    return {
-        "preprocessing": {
-            "mean": list(facts.mean),
-            "std": list(facts.std),
-            "interpolation": facts.interpolation,
-            "crop": facts.crop,
-        }
-    }
+    return {} if facts is None else {"preprocessing": config.to_dict(facts)}

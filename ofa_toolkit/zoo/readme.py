@@ -88,7 +88,8 @@ def _preprocessing(card: Card) -> str:
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (facts.mean, facts.std))
     return _list(
         [
-            f"Crop: {facts.crop}; interpolation: {facts.interpolation}",
+            f"Resized ({facts.interpolation}) so that the central square of {facts.size} pixels keeps "
+            f"{facts.crop:g} of each side",
             f"Scaled to [0, 1], then mean {mean} and standard deviation {std} for red, green and blue",
         ]
     )

@@ -1,0 +1,127 @@
+"""Accuracy of a zoo entry's subnets, from the very weights it stores: to fill in a card, and to check one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ofa_toolkit.complexity import count_macs, count_params
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.spaces import SearchSpace, Subnet, lower
+from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.zoo.card import AccuracyFact
+
+if TYPE_CHECKING:
+    from ofa_toolkit.datasets import ImageDataset
+
+JudgedSplit = Literal["validation", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One accuracy to measure.
+
+    Attributes:
+        subnet: `largest`, `smallest`, or the path of a subnet file in the entry's folder.
+        resolution: Side of the input in pixels; None for the subnet's own.
+        split: Images to judge on.
+        recalibration_images: Training images for batch-norm statistics; 0 takes the stored ones.
+        num_images: Judge on a random subset of this many; None for all.
+    """
+
+    subnet: str
+    resolution: int | None = None
+    split: JudgedSplit = "test"
+    recalibration_images: int = 2000
+    num_images: int | None = None
+
+    @classmethod
+    def of_fact(cls, fact: AccuracyFact, index: int) -> Question:
+        """What has to be measured to check a figure of a card.
+
+        Raises:
+            ConfigError: The figure does not state its conditions.
+        """
+        if fact.split not in ("validation", "test") or fact.batchnorm == "unknown":
+            raise ConfigError(f"accuracy[{index}]: split and batchnorm must be stated to check the figure.")
+        recalibrated = fact.recalibration_images if fact.batchnorm == "recalibrated" else 0
+        if recalibrated is None:
+            raise ConfigError(f"accuracy[{index}].recalibration_images: missing.")
+        return cls(
+            subnet=fact.subnet,
+            resolution=fact.resolution,
+            split=fact.split,
+            recalibration_images=recalibrated,
+            num_images=fact.num_images,
+        )
+
+
+def measure(folder: Path, questions: Iterable[Question], data: str) -> Iterator[AccuracyFact]:
+    """Answer each question with a measured figure.
+
+    Args:
+        folder: A supernet folder; subnet files of the questions lie in it.
+        questions: What to measure.
+        data: The data set it was trained on, such as `npz:FILE`; opened with the split the training used.
+
+    Raises:
+        DataError, MismatchError: The data set is missing or another one.
+        SubnetNotInSpaceError: A subnet is not the space's.
+    """
+    from ofa_toolkit.evaluation.accuracy import evaluate_subnet
+    from ofa_toolkit.supernets import load_supernet
+
+    supernet, config = load_supernet(folder)
+    dataset = open_training_dataset(data, config)
+    for question in questions:
+        subnet = _subnet(folder, supernet.space, question)
+        result = evaluate_subnet(
+            supernet,
+            subnet,
+            dataset,
+            split=question.split,
+            limit=question.num_images,
+            recalibration_images=question.recalibration_images,
+        )
+        layers = lower(supernet.space, subnet)
+        yield AccuracyFact(
+            subnet=question.subnet,
+            resolution=subnet.resolution,
+            top1_percent=round(result.top1_percent, 3),
+            origin="measured",
+            source=f"{result.num_images} {question.split} images, by ofa-toolkit from the stored weights",
+            num_images=result.num_images,
+            split=question.split,
+            batchnorm="recalibrated" if result.num_recalibration_images else "stored",
+            recalibration_images=result.num_recalibration_images or None,
+            macs=count_macs(layers),
+            params=count_params(layers),
+        )
+
+
+def open_training_dataset(data: str, config: Mapping[str, Any]) -> ImageDataset:
+    """A data set with the preprocessing and the split of training images that a `config.json` states."""
+    from ofa_toolkit.core import config as configuration
+    from ofa_toolkit.datasets import open_dataset
+    from ofa_toolkit.training.config import DataConfig
+
+    if "recipe" not in config:
+        return open_dataset(data, preprocessing=config.get("preprocessing"))
+    recipe = configuration.from_dict(DataConfig, config["recipe"].get("data", {}))
+    return open_dataset(
+        data,
+        validation_size=recipe.validation_size,
+        seed=recipe.split_seed,
+        transforms=recipe.transforms,
+        preprocessing=config.get("preprocessing"),
+    )
+
+
+def _subnet(folder: Path, space: SearchSpace, question: Question) -> Subnet:
+    if question.subnet == "largest":
+        return space.largest(question.resolution)
+    if question.subnet == "smallest":
+        return space.smallest(question.resolution)
+    return read_subnet(folder / question.subnet, space).subnet

@@ -1,0 +1,280 @@
+"""From a training run to a zoo entry: small weights, and a card whose every figure comes from them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core import config as configuration
+from ofa_toolkit.core import files, toml
+from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError
+from ofa_toolkit.pipelines.entry_accuracy import Question, measure
+from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, write_card
+from ofa_toolkit.zoo.identity import identify
+from ofa_toolkit.zoo.readme import README_FILE, render_readme
+from ofa_toolkit.zoo.resolving import resolve_supernet
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+PREDICTOR_FILE = "accuracy_predictor.safetensors"
+SUBNETS_FOLDER = "subnets"
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageRequest:
+    """What goes into an entry.
+
+    Attributes:
+        source: A run folder, a supernet folder, or an entry that is to be packaged again.
+        name: Name of the entry.
+        out: Its folder.
+        data: The data set to measure accuracy on; None leaves the card without figures.
+        subnets: Subnet files to include and to measure beside the largest and the smallest, a front.
+        predictor: An accuracy predictor to include; default the one in the source, if any.
+        facts: A TOML file with parts of a card: what a run cannot know (licence, terms, cost, limits).
+        seed_runs: Runs of the same recipe with other seeds, measured beside the source.
+        recalibration_images: Training images for batch-norm statistics.
+        replace: Whether an existing folder at `out` is replaced.
+    """
+
+    source: Path
+    name: str
+    out: Path
+    data: str | None = None
+    subnets: Sequence[Path] = ()
+    predictor: Path | None = None
+    facts: Path | None = None
+    seed_runs: Sequence[Path] = ()
+    recalibration_images: int = 2000
+    replace: bool = False
+
+
+def package_entry(request: PackageRequest) -> Card:
+    """Write an entry's folder: weights in float16, configuration, predictor, subnets, card, README.
+
+    Accuracy is measured from the stored float16 weights after the folder is complete, so that the card
+    says what a user gets.
+
+    Returns:
+        The card.
+
+    Raises:
+        FileFormatError, CheckpointError: The source is no supernet, or is damaged.
+        MismatchError: The predictor or a subnet is another supernet's.
+        ConfigError: The facts do not fit a card.
+        OutputError: The folder exists or cannot be written.
+    """
+    source = resolve_supernet(request.source)
+    facts = {} if request.facts is None else toml.load(request.facts)
+    with files.atomic_directory(request.out, replace=request.replace) as folder:
+        config = _write_supernet(source, folder)
+        _copy_rest(source, folder)
+        subnet_paths = _copy_subnets(request, folder, config["space"])
+        _add_predictor(request, folder, config)
+        accuracy = _accuracy(request, folder, subnet_paths)
+        document = _merge(_known(request, config, folder, accuracy), facts)
+        card = configuration.from_dict(Card, document, source=str(request.facts or request.source))
+        write_card(folder / CARD_FILE, card)
+        files.write_text(folder / README_FILE, render_readme(card))
+    return card
+
+
+def _write_supernet(source: Path, folder: Path) -> Document:
+    """Store the weights as float16; those that are already stay as they are, byte for byte."""
+    import torch
+
+    from ofa_toolkit.supernets import load_supernet, save_supernet
+
+    supernet, config = load_supernet(source)
+    own = ("format", "version", "space", "space_identity", "num_classes", "resolutions", "supernet")
+    further = {name: value for name, value in config.items() if name not in own}
+    recipe = further.get("recipe")
+    if isinstance(recipe, Mapping):
+        further["recipe"] = _without_places(recipe)
+    save_supernet(folder, supernet, config=further, dtype=torch.float16)
+    return {**config, **further}
+
+
+def _without_places(recipe: Mapping[str, Any]) -> Document:
+    """The recipe without paths of the machine it ran on."""
+    cleaned = dict(recipe)
+    if isinstance(cleaned.get("data"), Mapping):
+        private = ("source", "class_list")
+        cleaned["data"] = {key: value for key, value in cleaned["data"].items() if key not in private}
+    cleaned.pop("init", None)
+    return cleaned
+
+
+def _copy_rest(source: Path, folder: Path) -> None:
+    """Take along what else lies beside the weights: predictor, fitted statistics, subnets."""
+    written = {CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, README_FILE}
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if path.is_file() and str(relative) not in written and not path.name.startswith("."):
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / relative)
+
+
+def _copy_subnets(request: PackageRequest, folder: Path, space_name: str) -> list[str]:
+    """Put the subnets into the folder, cheapest first as given, and name the entry as their supernet."""
+    for number, path in enumerate(request.subnets, start=1):
+        found = read_subnet(path)
+        if found.space_name != space_name:
+            raise MismatchError(f"'{path}' is a subnet of '{found.space_name}', not of '{space_name}'.")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["supernet"] = request.name
+        target = folder / SUBNETS_FOLDER / f"{number:02d}.json"
+        target.parent.mkdir(exist_ok=True)
+        files.write_json(target, document)
+    return sorted(path.relative_to(folder).as_posix() for path in (folder / SUBNETS_FOLDER).glob("*.json"))
+
+
+def _add_predictor(request: PackageRequest, folder: Path, config: Document) -> None:
+    """Include a predictor that was made for these very weights."""
+    from ofa_toolkit.evaluation.predictor_file import read_predictor
+
+    target = folder / PREDICTOR_FILE
+    if request.predictor is not None:
+        shutil.copyfile(request.predictor, target)
+    if not target.is_file():
+        return
+    card = read_predictor(target).card
+    if card.space_identity != config["space_identity"]:
+        raise MismatchError(f"The accuracy predictor is for another space ('{card.space}').")
+    weights = identify(folder / WEIGHTS_FILE).sha256
+    if card.supernet_identity not in ("unknown", weights):
+        raise MismatchError(
+            "The accuracy predictor was made for other weights than the packaged ones.",
+            hint="Package without it, build it for the packaged folder, then package that folder again.",
+        )
+
+
+def _accuracy(request: PackageRequest, folder: Path, subnet_paths: Sequence[str]) -> list[Document]:
+    if request.data is None:
+        return []
+    questions = [
+        Question(subnet=subnet, recalibration_images=request.recalibration_images)
+        for subnet in ("largest", *subnet_paths, "smallest")
+    ]
+    facts = list(measure(folder, questions, request.data))
+    others = [_of_other_seed(run, folder, questions, request.data) for run in request.seed_runs]
+    documents = []
+    for index, fact in enumerate(facts):
+        document = configuration.to_dict(fact)
+        if others:
+            document["top1_by_seed"] = [fact.top1_percent, *(other[index].top1_percent for other in others)]
+        documents.append(document)
+    return documents
+
+
+def _of_other_seed(run: Path, folder: Path, questions: Sequence[Question], data: str) -> list[AccuracyFact]:
+    """The same figures for a run with another seed, stored in the same precision for the time being."""
+    source = resolve_supernet(run)
+    beside = folder / ".other-seed"
+    beside.mkdir()
+    try:
+        _write_supernet(source, beside)
+        if (folder / SUBNETS_FOLDER).is_dir():
+            shutil.copytree(folder / SUBNETS_FOLDER, beside / SUBNETS_FOLDER)
+        return list(measure(beside, questions, data))
+    finally:
+        shutil.rmtree(beside)
+
+
+def _known(request: PackageRequest, config: Document, folder: Path, accuracy: list[Document]) -> Document:
+    """What the run itself tells for the card."""
+    recipe = config.get("recipe") if isinstance(config.get("recipe"), Mapping) else {}
+    assert isinstance(recipe, Mapping)
+    algorithm = recipe.get("algorithm")
+    seeds = [seed for seed in (_seed(resolve_supernet(run)) for run in request.seed_runs) if seed is not None]
+    own_seed = recipe.get("training", {}).get("seed")
+    document: Document = {
+        "name": request.name,
+        "summary": f"Supernet of the space {config['space']} with {config['num_classes']} classes.",
+        "availability": "included",
+        "layout": "ofa-toolkit",
+        "space": config["space"],
+        "space_identity": config["space_identity"],
+        "resolutions": list(config["resolutions"]),
+        "data": {"name": "unknown", "num_classes": config["num_classes"]},
+        "training": {
+            "algorithm": algorithm.get("name", "unknown") if isinstance(algorithm, Mapping) else "unknown",
+            "recipe": str(recipe.get("recipe", "unknown")),
+            "seeds": [] if own_seed is None else [own_seed, *seeds],
+            **_run_cost(request.source),
+        },
+        "licence": {"name": "unstated", "statement": "The maker of this entry states no licence."},
+        "accuracy": accuracy,
+        "files": [configuration.to_dict(file) for file in _list_files(folder)],
+    }
+    preprocessing = config.get("preprocessing")
+    if isinstance(preprocessing, Mapping):
+        document["preprocessing"] = dict(preprocessing)
+    return document
+
+
+def _seed(folder: Path) -> int | None:
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    seed = config.get("recipe", {}).get("training", {}).get("seed")
+    return seed if isinstance(seed, int) else None
+
+
+def _run_cost(source: Path) -> Document:
+    """Hours and updates from a run folder's summary; nothing for other sources."""
+    path = source / "summary.json"
+    if not path.is_file():
+        return {}
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    total = summary["cost"][-1]
+    hours = total.get("device_hours")
+    cost: Document = {"cost": f"{summary['updates']} updates"}
+    if isinstance(hours, (int, float)) and hours > 0:
+        cost["hours"] = round(hours / max(1, summary["num_devices"]), 3)
+        cost["hardware"] = f"{summary['num_devices']} x {summary['device']}, {summary['threads']} threads"
+    return cost
+
+
+def _list_files(folder: Path) -> Iterator[FileFacts]:
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder).as_posix()
+        if not path.is_file() or relative in (CARD_FILE, README_FILE):
+            continue
+        found = identify(path)
+        yield FileFacts(
+            path=relative, size=found.size, sha256=found.sha256, git_blob_sha1=found.git_blob_sha1
+        )
+
+
+def _merge(known: Document, facts: Document) -> Document:
+    """Lay the user's facts over what the run tells; what is measured or counted cannot be overwritten."""
+    for name in ("accuracy", "files", "availability", "layout", "space", "space_identity"):
+        if name in facts:
+            raise ConfigError(f"{name}: is measured or counted and cannot be stated in the facts.")
+    merged = dict(known)
+    for name, value in facts.items():
+        old = merged.get(name)
+        merged[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def default_out(name: str) -> Path:
+    """Where an entry goes unless the user says otherwise: among the user's own entries.
+
+    Raises:
+        OutputError: The name cannot be a folder's.
+    """
+    from ofa_toolkit.core import resources
+
+    if "/" in name or name.startswith("."):
+        raise OutputError(f"'{name}' cannot be the name of an entry.")
+    return resources.user_data_path("zoo") / name
+
+
+__all__ = ["PackageRequest", "default_out", "package_entry"]
