@@ -87,6 +87,9 @@ PREDICTORS: Registry[type[Predictor]] = Registry(
     "latency predictor",
     {
         "entries": "ofa_toolkit.latency.entries:EntryPredictor",
+        "layer_model": "ofa_toolkit.latency.layer_model:LayerModel",
+        "space_table": "ofa_toolkit.latency.space_table:SpaceTable",
+        "combination": "ofa_toolkit.latency.combination:Combination",
     },
 )
 """Kinds of predictors by the name that table files use."""
