@@ -9,6 +9,7 @@ from ofa_toolkit.supernets.folder import load_supernet, read_supernet_config, sa
 from ofa_toolkit.supernets.folding import fold_batchnorm
 from ofa_toolkit.supernets.network import build_network
 from ofa_toolkit.supernets.official_checkpoints import load_official_checkpoint
+from ofa_toolkit.supernets.official_networks import network_from_config
 from ofa_toolkit.supernets.supernet import Supernet
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "fold_batchnorm",
     "load_official_checkpoint",
     "load_supernet",
+    "network_from_config",
     "read_supernet_config",
     "recalibrate_batchnorm",
     "save_supernet",

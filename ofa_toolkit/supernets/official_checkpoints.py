@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,28 +96,3 @@ def official_subnet_weights(network: nn.Module, space: SearchSpace, subnet: Subn
     """State dictionary of an extracted network under official names."""
     names = official_names(space, lower(space, subnet), elastic=False)
     return {names[name]: tensor for name, tensor in network.state_dict().items()}
-
-
-def load_official_subnet_weights(
-    network: nn.Module, weights: Mapping[str, Any], names: Mapping[str, str], *, source: str = "checkpoint"
-) -> None:
-    """Fill a plain network from a state dictionary under official names.
-
-    Args:
-        network: Changed in place.
-        weights: The state dictionary.
-        names: Our names to official ones.
-        source: What to call it in errors.
-
-    Raises:
-        MismatchError: A tensor is missing or has another shape.
-    """
-    given = {modern_name(name): tensor for name, tensor in weights.items()}
-    loaded = {}
-    for name, tensor in network.state_dict().items():
-        if names[name] not in given:
-            raise MismatchError(f"{source} lacks '{names[name]}'.")
-        if given[names[name]].shape != tensor.shape:
-            raise MismatchError(f"{source}: '{names[name]}' has another shape than the network.")
-        loaded[name] = given[names[name]]
-    network.load_state_dict(loaded)
