@@ -392,7 +392,7 @@ class OnnxRuntime:
 class Journal:
     """An append-only file of JSON lines: what is in it survives a crash, and is not measured again."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, read_only: bool = False) -> None:
         self.path = path
         self.lines = []  # type: List[Json]
         content = ""
@@ -400,10 +400,12 @@ class Journal:
             content = read_text_whole(path)
             for line in content.splitlines():
                 try:
-                    self.lines.append(json.loads(line))
+                    entry = json.loads(line)
                 except ValueError:
                     continue  # the line that was being written when the power went
-        if content and not content.endswith("\n"):
+                if isinstance(entry, dict):
+                    self.lines.append(entry)
+        if content and not content.endswith("\n") and not read_only:
             with open(path, "a") as file:
                 file.write("\n")
 

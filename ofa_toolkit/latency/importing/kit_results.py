@@ -1,0 +1,123 @@
+"""Results of a measuring kit: JSON lines, any prefix of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.latency.importing.measurements import (
+    Conditions,
+    ImportContext,
+    MeasuredNetwork,
+    NetworkMeasurements,
+    positive_number,
+)
+from ofa_toolkit.latency.kit.agent import FORMAT_VERSION, RESULTS_FORMAT, Journal
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.subnet_file import read_subnet
+
+_DRIFT_SEEN = 0.05
+_RUNTIMES = {"trtexec": "tensorrt", "onnxruntime": "onnxruntime"}
+
+
+def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurements:
+    """Read one results file of a kit; a torn last line and failed networks are left out.
+
+    Raises:
+        FileFormatError: It is no such file, or holds no result.
+    """
+    if len(paths) != 1:
+        raise FileFormatError("Results of a kit are imported one file at a time.")
+    path = paths[0]
+    journal = Journal(str(path), read_only=True)
+    sessions = journal.of_type("session")
+    if not sessions or sessions[0].get("format") != RESULTS_FORMAT:
+        raise FileFormatError(f"'{path}' holds no results of a measuring kit.")
+    if sessions[0].get("version") != FORMAT_VERSION:
+        raise FileFormatError(f"'{path}' is of version {sessions[0].get('version')}, not {FORMAT_VERSION}.")
+    session = sessions[0]
+    space = get_space(session["space"]).with_num_classes(int(session["num_classes"]))
+    if context.space is not None and context.space.identity != space.identity:
+        raise FileFormatError(f"'{path}' is of the space '{space.name}', not '{context.space.name}'.")
+    networks = []
+    for line in journal.of_type("result"):
+        where = f"'{path}', network {line.get('probe')}"
+        try:
+            subnet = read_subnet(line["subnet"], space).subnet
+            latency_ms = positive_number(line["median_ms"], where)
+        except OfaToolkitError:
+            raise
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(f"{where}: the line lacks {error}.") from error
+        spread = (line["p75_ms"] - line["p25_ms"]) / latency_ms if "p75_ms" in line else None
+        networks.append(
+            MeasuredNetwork(
+                subnet=subnet, latency_ms=latency_ms, spread=spread, num_runs=line.get("num_runs")
+            )
+        )
+    if not networks:
+        raise FileFormatError(
+            f"'{path}' holds no result yet.", hint="Run measure.py on the board; it goes on where it stopped."
+        )
+    return NetworkMeasurements(
+        space=space,
+        networks=tuple(networks),
+        conditions=_conditions(journal, session).completed(context.conditions),
+        target=session["target"],
+        caveats=_caveats(journal),
+    )
+
+
+def _conditions(journal: Journal, session: dict[str, Any]) -> Conditions:
+    board = session.get("board", {})
+    results = journal.of_type("result")
+    version = session.get("backend_version") or next((r.get("version") for r in results), None)
+    details = [
+        f"power mode {board['power_mode']}" if board.get("power_mode") else None,
+        f"GPU {board['gpu']}" if board.get("gpu") else None,
+        "CUDA graphs" if session.get("cuda_graph") else None,
+    ]
+    known = "; ".join(detail for detail in details if detail)
+    threads = next(
+        (int(a.partition("=")[2]) for a in session.get("arguments", []) if a.startswith("threads=")), None
+    )
+    return Conditions(
+        runtime=_RUNTIMES.get(session["backend"], session["backend"]),
+        runtime_version=_version(version) if session["backend"] == "trtexec" else version,
+        precision=session["precision"],
+        batch_size=int(session["batch_size"]),
+        clocks=known or None,
+        threads=threads,
+        processor=board.get("gpu") or board.get("model") or board.get("cpu"),
+    )
+
+
+def _version(digits: str | None) -> str | None:
+    """`8201` and `100300` as trtexec prints them are 8.2.1 and 10.3.0."""
+    if digits is None or not digits.isdigit():
+        return digits
+    if len(digits) <= 4:
+        major, minor, patch = digits[:-3], digits[-3], digits[-2:]
+    else:
+        major, minor, patch = digits[:-4], digits[-4:-2], digits[-2:]
+    return f"{int(major)}.{int(minor)}.{int(patch)}"
+
+
+def _caveats(journal: Journal) -> tuple[str, ...]:
+    caveats = []
+    failures = {line["probe"] for line in journal.of_type("failure")}
+    failures -= {line["probe"] for line in journal.of_type("result")}
+    if failures:
+        caveats.append(f"{len(failures)} networks of the kit could not be timed.")
+    first = {line["probe"]: line["median_ms"] for line in journal.of_type("result")}
+    again = [
+        line["median_ms"] / first[line["probe"]]
+        for line in journal.of_type("reference")
+        if "median_ms" in line and line.get("probe") in first
+    ]
+    drift = max((abs(ratio - 1) for ratio in again), default=0.0)
+    if drift > _DRIFT_SEEN:
+        caveats.append(f"A reference network that was timed again differed by up to {drift:.0%}.")
+    return tuple(caveats)

@@ -1,0 +1,135 @@
+"""What a foreign file of measurements boils down to: timed whole networks, or times of a space's units."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.spaces import SearchSpace, Subnet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under which conditions something was timed; None where the file does not say.
+
+    Attributes:
+        runtime: Such as `tensorrt`.
+        runtime_version: Its version.
+        precision: fp32, fp16, int8.
+        batch_size: Images per run.
+        clocks: Power mode and clocks in words.
+        threads: CPU threads.
+        processor: The chip as its system calls it.
+    """
+
+    runtime: str | None = None
+    runtime_version: str | None = None
+    precision: str | None = None
+    batch_size: int | None = None
+    clocks: str | None = None
+    threads: int | None = None
+    processor: str | None = None
+
+    def completed(self, given: Conditions) -> Conditions:
+        """These conditions, with `given` where the file is silent.
+
+        Raises:
+            FileFormatError: Both say something and they differ.
+        """
+        values = dataclasses.asdict(self)
+        for name, value in dataclasses.asdict(given).items():
+            if value is None:
+                continue
+            if values[name] is not None and values[name] != value:
+                raise FileFormatError(
+                    f"The measurements say {name} = {values[name]}; the options say {value}.",
+                    hint=f"Leave out --{name.replace('_', '-')}.",
+                )
+            values[name] = value
+        return Conditions(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredNetwork:
+    """A subnet and its time.
+
+    Attributes:
+        subnet: A member of the space.
+        latency_ms: Median over the runs, of a whole batch.
+        spread: Interquartile range of the runs relative to the median; None if unknown.
+        num_runs: How many; None if unknown.
+    """
+
+    subnet: Subnet
+    latency_ms: float
+    spread: float | None = None
+    num_runs: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkMeasurements:
+    """Timed whole networks of one space."""
+
+    space: SearchSpace
+    networks: tuple[MeasuredNetwork, ...]
+    conditions: Conditions
+    target: str | None = None
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitMeasurements:
+    """Times of units of one space, by `signature.unit_signature`.
+
+    Attributes:
+        num_missing: Units of the space that were not found.
+        bias_ms: Time of a network that belongs to no unit.
+    """
+
+    space: SearchSpace
+    times_ms: Mapping[str, float]
+    num_missing: int
+    conditions: Conditions
+    bias_ms: float = 0.0
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportContext:
+    """What the user says beside the file.
+
+    Attributes:
+        space: Search space of the subnets; None where the file tells.
+        subnets: Subnets the files belong to, in their order.
+        conditions: Of the measurement.
+    """
+
+    space: SearchSpace | None = None
+    subnets: tuple[Subnet, ...] = ()
+    conditions: Conditions = field(default_factory=Conditions)
+
+    def required_space(self, kind: str) -> SearchSpace:
+        """The space, or an error that says it must be given."""
+        if self.space is None:
+            raise FileFormatError(
+                f"{kind} does not say which search space it belongs to.", hint="Add --space NAME."
+            )
+        return self.space
+
+
+def positive_number(value: Any, where: str) -> float:
+    """A finite positive time.
+
+    Raises:
+        FileFormatError: It is none.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise FileFormatError(f"{where}: '{value}' is not a number.") from None
+    if not 0 < number < float("inf"):
+        raise FileFormatError(f"{where}: {value} is not a positive time.")
+    return number
