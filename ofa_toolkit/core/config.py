@@ -216,15 +216,7 @@ def _default_text(field: dataclasses.Field[Any]) -> str | None:
         return None
     if default is None:
         return NONE_TEXT
-    return _value_text(_plain(default))
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_value_text(item) for item in value)}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {_value_text(item)}' for key, item in value.items())}}}"
-    return toml.dumps({"x": value}).removeprefix("x = ").strip()
+    return toml.dumps({"x": _plain(default)}).removeprefix("x = ").strip()
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,25 @@ def loads(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
+# An array of numbers, booleans and plain strings, as tomli_w writes it: one value a line.
+_TALL_ARRAY = re.compile(
+    r"""^(?P<head>[^\n\[]*)\[\n(?P<values>(?:[ ]+(?:[\w.+-]+|"[^"\\\n]*"),\n)+)[ ]*\](?P<tail>,?)$""",
+    re.MULTILINE,
+)
+_LINE_LENGTH = 100
+
+
 def dumps(document: dict[str, Any]) -> str:
-    """Write a document of plain values as TOML."""
+    """Write a document of plain values as TOML, short arrays on one line."""
     import tomli_w
 
-    return tomli_w.dumps(document)
+    return _TALL_ARRAY.sub(_flatten, tomli_w.dumps(document))
+
+
+def _flatten(match: re.Match[str]) -> str:
+    values = ", ".join(line.strip().removesuffix(",") for line in match["values"].splitlines())
+    line = f"{match['head']}[{values}]{match['tail']}"
+    return line if len(line) <= _LINE_LENGTH else match[0]
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
