@@ -69,8 +69,12 @@ def _files(entry: ZooEntry, store: Store) -> Iterator[Finding]:
     for file in card.files:
         if card.availability == "included":
             problem = check_file(entry, file)
+        elif not store.holds(entry.name, file):
+            raise StoreError(
+                f"'{entry.name}' is not on this machine.", hint=f"ofa-tk zoo download {entry.name}"
+            )
         elif store.find(entry.name, file) is None:
-            problem = "it is not on this machine, or damaged"
+            problem = "the copy in the cache is damaged"
         else:
             problem = None
         yield Finding(

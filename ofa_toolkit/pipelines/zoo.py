@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ofa_toolkit.core.errors import UnknownNameError, unknown_name
+from ofa_toolkit.core.errors import UnknownNameError
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.zoo.card import Availability, Card
-from ofa_toolkit.zoo.entries import ZooEntry, find_entry, list_entries, load_entry
-from ofa_toolkit.zoo.published_subnets import FoundSubnet, find_published_subnet, list_published_subnets
+from ofa_toolkit.zoo.entries import ZooEntry, list_entries, load_entry
+from ofa_toolkit.zoo.published_subnets import FoundSubnet, list_published_subnets
 from ofa_toolkit.zoo.store import Store
 
 
@@ -61,16 +62,18 @@ def find(name_or_dir: str) -> ZooEntry | FoundSubnet:
     """
     if os.sep in name_or_dir or name_or_dir.startswith("."):
         return load_entry(Path(name_or_dir))
-    try:
-        return find_entry(name_or_dir)
-    except UnknownNameError:
-        entries = list_entries()
-        known = {found.published.name: found for found in list_published_subnets(entries)}
-        try:
-            return find_published_subnet(name_or_dir, entries)
-        except UnknownNameError:
-            names = [*(entry.name for entry in entries), *known]
-            raise unknown_name("zoo entry or published subnet", name_or_dir, names) from None
+    entries = list_entries()
+    by_name: dict[str, ZooEntry | FoundSubnet] = {entry.name: entry for entry in entries}
+    by_name |= {found.published.name: found for found in list_published_subnets(entries)}
+    # The authors' own spelling of a subnet has `@` where file names have `-`.
+    name = name_or_dir if name_or_dir in by_name else name_or_dir.replace("@", "-")
+    if name not in by_name:
+        close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
+        raise UnknownNameError(
+            f"No zoo entry and no published subnet is called '{name_or_dir}'.",
+            hint=f"Did you mean '{close[0]}'?" if close else "`ofa-tk zoo list` shows all.",
+        )
+    return by_name[name]
 
 
 def write_published_subnet(found: FoundSubnet, path: Path) -> bool:
@@ -120,3 +123,14 @@ def _summarize(entry: ZooEntry, store: Store) -> EntrySummary:
         num_published_subnets=len(list_published_subnets([entry])),
         summary=card.summary,
     )
+
+
+__all__ = [
+    "EntrySummary",
+    "find",
+    "is_here",
+    "list_entries",
+    "list_published_subnets",
+    "summarize_entries",
+    "write_published_subnet",
+]

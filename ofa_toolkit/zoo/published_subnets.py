@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from ofa_toolkit.core import config
 from ofa_toolkit.core.config import Bounds
-from ofa_toolkit.core.errors import ConfigError, FileFormatError, unknown_name
+from ofa_toolkit.core.errors import ConfigError, FileFormatError
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
@@ -133,17 +133,3 @@ def list_published_subnets(entries: Iterable[ZooEntry]) -> tuple[FoundSubnet, ..
         for subnet in content.subnets
     ]
     return tuple(sorted(found, key=lambda each: each.published.macs))
-
-
-def find_published_subnet(name: str, entries: Iterable[ZooEntry]) -> FoundSubnet:
-    """The published subnet of that name.
-
-    Raises:
-        UnknownNameError: There is none; names the nearest.
-    """
-    by_name = {each.published.name: each for each in list_published_subnets(entries)}
-    # The authors' own spelling has `@` where file names have `-`.
-    spelled = name if name in by_name else name.replace("@", "-")
-    if spelled not in by_name:
-        raise unknown_name("published subnet", name, by_name)
-    return by_name[spelled]

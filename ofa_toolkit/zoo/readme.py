@@ -86,10 +86,10 @@ def _preprocessing(card: Card) -> str:
     if facts is None:
         return ""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (facts.mean, facts.std))
+    square = f"the central square of {facts.size} pixels keeps {facts.crop:g} of each side"
     return _list(
         [
-            f"Resized ({facts.interpolation}) so that the central square of {facts.size} pixels keeps "
-            f"{facts.crop:g} of each side",
+            f"Resized ({facts.interpolation}) so that {square}",
             f"Scaled to [0, 1], then mean {mean} and standard deviation {std} for red, green and blue",
         ]
     )

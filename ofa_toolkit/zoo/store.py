@@ -82,6 +82,10 @@ class Store:
             return None
         return blob
 
+    def holds(self, entry: str, file: FileFacts) -> bool:
+        """Whether the cache has something under the file's identity, damaged or not."""
+        return (self.folder / "blobs" / _key(entry, file, self._identity(entry, file))).is_file()
+
     def can_fetch_locally(self, entry: str, file: FileFacts) -> bool:
         """Whether a local mirror names the file, right or not."""
         return any(source.is_local for source in find_sources(entry, file, self.mirrors, offline=True))
