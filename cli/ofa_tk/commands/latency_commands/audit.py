@@ -1,0 +1,65 @@
+"""`ofa-tk latency audit`: can a table be true?"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from ofa_tk import options, output
+from ofa_toolkit.core.errors import LatencyTableError
+
+_ROWS_SHOWN = 10
+
+
+@click.command("audit")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--space", metavar="NAME", help="Search space of the subnets in a CSV.")
+@click.option("--device", metavar="NAME", help="Hold a raw file against this device's data sheet.")
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH",
+    help="Look for copies in this file or folder too. Repeatable.",
+)
+@click.option("--all-rows", is_flag=True, help="Name every row of a finding, not only the first ones.")
+@options.tables_option
+@options.json_option
+def command(
+    path: Path,
+    space: str | None,
+    device: str | None,
+    against: tuple[Path, ...],
+    all_rows: bool,
+    tables: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Look for mistakes in a latency table or in raw measurements.
+
+    PATH is a device folder, a folder of devices, a table file, or a file of measurements (.yaml, .csv,
+    .jsonl). Found are rows copied from another device, kernel sizes without effect, mixed-up units,
+    negative and non-monotone times, too few repeats, and throughput beyond the chip's peak.
+    Exits 1 when something is found.
+    """
+    from ofa_toolkit.pipelines.audit_latency import audit_latency
+
+    report = audit_latency(path, space=space, device=device, against=against, tables=tables)
+    if as_json:
+        output.print_json({"is_clean": report.is_clean, **dataclasses.asdict(report)})
+    else:
+        for finding in report.findings:
+            click.echo(f"{finding.table}: {finding.check}: {finding.message}")
+            shown = finding.rows if all_rows else finding.rows[:_ROWS_SHOWN]
+            for row in shown:
+                click.echo(f"    {row}")
+            if len(shown) < len(finding.rows):
+                click.echo(f"    ... and {len(finding.rows) - len(shown)} more (--all-rows)")
+        if report.is_clean:
+            click.echo(f"{report.num_rows} rows of {len(report.tables)} tables: nothing found.")
+    if not report.is_clean:
+        raise LatencyTableError(
+            f"'{path}' fails the audit: {len(report.findings)} findings.",
+            hint="Measure the rows again, or leave the table alone.",
+        )
