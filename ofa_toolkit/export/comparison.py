@@ -186,12 +186,13 @@ def run_model(model: onnx.ModelProto, images: Images) -> Images:
     return np.concatenate(parts)
 
 
-def cpu_session(model: bytes, *, num_threads: int = 0) -> Any:
-    """An ONNX Runtime session on the CPU that keeps its advice to itself; 0 threads means all cores."""
+def cpu_session(model: bytes, *, num_threads: int = 1) -> Any:
+    """An ONNX Runtime session on the CPU that keeps its advice to itself and does not spin."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

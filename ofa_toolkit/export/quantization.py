@@ -148,7 +148,7 @@ def _cpu_operators(model: onnx.ModelProto) -> list[str]:
 
 
 def gate_convolutions(graph: onnx.GraphProto) -> list[str]:
-    """Names of the convolutions of squeeze-excite: those between a global pool and the product with the map pooled."""
+    """Names of squeeze-excite's convolutions: those between a global pool and the product with its map."""
     producers = {output: node for node in graph.node for output in node.output}
 
     def convolutions_above(name: str) -> list[str]:
