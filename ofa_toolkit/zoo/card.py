@@ -31,7 +31,6 @@ BatchNormStatistics = Literal["recalibrated", "stored", "unknown"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
-_NUMBERS = re.compile(r"\[\n(?:\s+(?:[\d.e+-]+|\[[\d.e+, -]+\]),\n)+\s*\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,11 +276,8 @@ def write_card(path: str | os.PathLike[str], card: Card) -> None:
 
 
 def dumps(value: DataclassInstance) -> str:
-    """A description of the zoo as TOML text, without empty settings and with short lists on one line."""
-    text = toml.dumps(_without_empty(config.to_dict(value)))
-    while (joined := _NUMBERS.sub(_on_one_line, text)) != text:
-        text = joined
-    return text
+    """A description of the zoo as TOML text, without empty settings."""
+    return toml.dumps(_without_empty(config.to_dict(value)))
 
 
 def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
@@ -297,7 +293,3 @@ def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
         else:
             result[name] = value
     return result
-
-
-def _on_one_line(match: re.Match[str]) -> str:
-    return f"[{' '.join(match[0].split())[1:-1].strip().removesuffix(',')}]"

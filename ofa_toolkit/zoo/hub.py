@@ -17,6 +17,7 @@ from ofa_toolkit.core.errors import OfaToolkitError, StoreError
 from ofa_toolkit.zoo.card import CARD_FILE
 from ofa_toolkit.zoo.checking import check_files
 from ofa_toolkit.zoo.entries import load_entry
+from ofa_toolkit.zoo.readme import README_FILE
 from ofa_toolkit.zoo.store import is_offline
 
 HUB_PREFIX = "hf-hub:"
@@ -119,12 +120,18 @@ def push_to_hub(
     api = huggingface_hub.HfApi(endpoint=endpoint)
     with _explained(name, "upload"):
         api.create_repo(wanted.repository, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=wanted.repository,
-            folder_path=folder,
-            revision=wanted.revision,
-            allow_patterns=[CARD_FILE, "README.md", *(file.path for file in entry.card.files)],
+        # One commit, so that nobody ever downloads the card of one state with the files of another.
+        paths = [CARD_FILE, *(file.path for file in entry.card.files)]
+        if (folder / README_FILE).is_file():
+            paths.append(README_FILE)
+        commit = api.create_commit(
+            wanted.repository,
+            [
+                huggingface_hub.CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path)
+                for path in paths
+            ],
             commit_message=message or f"Upload {entry.name}",
+            revision=wanted.revision,
         )
     return str(commit.commit_url)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import requests
-from tests.unit.zoo.mirror_server import Fault, Mirror, serve
 
 from ofa_toolkit.core.errors import StoreError
 from ofa_toolkit.zoo.card import FileFacts
 from ofa_toolkit.zoo.store import Store
 from ofa_toolkit.zoo.transfer import TransferPolicy
+from tests.unit.zoo.mirror_server import Fault, Mirror, serve
 
 CONTENT = random.Random(7).randbytes(300_000)
 PAUSES: list[float] = []
