@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.search.pareto import pareto_rows
 from ofa_toolkit.search.problem import Scores, SearchProblem
+from ofa_toolkit.search.rows import distinct
 from ofa_toolkit.spaces.encoding import Population
 
 
@@ -92,16 +93,3 @@ def ranking(scores: Scores) -> npt.NDArray[np.intp]:
     """Rows best first: by violation, then by the objectives in order; ties stay in the order they came."""
     order: npt.NDArray[np.intp] = np.lexsort((*scores.objectives.T[::-1], scores.total_violation))
     return order
-
-
-def distinct(population: Population) -> npt.NDArray[np.intp]:
-    """Rows of the first occurrence of each subnet, in order."""
-    _, first = np.unique(as_keys(population), return_index=True)
-    order: npt.NDArray[np.intp] = np.sort(first)
-    return order
-
-
-def as_keys(population: Population) -> npt.NDArray[Any]:
-    """Each row as one opaque value that can be compared, `(N,)`."""
-    rows = np.ascontiguousarray(population)
-    return rows.view(np.dtype((np.void, rows.shape[1]))).reshape(-1)

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.search.archive import Archive, SearchResult, as_keys
+from ofa_toolkit.search.archive import Archive, SearchResult
 from ofa_toolkit.search.local import LocalConfig, refine
 from ofa_toolkit.search.operators import Operators
 from ofa_toolkit.search.problem import SearchProblem
+from ofa_toolkit.search.rows import distinct
 
 if TYPE_CHECKING:
     from pymoo.core.algorithm import Algorithm
@@ -96,11 +97,12 @@ def _algorithm(problem: SearchProblem, config: EvolutionConfig, seed: int) -> Al
         chosen = GA
     operators = Operators(problem.space)
     random = generator(seed, "search", "evolution")
-    size = min(config.population_size, operators.num_subnets)
+    first = operators.sample(config.population_size, random)
+    first = first[distinct(first)]
     algorithm = chosen(
-        pop_size=size,
+        pop_size=len(first),
         n_offsprings=config.num_children,
-        sampling=_distinct(operators.sample(size, random)),
+        sampling=first,
         mating=_Mating(operators, config, random, is_front=is_front),
         eliminate_duplicates=NoDuplicateElimination(),
     )
@@ -169,8 +171,3 @@ class _Mating:
             parents[draw[0, num_crossed:]], self._config.mutation_rate, self._random
         )
         return np.concatenate([crossed, mutants])
-
-
-def _distinct(population: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    _, first = np.unique(as_keys(population), return_index=True)
-    return population[np.sort(first)]

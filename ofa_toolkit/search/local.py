@@ -40,14 +40,15 @@ def refine(archive: Archive, *, config: LocalConfig | None = None) -> None:
     for _ in range(config.max_rounds):
         result = archive.result()
         starts = _starts(result.population, config.num_starts, is_front=len(archive.problem.objectives) > 1)
-        fresh = [row for row in starts if row.tobytes() not in tried]
-        if not fresh:
+        fresh = starts[[row.tobytes() not in tried for row in starts]]
+        if not len(fresh):
             return
         tried.update(row.tobytes() for row in fresh)
-        neighborhoods = [operators.neighbors(row) for row in fresh]
-        scores = archive.evaluate(np.concatenate([np.array(fresh), *neighborhoods]))
+        neighbors, owners = operators.neighbors(fresh)
+        scores = archive.evaluate(np.concatenate([fresh, neighbors]))
         if config.num_pairs:
-            pairs = _promising_pairs(operators, fresh, neighborhoods, scores, config.num_pairs)
+            pairs = _promising_pairs(fresh, neighbors, owners, scores, config.num_pairs)
+            pairs = pairs[operators.encoding.is_member(pairs)]
             if len(pairs):
                 archive.evaluate(pairs)
 
@@ -55,27 +56,22 @@ def refine(archive: Archive, *, config: LocalConfig | None = None) -> None:
 def _starts(population: Population, count: int, *, is_front: bool) -> Population:
     if not is_front or len(population) <= count:
         return population[:count]
-    return population[np.unique(np.linspace(0, len(population) - 1, count).astype(int))]
+    spread = np.unique(np.linspace(0, len(population) - 1, count).astype(np.intp))
+    return np.asarray(population[spread], dtype=np.uint8)
 
 
 def _promising_pairs(
-    operators: Operators,
-    starts: list[npt.NDArray[np.uint8]],
-    neighborhoods: list[Population],
-    scores: Scores,
-    count: int,
+    starts: Population, neighbors: Population, owners: npt.NDArray[np.intp], scores: Scores, count: int
 ) -> Population:
+    """For each start the pairs of its neighbours that promise most; some are outside the space."""
     pairs = []
-    first = len(starts)
-    for index, (start, neighbors) in enumerate(zip(starts, neighborhoods, strict=True)):
-        rows = slice(first, first + len(neighbors))
-        first += len(neighbors)
+    for index, start in enumerate(starts):
+        own = np.flatnonzero(owners == index)
+        rows = own + len(starts)
         objective = scores.objectives[rows].sum(axis=1) - scores.objectives[index].sum()
         change = scores.violations[rows] - scores.violations[index]
-        pairs.append(_combine(start, neighbors, objective, change, scores.violations[index], count))
-    combined = np.concatenate(pairs)
-    members: Population = combined[operators.encoding.is_member(combined)]
-    return members
+        pairs.append(_combine(start, neighbors[own], objective, change, scores.violations[index], count))
+    return np.concatenate(pairs)
 
 
 def _combine(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.search.rows import as_keys
 from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.space import SearchSpace, Stage
@@ -76,13 +77,18 @@ class Operators:
             child[:, columns] = self._canonical(stage, np.where(redraw, drawn, codes), depth)
         return child
 
-    def neighbors(self, row: npt.NDArray[np.uint8]) -> Population:
-        """All subnets one decision away, `(N, genes)`.
+    def neighbors(self, population: Population) -> tuple[Population, npt.NDArray[np.intp]]:
+        """All subnets one decision away from each row, `(M, genes)`, and whose neighbours they are, `(M,)`.
 
         A decision is a resolution, a width, a block's code, or a depth; blocks added by a depth share one
         code, each of the possible ones in turn.
         """
-        return np.array([*self._simple_neighbors(row), *self._stage_neighbors(row)], dtype=np.uint8)
+        found = [self._simple_neighbors(population, column) for column in self._simple_columns]
+        found += [self._stage_neighbors(population, index) for index in range(len(self._stages))]
+        rows = np.concatenate([rows for rows, _ in found])
+        owners = np.concatenate([owners for _, owners in found])
+        order = np.argsort(owners, kind="stable")
+        return rows[order], owners[order]
 
     def everything(self, chunk_rows: int = 65_536) -> Iterator[Population]:
         """All subnets of a small space, in chunks of at most `chunk_rows`."""
@@ -107,30 +113,42 @@ class Operators:
         """Number of subnets, resolutions counted."""
         return self.space.num_architectures * len(self.space.resolutions)
 
-    def _simple_neighbors(self, row: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
-        for column in self._simple_columns:
-            for value in range(self.encoding.genes[column].cardinality):
-                if value != row[column]:
-                    yield _replaced(row, slice(column, column + 1), np.array([value]))
+    def _simple_neighbors(
+        self, population: Population, column: int
+    ) -> tuple[Population, npt.NDArray[np.intp]]:
+        values = np.arange(self.encoding.genes[column].cardinality, dtype=np.uint8)
+        owners, index = np.nonzero(population[:, column, None] != values)
+        rows = population[owners]
+        rows[:, column] = values[index]
+        return rows, owners
 
-    def _stage_neighbors(self, row: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
-        for stage, columns in self._stages:
-            codes = row[columns]
-            depth = int((codes > 0).sum())
-            possible = np.arange(1, 1 + len(stage.kernel_sizes) * len(stage.expand_ratios))
-            candidates = []
-            for block in range(depth):
-                candidates += [(_replaced(codes, slice(block, block + 1), code), depth) for code in possible]
-            for other in stage.depths:
-                if other < depth:
-                    candidates.append((codes.copy(), other))
-                elif other > depth:
-                    candidates += [(_replaced(codes, slice(depth, other), code), other) for code in possible]
-            rows = np.array([candidate for candidate, _ in candidates])
-            canonical = self._canonical(stage, rows, np.array([d for _, d in candidates]))
-            for changed in np.unique(canonical, axis=0):
-                if not np.array_equal(changed, codes):
-                    yield _replaced(row, columns, changed)
+    def _stage_neighbors(self, population: Population, index: int) -> tuple[Population, npt.NDArray[np.intp]]:
+        stage, columns = self._stages[index]
+        codes = population[:, columns]
+        depth = (codes > 0).sum(axis=1)
+        possible = np.arange(1, 1 + len(stage.kernel_sizes) * len(stage.expand_ratios), dtype=np.uint8)
+        variants, depths = [], []
+        for block in range(stage.max_depth):
+            for code in possible:
+                variants.append(codes.copy())
+                variants[-1][:, block] = np.where(block < depth, code, 0)
+                depths.append(depth)
+        for other in stage.depths:
+            for code in possible:
+                variants.append(np.where(codes == 0, code, codes))
+                depths.append(np.full(len(codes), other))
+        candidates = self._canonical(stage, np.concatenate(variants), np.concatenate(depths))
+        owners = np.tile(np.arange(len(population)), len(variants))
+        changed = np.flatnonzero((candidates != codes[owners]).any(axis=1))
+        # Shrinking gives the same rows for every code, tied ratios the same for several.
+        tagged = np.concatenate(
+            [owners[changed, None].astype(np.uint16).view(np.uint8), candidates[changed]], axis=1
+        )
+        _, first = np.unique(as_keys(tagged), return_index=True)
+        kept = changed[np.sort(first)]
+        rows = population[owners[kept]]
+        rows[:, columns] = candidates[kept]
+        return rows, owners[kept]
 
     def _stage_rows(self, stage: Stage) -> npt.NDArray[np.uint8]:
         """Every choice of one stage, `(choices, blocks)`."""
@@ -153,9 +171,3 @@ class Operators:
             codes = 1 + (codes.astype(np.int64) - 1) // ratios * ratios + tied[:, None]
         canonical = np.where(np.arange(stage.max_depth) < depth[:, None], codes, 0)
         return canonical.astype(np.uint8)
-
-
-def _replaced(row: npt.NDArray[np.uint8], where: slice, values: Any) -> npt.NDArray[np.uint8]:
-    changed = row.copy()
-    changed[where] = values
-    return changed
