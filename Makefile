@@ -41,17 +41,21 @@ clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
+# Made anew when an earlier attempt was cut short, since the stamp comes last.
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Error: Python 3.10 or newer is needed; '$(PYTHON)' is not. Hint: make PYTHON=python3.12 ..." >&2; exit 1; }
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
 
-# The stamps make a rerun instant; a change of the dependencies renews them. The interpreter is an
-# order-only prerequisite, since installing touches its folder.
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+# The stamps make a rerun instant; a change of the dependencies renews them.
+$(VENV)/.installed: pyproject.toml $(VENV)/.made
+	@echo "Installing into $(VENV); the first time this takes some minutes, PyTorch is large."
 	$(PIP) install --quiet --editable .
 	@touch $@
 
-$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml $(VENV)/.made
+	@echo "Installing into $(VENV); the first time this takes some minutes, PyTorch is large."
 	$(PIP) install --quiet --editable '.[$*]'
 	@touch $@
