@@ -20,6 +20,7 @@ from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "zoo": ("ofa_tk.commands.zoo:command", "List, fetch, check, package and upload supernets."),
+    "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
     "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
     "train": ("ofa_tk.commands.train:command", "Train a supernet by DϵpS, OFA, BigNAS or CompOFA."),

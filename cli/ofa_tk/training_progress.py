@@ -62,7 +62,9 @@ class TrainingProgress:
                 total=progress.num_steps,
                 facts=facts,
             )
-        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES or progress.step == progress.num_steps:
+        elif (
+            time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES or progress.step == progress.num_steps
+        ):
             self._last_line = time.monotonic()
             output.note(f"{where}  update {progress.step}/{progress.num_steps}  {facts}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,15 @@ import torch
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.datasets.dataset import SPLITS, Batch, ImageDataset, Indices, Split, hold_out
+from ofa_toolkit.datasets.dataset import (
+    SPLITS,
+    Batch,
+    BatchRequest,
+    ImageDataset,
+    Indices,
+    Split,
+    hold_out,
+)
 from ofa_toolkit.datasets.transforms import (
     Preprocessing,
     TransformConfig,
@@ -65,32 +73,28 @@ class ArrayDataset(ImageDataset):
         self._labels = {split: torch.from_numpy(values) for split, values in labels.items()}
 
     def _load(
-        self,
-        split: Split,
-        rows: Indices,
-        resolution: int,
-        stream: tuple[int | str, ...] | None,
-        part: slice,
-        device: torch.device | str,
-    ) -> Batch:
+        self, split: Split, requests: Iterable[BatchRequest], device: torch.device | str
+    ) -> Iterator[Batch]:
         self._move(split, device)
-        chosen = torch.from_numpy(rows[part]).to(device)
+        for request in requests:
+            yield self._batch(split, request)
+
+    def _batch(self, split: Split, request: BatchRequest) -> Batch:
         store = self._padded[split]
-        if stream is None:
+        chosen = torch.from_numpy(request.rows[request.part]).to(store.device)
+        if request.stream is None:
             inner = slice(self._padding, self._padding + self.stored_size)
             images = normalize(store[chosen][:, inner, inner], self.preprocessing)
         else:
-            seed, *labels = stream
+            seed, *labels = request.stream
             # Drawn for the whole batch, so that processes together see what one process would.
-            draw = draw_augmentation(
-                self.transforms, generator(int(seed), *labels), len(rows), self.stored_size
-            ).part(part)
+            stream = generator(int(seed), *labels)
+            draw = draw_augmentation(self.transforms, stream, len(request.rows), self.stored_size)
+            draw = draw.part(request.part)
             images = normalize(augment_batch(store, chosen, draw, self.stored_size), self.preprocessing)
             blank_patches(images, draw)
-        return (
-            resize_batch(images, resolution, self.preprocessing["interpolation"]),
-            self._labels[split][chosen],
-        )
+        images = resize_batch(images, request.resolution, self.preprocessing["interpolation"])
+        return images, self._labels[split][chosen]
 
     def _move(self, split: Split, device: torch.device | str) -> None:
         if self._padded[split].device != torch.device(device):
@@ -202,7 +206,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             missing = [key for key in NPZ_KEYS if key not in archive.files]
             if missing:
                 raise DataError(
-                    f"'{path}' has no array '{missing[0]}'; it holds {', '.join(archive.files) or 'nothing'}.",
+                    f"'{path}' has no array '{missing[0]}'; it has {', '.join(archive.files) or 'none'}.",
                     hint=f"An npz: file holds the arrays {', '.join(NPZ_KEYS)}.",
                 )
             wanted = [*NPZ_KEYS, *(key for key in ("class_names",) if key in archive.files)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,6 +23,23 @@ Batch = tuple[Tensor, Tensor]
 """Normalised float32 images (B, 3, R, R) and int64 labels (B,)."""
 
 Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRequest:
+    """One batch to load.
+
+    Attributes:
+        rows: Indices of its images, over all processes.
+        resolution: Side in pixels.
+        stream: Seed and labels of its random stream; None without augmentation.
+        part: Which of `rows` this process takes.
+    """
+
+    rows: Indices
+    resolution: int
+    stream: tuple[int | str, ...] | None
+    part: slice = slice(None)
 
 
 class ImageDataset(ABC):
@@ -109,10 +127,15 @@ class ImageDataset(ABC):
         if train_transforms:
             # Batch statistics must not come from runs of one class.
             rows = generator(seed, "subset order", split).permutation(rows)
-        for step, start in enumerate(range(0, len(rows), batch_size)):
-            chosen = rows[start : start + batch_size]
-            draw = (seed, "batches", step) if train_transforms else None
-            yield self._load(split, chosen, resolution or self.resolution, draw, slice(None), device)
+        requests = (
+            BatchRequest(
+                rows=rows[start : start + batch_size],
+                resolution=resolution or self.resolution,
+                stream=(seed, "batches", step) if train_transforms else None,
+            )
+            for step, start in enumerate(range(0, len(rows), batch_size))
+        )
+        yield from self._load(split, requests, device)
 
     def epoch(
         self,
@@ -144,34 +167,27 @@ class ImageDataset(ABC):
         order = generator(seed, "order", epoch).permutation(self.num_images("train"))
         share = batch_size // world_size
         part = slice(rank * share, (rank + 1) * share)
-        for step in range(first_step, self.steps_per_epoch(batch_size)):
-            rows = order[step * batch_size : (step + 1) * batch_size]
-            resolution = self.resolution if resolution_of is None else resolution_of(step)
-            yield self._load("train", rows, resolution, (seed, "augmentation", epoch, step), part, device)
+        requests = (
+            BatchRequest(
+                rows=order[step * batch_size : (step + 1) * batch_size],
+                resolution=self.resolution if resolution_of is None else resolution_of(step),
+                stream=(seed, "augmentation", epoch, step),
+                part=part,
+            )
+            for step in range(first_step, self.steps_per_epoch(batch_size))
+        )
+        yield from self._load("train", requests, device)
 
     @abstractmethod
     def _load(
-        self,
-        split: Split,
-        rows: Indices,
-        resolution: int,
-        stream: tuple[int | str, ...] | None,
-        part: slice,
-        device: torch.device | str,
-    ) -> Batch:
-        """Load one batch.
-
-        Args:
-            split: Which images.
-            rows: Their indices over all processes.
-            resolution: Side in pixels.
-            stream: Seed and labels of the batch's random stream; None without augmentation.
-            part: Which of `rows` this process takes.
-            device: Where to put it.
-        """
+        self, split: Split, requests: Iterable[BatchRequest], device: torch.device | str
+    ) -> Iterator[Batch]:
+        """Load batches one after the other; `requests` may be read ahead of them."""
 
 
-def hold_out(labels: Indices, num_held_out: int, class_names: Sequence[str], *, seed: int) -> tuple[Indices, Indices]:
+def hold_out(
+    labels: Indices, num_held_out: int, class_names: Sequence[str], *, seed: int
+) -> tuple[Indices, Indices]:
     """Split indices into (kept, held out), each class in proportion, at random by `seed`; both sorted.
 
     Raises:
@@ -191,7 +207,7 @@ def hold_out(labels: Indices, num_held_out: int, class_names: Sequence[str], *, 
         if len(missing):
             raise DataError(
                 f"Class '{class_names[missing[0]]}' has no image in {what}: "
-                f"{int((labels == missing[0]).sum())} images in all, {num_held_out} of {len(labels)} held out.",
+                f"{int((labels == missing[0]).sum())} images in all, {num_held_out} of {len(labels)} go.",
                 hint="Give the class more images, or change how many are held out with "
                 "--set data.validation_size=N.",
             )

@@ -65,9 +65,9 @@ def _images(split: str, num_images: int, num_classes: int, size: int) -> tuple[I
     angle = np.pi * labels / num_classes
     frequency = 2 * np.pi * (1 + labels % 3) / size
     y, x = np.mgrid[:size, :size]
-    along = (
-        np.cos(angle)[:, None, None] * x + np.sin(angle)[:, None, None] * y
-    ) * frequency[:, None, None]
+    along = (np.cos(angle)[:, None, None] * x + np.sin(angle)[:, None, None] * y) * frequency[:, None, None]
     phase = stream.uniform(0, 2 * np.pi, (num_images, 1, 1, 3))
-    waves = 127 + 60 * np.sin(along[..., None] + phase) + stream.normal(0, _NOISE, (num_images, size, size, 3))
+    waves = (
+        127 + 60 * np.sin(along[..., None] + phase) + stream.normal(0, _NOISE, (num_images, size, size, 3))
+    )
     return waves.clip(0, 255).astype(np.uint8), labels

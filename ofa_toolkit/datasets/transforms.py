@@ -57,7 +57,8 @@ class TransformConfig:
     auto_augment: Literal["none", "imagenet", "trivial"] = "none"
     "Photos: learned policy (AutoAugment for ImageNet) or TrivialAugmentWide."
     color_jitter: Literal["none", "torch", "tf"] = "none"
-    "Photos: torch jitters brightness, contrast and saturation by 0.4 and hue by 0.1; tf brightness 32/255, saturation 0.5."
+    """Photos: torch jitters brightness, contrast, saturation by 0.4 and hue by 0.1; tf brightness by 32/255
+    and saturation by 0.5."""
     erasing: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.0
     "Probability that a random rectangle of an image is blanked."
 

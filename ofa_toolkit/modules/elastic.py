@@ -7,7 +7,7 @@ output and input channels, and the centre of the kernel, if wanted through OFA's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -138,6 +138,8 @@ class ElasticBatchNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.momentum = momentum
+        # Training in several processes replaces it by one that shares statistics among them.
+        self.normalize: Callable[..., Tensor] = F.batch_norm
         self.weight = nn.Parameter(torch.ones(num_channels))
         self.bias = nn.Parameter(torch.zeros(num_channels))
         self.register_buffer("running_mean", torch.zeros(num_channels))
@@ -149,7 +151,7 @@ class ElasticBatchNorm(nn.Module):
         if self.training:
             self.num_batches_tracked.add_(1)
         channels = x.shape[1]
-        return F.batch_norm(
+        return self.normalize(
             x,
             self.running_mean[:channels],
             self.running_var[:channels],

@@ -39,7 +39,7 @@ def load_recipe(
     seed: int | None = None,
     init: str | None = None,
 ) -> RunConfig:
-    """A recipe with a user's choices on top; `overrides` (`a.b=c`) win over the recipe, the named ones over both.
+    """A recipe with a user's choices on top: `overrides` (`a.b=c`) first, then the named ones.
 
     Raises:
         UnknownNameError: No such recipe.

@@ -23,7 +23,7 @@ from ofa_toolkit.training.cost import PhaseCost, phase_cost, total
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
 from ofa_toolkit.training.single import Single
-from ofa_toolkit.training.trainer import Reporter, Silent, StopRequested, Trainer
+from ofa_toolkit.training.trainer import Reporter, Silent, Trainer
 from ofa_toolkit.training.validation import named_subnets
 from ofa_toolkit.zoo import resolve_supernet
 
@@ -74,7 +74,7 @@ def train(
 
     Raises:
         OfaToolkitError: Bad data, configuration or folder; diverged training; a full disk.
-        StopRequested: Stopped by SIGINT or SIGTERM, with everything so far in a checkpoint.
+        TrainingStoppedError: Stopped by SIGINT or SIGTERM, with everything so far in a checkpoint.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -222,6 +222,14 @@ def _finish(
     )
 
 
+def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
+    """The recipe without the folders of this machine."""
+    values = configuration.to_dict(config)
+    kind, _, place = str(config.data.source).partition(":")
+    values["data"]["source"] = f"{kind}:{Path(place).name}" if place else kind
+    return values
+
+
 def _save(trainer: Trainer, folder: Path) -> None:
     """Write the final supernet, its batch-norm statistics fitted to the largest trained subnet."""
     config, dataset, supernet = trainer.config, trainer.dataset, trainer.final_supernet()
@@ -247,7 +255,7 @@ def _save(trainer: Trainer, folder: Path) -> None:
         config={
             "class_names": list(dataset.class_names),
             "preprocessing": dict(dataset.preprocessing),
-            "recipe": configuration.to_dict(config),
+            "recipe": _recipe_for_others(config),
             "trained_choices": {
                 "space": space.name,
                 "kernel_sizes": [list(stage.kernel_sizes) for stage in space.stages],
@@ -258,6 +266,3 @@ def _save(trainer: Trainer, folder: Path) -> None:
             "metrics": {"validation_top1_percent": trainer.state.accuracies},
         },
     )
-
-
-__all__ = ["StopRequested", "TrainResult", "open_run_dataset", "prepare", "train"]

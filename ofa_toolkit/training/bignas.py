@@ -57,7 +57,7 @@ class BigNas:
         self.config = config
         self.space = space
         epochs = run.training.epochs
-        self.phases = (
+        self.phases: tuple[Phase, ...] = (
             Phase(
                 name="training",
                 first_epoch=0,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.spaces import lower
-from ofa_toolkit.training.algorithm import Algorithm, Phase, Position
+from ofa_toolkit.spaces import SearchSpace, lower
+from ofa_toolkit.training.algorithm import Algorithm, Pass, Phase, Position
 
 _SAMPLED_STEPS = 20
 
@@ -59,10 +59,13 @@ def macs_per_image(algorithm: Algorithm, phase: Phase, steps_per_epoch: int) -> 
         position = Position(
             epoch=phase.first_epoch, step=0, steps_per_epoch=steps_per_epoch, resolution=resolution
         )
-        total += sum(
-            count_macs(lower(phase.space, item.subnet)) for item in algorithm.plan(phase, position, stream)
-        )
+        total += macs_of_passes(phase.space, algorithm.plan(phase, position, stream))
     return total / _SAMPLED_STEPS
+
+
+def macs_of_passes(space: SearchSpace, passes: Sequence[Pass]) -> int:
+    """Forward multiply-accumulates per image of a step."""
+    return sum(count_macs(lower(space, item.subnet)) for item in passes)
 
 
 class TimeLeft:

@@ -59,7 +59,8 @@ class DepsConfig(AlgorithmConfig):
     sort_channels: bool = True
     "Whether channels are sorted by importance when shrinking begins."
     sort_protected_widths: Annotated[int, Bounds(at_least=0)] | None = None
-    "Widths whose channels sorting keeps together; none means one fewer than the reduced ratios, as in the authors' code; 0 lets all move."
+    """Widths whose channels sorting keeps together: 0 lets all move; none takes the authors', two fewer
+    than there are expand ratios."""
     dropout_on_largest_only: bool = True
     "Whether dropout acts on the largest network only."
 
@@ -126,9 +127,7 @@ class Deps:
             return constant_increment(self.config.epsilon_start, num_steps)(step)
         return self._effective_rate(phase, steps_per_epoch, num_steps)(step)
 
-    def _effective_rate(
-        self, phase: Phase, steps_per_epoch: int, num_steps: int
-    ) -> Callable[[int], float]:
+    def _effective_rate(self, phase: Phase, steps_per_epoch: int, num_steps: int) -> Callable[[int], float]:
         target = phase.learning_rate(self._warmup_end + 1, 0, steps_per_epoch)
         return effective_rate_ramp(
             lambda step: phase.learning_rate(phase.first_epoch, step, steps_per_epoch), target, num_steps

@@ -7,11 +7,10 @@ out, and reduces as seldom as possible.
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ class Process:
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def is_main(self) -> bool:
@@ -46,11 +45,10 @@ class Process:
         if self.world_size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = _flatten_dense_tensors(gradients)
+        flat = _flatten_dense_tensors(gradients)  # type: ignore[no-untyped-call]
         dist.all_reduce(flat)
         flat /= self.world_size
-        for gradient, average in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
-            gradient.copy_(average)
+        _spread(flat, gradients)
 
     def average(self, values: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""
@@ -72,16 +70,22 @@ class Process:
         if self.world_size == 1:
             return
         buffers = [b for b in module.buffers() if b.is_floating_point()]
-        flat = _flatten_dense_tensors(buffers)
+        flat = _flatten_dense_tensors(buffers)  # type: ignore[no-untyped-call]
         dist.all_reduce(flat)
         flat /= self.world_size
-        for buffer, average in zip(buffers, _unflatten_dense_tensors(flat, buffers), strict=True):
-            buffer.copy_(average)
+        _spread(flat, buffers)
 
     def barrier(self) -> None:
         """Wait for the others."""
         if self.world_size > 1:
             dist.barrier()
+
+
+def _spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Copy the parts of a flat tensor back to where they came from."""
+    parts = _unflatten_dense_tensors(flat, tensors)  # type: ignore[no-untyped-call]
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part)
 
 
 def join(device: str | None = None) -> Process:
@@ -125,16 +129,16 @@ class _SharedStatistics(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
         """Sum `values` over the processes."""
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
+        summed = values.clone()
+        dist.all_reduce(summed)
+        return summed
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
         """Every process's loss depends on every process's values."""
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total
+        summed: Tensor = gradients[0].clone()
+        dist.all_reduce(summed)
+        return summed
 
 
 def shared_batch_norm(
@@ -157,7 +161,7 @@ def shared_batch_norm(
     values = x.float()
     count = torch.full((1,), values.numel() / values.shape[1], device=x.device)
     sums = torch.cat([values.sum((0, 2, 3)), (values * values).sum((0, 2, 3)), count])
-    sums = _SharedStatistics.apply(sums)
+    sums = cast(Tensor, _SharedStatistics.apply(sums))
     channels, total = x.shape[1], sums[-1]
     mean = sums[:channels] / total
     variance = sums[channels : 2 * channels] / total - mean * mean
@@ -173,4 +177,4 @@ def share_batch_norm(supernet: nn.Module) -> None:
     """Make every elastic batch norm of a supernet use the statistics of all processes."""
     for module in supernet.modules():
         if isinstance(module, ElasticBatchNorm):
-            module.normalize = functools.partial(shared_batch_norm)
+            module.normalize = shared_batch_norm

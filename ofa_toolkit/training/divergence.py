@@ -32,7 +32,9 @@ class DivergenceWatch:
         self.mean = loss if self.mean is None else self.mean + (loss - self.mean) / self.window
         self.best = min(self.best, self.mean)
         if self.best < _LEARNED * self.chance and self.mean > _CHANCE * self.chance:
-            return f"the loss rose from {self.best:.3f} to {self.mean:.3f}, that of guessing ({self.chance:.3f})"
+            return (
+                f"the loss rose from {self.best:.3f} to {self.mean:.3f}, that of guessing ({self.chance:.3f})"
+            )
         return None
 
     def state_dict(self) -> dict[str, float | None]:

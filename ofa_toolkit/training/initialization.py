@@ -84,6 +84,8 @@ def load_initial_weights(supernet: Supernet, folder: Path, class_names: Sequence
     loaded = f"Loaded {len(weights)} tensors from '{folder}'"
     if not fresh:
         return f"{loaded}; nothing is fresh."
-    parts = sorted({name.split(".")[0] if name.startswith(_CLASSIFIER) else "kernel matrices" for name in fresh})
+    parts = sorted(
+        {name.split(".")[0] if name.startswith(_CLASSIFIER) else "kernel matrices" for name in fresh}
+    )
     why = f" for {len(class_names)} classes" if not same_classes else ""
     return f"{loaded}; fresh: {', '.join(parts)}{why}."

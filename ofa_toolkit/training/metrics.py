@@ -35,7 +35,7 @@ class MetricsLog:
         if use_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append a line; numbers also go to TensorBoard under `kind/name`. NaN becomes null."""
@@ -45,14 +45,14 @@ class MetricsLog:
         if self._writer is not None:
             for name, value in line.items():
                 if isinstance(value, (int, float)) and name != "step":
-                    self._writer.add_scalar(f"{kind}/{name}", value, step)  # type: ignore[no-untyped-call]
+                    self._writer.add_scalar(f"{kind}/{name}", value, step)
             if kind != "step":
-                self._writer.flush()  # type: ignore[no-untyped-call]
+                self._writer.flush()
 
     def close(self) -> None:
         """Finish the event file."""
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ class OfaConfig(AlgorithmConfig):
     skip_teacher: bool = False
     "Start from `--init` weights: the largest network in them is the teacher, and its phase is left out."
     phase_epochs: tuple[float, ...] = ()
-    "Proportions of the phases teacher, kernel, depth 1, depth 2, expand 1, expand 2; the authors' where empty."
+    "Proportions of teacher, kernel, depth 1, depth 2, expand 1, expand 2; the authors' where empty."
     phase_rates: tuple[float, ...] = ()
     "Learning rates of the phases relative to schedule.learning_rate; the authors' proportions where empty."
 
@@ -180,7 +180,9 @@ def _offered(space: SearchSpace, stage: Stage) -> SearchSpace:
     return restrict(
         space,
         depths=[int(d) for d in keep({d for s in space.stages for d in s.depths}, stage.depths)],
-        kernel_sizes=[int(k) for k in keep({k for s in space.stages for k in s.kernel_sizes}, stage.kernel_sizes)],
+        kernel_sizes=[
+            int(k) for k in keep({k for s in space.stages for k in s.kernel_sizes}, stage.kernel_sizes)
+        ],
         expand_ratios=keep({e for s in space.stages for e in s.expand_ratios}, stage.expand_ratios),
     )
 

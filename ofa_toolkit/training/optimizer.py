@@ -68,7 +68,8 @@ class MovingAverage:
     def load_state_dict(self, state: dict[str, object]) -> None:
         """From a checkpoint."""
         num_updates, values = state["num_updates"], state["values"]
-        assert isinstance(num_updates, int) and isinstance(values, dict)
+        assert isinstance(num_updates, int)
+        assert isinstance(values, dict)
         self.num_updates = num_updates
         for name, tensor in values.items():
             assert isinstance(tensor, Tensor)

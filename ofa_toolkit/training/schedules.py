@@ -85,7 +85,7 @@ def linear_warmup(schedule: Schedule, share: float, start: float) -> Schedule:
 
 
 def constant_increment(start: float, num_steps: int) -> Callable[[int], float]:
-    """Epsilon by DϵpS, section 4.2: `start` at step 0, plus a constant amount each step, 1 from `num_steps` on."""
+    """Epsilon by DϵpS, section 4.2: `start`, then more by a constant each step, 1 from `num_steps` on."""
     return lambda step: 1.0 if step >= num_steps else start + (1.0 - start) * step / num_steps
 
 

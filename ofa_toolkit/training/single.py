@@ -47,7 +47,7 @@ class Single:
         self.subnet = read_subnet(config.subnet, space).subnet
         space.check(self.subnet)
         epochs = run.training.epochs
-        self.phases = (
+        self.phases: tuple[Phase, ...] = (
             Phase(
                 name="fine-tuning",
                 first_epoch=0,

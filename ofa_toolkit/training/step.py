@@ -83,9 +83,7 @@ class Updater:
         self.scaler.update()
         return StepResult(losses=tuple(averaged), num_correct=int(correct))
 
-    def accumulate(
-        self, images: Tensor, labels: Tensor, passes: Sequence[Pass]
-    ) -> tuple[Tensor, Tensor]:
+    def accumulate(self, images: Tensor, labels: Tensor, passes: Sequence[Pass]) -> tuple[Tensor, Tensor]:
         """Add the passes' gradients to the parameters'; returns losses (passes,) and the number correct."""
         parts = self.config.accumulation
         losses = torch.zeros(len(passes), device=images.device)
@@ -112,9 +110,7 @@ class Updater:
             assert target is not None, f"{item.role}: nobody to learn from"
             loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature)
         if item.hard_labels:
-            loss = loss + item.hard_labels * hard_cross_entropy(
-                logits, labels, self.config.label_smoothing
-            )
+            loss = loss + item.hard_labels * hard_cross_entropy(logits, labels, self.config.label_smoothing)
         return loss
 
     def _teacher_logits(self, images: Tensor, passes: Sequence[Pass]) -> Tensor | None:

@@ -25,7 +25,7 @@ from ofa_toolkit.training.algorithm import Algorithm, Phase, Position
 from ofa_toolkit.training.checkpoint import CheckpointStore, read_checkpoint
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import TimeLeft
-from ofa_toolkit.training.distributed import Process
+from ofa_toolkit.training.distributed import Process, share_batch_norm
 from ofa_toolkit.training.divergence import DivergenceWatch
 from ofa_toolkit.training.metrics import MetricsLog
 from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, set_learning_rate
@@ -36,8 +36,10 @@ SLOW_DATA_SHARE = 0.25
 """Above this share of an epoch spent waiting for images, the reporter is told."""
 
 
-class StopRequested(Exception):
-    """The run was asked to stop; a checkpoint has been written."""
+class TrainingStoppedError(TrainingError):
+    """The run was asked to stop; everything so far is in a checkpoint."""
+
+    exit_code = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +163,9 @@ class Trainer:
             )
         self.supernet = supernet.to(self.process.device)
         if config.training.channels_last:
-            self.supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.supernet.to(memory_format=torch.channels_last)
+        if config.training.sync_batchnorm and self.process.world_size > 1:
+            share_batch_norm(self.supernet)
         self.optimizer = build_optimizer(config.optimizer, self.supernet)
         self.updater = Updater(self.supernet, self.optimizer, config.training, self.process)
         self.average = (
@@ -187,7 +191,7 @@ class Trainer:
         Raises:
             TrainingError: Training diverged again after its rollbacks.
             CheckpointError: A checkpoint cannot be written.
-            StopRequested: `stop_requested` was set; everything so far is in a checkpoint.
+            TrainingStoppedError: `stop_requested` was set; everything so far is in a checkpoint.
         """
         if self.process.is_main:
             self._log = MetricsLog(
@@ -284,7 +288,7 @@ class Trainer:
     def _begin(self, index: int, phase: Phase) -> None:
         """What happens once when a phase begins."""
         if phase.takes_teacher:
-            self.updater.teacher = self._frozen_copy()
+            self.updater.teacher = self.frozen_copy()
         if phase.resets_optimizer:
             self.optimizer.state.clear()
         if phase.sort_protected_widths is not None:
@@ -300,7 +304,7 @@ class Trainer:
         self.state.best = -1.0
         self._write("phase", {"phase": phase.name, "epoch": self.state.epoch})
 
-    def _frozen_copy(self) -> torch.nn.Module:
+    def frozen_copy(self) -> torch.nn.Module:
         """The largest network as teacher: batch statistics, running ones left alone, no dropout."""
         teacher = extract(self.supernet, self.supernet.space.largest()).train()
         for module in teacher.modules():
@@ -366,7 +370,8 @@ class Trainer:
         if state.rollbacks >= config.rollbacks:
             raise TrainingError(
                 f"Training diverged at {where}: {problem}. Rollbacks so far: {state.rollbacks}.",
-                hint=f"Lower the rate: --set schedule.learning_rate={self.config.schedule.learning_rate / 4:g}",
+                hint="Train with a lower rate, for example --set schedule.learning_rate="
+                f"{self.config.schedule.learning_rate / 4:g}",
             )
         rollbacks, factor = state.rollbacks + 1, state.rate_factor * config.rate_factor
         path = self.restore_latest()
@@ -407,7 +412,10 @@ class Trainer:
         if self.process.any(is_due) or stop:
             self.save_checkpoint()
         if stop:
-            raise StopRequested
+            raise TrainingStoppedError(
+                f"Stopped after update {self.state.step}; everything so far is in a checkpoint.",
+                hint=f"Go on with: ofa-tk train --resume --out {self.folder}",
+            )
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
         if self._log is not None:
@@ -446,7 +454,7 @@ class Trainer:
             self.average.load_state_dict(content["average"])
         self.updater.teacher = None
         if content["teacher"] is not None:
-            self.updater.teacher = self._frozen_copy()
+            self.updater.teacher = self.frozen_copy()
             self.updater.teacher.load_state_dict(content["teacher"])
 
     def restore_latest(self) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from ofa_toolkit.training.config import RunConfig
     from ofa_toolkit.training.cost import PhaseCost
 
-STOPPED = 130
-
 
 @click.command()
 @click.option("--recipe", metavar="NAME|FILE", help="A named recipe or a TOML file.")
@@ -27,14 +24,18 @@ STOPPED = 130
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The run folder."
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Scale the whole run to this many epochs.")
-@click.option("--init", metavar="NAME|DIR", help="Start from these weights: a zoo name, run or supernet folder.")
+@click.option(
+    "--init", metavar="NAME|DIR", help="Start from these weights: a zoo name, run or supernet folder."
+)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")
 @click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 @click.option("--seed", type=click.IntRange(min=0), help="Start of all random streams.")
-@click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of one device, to print what the run costs.")
+@click.option(
+    "--price-per-hour", type=click.FloatRange(min=0), help="Of one device, to print what the run costs."
+)
 @options.set_option
 @options.json_option
 def command(
@@ -70,24 +71,19 @@ def command(
         _dry_run(config, device, threads, price_per_hour, download, as_json)
         return
     assert out is not None
-    from ofa_toolkit.pipelines.train import StopRequested, train
+    from ofa_toolkit.pipelines.train import train
 
-    try:
-        with TrainingProgress() as progress:
-            result = train(
-                config,
-                out,
-                resume=resume,
-                device=device,
-                threads=threads,
-                download=download,
-                price_per_hour=price_per_hour,
-                reporter=progress,
-            )
-    except StopRequested:
-        output.note("Stopped; everything so far is in a checkpoint.")
-        output.next_step(f"ofa-tk train --resume --out {out}")
-        sys.exit(STOPPED)
+    with TrainingProgress() as progress:
+        result = train(
+            config,
+            out,
+            resume=resume,
+            device=device,
+            threads=threads,
+            download=download,
+            price_per_hour=price_per_hour,
+            reporter=progress,
+        )
     _print_result(result, config, as_json)
 
 
@@ -100,7 +96,9 @@ def _list_recipes(as_json: bool) -> None:
         return
     output.print_table(["recipe", "what"], [(r.name, r.title) for r in recipes])
     output.note("")
-    output.note("Training needs a recipe, images and a run folder. This line runs without any images of yours:")
+    output.note(
+        "Training needs a recipe, images and a run folder. This line runs without any images of yours:"
+    )
     output.next_step("ofa-tk train --recipe deps-compact-cifar10 --data fake --epochs 2 --out runs/try")
 
 
@@ -157,12 +155,14 @@ def _dry_run(
         }
     )
     print_costs([*prediction.costs, prediction.total_cost])
-    output.note(f"Predicted time: {duration(prediction.total_cost.device_hours * 3600)}. Nothing was trained.")
+    output.note(
+        f"Predicted time: {duration(prediction.total_cost.device_hours * 3600)}. Nothing was trained."
+    )
 
 
 def print_costs(costs: list[PhaseCost]) -> None:
     """Print what each phase costs."""
-    columns = [
+    columns: list[output.Column | str] = [
         "phase",
         output.Column(name="updates", is_number=True),
         output.Column(name="s/update", is_number=True),

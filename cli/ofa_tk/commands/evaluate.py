@@ -1,0 +1,134 @@
+"""`ofa-tk evaluate`: measure accuracy on images."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from ofa_tk import options, output
+
+
+@click.command()
+@click.option(
+    "--supernet", "supernets", multiple=True, metavar="NAME|DIR", help="A zoo name, run or supernet folder."
+)
+@click.option("--data", metavar="SOURCE", help="Images, such as imagefolder:DIR, npz:FILE, cifar10:DIR.")
+@click.option(
+    "--subnet",
+    "subnets",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A subnet.json to judge. Repeatable. Default: largest, smallest and random ones.",
+)
+@click.option(
+    "--random", "num_random", type=click.IntRange(min=0), default=3, show_default=True, help="Random subnets."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="Which images.",
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), help="Judge on this many images, chosen by seed; all by default."
+)
+@click.option(
+    "--recalibration-images",
+    type=click.IntRange(min=0),
+    default=2000,
+    show_default=True,
+    help="Training images for the batch-norm statistics.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=200, show_default=True, help="Images at a time."
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
+@click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
+@options.seed_option
+@options.json_option
+def command(
+    supernets: tuple[str, ...],
+    data: str | None,
+    subnets: tuple[Path, ...],
+    num_random: int,
+    split: Literal["test", "validation", "train"],
+    images: int | None,
+    recalibration_images: int,
+    batch_size: int,
+    device: str | None,
+    threads: int | None,
+    download: bool,
+    num_workers: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure the accuracy of subnets, in evaluation mode with recalibrated batch norm."""
+    if len(supernets) != 1 or data is None:
+        raise click.UsageError(
+            "Name a supernet and images, for example: ofa-tk evaluate --supernet runs/try --data fake"
+        )
+    from ofa_toolkit.pipelines.evaluate import evaluate, open_judge
+
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    (supernet,) = supernets
+    judge = open_judge(
+        supernet,
+        data,
+        batch_size=batch_size,
+        limit=images,
+        recalibration_images=recalibration_images,
+        device=device,
+        download=download,
+        num_workers=num_workers,
+    )
+    total = len(subnets) or 2 + num_random
+    with output.progress_bar("Judging subnets", total) as show:
+        evaluation = evaluate(
+            judge,
+            supernet=supernet,
+            data=data,
+            split=split,
+            subnets=subnets,
+            num_random=num_random,
+            seed=seed,
+            on_step=lambda done, _: show(done),
+        )
+        show(total)
+    if as_json:
+        output.print_json(dataclasses.asdict(evaluation))
+        return
+    columns: list[output.Column | str] = [
+        "subnet",
+        output.Column(name="resolution", is_number=True),
+        output.Column(name="MMACs", is_number=True),
+        output.Column(name="M params", is_number=True),
+        output.Column(name=f"{split} top-1 %", is_number=True),
+        output.Column(name="loss", is_number=True),
+        output.Column(name="images", is_number=True),
+    ]
+    rows = [
+        (
+            r.name,
+            r.resolution,
+            f"{r.macs / 1e6:.2f}",
+            f"{r.params / 1e6:.3f}",
+            f"{r.accuracy.top1_percent:.2f}",
+            f"{r.accuracy.loss:.3f}",
+            r.accuracy.num_images,
+        )
+        for r in evaluation.results
+    ]
+    output.print_table(columns, rows)
+    used = evaluation.results[0].accuracy.num_recalibration_images
+    output.note(f"Batch norm recalibrated on {used} training images for each subnet.")
+    output.next_step(f"ofa-tk search --supernet {supernet} --device jetson-nano --latency 10ms")
