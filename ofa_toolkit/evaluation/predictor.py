@@ -92,7 +92,7 @@ class BoundAccuracy:
 
     def __init__(self, predictor: AccuracyPredictor, space: SearchSpace) -> None:
         card = predictor.card
-        if not belongs_to(space, card.space_identity):
+        if not belongs_to(space, card.space_identity, card.resolutions):
             raise MismatchError(
                 f"The accuracy predictor is for subnets of '{card.space}' ({card.space_identity}), "
                 f"not of '{space.name}' ({space.identity})."

@@ -14,9 +14,9 @@ from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets import ImageDataset, Split, TransformConfig, open_dataset
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, Accuracy, evaluate_subnet
-from ofa_toolkit.spaces import SearchSpace, Subnet, lower, restrict, sample_subnets
-from ofa_toolkit.spaces.compound import compound
+from ofa_toolkit.spaces import SearchSpace, Subnet, lower, sample_subnets
 from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
+from ofa_toolkit.spaces.trained_space import trained_space
 from ofa_toolkit.supernets import Supernet, load_supernet
 from ofa_toolkit.zoo import resolve_supernet
 
@@ -203,31 +203,6 @@ def describe(name: str, subnet: Subnet, space: SearchSpace, accuracy: Accuracy) 
         params=count_params(layers),
         accuracy=accuracy,
         architecture=subnet_document(subnet),
-    )
-
-
-def trained_space(space: SearchSpace, description: dict[str, Any]) -> SearchSpace:
-    """The part of a supernet's space that its `config.json` says was trained.
-
-    Compound methods train a compound restriction, others narrower choices of the same kind.
-    """
-    choices = description.get("trained_choices")
-    if not isinstance(choices, dict):
-        return space
-    name = str(choices["space"])
-    if name.endswith("-compound-elastic-kernel"):
-        return compound(space, elastic_kernel=True)
-    if name.endswith("-compound"):
-        return compound(space)
-
-    def union(key: str) -> list[Any]:
-        return sorted({value for stage in choices[key] for value in stage})
-
-    return restrict(
-        space,
-        depths=union("depths"),
-        kernel_sizes=union("kernel_sizes"),
-        expand_ratios=union("expand_ratios"),
     )
 
 

@@ -23,11 +23,23 @@ def is_within(space: SearchSpace, base: SearchSpace) -> bool:
     return widened.identity == base.identity
 
 
-def belongs_to(space: SearchSpace, identity: str) -> bool:
-    """Whether `space` is the space of that identity, or the registered one with fewer choices."""
-    return space.identity == identity or any(
-        base.identity == identity and is_within(space, base) for base in SPACES.values()
-    )
+def belongs_to(space: SearchSpace, identity: str, resolutions: tuple[int, ...] = ()) -> bool:
+    """Whether `space` is the space of that identity, or that space with fewer choices.
+
+    An identity does not tell which space it is of, so only registered spaces are recognised in part.
+
+    Args:
+        space: The space in question.
+        identity: Of the space that something was made for.
+        resolutions: Input sizes of that space, where they are not the registered ones.
+    """
+    if space.identity == identity:
+        return True
+    for base in SPACES.values():
+        for candidate in (base, base.with_resolutions(resolutions)) if resolutions else (base,):
+            if candidate.identity == identity and is_within(space, candidate):
+                return True
+    return False
 
 
 def _stage_is_within(stage: Stage, base: Stage) -> bool:
