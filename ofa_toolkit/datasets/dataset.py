@@ -39,7 +39,7 @@ class BatchRequest:
     rows: Indices
     resolution: int
     stream: tuple[int | str, ...] | None
-    part: slice = slice(None)
+    part: slice
 
 
 class ImageDataset(ABC):
@@ -132,6 +132,7 @@ class ImageDataset(ABC):
                 rows=rows[start : start + batch_size],
                 resolution=resolution or self.resolution,
                 stream=(seed, "batches", step) if train_transforms else None,
+                part=slice(None),
             )
             for step, start in enumerate(range(0, len(rows), batch_size))
         )

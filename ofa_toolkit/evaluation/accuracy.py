@@ -38,9 +38,7 @@ class Accuracy:
 
 
 @torch.no_grad()
-def evaluate(
-    network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]
-) -> Accuracy:
+def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Accuracy:
     """Measure accuracy over batches of images (N, 3, R, R) and labels (N,).
 
     A module is put into evaluation mode for the call and back into its mode afterwards.
@@ -110,7 +108,8 @@ def evaluate_subnet(
             f"{dataset.name} has {dataset.num_classes} classes, the supernet {supernet.space.num_classes}.",
             hint="Use the data set it was trained for, or train it on yours: ofa-tk train --init",
         )
-    network = extract(supernet, subnet).to(device, memory_format=torch.channels_last)
+    network = extract(supernet, subnet).to(device)
+    network.to(memory_format=torch.channels_last)
     used = 0
     if recalibration_images:
         used = recalibrate_batchnorm(
