@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor, fx, nn
+import torch
+from torch import fx, nn
 
-from ofa_toolkit.modules import ElasticBatchNorm
+from ofa_toolkit.modules import ElasticLayer
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.supernets.network import build_network
+from ofa_toolkit.supernets.network import Tensors, build_network
 from ofa_toolkit.supernets.supernet import Supernet
 
 
+@torch.no_grad()
 def extract(supernet: Supernet, subnet: Subnet, *, dropout: float = 0.0) -> fx.GraphModule:
     """Copy one subnet out of the supernet as a plain network.
 
@@ -31,30 +33,32 @@ def extract(supernet: Supernet, subnet: Subnet, *, dropout: float = 0.0) -> fx.G
     Raises:
         SubnetNotInSpaceError: `subnet` holds a choice the space does not offer.
     """
-    layers = lower(supernet.space, subnet)
-
-    def weights(layer: LayerSpec) -> tuple[Tensor, Tensor | None]:
-        source = supernet.layer(layer.name).weighted
-        bias = source.active_bias(layer)
-        weight = source.active_weight(layer).detach()
-        return weight.contiguous().clone(), None if bias is None else bias.detach().clone()
-
-    network = build_network(layers, dropout=dropout, weights=weights)
-    for layer in layers:
-        if layer.batch_norm:
-            source = supernet.layer(layer.name).bn
-            target = network.get_submodule(f"{layer.name}.bn")
-            assert source is not None
-            assert isinstance(target, nn.BatchNorm2d)
-            _copy_batch_norm(source, target, layer.out_channels)
+    network = build_network(
+        lower(supernet.space, subnet),
+        dropout=dropout,
+        tensors_of=lambda layer: _copied(supernet.layer(layer.name), layer),
+    )
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = supernet.bn_momentum
     network.train(supernet.training)
     return network
 
 
-def _copy_batch_norm(source: ElasticBatchNorm, target: nn.BatchNorm2d, channels: int) -> None:
-    target.momentum = source.momentum
-    target.weight = nn.Parameter(source.weight[:channels].detach().clone())
-    target.bias = nn.Parameter(source.bias[:channels].detach().clone())
-    target.running_mean = source.running_mean[:channels].clone()
-    target.running_var = source.running_var[:channels].clone()
-    target.num_batches_tracked = source.num_batches_tracked.clone()
+def _copied(source: ElasticLayer, layer: LayerSpec) -> tuple[Tensors, Tensors | None]:
+    """Copies of the slices a layer uses: of its weighted part, and of its batch norm."""
+    bias = source.weighted.active_bias(layer)
+    weighted = {"weight": source.weighted.active_weight(layer).clone(memory_format=torch.contiguous_format)}
+    if bias is not None:
+        weighted["bias"] = bias.clone()
+    if source.bn is None:
+        return weighted, None
+    norm = source.bn
+    channels = slice(layer.out_channels)
+    return weighted, {
+        "weight": norm.weight[channels].clone(),
+        "bias": norm.bias[channels].clone(),
+        "running_mean": norm.running_mean[channels].clone(),
+        "running_var": norm.running_var[channels].clone(),
+        "num_batches_tracked": norm.num_batches_tracked.clone(),
+    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,11 +12,13 @@ from torch import Tensor, fx, nn
 from ofa_toolkit.modules import activation_module
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, LayerSpec
 
-WeightSource = Callable[[LayerSpec], tuple[Tensor, Tensor | None]]
+Tensors = Mapping[str, Tensor]
+TensorSource = Callable[[LayerSpec], tuple[Tensors, Tensors | None]]
+"""Gives the tensors of a layer's convolution or linear part, and of its batch norm where it has one."""
 
 
 def build_network(
-    layers: Sequence[LayerSpec], *, dropout: float = 0.0, weights: WeightSource | None = None
+    layers: Sequence[LayerSpec], *, dropout: float = 0.0, tensors_of: TensorSource | None = None
 ) -> fx.GraphModule:
     """Build the network a list of layers describes.
 
@@ -27,7 +29,7 @@ def build_network(
     Args:
         layers: In execution order; the last one is the output.
         dropout: Probability of a dropout before each linear layer; 0 adds none.
-        weights: Gives weight and bias of each layer that has them, taken over as they are; without it
+        tensors_of: Gives the tensors of each layer that has weights, taken over as they are; without it
             torch's usual initialisation applies.
 
     Returns:
@@ -36,38 +38,77 @@ def build_network(
     graph = fx.Graph()
     modules: dict[str, nn.Module] = {}
     outputs = {NETWORK_INPUT: graph.placeholder("images")}
-    for layer in layers:
-        inputs = tuple(outputs[name] for name in layer.inputs)
-        parts = _parts(layer, dropout, weights)
-        if layer.kind in _JOINS:
-            node = graph.call_function(_JOINS[layer.kind], inputs)
-        elif layer.kind == "concat":
+    for name, chain in _chains(layers):
+        first, last = chain[0], chain[-1]
+        inputs = tuple(outputs[source] for source in first.inputs)
+        if first.kind in _JOINS:
+            node = graph.call_function(_JOINS[first.kind], inputs)
+        elif first.kind == "concat":
             node = graph.call_function(torch.cat, (list(inputs), 1))
         else:
             node = inputs[0]
-        if parts:
-            modules[layer.name] = nn.Sequential(parts)
-            node = graph.create_node("call_module", layer.name, (node,))
-        outputs[layer.name] = node
+        parts = {layer.name: _parts(layer, dropout, tensors_of) for layer in chain}
+        if len(chain) > 1:
+            children = {key.rpartition(".")[2]: nn.Sequential(part) for key, part in parts.items()}
+            modules[name] = nn.Sequential(OrderedDict(children))
+        elif parts[name]:
+            modules[name] = nn.Sequential(parts[name])
+        if name in modules:
+            node = graph.create_node("call_module", name, (node,))
+        outputs[last.name] = node
     graph.output(outputs[layers[-1].name])
     return fx.GraphModule(modules, graph, class_name="Network")
+
+
+def _chains(layers: Sequence[LayerSpec]) -> Iterator[tuple[str, list[LayerSpec]]]:
+    """Cut the layers into modules: runs that make up a whole `a.b.*` and feed only each other, or one layer.
+
+    A run of several becomes one `Sequential` named `a.b`; parameters are named alike either way.
+    """
+    readers = Counter(name for layer in layers for name in layer.inputs)
+    families = Counter(prefix for layer in layers if layer.kind not in _JOINS for prefix in _prefixes(layer))
+    position = 0
+    while position < len(layers):
+        parent = layers[position].name.rpartition(".")[0]
+        end = position + 1
+        while (
+            end < len(layers)
+            and layers[position].kind not in _JOINS
+            and layers[end].name.rpartition(".")[0] == parent
+            and layers[end].inputs == (layers[end - 1].name,)
+            and readers[layers[end - 1].name] == 1
+        ):
+            end += 1
+        if parent and families[parent] == end - position > 1:
+            yield parent, list(layers[position:end])
+        else:
+            end = position + 1
+            yield layers[position].name, [layers[position]]
+        position = end
+
+
+def _prefixes(layer: LayerSpec) -> Iterator[str]:
+    """`a`, `a.b`, ... of a layer named `a.b.c`."""
+    parts = layer.name.split(".")
+    return (".".join(parts[:length]) for length in range(1, len(parts)))
 
 
 _JOINS = {"add": operator.add, "scale": operator.mul}
 
 
-def _parts(layer: LayerSpec, dropout: float, weights: WeightSource | None) -> OrderedDict[str, nn.Module]:
+def _parts(layer: LayerSpec, dropout: float, tensors_of: TensorSource | None) -> OrderedDict[str, nn.Module]:
     """The modules of one layer in order, by the names their parameters carry."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
+    weighted, norm = (None, None) if tensors_of is None or not layer.has_weights else tensors_of(layer)
     if layer.kind == "linear":
         parts["flatten"] = nn.Flatten()
         if dropout > 0:
             parts["dropout"] = nn.Dropout(dropout)
-        parts["linear"] = _weighted_module(layer, weights)
+        parts["linear"] = _linear(layer, weighted)
     elif layer.kind == "conv":
-        parts["conv"] = _weighted_module(layer, weights)
+        parts["conv"] = _conv(layer, weighted)
         if layer.batch_norm:
-            parts["bn"] = nn.BatchNorm2d(layer.out_channels, eps=layer.bn_eps)
+            parts["bn"] = _batch_norm(layer, norm)
     elif layer.kind in _POOLS:
         parts["pool"] = _POOLS[layer.kind](layer)
     if layer.activation is not None:
@@ -91,26 +132,53 @@ _POOLS: dict[str, Callable[[LayerSpec], nn.Module]] = {
 }
 
 
-def _weighted_module(layer: LayerSpec, weights: WeightSource | None) -> nn.Module:
-    # On the meta device construction costs no memory and no random numbers; real tensors follow.
-    device = None if weights is None else "meta"
-    module: nn.Module
-    if layer.kind == "linear":
-        module = nn.Linear(layer.in_channels, layer.out_channels, bias=layer.bias, device=device)
-    else:
-        module = nn.Conv2d(
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel_size,
-            layer.stride,
-            layer.padding,
-            groups=layer.groups,
-            bias=layer.bias,
-            device=device,
-        )
-    if weights is not None:
-        weight, bias = weights(layer)
-        module.weight = nn.Parameter(weight)
-        if bias is not None:
-            module.bias = nn.Parameter(bias)
+class _BareConv2d(nn.Conv2d):
+    """Skips the initialisation: its tensors are given."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class _BareLinear(nn.Linear):
+    """Skips the initialisation: its tensors are given."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+def _conv(layer: LayerSpec, tensors: Tensors | None) -> nn.Module:
+    shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
+    if tensors is None:
+        return nn.Conv2d(*shape, groups=layer.groups, bias=layer.bias)
+    module: nn.Module = _BareConv2d(*shape, groups=layer.groups, bias=layer.bias, device="meta")
+    return _filled(module, nn.Conv2d, tensors)
+
+
+def _linear(layer: LayerSpec, tensors: Tensors | None) -> nn.Module:
+    if tensors is None:
+        return nn.Linear(layer.in_channels, layer.out_channels, bias=layer.bias)
+    module: nn.Module = _BareLinear(layer.in_channels, layer.out_channels, bias=layer.bias, device="meta")
+    return _filled(module, nn.Linear, tensors)
+
+
+def _batch_norm(layer: LayerSpec, tensors: Tensors | None) -> nn.Module:
+    if tensors is None:
+        return nn.BatchNorm2d(layer.out_channels, eps=layer.bn_eps)
+    # Built without tensors, which would be replaced at once.
+    module = nn.BatchNorm2d(layer.out_channels, eps=layer.bn_eps, affine=False, track_running_stats=False)
+    module.affine = module.track_running_stats = True
+    return _filled(module, nn.BatchNorm2d, tensors)
+
+
+def _filled(module: nn.Module, kind: type[nn.Module], tensors: Tensors) -> nn.Module:
+    """Make it a plain module of `kind` that holds the given tensors.
+
+    Usual construction would spend half of an extraction's time on initial values.
+    """
+    module.__class__ = kind
+    for name, tensor in tensors.items():
+        if name in module._parameters:
+            module._parameters[name] = nn.Parameter(tensor)
+        else:
+            module._buffers[name] = tensor
     return module
