@@ -35,7 +35,7 @@ def read_ofa_tables(paths: Sequence[Path], context: ImportContext) -> UnitMeasur
     """
     space = context.required_space("A table of the once-for-all repositories")
     times: dict[str, float] = {}
-    num_missing = num_few = 0
+    num_few = 0
     for path in _files(paths):
         entries, counts = read_entries(path)
         num_few += sum(count < _FEWEST_REPEATS for count in counts.values())
@@ -43,9 +43,7 @@ def read_ofa_tables(paths: Sequence[Path], context: ImportContext) -> UnitMeasur
         own = _restricted(space, int(match[1])) if match else space
         for item in unit_items(own):
             total = _unit_time(entries, item.layers)
-            if total is None:
-                num_missing += 1
-            else:
+            if total is not None:
                 times.setdefault(unit_signature(item.layers), total)
     if not times:
         raise FileFormatError(
@@ -56,7 +54,7 @@ def read_ofa_tables(paths: Sequence[Path], context: ImportContext) -> UnitMeasur
     return UnitMeasurements(
         space=space,
         times_ms=times,
-        num_missing=num_missing,
+        num_missing=sum(unit_signature(item.layers) not in times for item in unit_items(space)),
         conditions=context.conditions,
         caveats=("Sums of blocks timed on their own; how far whole networks differ is unknown.", *few),
     )

@@ -23,11 +23,15 @@ from ofa_toolkit.latency.importing.measurements import (
     UnitMeasurements,
     positive_number,
 )
+from ofa_toolkit.latency.kit.agent import parse_times
 from ofa_toolkit.latency.measured_table import unit_items
 from ofa_toolkit.latency.signature import unit_signature
 from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.units import unit_of
+
+_WARM_UP_MS = 200
+"""How long trtexec warms up unless told otherwise; exported times hold these runs too."""
 
 _PROFILER_CAVEAT = (
     "Times of layers under the profiler, which prevents overlap; "
@@ -40,7 +44,8 @@ def read_times(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurem
     space = context.required_space("A file of trtexec")
     networks = []
     for path, subnet in zip(paths, _subnets(paths, context), strict=True):
-        runs = [positive_number(r["computeMs"], f"'{path}'") for r in read_json(path) if "computeMs" in r]
+        text = json.dumps(read_json(path))
+        runs = [positive_number(time, f"'{path}'") for time in parse_times(text, _WARM_UP_MS)]
         if not runs:
             raise FileFormatError(f"'{path}' holds no 'computeMs': it is no file of trtexec --exportTimes.")
         low, middle, high = np.percentile(runs, [25, 50, 75])

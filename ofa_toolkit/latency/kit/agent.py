@@ -30,6 +30,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 RESULTS_FORMAT = "ofa-toolkit/kit-results"
 FORMAT_VERSION = 1
 REFERENCE_EVERY = 10
+WARM_UP_MS = 500
 FIXED_CONDITIONS = (
     "kit",
     "backend",
@@ -182,7 +183,7 @@ def trtexec_arguments(flags: List[str], precision: str, cuda_graph: bool) -> Tup
     otherwise; from 11 on it does neither. Here: never copies, CUDA graphs as asked, fp32 without TF32.
     """
     known = set(flags)
-    arguments = ["--warmUp=500", "--duration=3", "--iterations=50"]
+    arguments = [f"--warmUp={WARM_UP_MS}", "--duration=3", "--iterations=50"]
     if "noDataTransfers" in known:
         arguments.append("--noDataTransfers")
     if cuda_graph and "useCudaGraph" in known:
@@ -201,10 +202,11 @@ def trtexec_arguments(flags: List[str], precision: str, cuda_graph: bool) -> Tup
     return arguments, typed
 
 
-def parse_times(text: str) -> List[float]:
-    """GPU times (ms) of each run from the JSON of `--exportTimes`."""
-    runs = json.loads(text)
-    return [float(run["computeMs"]) for run in runs if "computeMs" in run]
+def parse_times(text: str, warm_up_ms: float) -> List[float]:
+    """GPU times (ms) of each run from the JSON of `--exportTimes`, which holds the warm-up runs too."""
+    runs = [run for run in json.loads(text) if "computeMs" in run]
+    warm = [run for run in runs if run.get("startComputeMs", warm_up_ms) >= warm_up_ms]
+    return [float(run["computeMs"]) for run in warm or runs]
 
 
 def parse_summary(text: str) -> Optional[Json]:
@@ -282,7 +284,7 @@ class Trtexec:
         text = self._output(command + self.arguments, accept_failure=False)
         version = re.search(r"\[TensorRT v(\d+)\]", text)
         result = {"version": version.group(1) if version else self.version}  # type: Json
-        runs = parse_times(read_text_whole(times)) if os.path.exists(times) else []
+        runs = parse_times(read_text_whole(times), WARM_UP_MS) if os.path.exists(times) else []
         summary = summarise(runs) if runs else parse_summary(text)
         if summary is None:
             raise RuntimeError("no GPU compute time in trtexec's output: " + tail(text))
