@@ -194,6 +194,11 @@ def hold_out(
     Raises:
         DataError: A class would have no image in one of the two.
     """
+    if not 0 < num_held_out < len(labels):
+        raise DataError(
+            f"{num_held_out} of {len(labels)} training images cannot be held out.",
+            hint=f"--set data.validation_size={max(1, len(labels) // 10)}",
+        )
     stream = generator(seed, "hold out")
     order = stream.permutation(len(labels))
     position = np.empty(len(labels))
