@@ -66,7 +66,9 @@ def _chains(layers: Sequence[LayerSpec]) -> Iterator[tuple[str, list[LayerSpec]]
     A run of several becomes one `Sequential` named `a.b`; parameters are named alike either way.
     """
     readers = Counter(name for layer in layers for name in layer.inputs)
-    families = Counter(prefix for layer in layers if layer.kind not in _JOINS for prefix in _prefixes(layer))
+    # A join is an operator, and a module only where an activation follows.
+    in_modules = [layer for layer in layers if layer.kind not in _JOINS or layer.activation is not None]
+    families = Counter(prefix for layer in in_modules for prefix in _prefixes(layer))
     position = 0
     while position < len(layers):
         parent = layers[position].name.rpartition(".")[0]
