@@ -45,7 +45,6 @@ clean: ## remove what the other targets made
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Error: Python 3.10 or newer is needed; '$(PYTHON)' is not. Hint: make PYTHON=python3.12 ..." >&2; exit 1; }
-	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
