@@ -1,0 +1,1 @@
+"""How public measurements become latency tables. Used by `fit_latency_tables.py` and the benchmarks."""

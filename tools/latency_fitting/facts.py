@@ -1,0 +1,243 @@
+"""What data sheets and release notes say about the devices that ship."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MATRIX = "https://docs.nvidia.com/deeplearning/tensorrt/latest/getting-started/support-matrix.html"
+
+
+def _device(
+    name: str,
+    title: str,
+    kind: str,
+    chip: str,
+    default_variant: str,
+    *,
+    compute_capability: str | None = None,
+    memory_gb: float | None = None,
+    software: tuple[str, int | None, str] = ("none", None, "none"),
+    peak: dict[str, float] | None = None,
+    links: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    tensorrt, opset, python = software
+    fact: dict[str, Any] = {
+        "name": name,
+        "title": title,
+        "kind": kind,
+        "chip": chip,
+        "default_variant": default_variant,
+        "software": {"tensorrt": tensorrt, "python": python, **({"opset": opset} if opset else {})},
+        "peak": peak or {},
+        "links": list(links),
+    }
+    if compute_capability is not None:
+        fact["compute_capability"] = compute_capability
+    if memory_gb is not None:
+        fact["memory_gb"] = memory_gb
+    return fact
+
+
+def _peak(
+    fp32: float, bandwidth: float, fp16: float | None = None, int8: float | None = None
+) -> dict[str, float]:
+    figures = {"fp32_tflops": fp32, "fp16_tflops": fp16, "int8_tops": int8, "memory_gb_per_s": bandwidth}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+_JETPACK_46 = ("8.2.1", 13, "3.6")
+_JETPACK_51 = ("8.5.2", 17, "3.8")
+_JETPACK_62 = ("10.3", 20, "3.10")
+_SERVER = ("10.3", 20, "3.10")
+_VOLTA = ("10.3", 20, "3.10")
+_PASCAL = ("8.6", 17, "3.10")
+
+FACTS: tuple[dict[str, Any], ...] = (
+    _device(
+        "jetson-nano",
+        "NVIDIA Jetson Nano (4 GB)",
+        "embedded-gpu",
+        "Tegra X1, 128-core Maxwell",
+        "transfer-tensorrt-fp16-1",
+        compute_capability="5.3",
+        memory_gb=4,
+        software=_JETPACK_46,
+        peak=_peak(0.236, 25.6, 0.472),
+        links=(
+            "https://developer.nvidia.com/embedded/jetson-nano",
+            "https://developer.nvidia.com/jetpack-sdk-46",
+        ),
+    ),
+    _device(
+        "jetson-tx2",
+        "NVIDIA Jetson TX2",
+        "embedded-gpu",
+        "Tegra X2, 256-core Pascal",
+        "transfer-tensorrt-fp16-1",
+        compute_capability="6.2",
+        memory_gb=8,
+        software=_JETPACK_46,
+        peak=_peak(0.665, 59.7, 1.33),
+        links=("https://developer.nvidia.com/embedded/jetson-tx2",),
+    ),
+    _device(
+        "jetson-xavier-nx",
+        "NVIDIA Jetson Xavier NX",
+        "embedded-gpu",
+        "Xavier, 384-core Volta",
+        "transfer-tensorrt-fp16-1",
+        compute_capability="7.2",
+        memory_gb=8,
+        software=_JETPACK_51,
+        peak=_peak(0.845, 59.7, 6.8, 13.5),
+        links=("https://developer.nvidia.com/embedded/jetson-xavier-nx",),
+    ),
+    _device(
+        "jetson-agx-xavier",
+        "NVIDIA Jetson AGX Xavier",
+        "embedded-gpu",
+        "Xavier, 512-core Volta",
+        "transfer-tensorrt-fp16-1",
+        compute_capability="7.2",
+        memory_gb=32,
+        software=_JETPACK_51,
+        peak=_peak(1.41, 136.5, 11.3, 22.6),
+        links=("https://developer.nvidia.com/embedded/jetson-agx-xavier",),
+    ),
+    _device(
+        "jetson-orin-nano",
+        "NVIDIA Jetson Orin Nano (8 GB)",
+        "embedded-gpu",
+        "Orin, 1024-core Ampere",
+        "transfer-tensorrt-fp16-1",
+        compute_capability="8.7",
+        memory_gb=8,
+        software=_JETPACK_62,
+        peak=_peak(1.28, 68, 10.2, 20),
+        links=("https://developer.nvidia.com/embedded/jetson-orin",),
+    ),
+    _device(
+        "jetson-agx-orin",
+        "NVIDIA Jetson AGX Orin",
+        "embedded-gpu",
+        "Orin, 2048-core Ampere",
+        "transfer-tensorrt-fp16-1",
+        compute_capability="8.7",
+        memory_gb=64,
+        software=_JETPACK_62,
+        peak=_peak(5.3, 204.8, 42.5, 85),
+        links=("https://developer.nvidia.com/embedded/jetson-orin",),
+    ),
+    _device(
+        "v100",
+        "NVIDIA Tesla V100",
+        "gpu",
+        "GV100 (Volta)",
+        "help-pytorch-fp32-64",
+        compute_capability="7.0",
+        memory_gb=16,
+        software=_VOLTA,
+        peak=_peak(15.7, 900, 125),
+        links=("https://www.nvidia.com/en-gb/data-center/tesla-v100/", _MATRIX),
+    ),
+    _device(
+        "a40",
+        "NVIDIA A40",
+        "gpu",
+        "GA102 (Ampere)",
+        "transfer-pytorch-fp32-64",
+        compute_capability="8.6",
+        memory_gb=48,
+        software=_SERVER,
+        peak=_peak(37.4, 696, 149.7, 299.3),
+        links=("https://www.nvidia.com/en-us/data-center/a40/", _MATRIX),
+    ),
+    _device(
+        "rtx-2080ti",
+        "NVIDIA GeForce RTX 2080 Ti",
+        "gpu",
+        "TU102 (Turing)",
+        "nasperf-pytorch-fp32-64",
+        compute_capability="7.5",
+        memory_gb=11,
+        software=_SERVER,
+        peak=_peak(13.4, 616, 107.6, 215.2),
+        links=("https://www.nvidia.com/en-us/geforce/20-series/", _MATRIX),
+    ),
+    _device(
+        "titan-rtx",
+        "NVIDIA Titan RTX",
+        "gpu",
+        "TU102 (Turing)",
+        "help-pytorch-fp32-64",
+        compute_capability="7.5",
+        memory_gb=24,
+        software=_SERVER,
+        peak=_peak(16.3, 672, 130.5, 261),
+        links=("https://www.nvidia.com/en-us/deep-learning-ai/products/titan-rtx/", _MATRIX),
+    ),
+    _device(
+        "titan-xp",
+        "NVIDIA Titan Xp",
+        "gpu",
+        "GP102 (Pascal)",
+        "help-pytorch-fp32-64",
+        compute_capability="6.1",
+        memory_gb=12,
+        software=_PASCAL,
+        peak=_peak(12.1, 547.7, int8=48.6),
+        links=("https://www.nvidia.com/en-us/titan/titan-xp/", _MATRIX),
+    ),
+    _device(
+        "tesla-p40",
+        "NVIDIA Tesla P40",
+        "gpu",
+        "GP102 (Pascal)",
+        "nasperf-pytorch-fp32-64",
+        compute_capability="6.1",
+        memory_gb=24,
+        software=_PASCAL,
+        peak=_peak(11.8, 346, int8=47),
+        links=("https://www.nvidia.com/en-us/data-center/tesla-p40/", _MATRIX),
+    ),
+    _device(
+        "a100",
+        "NVIDIA A100 (40 GB)",
+        "gpu",
+        "GA100 (Ampere)",
+        "accelnasbench-pytorch-fp32-64",
+        compute_capability="8.0",
+        memory_gb=40,
+        software=_SERVER,
+        peak=_peak(19.5, 1555, 312, 624),
+        links=("https://www.nvidia.com/en-us/data-center/a100/", _MATRIX),
+    ),
+    _device(
+        "rtx-3090",
+        "NVIDIA GeForce RTX 3090",
+        "gpu",
+        "GA102 (Ampere)",
+        "accelnasbench-pytorch-fp32-64",
+        compute_capability="8.6",
+        memory_gb=24,
+        software=_SERVER,
+        peak=_peak(35.6, 936, 142, 284),
+        links=("https://www.nvidia.com/en-us/geforce/graphics-cards/30-series/rtx-3090-3090ti/", _MATRIX),
+    ),
+    _device(
+        "note10",
+        "Samsung Galaxy Note 10",
+        "phone",
+        "unknown (Exynos 9825 or Snapdragon 855, by region)",
+        "compofa-tflite-fp32-1",
+        memory_gb=8,
+    ),
+    _device(
+        "pixel1",
+        "Google Pixel 1",
+        "phone",
+        "Snapdragon 821",
+        "proxylessnas-tflite-fp32-1",
+        memory_gb=4,
+    ),
+)
