@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ofa_toolkit.core import resources
+from ofa_toolkit.core import resources, rng
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError, MismatchError
 from ofa_toolkit.latency.device import Device, Provenance, Variant, read_device, write_device
 from ofa_toolkit.latency.intervals import MIN_SCORES
@@ -25,9 +25,12 @@ from ofa_toolkit.latency.predictor import BoundPredictor, Milliseconds, NotCover
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.space import SearchSpace
 
 Folder = str | os.PathLike[str]
+
+_COVERAGE_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +78,13 @@ class LatencyTable:
     def bind(self, space: SearchSpace) -> BoundLatency:
         """Prepare for the populations of a space: the first predictor that covers it, exact ones first.
 
+        Of several exact ones the one that covers most subnets serves: a table measured for one space may
+        hold some units of another.
+
         Raises:
             LatencyTableError: No predictor covers it; says why.
         """
+        exact: list[BoundPredictor] = []
         candidates: list[BoundPredictor] = []
         reasons: list[str] = []
         for predictor in self.content.predictors:
@@ -85,9 +92,9 @@ class LatencyTable:
             if isinstance(bound, NotCovered):
                 reasons.append(bound.reason)
                 continue
-            if not bound.extrapolations:
-                return BoundLatency(self, space, bound)
-            candidates.append(bound)
+            (candidates if bound.extrapolations else exact).append(bound)
+        if exact:
+            return BoundLatency(self, space, _most_covering(exact, space))
         if candidates:
             return BoundLatency(self, space, candidates[0])
         raise LatencyTableError(
@@ -115,6 +122,14 @@ class LatencyTable:
         if fallback is None:
             raise LatencyTableError(f"{self.name} does not cover the network: {'; '.join(reasons)}.")
         return fallback
+
+
+def _most_covering(candidates: Sequence[BoundPredictor], space: SearchSpace) -> BoundPredictor:
+    """The predictor that answers for most of some random subnets, the first of equals."""
+    if len(candidates) == 1:
+        return candidates[0]
+    rows = sample_population(space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
+    return max(candidates, key=lambda bound: int(np.isfinite(bound.predict(rows)).sum()))
 
 
 class BoundLatency:
