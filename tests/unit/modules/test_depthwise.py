@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ofa_toolkit.modules import depthwise
 from ofa_toolkit.modules.depthwise import depthwise_conv2d
 
 
@@ -46,7 +47,7 @@ def _assert_same_gradients(images: Tensor, weight: Tensor, stride: int, padding:
 
 
 SHAPES = [
-    (32, 16, 32, 32),
+    (12, 16, 32, 32),
     (2, 24, 32, 32),
     (4, 48, 16, 16),
     (3, 40, 8, 8),
@@ -65,3 +66,92 @@ SHAPES = [
 def test_gradients_equal_those_of_conv2d(shape: tuple[int, int, int, int], kernel: int, stride: int) -> None:
     images, weight = _inputs(*shape, (kernel, kernel))
     _assert_same_gradients(images, weight, stride, kernel // 2)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [((5, 5), 1, 0), ((5, 5), 2, 1), ((5, 5), 1, 4), ((7, 7), 3, 3), ((7, 7), 1, 6), ((3, 5), 1, 1)],
+)
+def test_unusual_paddings_strides_and_kernels(kernel: tuple[int, int], stride: int, padding: int) -> None:
+    images, weight = _inputs(3, 24, 11, 9, kernel)
+    _assert_same_gradients(images, weight, stride, padding)
+
+
+def test_any_memory_layout() -> None:
+    images, weight = _inputs(6, 32, 12, 14, (5, 5))
+    _assert_same_gradients(images.contiguous(), weight, 1, 2)
+    _assert_same_gradients(images[::2, 8:24, 1:-1, ::2], weight[8:24], 2, 2)
+    large = torch.randn(32, 1, 7, 7, generator=torch.Generator().manual_seed(2))
+    _assert_same_gradients(images, large[..., 1:6, 1:6], 1, 2)
+
+
+def test_the_batch_is_cut_into_chunks_that_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, weight = _inputs(7, 16, 8, 8, (7, 7))
+    monkeypatch.setattr(depthwise, "_CHUNK_BYTES", 3 * 16 * 8 * 11 * 4)
+    geometry = depthwise._Geometry.of(images, images, weight, 1, 3)
+    assert geometry.chunk == 3  # 3 + 3 + 1 images
+    _assert_same_gradients(images, weight, 1, 3)
+    _assert_same_gradients(images, weight, 2, 3)
+
+
+def test_gradients_are_reproducible_bit_for_bit() -> None:
+    images, weight = _inputs(32, 48, 16, 16, (5, 5))
+    first, second = (_gradients(images, weight, 1, 2, use_torch=False) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("frozen", ["images", "weight"])
+def test_only_wanted_gradients_are_computed(frozen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, weight = _inputs(2, 8, 6, 6, (5, 5))
+    (weight if frozen == "images" else images).requires_grad_()
+    monkeypatch.setattr(depthwise, f"_gradient_of_{frozen}", pytest.fail)
+    depthwise_conv2d(images, weight, 1, 2).sum().backward()
+    assert (images.grad is None) == (frozen == "images")
+    assert (weight.grad is None) == (frozen == "weight")
+
+
+def test_gradients_can_be_differentiated_again() -> None:
+    results = []
+    for use_torch in (False, True):
+        images, weight = (part.detach().requires_grad_() for part in _inputs(2, 4, 6, 6, (5, 5)))
+        if use_torch:
+            output = F.conv2d(images, weight, None, 1, 2, groups=4)
+        else:
+            output = depthwise_conv2d(images, weight, 1, 2)
+        first = torch.autograd.grad(output.square().sum(), (images, weight), create_graph=True)
+        penalty = sum(part.square().sum() for part in first)
+        assert isinstance(penalty, Tensor)
+        results.append(torch.autograd.grad(penalty, (images, weight)))
+    for our, their in zip(*results, strict=True):
+        torch.testing.assert_close(our, their, rtol=1e-4, atol=1e-3)
+
+
+def test_float64_passes_gradcheck() -> None:
+    images, weight = (part.double().requires_grad_() for part in _inputs(2, 3, 5, 6, (5, 5)))
+    assert torch.autograd.gradcheck(lambda x, w: depthwise_conv2d(x, w, 2, 2), (images, weight))
+
+
+def _uses_fast_path(output: Tensor) -> bool:
+    return output.grad_fn is not None and "DepthwiseConv2d" in output.grad_fn.name()
+
+
+def test_who_takes_the_fast_path() -> None:
+    images, weight = _inputs(2, 4, 6, 6, (5, 5))
+    wanted = weight.clone().requires_grad_()
+    assert _uses_fast_path(depthwise_conv2d(images, wanted, 1, 2))
+    assert not _uses_fast_path(depthwise_conv2d(images, weight, 1, 2))
+    assert not _uses_fast_path(depthwise_conv2d(images, wanted[..., 1:4, 1:4], 1, 1))
+    assert not _uses_fast_path(depthwise_conv2d(images.double(), wanted.double(), 1, 2))
+    assert not _uses_fast_path(depthwise_conv2d(images.to("meta"), wanted.to("meta"), 1, 2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not _uses_fast_path(depthwise_conv2d(images, wanted, 1, 2))
+    with torch.no_grad():
+        assert not _uses_fast_path(depthwise_conv2d(images, wanted, 1, 2))
+
+
+@pytest.mark.slow  # the first use of torch.func imports for seconds
+def test_functional_transforms() -> None:
+    images, weight = _inputs(2, 4, 6, 6, (5, 5))
+    ours = torch.func.grad(lambda w: depthwise_conv2d(images, w, 1, 2).square().sum())(weight)
+    theirs = torch.func.grad(lambda w: F.conv2d(images, w, None, 1, 2, groups=4).square().sum())(weight)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
