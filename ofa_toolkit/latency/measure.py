@@ -54,13 +54,16 @@ class Effort:
 
     Attributes:
         num_passes: Times that all items are gone through.
-        num_rounds: Bursts of an item within a pass.
+        num_rounds: Bursts of a unit within a pass.
+        num_network_rounds: Bursts of a whole network within a pass. It runs longer, so that it is more often
+            disturbed, and few networks decide the correction and the error.
         burst_ms: Length of a burst; at least 5 and at most 200 runs.
         chunk_size: Sessions that are loaded at a time.
     """
 
     num_passes: int = 3
     num_rounds: int = 3
+    num_network_rounds: int = 9
     burst_ms: float = 25.0
     chunk_size: int = 24
 
@@ -151,10 +154,14 @@ def _measure_chunk(
     before = dataclasses.asdict(system_state())
     sessions = [standing, *(runtime.prepare(item.layers, seed) for item in chunk)]
     num_runs = [_runs_for(session, effort.burst_ms) for session in sessions]
+    num_rounds = [effort.num_rounds if item.row is None else effort.num_network_rounds for item in chunk]
+    num_rounds.insert(0, max(num_rounds))
     bursts: list[list[RunTimes]] = [[] for _ in sessions]
     shuffle = rng.generator(seed, "rounds", chunk[0].key)
-    for _ in range(effort.num_rounds):
+    for number in range(max(num_rounds)):
         for index in shuffle.permutation(len(sessions)):
+            if number >= num_rounds[index]:
+                continue
             session = sessions[index]
             session.time_runs(1)
             bursts[index].append(session.time_runs(num_runs[index]))

@@ -35,7 +35,7 @@ from tests.unit.latency.made_up_runtime import MadeUpRuntime, true_ms
 
 NAME = "mobilenet-v3-compact"
 SPACE = get_space(NAME)
-QUICK = Effort(num_passes=2, num_rounds=1, burst_ms=0.1, chunk_size=10)
+QUICK = Effort(num_passes=2, num_rounds=1, num_network_rounds=1, burst_ms=0.1, chunk_size=10)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_what_a_runtime_cannot_do_is_one_line(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_whole_measurement_with_onnxruntime(tmp_path: Path) -> None:
-    effort = Effort(num_passes=1, num_rounds=1, burst_ms=0.5, chunk_size=16)
+    effort = Effort(num_passes=1, num_rounds=1, num_network_rounds=1, burst_ms=0.5, chunk_size=16)
     report = measure_latency(
         MeasureRequest(space=f"{NAME}-compound", folder=tmp_path, num_fit=5, num_check=4, effort=effort)
     )
