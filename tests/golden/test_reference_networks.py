@@ -6,6 +6,7 @@ convolution kernels differ by up to 1.5e-5; a forgotten kernel matrix moves logi
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import Any
 
@@ -22,6 +23,7 @@ from ofa_toolkit.supernets.official_checkpoints import (
     official_supernet_weights,
     supernet_from_official,
 )
+from ofa_toolkit.supernets.official_config import official_config
 from tests.golden.generated_values import images, reference_networks, value
 
 NETWORKS = reference_networks()
@@ -100,6 +102,14 @@ def test_logits_and_extracted_layout(name: str) -> None:
         network = extract(supernet, subnet)
         weights = official_subnet_weights(network, supernet.space, subnet)
         assert layout_hash(weights) == figures["subnet_layout_crc32"]
+
+
+@pytest.mark.parametrize("name", WITH_LOGITS)
+def test_net_config_is_the_official_one(name: str) -> None:
+    space = get_space(name)
+    for subnet, figures in subnets_of(name)[:3]:
+        text = json.dumps(official_config(space, subnet), sort_keys=True)
+        assert zlib.crc32(text.encode()) == figures["net_config_crc32"]
 
 
 @pytest.mark.parametrize("name", WITH_LOGITS)

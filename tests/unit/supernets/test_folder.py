@@ -1,0 +1,87 @@
+"""Supernet folders: what is saved comes back, and what does not belong together is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ofa_toolkit.core.errors import CheckpointError, FileFormatError, MismatchError
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.supernets import Supernet, load_supernet, save_supernet
+from ofa_toolkit.supernets.folder import CONFIG_FILE, WEIGHTS_FILE
+
+SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((32, 48))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A saved supernet."""
+    torch.manual_seed(0)
+    supernet = Supernet(SPACE, use_kernel_transforms=True, bn_momentum=0.2)
+    save_supernet(tmp_path / "net", supernet, config={"class_names": ["a", "b", "c"]})
+    return tmp_path / "net"
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    """Edit the description by hand."""
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps({**config, **changes}))
+
+
+def test_round_trip(folder: Path) -> None:
+    torch.manual_seed(0)
+    original = Supernet(SPACE, use_kernel_transforms=True, bn_momentum=0.2)
+    supernet, config = load_supernet(folder)
+    assert config["class_names"] == ["a", "b", "c"]
+    assert supernet.space == SPACE
+    assert (supernet.use_kernel_transforms, supernet.bn_momentum) == (True, 0.2)
+    assert not supernet.training
+    for name, tensor in original.state_dict().items():
+        torch.testing.assert_close(supernet.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+    supernet = Supernet(SPACE)
+    save_supernet(tmp_path, supernet, dtype=torch.float16)
+    loaded, _ = load_supernet(tmp_path)
+    weight = loaded.state_dict()["stem.conv.conv.weight"]
+    assert weight.dtype == torch.float32
+    torch.testing.assert_close(weight, supernet.state_dict()["stem.conv.conv.weight"].half().float())
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"no config\.json"):
+        load_supernet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"format": "other"}, FileFormatError, "does not describe a supernet"),
+        ({"version": 99}, FileFormatError, "version 99"),
+        ({"space_identity": "0" * 16}, MismatchError, "another 'mobilenet-v3-compact'"),
+        ({"num_classes": 4}, MismatchError, "classifier"),
+    ],
+)
+def test_a_description_that_does_not_fit(
+    folder: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    change_config(folder, **changes)
+    with pytest.raises(error, match=message):
+        load_supernet(folder)
+
+
+def test_truncated_weights(folder: Path) -> None:
+    weights = folder / WEIGHTS_FILE
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="damaged or truncated"):
+        load_supernet(folder)
+
+
+def test_missing_weights(folder: Path) -> None:
+    (folder / WEIGHTS_FILE).unlink()
+    with pytest.raises(CheckpointError, match="has no"):
+        load_supernet(folder)
