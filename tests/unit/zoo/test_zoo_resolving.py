@@ -1,0 +1,189 @@
+"""What `--supernet NAME|DIR` may be, and what happens to the authors' checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ofa_toolkit.core import config
+from ofa_toolkit.core.errors import CheckpointError, MismatchError, StoreError, UnknownNameError
+from ofa_toolkit.spaces import get_space, sample_subnets
+from ofa_toolkit.supernets import Supernet, extract, load_supernet, save_supernet
+from ofa_toolkit.supernets.official_checkpoints import official_supernet_weights
+from ofa_toolkit.zoo import Store, download_supernet, resolve_supernet
+from ofa_toolkit.zoo.card import Card, write_card
+from ofa_toolkit.zoo.importing import load_checkpoint
+from tests.unit.zoo.entries import card_document, write_entry
+from tests.unit.zoo.mirror_server import serve
+
+SPACE = "mobilenet-v3-compact"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OFA_TK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OFA_TK_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("OFA_TK_MIRROR", raising=False)
+    monkeypatch.delenv("OFA_TK_OFFLINE", raising=False)
+
+
+def add_official_entry(tmp_path: Path, content: bytes, name: str = "official-tiny", **changes: Any) -> Path:
+    """An entry of the user's whose checkpoint has to be fetched."""
+    folder = tmp_path / "data" / "zoo" / name
+    folder.mkdir(parents=True)
+    file = {
+        "path": "checkpoint",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "mirrors": ["http://127.0.0.1:9/checkpoint"],
+    }
+    known = {"availability": "download", "layout": "official", "space": SPACE, "files": [file]}
+    document = card_document(name, **(known | changes))
+    write_card(folder / "card.toml", config.from_dict(Card, document))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Supernet:
+    torch.manual_seed(0)
+    return Supernet(get_space(SPACE), use_kernel_transforms=True).eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(supernet: Supernet, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """As the authors publish it: a pickle of a state dictionary under their names, in the older spelling."""
+    path = tmp_path_factory.mktemp("official") / "checkpoint"
+    weights = {
+        name.replace(".conv.", ".mobile_inverted_conv.", 1) if name.startswith("blocks.") else name: tensor
+        for name, tensor in official_supernet_weights(supernet).items()
+    }
+    torch.save({"epoch": 7, "state_dict": weights}, path)
+    return path.read_bytes()
+
+
+def test_an_official_checkpoint_is_fetched_imported_and_then_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Supernet, checkpoint: bytes
+) -> None:
+    add_official_entry(tmp_path, checkpoint)
+    with pytest.raises(StoreError, match="'official-tiny' is not on this machine") as caught:
+        resolve_supernet("official-tiny")
+    assert "ofa-tk zoo download official-tiny" in str(caught.value.hint)
+    with serve(checkpoint) as mirror:
+        folder = download_supernet("official-tiny", store=Store(mirrors=[mirror.url]))
+    loaded, description = load_supernet(folder)
+    assert description["zoo_entry"] == "official-tiny"
+    assert loaded.use_kernel_transforms
+    for name, tensor in supernet.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    assert (folder / "card.toml").is_file()
+    assert resolve_supernet("official-tiny") == folder
+    assert download_supernet("official-tiny", store=Store(offline=True)) == folder
+
+
+def test_a_local_copy_is_imported_without_asking_anybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: bytes
+) -> None:
+    add_official_entry(tmp_path, checkpoint)
+    (tmp_path / "copy.pth").write_bytes(checkpoint)
+    monkeypatch.setenv("OFA_TK_MIRROR", str(tmp_path / "copy.pth"))
+    assert (resolve_supernet("official-tiny") / "model.safetensors").is_file()
+
+
+class _RunsCode:
+    """What a hostile checkpoint holds: unpickled without care, it makes a folder."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.place,)
+
+
+@pytest.mark.parametrize("writer", ["pickle", "torch"])
+def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path: Path, writer: str) -> None:
+    evidence, path = tmp_path / "evidence", tmp_path / "hostile"
+    content: Mapping[str, Any] = {"state_dict": _RunsCode(str(evidence))}
+    if writer == "pickle":
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        torch.save(content, path)
+    hostile = path.read_bytes()
+    add_official_entry(tmp_path, hostile)
+    with serve(hostile) as mirror, pytest.raises(CheckpointError, match="could run code"):
+        download_supernet("official-tiny", store=Store(mirrors=[mirror.url]))
+    assert not evidence.exists()
+    assert not (tmp_path / "cache" / "zoo" / "supernets").exists() or not list(
+        (tmp_path / "cache" / "zoo" / "supernets").iterdir()
+    )
+    pickle.loads(pickle.dumps(content))  # the same object, read without care, does run
+    assert evidence.is_dir()
+
+
+def test_a_checkpoint_of_another_space_is_refused(tmp_path: Path, checkpoint: bytes) -> None:
+    add_official_entry(tmp_path, checkpoint, space="deps-mobilenet-v3-cifar")
+    with serve(checkpoint) as mirror, pytest.raises(MismatchError, match="deps-mobilenet-v3-cifar"):
+        download_supernet("official-tiny", store=Store(mirrors=[mirror.url]))
+
+
+@pytest.mark.parametrize("transforms", [False, True])
+@pytest.mark.parametrize("suffix", ["-compound", "-compound-elastic-kernel"])
+def test_compound_spaces_take_what_they_offer_from_the_whole(
+    tmp_path: Path, transforms: bool, suffix: str
+) -> None:
+    torch.manual_seed(1)
+    whole = Supernet(get_space(SPACE), use_kernel_transforms=transforms).eval()
+    torch.save({"state_dict": official_supernet_weights(whole)}, tmp_path / "compofa")
+    narrow = load_checkpoint(tmp_path / "compofa", SPACE + suffix)
+    assert narrow.space.name == SPACE + suffix
+    images = torch.randn(1, 3, 32, 32)
+    for subnet in sample_subnets(narrow.space, 2, np.random.default_rng(0)):
+        with torch.no_grad():
+            assert torch.allclose(narrow(images, subnet), whole(images, subnet), atol=1e-5)
+            assert torch.allclose(extract(narrow, subnet)(images), whole(images, subnet), atol=1e-5)
+
+
+def test_folders(tmp_path: Path, supernet: Supernet, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_supernet(tmp_path / "run" / "supernet", supernet)
+    assert resolve_supernet(tmp_path / "run") == tmp_path / "run" / "supernet"
+    assert resolve_supernet(str(tmp_path / "run" / "supernet")) == tmp_path / "run" / "supernet"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StoreError, match=r"it has no config\.json"):
+        resolve_supernet(tmp_path / "empty")
+    with pytest.raises(StoreError, match="No such folder"):
+        resolve_supernet(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path / "run")
+    assert resolve_supernet("supernet") == Path("supernet")
+
+
+def test_a_zoo_name_comes_before_a_folder_of_that_name(
+    tmp_path: Path, supernet: Supernet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_entry(tmp_path / "data" / "zoo" / "mine", {"config.json": b"{}"})
+    monkeypatch.chdir(tmp_path)
+    save_supernet(tmp_path / "mine", supernet)
+    assert resolve_supernet("mine") == tmp_path / "data" / "zoo" / "mine"
+    assert resolve_supernet("./mine") == Path("mine")
+
+
+def test_included_entries_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OFA_TK_OFFLINE", "1")
+    write_entry(tmp_path / "data" / "zoo" / "mine", {"config.json": b"{}"})
+    assert resolve_supernet("mine") == download_supernet("mine") == tmp_path / "data" / "zoo" / "mine"
+
+
+def test_unknown_names_and_links_are_told() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        resolve_supernet("ofa-resnet-50")
+    assert caught.value.hint == "Did you mean 'ofa-resnet50'?"
+    with pytest.raises(StoreError, match=r"CC-BY-NC-4\.0.*commercial use is excluded"):
+        resolve_supernet("alphanet")
+    with pytest.raises(StoreError, match=r"its file has 193 MB"):
+        resolve_supernet("ofa-resnet50")
