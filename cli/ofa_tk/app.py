@@ -20,6 +20,10 @@ from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "zoo": ("ofa_tk.commands.zoo:command", "List, fetch, check, package and upload supernets."),
+    "search": ("ofa_tk.commands.search:command", "Find the best subnet for a budget."),
+    "export": ("ofa_tk.commands.export:command", "Write ONNX files and TensorRT engines, checked."),
+    "lint": ("ofa_tk.commands.lint:command", "Tell whether a target would take an ONNX file."),
+    "verify": ("ofa_tk.commands.verify:command", "Check what an exported file says about itself."),
     "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
     "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),

@@ -1,0 +1,287 @@
+"""`ofa-tk search`: the best subnet for a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from ofa_tk import options, output
+from ofa_toolkit.core import files, quantities
+from ofa_toolkit.core.errors import QuantityError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ofa_toolkit.pipelines.search import FoundSubnet
+    from ofa_toolkit.pipelines.search_front import Front
+    from ofa_toolkit.pipelines.search_outcome import Candidate
+    from ofa_toolkit.pipelines.search_setup import SearchRequest
+
+
+class _Choice(click.ParamType[tuple[str, tuple[float, ...]]]):
+    """`name=value` or `name=value,value`."""
+
+    name = "choice"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[float, ...]]:
+        """Split and read the numbers."""
+        name, equals, numbers = str(value).partition("=")
+        try:
+            parsed = tuple(float(number) for number in numbers.split(","))
+        except ValueError:
+            parsed = ()
+        if not equals or not parsed:
+            self.fail(f"'{value}' is not NAME=VALUE, such as resolution=160.", param, ctx)
+        return name.replace("-", "_"), parsed
+
+
+class _Percent(click.ParamType[float]):
+    """A percentage with its sign."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read `75%` as 75."""
+        try:
+            return 100 * quantities.parse_share(str(value))
+        except QuantityError as error:
+            self.fail(f"{error.message} {error.hint or ''}".strip(), param, ctx)
+
+
+@click.command()
+@click.option("--supernet", metavar="NAME|DIR", help="Whose subnets. Default: OFA's MobileNetV3 w1.0.")
+@click.option("--space", metavar="NAME", help="Search space, where no supernet is named.")
+@click.option(
+    "--predictor",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Another accuracy predictor than the supernet's.",
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME[:VARIANT]",
+    help="A device with a latency table. Repeatable.",
+)
+@click.option(
+    "--latency",
+    "latencies",
+    multiple=True,
+    type=options.Quantity("latency"),
+    metavar="TIME",
+    help="Longest time of a batch, such as 20ms. One for all devices, or one each in their order.",
+)
+@click.option(
+    "--throughput",
+    "throughputs",
+    multiple=True,
+    type=options.Quantity("throughput"),
+    metavar="RATE",
+    help="Least images per second, such as 500/s; with a variant that has a batch. Like --latency.",
+)
+@click.option("--macs", type=options.Quantity("macs"), metavar="COUNT", help="Most MACs, such as 200M.")
+@click.option(
+    "--params", type=options.Quantity("params"), metavar="COUNT", help="Most parameters, such as 5M."
+)
+@click.option(
+    "--memory", type=options.Quantity("memory"), metavar="SIZE", help="Most activation memory, such as 4MB."
+)
+@click.option("--accuracy", type=_Percent(), metavar="SHARE", help="Least predicted top-1, such as 75%.")
+@click.option(
+    "--minimize",
+    metavar="FIGURE",
+    help="latency[:DEVICE], macs, params or memory, instead of the best accuracy.",
+)
+@click.option(
+    "--fix",
+    multiple=True,
+    type=_Choice(),
+    metavar="NAME=VALUE",
+    help="Allowed values, such as resolution=160.",
+)
+@click.option(
+    "--max", "maximum", multiple=True, type=_Choice(), metavar="NAME=VALUE", help="Such as kernel_size=5."
+)
+@click.option(
+    "--min", "minimum", multiple=True, type=_Choice(), metavar="NAME=VALUE", help="Such as depth=3."
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Keep latency below the limit with this probability, such as 0.9, not on average.",
+)
+@click.option(
+    "--pareto",
+    "front_files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the front of accuracy against cost as .csv, .json or .png. Repeatable.",
+)
+@click.option(
+    "--against",
+    "costs",
+    multiple=True,
+    metavar="FIGURE",
+    help="Costs of the front. Default: latency on the first device, or macs.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["evolution", "random", "exhaustive"]),
+    default="evolution",
+    show_default=True,
+    help="How to search.",
+)
+@options.set_option
+@options.tables_option
+@options.out_option("subnet.json", "Where the subnet goes.")
+@options.force_option
+@options.seed_option
+@options.json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    devices: tuple[str, ...],
+    latencies: tuple[float, ...],
+    throughputs: tuple[float, ...],
+    fix: tuple[tuple[str, tuple[float, ...]], ...],
+    maximum: tuple[tuple[str, tuple[float, ...]], ...],
+    minimum: tuple[tuple[str, tuple[float, ...]], ...],
+    front_files: tuple[Path, ...],
+    costs: tuple[str, ...],
+    method: Literal["evolution", "random", "exhaustive"],
+    overrides: tuple[str, ...],
+    out: Path,
+    force: bool,
+    seed: int,
+    as_json: bool,
+    memory: float | None,
+    **limits: Any,
+) -> None:
+    """Find the most accurate subnet for a budget.
+
+    Example: ofa-tk search --device jetson-nano --latency 20ms
+    """
+    from ofa_toolkit.pipelines.search import device_requests, search
+    from ofa_toolkit.pipelines.search_setup import SearchRequest
+
+    request = SearchRequest(
+        devices=device_requests(devices, latencies, throughputs),
+        fix=dict(fix),
+        maximum={name: max(values) for name, values in maximum},
+        minimum={name: min(values) for name, values in minimum},
+        memory_bytes=memory,
+        **limits,
+    )
+    files.check_output(out, is_default=options.is_default_out(ctx), force=force)
+    for path in front_files:
+        files.check_output(path, is_default=False, force=force)
+    effort = _effort(overrides)
+    found = search(request, method=method, effort=effort, seed=seed)
+    found.write(out)
+    front = _write_front(request, front_files, costs, method=method, effort=effort, seed=seed)
+    if as_json:
+        output.print_json(found.document() | ({"front": front.document()} if front else {}))
+    else:
+        _print(found, out)
+    for path in front_files:
+        output.note(f"Front: {path}")
+    output.next_step("ofa-tk export --onnx" + ("" if options.is_default_out(ctx) else f" --subnet {out}"))
+
+
+def _write_front(
+    request: SearchRequest,
+    paths: Sequence[Path],
+    costs: Sequence[str],
+    *,
+    method: Literal["evolution", "random", "exhaustive"],
+    effort: dict[str, Any],
+    seed: int,
+) -> Front | None:
+    if not paths:
+        return None
+    from ofa_toolkit.pipelines.search_front import find_front
+
+    chosen = list(costs) or ["latency" if request.devices else "macs"]
+    front = find_front(request, chosen, method=method, effort=effort, seed=seed)
+    for path in paths:
+        front.write(path)
+    return front
+
+
+def _effort(overrides: tuple[str, ...]) -> dict[str, Any]:
+    from ofa_toolkit.core.config import apply_overrides
+
+    return dict(apply_overrides({}, overrides))
+
+
+def _print(found: FoundSubnet, out: Path) -> None:
+    accuracy = found.predicted["top1_percent"]
+    low, high = accuracy["interval"]
+    lines = {
+        "supernet": found.supernet,
+        "predicted top-1": (
+            f"{accuracy['value']:.2f} % ({low:.2f} to {high:.2f} in {100 * accuracy['confidence']:.0f} % of "
+            f"cases; {accuracy['provenance']}{', extrapolated' if accuracy['is_extrapolation'] else ''})"
+        ),
+    }
+    for name, latency in found.predicted.get("latency_ms", {}).items():
+        bound = (
+            f", below {latency['upper_bound']:.2f} ms in {100 * latency['confidence']:.0f} % of cases"
+            if "upper_bound" in latency
+            else ""
+        )
+        error = f", mean error {latency['mape_percent']:g} %" if "mape_percent" in latency else ""
+        lines[f"latency on {name}"] = f"{latency['value']:.2f} ms ({latency['provenance']}{error}{bound})"
+    lines["searched"] = f"{found.search['num_evaluations']:,} subnets in {found.search['seconds']:.2f} s"
+    output.print_fields(lines, title="Found")
+    click.echo()
+    _print_candidates(found.candidates)
+    click.echo()
+    _print_stages(found)
+    for line in found.not_binding:
+        output.note(line)
+    for line in found.warnings:
+        output.warn(line)
+    output.note(f"Wrote {out}")
+
+
+def _print_candidates(candidates: Sequence[Candidate]) -> None:
+    columns: list[output.Column | str] = ["subnet", output.Column(name="resolution", is_number=True)]
+    columns.append(output.Column(name="top-1 %", is_number=True))
+    columns += [
+        output.Column(name=f"ms on {name.partition(':')[0]}", is_number=True)
+        for name in candidates[0].latency_ms
+    ]
+    columns += [output.Column(name="MMACs", is_number=True), output.Column(name="M params", is_number=True)]
+    columns.append("within limits")
+    rows = [
+        (
+            candidate.name,
+            candidate.subnet.resolution,
+            f"{candidate.top1_percent:.2f}",
+            *(f"{value:.2f}" for value in candidate.latency_ms.values()),
+            f"{candidate.macs / 1e6:.0f}",
+            f"{candidate.params / 1e6:.2f}",
+            "yes" if candidate.is_feasible else "no",
+        )
+        for candidate in candidates
+    ]
+    output.print_table(columns, rows)
+
+
+def _print_stages(found: FoundSubnet) -> None:
+    rows = []
+    for index, stage in enumerate(found.subnet.stages):
+        kernels = " ".join(str(k) for k in stage.kernel_sizes)
+        ratios = " ".join(f"{e:g}" for e in stage.expand_ratios)
+        rows.append((index + 1, stage.depth, kernels, ratios, *([stage.width] if stage.width else [])))
+    has_width = any(stage.width for stage in found.subnet.stages)
+    columns = ["stage", "depth", "kernel sizes", "expand ratios", *(["width"] if has_width else [])]
+    output.print_table(columns, rows)
