@@ -12,14 +12,13 @@ from typing import Any
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.latency.audit_rows import AuditTable, Row, entry_rows, network_macs
-from ofa_toolkit.latency.importing.networks_csv import LATENCY_COLUMNS
+from ofa_toolkit.latency.importing.networks_csv import LATENCY_COLUMNS, row_subnet
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.kit.agent import RESULTS_FORMAT, Journal
 from ofa_toolkit.latency.measure import FORMAT as JOURNAL_FORMAT
 from ofa_toolkit.latency.measured_table import UNIT, unit_items
 from ofa_toolkit.latency.signature import unit_signature
 from ofa_toolkit.spaces import SearchSpace, get_space, list_spaces, lower
-from ofa_toolkit.spaces.official_architectures import from_official
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 _KEY = re.compile(
@@ -148,11 +147,7 @@ def _network_row(
     macs, name = 0.0, f"line {number}"
     if space is not None:
         try:
-            if row.get("subnet"):
-                subnet = read_subnet(path.parent / row["subnet"], space).subnet
-            else:
-                lists = {key: [int(v) for v in row[key].split("-")] for key in ("d", "ks", "e")}
-                subnet = from_official(space, {**lists, "r": int(row["resolution"])})
+            subnet = row_subnet(row, path.parent, space)
         except (KeyError, ValueError) as error:
             raise FileFormatError(f"'{path}', line {number}: {error!r} names no subnet.") from error
         macs = network_macs(lower(space, subnet)) * int(batch)

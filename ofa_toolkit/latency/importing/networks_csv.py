@@ -12,7 +12,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     ImportContext,
@@ -89,14 +89,26 @@ def _network(row: Mapping[str, str], where: str, folder: Path, space: SearchSpac
 
 
 def _subnet(row: Mapping[str, str], where: str, folder: Path, space: SearchSpace) -> Subnet:
-    if row.get("subnet"):
-        return read_subnet(folder / row["subnet"], space).subnet
     try:
-        lists = {key: [int(value) for value in row[key].split("-")] for key in ("d", "ks", "e")}
-        resolution = int(row["resolution"])
+        return row_subnet(row, folder, space)
     except ValueError as error:
         raise FileFormatError(f"{where}: {error}.", hint="Write lists like 2-3-4-2-2.") from error
-    return from_official(space, {**lists, "r": resolution})
+    except OfaToolkitError as error:
+        raise FileFormatError(f"{where}: {error.message}", hint=error.hint) from error
+
+
+def row_subnet(row: Mapping[str, str], folder: Path, space: SearchSpace) -> Subnet:
+    """The subnet a row names; a list of one value stands for all blocks.
+
+    Raises:
+        ValueError: A value is no number.
+        OfaToolkitError: The values are no subnet of the space.
+    """
+    if row.get("subnet"):
+        return read_subnet(folder / row["subnet"], space).subnet
+    lists = {key: [int(value) for value in row[key].split("-")] for key in ("d", "ks", "e")}
+    choices = {key: values[0] if len(values) == 1 else values for key, values in lists.items()}
+    return from_official(space, {**choices, "r": int(row["resolution"])})
 
 
 def _conditions(row: Mapping[str, str], where: str) -> Conditions:

@@ -1,0 +1,246 @@
+"""Files of others: every format is read, every mistake is named with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.latency.importing import (
+    READERS,
+    Conditions,
+    ImportContext,
+    NetworkMeasurements,
+    UnitMeasurements,
+    detect_format,
+)
+from ofa_toolkit.latency.importing.kit_results import _version
+from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
+from ofa_toolkit.latency.measured_table import unit_items
+from ofa_toolkit.latency.signature import unit_signature
+from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower, sample_population
+from ofa_toolkit.spaces.official_architectures import to_official
+from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
+from ofa_toolkit.spaces.units import unit_of
+
+COMPACT = get_space("mobilenet-v3-compact")
+CONTEXT = ImportContext(space=COMPACT)
+
+
+def read(path: Path, context: ImportContext = CONTEXT) -> NetworkMeasurements | UnitMeasurements:
+    return READERS[detect_format(path)]([path], context)
+
+
+def write_yaml(path: Path, space: SearchSpace, spelling: int) -> dict[str, float]:
+    """A table of a space at one resolution; entry n takes n ms. `spelling` chooses the style of the keys."""
+    times: dict[str, float] = {}
+    for item in unit_items(space):
+        for spellings in ofa_keys(item.layers):
+            key = spellings[min(spelling, len(spellings) - 1)]
+            if key:
+                times.setdefault(key, float(len(times) + 1))
+    table = {key: {"mean": time, "std": 0.1, "count": 100} for key, time in times.items()}
+    path.write_text(yaml.safe_dump(table))
+    return times
+
+
+# Keys of the public tables: gatech-sysml/CompOFA, latency_table@note10/224_lookup_table.yaml (MobileNetV3),
+# and han-cai/files, proxylessnas/mobile_trim.yaml.
+NOTE10 = {
+    "Conv-input:224x224x3-output:112x112x24",
+    "expanded_conv-input:112x112x24-output:112x112x24-expand:24-kernel:3-stride:1-idskip:1-se:0-hs:0",
+    "expanded_conv-input:7x7x192-output:7x7x192-expand:768-kernel:5-stride:1-idskip:1-se:1-hs:1",
+    "Conv_1-input:7x7x192-output:7x7x1152",
+    "AvgPool2D-input:7x7x1152-output:1x1x1152",
+    "Conv_2-input:1x1x1152-output:1x1x1536",
+    "Logits-input:1x1x1536-output:1000",
+}
+
+
+def test_keys_are_those_of_the_public_tables() -> None:
+    space = get_space("ofa-mobilenet-v3-w1.2").with_resolutions((224,))
+    keys = {key for item in unit_items(space) for spellings in ofa_keys(item.layers) for key in spellings}
+    assert keys >= NOTE10
+    proxyless = get_space("ofa-proxyless-w1.3").with_resolutions((224,))
+    keys = {key for item in unit_items(proxyless) for spellings in ofa_keys(item.layers) for key in spellings}
+    width = proxyless.stages[1].widths[0]
+    assert (
+        f"expanded_conv-input:28x28x{width}-output:28x28x{width}-expand:6-kernel:7-stride:1-idskip:1" in keys
+    )
+    assert any(key.startswith("Logits-input:7x7x") for key in keys)
+
+
+@pytest.mark.parametrize(("name", "spelling"), [("ofa-mobilenet-v3-w1.2", 0), ("ofa-proxyless-w1.3", 1)])
+def test_yaml_tables_give_the_sum_of_their_entries(name: str, spelling: int, tmp_path: Path) -> None:
+    space = get_space(name).with_resolutions((160, 224))
+    sums = {}
+    for size in (160, 224):
+        own = space.with_resolutions((size,))
+        times = write_yaml(tmp_path / f"{size}_lookup_table.yaml", own, spelling)
+        for item in unit_items(own):
+            keys = [next((k for k in each if k in times), None) for each in ofa_keys(item.layers)]
+            sums[unit_signature(item.layers)] = sum(times[key] for key in keys if key)
+    found = read(tmp_path, ImportContext(space=space))
+    assert isinstance(found, UnitMeasurements)
+    assert found.num_missing == 0
+    assert set(found.times_ms) == set(sums)
+    one = read(tmp_path / "160_lookup_table.yaml", ImportContext(space=space))
+    assert isinstance(one, UnitMeasurements)
+    assert 0 < one.num_missing < len(sums)
+
+
+def test_bad_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "224_lookup_table.yaml"
+    with pytest.raises(FileFormatError, match="which search space"):
+        read(tmp_path, ImportContext())
+    path.write_text("a: [1")
+    with pytest.raises(FileFormatError, match="as YAML"):
+        read(path)
+    path.write_text("a: {count: 3}")
+    with pytest.raises(FileFormatError, match="'a' has no 'mean'"):
+        read(path)
+    path.write_text("a: {mean: -3}")
+    with pytest.raises(FileFormatError, match="not a positive time"):
+        read(path)
+    write_yaml(path, get_space("ofa-mobilenet-v3-w1.2").with_resolutions((224,)), 0)
+    with pytest.raises(FileFormatError, match="measured for another space"):
+        read(path)
+
+
+def times_json(path: Path, median: float) -> Path:
+    """As `exportJSONTrace` of TensorRT 8.2 writes it (samples/common/sampleReporting.cpp)."""
+    runs = [
+        f'{{ "startEnqMs" : {10 * i}, "endEnqMs" : {10 * i + 1}, "startH2dMs" : 0, "endH2dMs" : 0, '
+        f'"startComputeMs" : {10 * i}, "endComputeMs" : {10 * i + 5}, "startD2hMs" : 0, "endD2hMs" : 0, '
+        f'"h2dMs" : 0.1, "computeMs" : {50 if i < 20 else median}, "d2hMs" : 0.1, "latencyMs" : 9, '
+        '"endToEndMs" : 9 }'
+        for i in range(30)
+    ]
+    path.write_text("[\n  " + "\n, ".join(runs) + "\n]\n")
+    return path
+
+
+def test_exported_times_leave_the_warm_up_out(tmp_path: Path) -> None:
+    subnet = COMPACT.largest()
+    path = times_json(tmp_path / "times.json", 3.25)
+    found = read(path, ImportContext(space=COMPACT, subnets=(subnet,)))
+    assert isinstance(found, NetworkMeasurements)
+    assert found.networks[0].latency_ms == 3.25
+    assert found.networks[0].num_runs == 10
+    assert found.networks[0].subnet == subnet
+    with pytest.raises(FileFormatError, match="1 files of trtexec and 0 subnets"):
+        read(path)
+
+
+def profile_json(path: Path, space: SearchSpace) -> dict[str, float]:
+    """As `exportJSONProfile` writes it, with the names TensorRT gives to fused layers of our graphs."""
+    rows: list[dict[str, float | str]] = [{"count": 120}]
+    by_unit: dict[str, float] = {}
+    for index, layer in enumerate(lower(space, space.largest())):
+        time = 0.01 * (index + 1)
+        name = layer.name
+        if layer.activation == "h_swish":
+            name = f"{name} + PWN(PWN({name}.h_swish.hard_sigmoid), {name}.h_swish.mul)"
+        rows.append(
+            {"name": name, "timeMs": 120 * time, "averageMs": time, "medianMs": time, "percentage": 1}
+        )
+        by_unit[unit_of(layer.name)] = by_unit.get(unit_of(layer.name), 0.0) + time
+    rows.append(
+        {"name": "Reformatting CopyNode for Input Tensor 0", "timeMs": 6, "averageMs": 0.05, "percentage": 0}
+    )
+    path.write_text(json.dumps(rows))
+    return by_unit
+
+
+def test_profiles_become_units(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    expected = profile_json(path, COMPACT)
+    subnet = COMPACT.largest()
+    found = read(path, ImportContext(space=COMPACT, subnets=(subnet,)))
+    assert isinstance(found, UnitMeasurements)
+    assert found.bias_ms == pytest.approx(0.05)
+    layers = lower(COMPACT, subnet)
+    stem = [layer for layer in layers if unit_of(layer.name) == "stem"]
+    assert found.times_ms[unit_signature(stem)] == pytest.approx(expected["stem"])
+    assert found.num_missing > 0
+    with pytest.raises(FileFormatError, match="profile of another network"):
+        read(
+            path,
+            ImportContext(space=get_space("ofa-resnet50"), subnets=(get_space("ofa-resnet50").largest(),)),
+        )
+
+
+def test_csv_with_official_columns(tmp_path: Path) -> None:
+    rows = sample_population(COMPACT, 5, np.random.default_rng(0))
+    subnets = Encoding(COMPACT).decode(rows)
+    text = "resolution,d,ks,e,latency_us,batch,precision,runtime,num_runs\n"
+    for index, subnet in enumerate(subnets):
+        arch = to_official(COMPACT, subnet)
+        lists = ",".join("-".join(str(int(v)) for v in arch[key]) for key in ("d", "ks", "e"))
+        text += f"32,{lists},{1500 + index},8,fp16,tensorrt,50\n"
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    found = read(path)
+    assert isinstance(found, NetworkMeasurements)
+    assert [network.subnet for network in found.networks] == subnets
+    assert found.networks[2].latency_ms == pytest.approx(1.502)
+    assert found.conditions == Conditions(precision="fp16", batch_size=8, runtime="tensorrt")
+    with pytest.raises(FileFormatError, match="precision"):
+        read(path, ImportContext(space=COMPACT, conditions=Conditions(precision="fp32")))
+
+
+def test_csv_with_subnet_files(tmp_path: Path) -> None:
+    write_subnet(
+        tmp_path / "a.json", SubnetFile(space_name=COMPACT.name, supernet=None, subnet=COMPACT.smallest())
+    )
+    path = tmp_path / "rows.csv"
+    path.write_text("subnet,latency_s\na.json,0.002\n")
+    found = read(path)
+    assert isinstance(found, NetworkMeasurements)
+    assert found.networks[0].subnet == COMPACT.smallest()
+    assert found.networks[0].latency_ms == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("resolution,d,ks,e,latency\n", "needs one column of latency_ms"),
+        ("latency_ms\n1\n", "needs the column 'subnet'"),
+        ("resolution,d,ks,e,latency_ms\n32,1-1-1-1-1,3,3,fast\n", "line 2, latency_ms: 'fast'"),
+        ("resolution,d,ks,e,latency_ms\n32,1-1-1-1-1,3x,3,2\n", "line 2"),
+        ("resolution,d,ks,e,latency_ms,batch\n32,1-1-1-1-1,3,3,2,two\n", "'two' is not a batch size"),
+        ("resolution,d,ks,e,latency_ms\n", "holds no rows"),
+    ],
+)
+def test_bad_csv_is_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    with pytest.raises(OfaToolkitError, match=message):
+        read(path)
+
+
+def test_unknown_files_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("hello")
+    with pytest.raises(FileFormatError, match="no known format"):
+        detect_format(other)
+    journal = tmp_path / "results.jsonl"
+    journal.write_text("hello\n")
+    with pytest.raises(FileFormatError, match="holds no results"):
+        read(journal)
+    broken = tmp_path / "times.json"
+    broken.write_text("[")
+    with pytest.raises(FileFormatError, match="as JSON"):
+        detect_format(broken)
+
+
+@pytest.mark.parametrize(
+    ("printed", "meant"),
+    [("8201", "8.2.1"), ("8603", "8.6.3"), ("100200", "10.2.0"), ("101001", "10.10.1"), ("110000", "11.0.0")],
+)
+def test_versions_as_trtexec_prints_them(printed: str, meant: str) -> None:
+    assert _version(printed) == meant
