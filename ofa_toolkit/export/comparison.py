@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ofa_toolkit.core.errors import DataError, VerificationError
 from ofa_toolkit.core.rng import generator
@@ -35,33 +35,24 @@ class CheckImages:
 
     Attributes:
         description: Which images they are.
-        images: Normalised, `(N, 3, R, R)`.
-        labels: `(N,)`, or None where there are none.
+        batches: Gives them from the start at every call: normalised images `(N, 3, R, R)` with labels
+            `(N,)`, or None where there are none.
     """
 
     description: str
-    images: Images
-    labels: Labels | None = None
+    batches: Callable[[], Iterable[tuple[Images, Labels | None]]]
 
 
 def synthetic_images(resolution: int, num_images: int = 32, seed: int = 0) -> CheckImages:
     """Seeded noise of the spread of normalised images; says nothing about accuracy."""
-    draw = generator(seed, "export", "synthetic", resolution)
-    images = draw.standard_normal((num_images, 3, resolution, resolution), dtype=np.float32)
-    return CheckImages(description=f"{num_images} seeded synthetic inputs (no --data)", images=images)
 
+    def batches() -> Iterator[tuple[Images, None]]:
+        draw = generator(seed, "export", "synthetic", resolution)
+        for start in range(0, num_images, 8):
+            shape = (min(8, num_images - start), 3, resolution, resolution)
+            yield draw.standard_normal(shape, dtype=np.float32), None
 
-def collect_images(description: str, batches: Iterable[tuple[Tensor, Tensor]]) -> CheckImages:
-    """Keep the batches of a data set.
-
-    Raises:
-        DataError: There are none.
-    """
-    kept = [(images.numpy(), labels.numpy()) for images, labels in batches]
-    if not kept:
-        raise DataError(f"There are no images in {description}.")
-    images, labels = (np.concatenate(parts) for parts in zip(*kept, strict=True))
-    return CheckImages(description=f"{len(images)} {description}", images=images, labels=labels)
+    return CheckImages(description=f"{num_images} seeded synthetic inputs", batches=batches)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,23 +90,33 @@ def compare(model: onnx.ModelProto, network: nn.Module, check: CheckImages) -> C
         model: With one input and one output of logits.
         network: In any mode; judged in evaluation mode and put back.
         check: The images.
+
+    Raises:
+        DataError: There are none.
     """
-    expected = run_network(network, check.images)
-    logits = run_model(model, check.images)
-    scale = float(np.abs(expected).max()) or 1.0
-    guesses, expected_guesses = logits.argmax(1), expected.argmax(1)
-    accuracies: dict[str, float] = {}
-    if check.labels is not None:
-        accuracies = {
-            "network_top1_percent": 100 * float((expected_guesses == check.labels).mean()),
-            "file_top1_percent": 100 * float((guesses == check.labels).mean()),
-        }
+    run = ModelRunner(model)
+    error = scale = 0.0
+    num_images = num_labels = agreeing = right = network_right = 0
+    for images, labels in check.batches():
+        expected, logits = run_network(network, images), run(images)
+        error = max(error, _largest(logits - expected))
+        scale = max(scale, _largest(expected))
+        guesses, expected_guesses = logits.argmax(1), expected.argmax(1)
+        agreeing += int((guesses == expected_guesses).sum())
+        num_images += len(images)
+        if labels is not None:
+            num_labels += len(labels)
+            right += int((guesses == labels).sum())
+            network_right += int((expected_guesses == labels).sum())
+    if num_images == 0:
+        raise DataError(f"There are no images to compare on: {check.description}.")
     return Comparison(
         images=check.description,
-        num_images=len(check.images),
-        max_relative_error=float(np.abs(logits - expected).max()) / scale,
-        agreement_percent=100 * float((guesses == expected_guesses).mean()),
-        **accuracies,
+        num_images=num_images,
+        max_relative_error=error / (scale or 1.0),
+        agreement_percent=100 * agreeing / num_images,
+        network_top1_percent=100 * network_right / num_labels if num_labels else None,
+        file_top1_percent=100 * right / num_labels if num_labels else None,
     )
 
 
@@ -159,31 +160,44 @@ def check_comparison(
 
 
 @torch.inference_mode()
-def run_network(network: nn.Module, images: Images, batch_size: int = 64) -> Images:
+def run_network(network: nn.Module, images: Images) -> Images:
     """Logits of a network in evaluation mode, `(N, classes)`."""
     was_training = network.training
     network.eval()
     try:
-        parts = [network(torch.from_numpy(part)).float().numpy() for part in _split(images, batch_size)]
+        logits: Images = network(torch.from_numpy(images)).float().numpy()
     finally:
         network.train(was_training)
-    return np.concatenate(parts)
+    return logits
 
 
-def run_model(model: onnx.ModelProto, images: Images) -> Images:
-    """Logits of a file in ONNX Runtime on the CPU, `(N, classes)`.
+class ModelRunner:
+    """An ONNX model with one input, run in ONNX Runtime on the CPU.
 
-    Where the file fixes the batch size, the last batch is filled up with copies that are dropped again.
+    Where the file fixes the batch size, images are cut into such batches, the last one filled up with
+    copies that are dropped again.
+
+    Args:
+        model: The model.
+        num_threads: Threads of an operator.
     """
-    session = cpu_session(model.SerializeToString())
-    [source] = session.get_inputs()
-    fixed = source.shape[0] if isinstance(source.shape[0], int) else None
-    parts = []
-    for part in _split(images, fixed or 64):
-        fill = 0 if fixed is None else fixed - len(part)
-        batch = np.concatenate([part, np.repeat(part[-1:], fill, axis=0)]) if fill else part
-        parts.append(session.run(None, {source.name: batch})[0][: len(part)])
-    return np.concatenate(parts)
+
+    def __init__(self, model: onnx.ModelProto, *, num_threads: int = 1) -> None:
+        self._session = cpu_session(model.SerializeToString(), num_threads=num_threads)
+        [source] = self._session.get_inputs()
+        self._input = source.name
+        self._batch_size = source.shape[0] if isinstance(source.shape[0], int) else None
+
+    def __call__(self, images: Images) -> Images:
+        """Logits `(N, classes)` of images `(N, 3, R, R)`."""
+        size = self._batch_size or len(images)
+        parts = []
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            fill = np.repeat(part[-1:], size - len(part), axis=0)
+            batch = np.concatenate([part, fill]) if len(fill) else np.ascontiguousarray(part)
+            parts.append(self._session.run(None, {self._input: batch})[0][: len(part)])
+        return np.concatenate(parts)
 
 
 def cpu_session(model: bytes, *, num_threads: int = 1) -> Any:
@@ -197,6 +211,7 @@ def cpu_session(model: bytes, *, num_threads: int = 1) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _split(images: Images, batch_size: int) -> Iterator[Images]:
-    for start in range(0, len(images), batch_size):
-        yield np.ascontiguousarray(images[start : start + batch_size])
+def _largest(values: Images) -> float:
+    # max() of Python would drop a NaN; NumPy's keeps it, and it becomes infinity here.
+    largest = float(np.abs(values).max())
+    return largest if np.isfinite(largest) else float("inf")

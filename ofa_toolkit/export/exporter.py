@@ -147,16 +147,20 @@ def finish(
     passport: Passport,
     *,
     max_accuracy_drop: float | None = None,
-) -> Comparison:
+) -> tuple[Passport, Comparison]:
     """Compare a written model with its network, and put the passport with the outcome into it.
+
+    Returns:
+        The passport as it is in the model, and the outcome.
 
     Raises:
         VerificationError: The outputs are further apart than the precision allows.
     """
     comparison = compare(model, network, check)
     check_comparison(comparison, passport.precision, max_accuracy_drop=max_accuracy_drop)
-    attach(model, dataclasses.replace(passport, comparison=dataclasses.asdict(comparison)))
-    return comparison
+    passport = dataclasses.replace(passport, comparison=dataclasses.asdict(comparison))
+    attach(model, passport)
+    return passport, comparison
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -1,0 +1,218 @@
+"""`ofa-tk export`: from a searched subnet to files for deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ofa_tk import options, output
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.export import Exported
+    from ofa_toolkit.pipelines.export_tensorrt import TensorRtOutcome
+
+_DEFAULT = "(default)"
+
+
+@click.command()
+@click.option(
+    "--subnet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="subnet.json",
+    show_default=True,
+    metavar="FILE",
+    help="What to export; `ofa-tk search` writes it.",
+)
+@click.option("--supernet", metavar="NAME|DIR", help="Where its weights are. Default: the supernet searched.")
+@click.option(
+    "--onnx",
+    "onnx_file",
+    is_flag=False,
+    flag_value=_DEFAULT,
+    metavar="[FILE]",
+    help="Write an ONNX file; without a name subnet.onnx.",
+)
+@click.option(
+    "--tensorrt",
+    "engine_file",
+    is_flag=False,
+    flag_value=_DEFAULT,
+    metavar="[FILE]",
+    help="Build a TensorRT engine where TensorRT is, elsewhere a kit that builds it; without a name "
+    "subnet.engine.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a folder with model, labels, preprocessing, a short runner and the card.",
+)
+@click.option("--target", metavar="DEVICE", help="Where it will run. Default: the device searched for.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic. Int8 needs --data.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images a run.")
+@click.option("--dynamic-batch", is_flag=True, help="Leave the batch size open.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="Images for batch-norm statistics, int8 ranges and the comparison, such as imagefolder:DIR.",
+)
+@click.option(
+    "--keep-batchnorm", is_flag=True, help="Keep the supernet's batch-norm statistics, which fit no subnet."
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(["minmax", "percentile", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="How int8 ranges are found.",
+)
+@click.option("--max-drop", type=click.FloatRange(min=0), help="Points of top-1 fp16 or int8 may lose.")
+@options.tables_option
+@options.force_option
+@options.json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    subnet: Path,
+    supernet: str | None,
+    onnx_file: str | None,
+    engine_file: str | None,
+    bundle: Path | None,
+    target: str | None,
+    precision: Any,
+    batch_size: int,
+    dynamic_batch: bool,
+    data: str | None,
+    keep_batchnorm: bool,
+    calibration: Any,
+    max_drop: float | None,
+    tables: tuple[Path, ...],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Export a subnet to ONNX or TensorRT, checked against the network it was cut from.
+
+    Batch norm is recalibrated and folded, the file is linted for its target, and its outputs are compared
+    with the network's; nothing is written unless all of that succeeds. What was done is in the file, and
+    `ofa-tk verify` checks it again.
+    """
+    if onnx_file is None and engine_file is None and bundle is None:
+        raise click.UsageError("Say what to write: --onnx [FILE], --tensorrt [FILE] or --bundle DIR.")
+    if dynamic_batch and ctx.get_parameter_source("batch_size") is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--dynamic-batch leaves the batch size open; leave out --batch-size.")
+    from ofa_toolkit.core import files
+    from ofa_toolkit.export.passport import has_passport
+    from ofa_toolkit.pipelines.export import DEFAULT_ONNX, ExportOptions, describe_target, export_onnx
+
+    out = None
+    if onnx_file is not None:
+        is_default = onnx_file == _DEFAULT
+        out = DEFAULT_ONNX if is_default else Path(onnx_file)
+        files.check_output(out, is_default=is_default, force=force, is_ours=has_passport)
+    chosen = ExportOptions(
+        target=target,
+        precision=precision,
+        batch_size=None if dynamic_batch else batch_size,
+        data=data,
+        keep_batchnorm=keep_batchnorm,
+        max_accuracy_drop=max_drop,
+        method=calibration,
+        tables=tables,
+    )
+    exported = export_onnx(subnet, out, supernet=supernet, options=chosen, on_step=output.note)
+    outcome = None
+    if engine_file is not None:
+        from ofa_toolkit.pipelines.export_tensorrt import DEFAULT_ENGINE, export_tensorrt
+
+        engine = DEFAULT_ENGINE if engine_file == _DEFAULT else Path(engine_file)
+        outcome = export_tensorrt(exported, engine, force=force or engine_file == _DEFAULT)
+    if bundle is not None:
+        from ofa_toolkit.pipelines.bundle import write_bundle
+
+        write_bundle(exported, bundle, force=force)
+    if keep_batchnorm:
+        output.warn("Batch-norm statistics are the supernet's; they fit none of its subnets well.")
+    for warning in exported.warnings:
+        output.warn(warning)
+    if as_json:
+        output.print_json(_document(exported, out, outcome, bundle))
+    else:
+        output.print_fields(_fields(exported, describe_target(exported.form.target)))
+        _print_paths(out, outcome, bundle)
+    output.next_step(_next(exported, out, outcome, bundle))
+
+
+def _fields(exported: Exported, target: str) -> dict[str, object]:
+    comparison, passport = exported.comparison, exported.passport
+    side = passport.subnet.resolution
+    fields: dict[str, object] = {
+        "target": target,
+        "precision": passport.precision,
+        "input": f"{passport.batch_size or 'N'} x 3 x {side} x {side}",
+        "size": f"{len(exported.content) / 1e6:.2f} MB, {exported.counts.num_nodes} nodes",
+        "MACs, parameters": f"{passport.macs:,}, {passport.params:,} (counted in the file)",
+        "batch norm": _batchnorm(exported),
+        "compared on": comparison.images,
+        "largest difference": f"{comparison.max_relative_error:.1e} of the largest logit",
+        "same class": f"{comparison.agreement_percent:.1f} %",
+    }
+    if comparison.accuracy_drop is not None:
+        fields["top-1"] = (
+            f"{comparison.file_top1_percent:.2f} % (network {comparison.network_top1_percent:.2f} %)"
+        )
+    return fields
+
+
+def _batchnorm(exported: Exported) -> str:
+    source = exported.passport.batchnorm
+    if source.kind == "stored":
+        return "the supernet's statistics (--keep-batchnorm)"
+    where = (
+        "images carried by the supernet"
+        if source.kind == "carried"
+        else f"training images of {source.images}"
+    )
+    return f"recalibrated on {source.num_images} {where}, folded"
+
+
+def _print_paths(out: Path | None, outcome: TensorRtOutcome | None, bundle: Path | None) -> None:
+    paths: dict[str, object] = {}
+    if out is not None:
+        paths["ONNX file"] = out
+    if outcome is not None:
+        paths |= outcome.fields()
+    if bundle is not None:
+        paths["bundle"] = bundle
+    output.print_fields(paths)
+
+
+def _document(
+    exported: Exported, out: Path | None, outcome: TensorRtOutcome | None, bundle: Path | None
+) -> dict[str, Any]:
+    return {
+        "onnx": out,
+        "tensorrt": outcome,
+        "bundle": bundle,
+        "passport": exported.passport.to_document(),
+        "num_bytes": len(exported.content),
+        "num_nodes": exported.counts.num_nodes,
+        "operators": exported.counts.operators,
+        "warnings": exported.warnings,
+    }
+
+
+def _next(exported: Exported, out: Path | None, outcome: TensorRtOutcome | None, bundle: Path | None) -> str:
+    if outcome is not None:
+        return outcome.next_command()
+    if out is not None:
+        is_cpu = exported.form.target.generation.runtime == "onnxruntime"
+        return f"ofa-tk benchmark {out}" if is_cpu else f"ofa-tk verify {out}"
+    return f"python {bundle}/run.py IMAGE"

@@ -1,0 +1,199 @@
+"""Is an exported file what its passport says? What can be told from the file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
+from ofa_toolkit.export.passport import Passport, identify_weights
+from ofa_toolkit.graphs import FoldedWeights, build_onnx, count_folded_params
+from ofa_toolkit.graphs.weights import Array, check_weights
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+
+Status = Literal["passed", "failed", "not checked"]
+
+_RELATIVE_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One claim of a passport and what became of it.
+
+    Attributes:
+        claim: What is claimed.
+        status: Whether it holds; `not checked` where something to check it with is missing.
+        detail: Found figures, or the reason.
+    """
+
+    claim: str
+    status: Status
+    detail: str
+
+
+def attempt(claim: str, check: Callable[[], str]) -> Check:
+    """Run a check that raises an error of ours where the claim does not hold, and says what it found."""
+    try:
+        return Check(claim=claim, status="passed", detail=check())
+    except OfaToolkitError as error:
+        return Check(claim=claim, status="failed", detail=error.message)
+
+
+def judge(claim: str, holds: bool, detail: str) -> Check:
+    """A check whose outcome is known."""
+    return Check(claim=claim, status="passed" if holds else "failed", detail=detail)
+
+
+def skip(claim: str, reason: str) -> Check:
+    """A check for which something is missing."""
+    return Check(claim=claim, status="not checked", detail=reason)
+
+
+def verify_file(
+    model: onnx.ModelProto, passport: Passport, layers: Sequence[LayerSpec], form: FileForm
+) -> list[Check]:
+    """Everything about a file that follows from its passport without the supernet.
+
+    Args:
+        model: The file.
+        passport: Its passport.
+        layers: Of the passport's subnet.
+        form: As the passport says.
+    """
+
+    def form_holds() -> str:
+        check_form(model, layers, form)
+        return f"{form.target.name}: linted, opset, shapes, {form.precision} and counts"
+
+    macs, params = count_macs(layers), count_folded_params(layers)
+    checks = [
+        attempt("form", form_holds),
+        judge(
+            "MACs and parameters",
+            (macs, params) == (passport.macs, passport.params),
+            f"the subnet has {macs:,} and {params:,}, the passport {passport.macs:,} and {passport.params:,}",
+        ),
+    ]
+    stored = stored_weights(model, layers)
+    if form.precision == "int8":
+        return [*checks, skip("graph", "8-bit nodes depend on the images they were calibrated on")]
+    checks.append(judge("graph", *_graph_equals(model, layers, stored, form)))
+    if form.precision == "fp32":
+        found = identify_weights(stored)
+        checks.append(
+            judge(
+                "weights", found == passport.weights_identity, f"SHA-256 {found[:16]} of the folded weights"
+            )
+        )
+    return checks
+
+
+def verify_weights(
+    model: onnx.ModelProto, layers: Sequence[LayerSpec], derived: FoldedWeights, form: FileForm
+) -> Check:
+    """Are the stored weights those of the network that was derived again?
+
+    Batch-norm statistics are sums of floating-point numbers, which other processors and numbers of threads
+    add up in another order: fp32 must agree to 1e-5 of each layer's largest weight, fp16 to its rounding,
+    int8 to half a step of its scale.
+    """
+    stored, steps = stored_weights(model, layers), _quantisation_steps(model)
+    worst, where = 0.0, "none"
+    for name, (weight, bias) in derived.items():
+        found_weight, found_bias = stored[name]
+        for kind, expected, found in (("weight", weight, found_weight), ("bias", bias, found_bias)):
+            if expected is None or found is None:
+                continue
+            # Half a step of rounding, and a little for the rounding of the scale itself.
+            step = 0.51 * steps.get((name, kind), np.zeros(1, np.float32))
+            allowed = _tolerance(form.precision) * float(np.abs(expected).max()) + step
+            excess = float((np.abs(found - expected) / np.maximum(allowed, 1e-30)).max())
+            if excess > worst:
+                worst, where = excess, f"{name}.{kind}"
+    return judge(
+        "weights from the supernet",
+        worst <= 1.0,
+        f"largest deviation {worst:.2g} of what {form.precision} allows ({where})",
+    )
+
+
+def stored_weights(
+    model: onnx.ModelProto, layers: Sequence[LayerSpec]
+) -> dict[str, tuple[Array, Array | None]]:
+    """Weights and biases as the file holds them, 8-bit ones multiplied by their scale, in float32."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    nodes = {node.name: node for node in model.graph.node}
+    weights: dict[str, tuple[Array, Array | None]] = {}
+    for layer in layers:
+        node = nodes.get(layer.name)
+        if layer.has_weights and node is not None:
+            values = [_value(name, constants, producers) for name in node.input[1:]]
+            weights[layer.name] = (values[0], values[1] if len(values) > 1 else None)
+    return weights
+
+
+def _value(name: str, constants: dict[str, onnx.TensorProto], producers: dict[str, onnx.NodeProto]) -> Array:
+    if name in constants:
+        return np.asarray(numpy_helper.to_array(constants[name]), dtype=np.float32)
+    node = producers[name]
+    value = _value(node.input[0], constants, producers)
+    if node.op_type != "DequantizeLinear" or node.input[0] not in constants:
+        return value  # fp32 weights followed by QuantizeLinear and DequantizeLinear
+    scale = numpy_helper.to_array(constants[node.input[1]])
+    return np.asarray(value * scale.reshape(-1, *[1] * (value.ndim - 1)), dtype=np.float32)
+
+
+def _quantisation_steps(model: onnx.ModelProto) -> dict[tuple[str, str], Array]:
+    """(Layer, `weight` or `bias`) -> scale, shaped to broadcast; nothing for what is stored as it is."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    steps: dict[tuple[str, str], Array] = {}
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "Gemm"):
+            continue
+        for kind, name in zip(("weight", "bias"), node.input[1:], strict=False):
+            dequantise = producers.get(name)
+            if dequantise is None or dequantise.input[0] not in constants:
+                continue
+            rank = len(constants[dequantise.input[0]].dims)
+            scale = numpy_helper.to_array(constants[dequantise.input[1]]).astype(np.float32)
+            steps[node.name, kind] = scale.reshape(-1, *[1] * (rank - 1))
+    return steps
+
+
+def _tolerance(precision: str) -> float:
+    return {"fp16": 2.0**-10, "fp32": _RELATIVE_TOLERANCE, "int8": _RELATIVE_TOLERANCE}[precision]
+
+
+def _graph_equals(
+    model: onnx.ModelProto, layers: Sequence[LayerSpec], stored: FoldedWeights, form: FileForm
+) -> tuple[bool, str]:
+    """Whether the file's nodes are those that the subnet's layers are written as."""
+    try:
+        check_weights(layers, stored)
+    except OfaToolkitError as error:
+        return False, error.message
+    operators = {node.op_type for node in model.graph.node}
+    expected = build_onnx(
+        layers,
+        stored,
+        opset=form.target.generation.export_opset,
+        batch_size=form.batch_size,
+        precision="fp16" if form.precision == "fp16" else "fp32",
+        use_hard_swish="HardSwish" in operators,
+        use_clip="Min" not in operators,
+        output_name=OUTPUT_NAME,
+    )
+    for found, wanted in zip(model.graph.node, expected.graph.node, strict=False):
+        if found != wanted:
+            return False, f"node '{found.name}' is not what the subnet's layers give"
+    same = len(model.graph.node) == len(expected.graph.node)
+    return same, f"{len(model.graph.node)} nodes; the subnet's layers give {len(expected.graph.node)}"

@@ -1,0 +1,263 @@
+"""Export a searched subnet: cut out, recalibrate, fold, write for the target, compare, and only then save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
+from ofa_toolkit.export.exporter import FileForm, finish, write_model
+from ofa_toolkit.export.lint import lint
+from ofa_toolkit.export.passport import Passport, QuantisationSource, identify_weights
+from ofa_toolkit.export.quantization import CalibrationMethod
+from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
+from ofa_toolkit.graphs import GraphCounts, count_folded_params, count_graph
+from ofa_toolkit.pipelines.export_network import (
+    ExportNetwork,
+    OpenSupernet,
+    calibration_batches,
+    check_images,
+    export_network,
+    open_supernet,
+)
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
+
+DEFAULT_SUBNET = Path("subnet.json")
+DEFAULT_ONNX = Path("subnet.onnx")
+
+CALIBRATION_IMAGES = 512
+CHECK_IMAGES: Mapping[Precision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000}
+"""Images that outputs are compared on: differences in fp32 show on few, lost accuracy needs many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How to export.
+
+    Attributes:
+        target: Name of the target; the device searched for where None.
+        precision: Arithmetic of the file.
+        batch_size: Images a run; None for any number.
+        data: Images for batch-norm statistics, 8-bit ranges and the comparison; None for what the supernet
+            carries, and synthetic inputs.
+        keep_batchnorm: Keep the supernet's batch-norm statistics.
+        max_accuracy_drop: Points of top-1 a file may lose, in place of its precision's limit.
+        method: How 8-bit ranges are found.
+        tables: Further folders of devices.
+    """
+
+    target: str | None = None
+    precision: Precision = "fp32"
+    batch_size: int | None = 1
+    data: str | None = None
+    keep_batchnorm: bool = False
+    max_accuracy_drop: float | None = None
+    method: CalibrationMethod = "minmax"
+    tables: tuple[Path, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """An exported network, not yet written anywhere.
+
+    Attributes:
+        model: The ONNX model with its passport.
+        passport: The same, as a value.
+        form: Target, precision, batch size.
+        network: The network it was made from.
+        comparison: How their outputs compare.
+        counts: Of the model's graph.
+        warnings: What the target does with the file that one should know.
+        check: The images compared on.
+    """
+
+    model: onnx.ModelProto
+    passport: Passport
+    form: FileForm
+    network: ExportNetwork
+    comparison: Comparison
+    counts: GraphCounts
+    warnings: tuple[str, ...]
+    check: CheckImages
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return bytes(self.model.SerializeToString())
+
+
+def export_onnx(
+    subnet: str | Path | Mapping[str, Any] | SubnetFile = DEFAULT_SUBNET,
+    onnx_file: str | Path | None = None,
+    *,
+    supernet: str | Path | None = None,
+    options: ExportOptions | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Exported:
+    """Export one subnet to ONNX, checked against the network, and write it if a file is named.
+
+    Args:
+        subnet: A `subnet.json`, its content, or a file of the once-for-all repositories.
+        onnx_file: Where to write; nothing is written until every check has passed.
+        supernet: Name or folder of the supernet; the one searched where None.
+        options: Target, precision, batch size, images.
+        on_step: Told what is being done.
+
+    Returns:
+        The model, and everything found out about it.
+
+    Raises:
+        ExportError: The target does not take this network in this form, or something to make it is missing.
+        VerificationError: The file would not compute what the network computes.
+        OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
+    """
+    options, say = options or ExportOptions(), on_step or _silent
+    source, described = open_subnet(subnet, supernet, options.data)
+    target = resolve_target(options.target or searched_target(described), options.tables)
+    form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
+    # Refused before the work starts, where it can be known.
+    target.check_precision(options.precision)
+    if options.precision == "int8" and source.dataset is None:
+        raise ExportError(
+            "int8 needs real images, to find the range of every activation and to judge what it costs.",
+            hint="--data SOURCE, such as imagefolder:DIR",
+        )
+    say("Recomputing batch-norm statistics")
+    network = export_network(source, described.subnet, keep_batchnorm=options.keep_batchnorm)
+    say(f"Writing the network for {target.name}")
+    model, quantisation = _write(source, network, form, options)
+    passport = _passport(source, described, network, form, quantisation)
+    check = _check_images(source, described, options)
+    say(f"Comparing with the network on {check.description}")
+    passport, comparison = finish(
+        model, network.network, check, passport, max_accuracy_drop=options.max_accuracy_drop
+    )
+    exported = Exported(
+        model=model,
+        passport=passport,
+        form=form,
+        network=network,
+        comparison=comparison,
+        counts=count_graph(model),
+        warnings=tuple(finding.message for finding in lint(model, target)),
+        check=check,
+    )
+    if onnx_file is not None:
+        files.write_bytes(onnx_file, exported.content)
+    return exported
+
+
+def open_subnet(
+    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None, data: str | None
+) -> tuple[OpenSupernet, SubnetFile]:
+    """The subnet and the supernet it is cut from.
+
+    Raises:
+        ExportError: Nobody says which supernet.
+        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
+    """
+    described = subnet if isinstance(subnet, SubnetFile) else None
+    if supernet is None:
+        described = described or read_subnet(subnet)  # type: ignore[arg-type]
+        if described.supernet is None:
+            raise ExportError(
+                "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
+            )
+        supernet = described.supernet
+    source = open_supernet(str(supernet), data)
+    if described is None:
+        assert not isinstance(subnet, SubnetFile)
+        described = read_subnet(subnet, source.space)
+    source.space.check(described.subnet)
+    return source, described
+
+
+def searched_target(described: SubnetFile) -> str:
+    """The device a subnet was searched for.
+
+    Raises:
+        ExportError: It was searched for none, or for several.
+    """
+    devices = described.search.get("devices") or described.search.get("device") or []
+    names = [devices] if isinstance(devices, str) else [str(device) for device in devices]
+    targets = list(dict.fromkeys(name.partition(":")[0] for name in names))
+    if len(targets) != 1:
+        reason = f"was searched for {', '.join(targets)}" if targets else "was searched for no device"
+        raise ExportError(
+            f"The subnet {reason}: name the target.", hint="--target DEVICE, or --target onnxruntime-cpu"
+        )
+    return targets[0]
+
+
+def _write(
+    source: OpenSupernet, network: ExportNetwork, form: FileForm, options: ExportOptions
+) -> tuple[onnx.ModelProto, QuantisationSource | None]:
+    if form.precision != "int8":
+        return write_model(network.layers, network.weights, form), None
+    assert source.dataset is not None
+    assert source.data is not None
+    batch_size = form.batch_size or 1
+    batches = list(
+        calibration_batches(source.dataset, network.subnet.resolution, CALIBRATION_IMAGES, batch_size)
+    )
+    model = write_model(network.layers, network.weights, form, calibration=batches, method=options.method)
+    used = QuantisationSource(images=source.data, num_images=sum(map(len, batches)), method=options.method)
+    return model, used
+
+
+def _passport(
+    source: OpenSupernet,
+    described: SubnetFile,
+    network: ExportNetwork,
+    form: FileForm,
+    quantisation: QuantisationSource | None,
+) -> Passport:
+    preprocessing = dict(source.description.get("preprocessing") or {})
+    if preprocessing:
+        preprocessing["size"] = network.subnet.resolution
+    return Passport(
+        space=source.space.name,
+        space_identity=source.space.identity,
+        num_classes=source.space.num_classes,
+        subnet=network.subnet,
+        supernet=source.name,
+        supernet_identity=source.identity,
+        weights_identity=identify_weights(network.weights),
+        batchnorm=network.batchnorm,
+        target=form.target.name,
+        generation=form.target.generation.name,
+        precision=form.precision,
+        batch_size=form.batch_size,
+        macs=count_macs(network.layers),
+        params=count_folded_params(network.layers),
+        quantisation=quantisation,
+        preprocessing=preprocessing,
+        class_names=tuple(source.description.get("class_names") or ()),
+        predicted=dict(described.predicted),
+    )
+
+
+def _check_images(source: OpenSupernet, described: SubnetFile, options: ExportOptions) -> CheckImages:
+    resolution = described.subnet.resolution
+    if source.dataset is None:
+        return synthetic_images(resolution, 32 if options.precision == "fp32" else 128)
+    assert source.data is not None
+    return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[options.precision])
+
+
+def describe_target(target: Target) -> str:
+    """The target in a few words."""
+    version = f" {target.version}" if target.version else ""
+    kind = "TensorRT" if target.generation.runtime == "tensorrt" else "ONNX Runtime"
+    return f"{target.name} ({kind}{version}, {target.generation.name})"
+
+
+def _silent(_: str) -> None:
+    return None

@@ -1,0 +1,208 @@
+"""From a subnet's description to the network that is exported, and back from a passport to the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ofa_toolkit.core.errors import ExportError, FileFormatError
+from ofa_toolkit.datasets import ImageDataset
+from ofa_toolkit.datasets.dataset import Split
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, RECALIBRATION_SEED
+from ofa_toolkit.export.comparison import CheckImages
+from ofa_toolkit.export.passport import BatchNormSource
+from ofa_toolkit.graphs import FoldedWeights
+from ofa_toolkit.pipelines.evaluate import open_judge
+from ofa_toolkit.spaces import SearchSpace, Subnet, lower
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.supernets import Supernet, extract, fold_batchnorm, load_supernet, recalibrate_batchnorm
+from ofa_toolkit.supernets.folder import WEIGHTS_FILE
+from ofa_toolkit.zoo import resolve_supernet
+from ofa_toolkit.zoo.identity import identify
+
+CARRIED_IMAGES = "batchnorm_images.safetensors"
+"""Images for batch-norm statistics that a supernet's folder may carry; see `read_carried_images`."""
+
+_BATCH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSupernet:
+    """A supernet ready to be cut, and the images that go with it.
+
+    Attributes:
+        name: As the user gave it.
+        folder: Where it lies.
+        supernet: In evaluation mode.
+        description: Its `config.json`.
+        data: The data source, or None.
+        dataset: The opened source, prepared as the training images were.
+    """
+
+    name: str
+    folder: Path
+    supernet: Supernet
+    description: dict[str, Any]
+    data: str | None = None
+    dataset: ImageDataset | None = None
+
+    @property
+    def space(self) -> SearchSpace:
+        """What it offers."""
+        return self.supernet.space
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of its weights file."""
+        digest = identify(self.folder / WEIGHTS_FILE).sha256
+        assert digest is not None
+        return digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportNetwork:
+    """What is exported.
+
+    Attributes:
+        subnet: The subnet.
+        layers: Its layers.
+        network: The plain network with its own batch-norm statistics, in evaluation mode.
+        weights: The same, folded.
+        batchnorm: Where the statistics come from.
+    """
+
+    subnet: Subnet
+    layers: tuple[LayerSpec, ...]
+    network: nn.Module
+    weights: FoldedWeights
+    batchnorm: BatchNormSource
+
+
+def open_supernet(name: str, data: str | None) -> OpenSupernet:
+    """Load a supernet, and open the images to use with it.
+
+    Raises:
+        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
+    """
+    folder = resolve_supernet(name)
+    if data is None:
+        supernet, description = load_supernet(folder)
+        return OpenSupernet(name=name, folder=folder, supernet=supernet, description=description)
+    judge = open_judge(name, data, device="cpu")
+    return OpenSupernet(
+        name=name,
+        folder=folder,
+        supernet=judge.supernet,
+        description=judge.description,
+        data=data,
+        dataset=judge.dataset,
+    )
+
+
+def export_network(source: OpenSupernet, subnet: Subnet, *, keep_batchnorm: bool = False) -> ExportNetwork:
+    """Cut a subnet out and give it batch-norm statistics of its own.
+
+    They come from training images of the data source, as everywhere in this toolkit; without one from the
+    images the supernet's folder carries; and are kept as they are only where that is asked for.
+
+    Args:
+        source: The supernet.
+        subnet: A member of its space.
+        keep_batchnorm: Keep the statistics of the supernet, which fit none of its subnets well.
+
+    Raises:
+        SubnetNotInSpaceError: The subnet is not in the space.
+        ExportError: There are no images for the statistics.
+    """
+    network = extract(source.supernet, subnet)
+    batchnorm = BatchNormSource(kind="stored", images="none", num_images=0, seed=0)
+    if not keep_batchnorm:
+        batchnorm = _recalibrate(network, source, subnet.resolution)
+    network.eval()
+    return ExportNetwork(
+        subnet=subnet,
+        layers=lower(source.space, subnet),
+        network=network,
+        weights=fold_batchnorm(network),
+        batchnorm=batchnorm,
+    )
+
+
+def _recalibrate(network: nn.Module, source: OpenSupernet, resolution: int) -> BatchNormSource:
+    if source.dataset is not None:
+        assert source.data is not None
+        batches = source.dataset.batches(
+            "train",
+            _BATCH,
+            resolution=resolution,
+            train_transforms=True,
+            limit=RECALIBRATION_IMAGES,
+            seed=RECALIBRATION_SEED,
+        )
+        used = recalibrate_batchnorm(network, batches)
+        return BatchNormSource(kind="data", images=source.data, num_images=used, seed=RECALIBRATION_SEED)
+    images = read_carried_images(source.folder, source.description)
+    if images is None:
+        raise ExportError(
+            f"Nothing to recompute batch-norm statistics from: '{source.name}' carries no images.",
+            hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
+            "of its subnets well, with --keep-batchnorm.",
+        )
+    if images.shape[-1] != resolution:
+        images = functional.interpolate(images, size=resolution, mode="bilinear", antialias=True)
+    used = recalibrate_batchnorm(network, torch.split(images, _BATCH))
+    return BatchNormSource(kind="carried", images=CARRIED_IMAGES, num_images=used, seed=0)
+
+
+def read_carried_images(folder: Path, description: dict[str, Any]) -> Tensor | None:
+    """The images a supernet's folder carries for batch-norm statistics, normalised, `(N, 3, R, R)`.
+
+    The file holds one tensor `images`: uint8 pixels, to be normalised with the folder's preprocessing, or
+    floating-point values that are normalised already.
+
+    Raises:
+        FileFormatError: The file is damaged.
+    """
+    import safetensors
+    from safetensors.torch import load_file
+
+    path = folder / CARRIED_IMAGES
+    if not path.is_file():
+        return None
+    try:
+        images = load_file(path)["images"]
+    except (safetensors.SafetensorError, OSError, KeyError) as error:
+        raise FileFormatError(f"'{path}' is damaged: {error}.") from error
+    if images.dtype != torch.uint8:
+        return images.float()
+    preprocessing = description["preprocessing"]
+    mean, std = (torch.tensor(preprocessing[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    return (images.float() / 255 - mean) / std
+
+
+def check_images(dataset: ImageDataset, data: str, resolution: int, limit: int) -> CheckImages:
+    """Images of a data source that the weights were not trained on, for comparing outputs."""
+    split: Split = "validation" if dataset.num_images("validation") else "test"
+    count = min(limit, dataset.num_images(split))
+
+    def batches() -> Iterator[tuple[Any, Any]]:
+        for images, labels in dataset.batches(split, _BATCH, resolution=resolution, limit=limit):
+            yield images.numpy(), labels.numpy()
+
+    return CheckImages(description=f"{count} {split} images of {data}", batches=batches)
+
+
+def calibration_batches(
+    dataset: ImageDataset, resolution: int, limit: int, batch_size: int
+) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
+    """Training images as they are judged, in batches of exactly a size, for 8-bit ranges."""
+    for images, _ in dataset.batches("train", batch_size, resolution=resolution, limit=limit):
+        if len(images) == batch_size:
+            yield images.numpy()

@@ -1,0 +1,193 @@
+"""Check an exported file against its passport: from the file alone, and from the supernet it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from ofa_toolkit.core.errors import FileFormatError, MismatchError, OfaToolkitError
+from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare, synthetic_images
+from ofa_toolkit.export.exporter import FileForm
+from ofa_toolkit.export.passport import Passport, load_model, read_passport
+from ofa_toolkit.export.target_devices import resolve_target
+from ofa_toolkit.export.verify import Check, attempt, judge, skip, verify_file, verify_weights
+from ofa_toolkit.latency.table import load_table
+from ofa_toolkit.pipelines.export import CHECK_IMAGES
+from ofa_toolkit.pipelines.export_network import (
+    ExportNetwork,
+    OpenSupernet,
+    check_images,
+    export_network,
+    open_supernet,
+)
+from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What became of each claim of a passport.
+
+    Attributes:
+        passport: The file's.
+        checks: In the order made.
+    """
+
+    passport: Passport
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """Claims that do not hold."""
+        return tuple(check for check in self.checks if check.status == "failed")
+
+
+def verify_export(
+    file: str | Path,
+    *,
+    supernet: str | None = None,
+    data: str | None = None,
+    tables: tuple[Path, ...] = (),
+    on_step: Callable[[str], None] | None = None,
+) -> Verification:
+    """Derive everything in a file's passport again, and compare.
+
+    What cannot be derived here (the supernet or the images are not on this machine) is reported as not
+    checked, with the reason.
+
+    Args:
+        file: Written by `export_onnx`.
+        supernet: Where the supernet is, if not where the passport says.
+        data: Images, if not those the passport names.
+        tables: Further folders of devices.
+        on_step: Told what is being done.
+
+    Raises:
+        FileFormatError: Not an ONNX file of ours.
+        OfaToolkitError: Its search space or target is unknown here.
+    """
+    say = on_step or _silent
+    model = load_model(file)
+    passport = read_passport(model)
+    space = _space(passport)
+    space.check(passport.subnet)
+    layers = lower(space, passport.subnet)
+    form = FileForm(
+        target=resolve_target(passport.target, tables),
+        precision=passport.precision,
+        batch_size=passport.batch_size,
+    )
+    checks = [
+        judge(
+            "search space",
+            space.identity == passport.space_identity,
+            f"'{space.name}' here has identity {space.identity}",
+        ),
+        judge(
+            "target's software",
+            form.target.generation.name == passport.generation,
+            f"{form.target.name} runs {form.target.generation.name}",
+        ),
+        *verify_file(model, passport, layers, form),
+        *_predictions(passport, space, tables),
+    ]
+    checks += _derive_again(model, passport, form, supernet, data, say)
+    return Verification(passport=passport, checks=tuple(checks))
+
+
+def _space(passport: Passport) -> SearchSpace:
+    space = get_space(passport.space).with_num_classes(passport.num_classes)
+    if passport.subnet.resolution in space.resolutions:
+        return space
+    return space.with_resolutions((*space.resolutions, passport.subnet.resolution))
+
+
+def _predictions(passport: Passport, space: SearchSpace, tables: tuple[Path, ...]) -> list[Check]:
+    """Predict the latencies again that the search predicted."""
+    claimed = passport.predicted.get("latency_ms")
+    if not isinstance(claimed, dict) or not claimed:
+        return [skip("predicted latency", "the subnet carries no prediction")]
+    checks = []
+    for device, value in claimed.items():
+        claim = f"predicted latency on {device}"
+        milliseconds = value.get("value") if isinstance(value, dict) else value
+        if not isinstance(milliseconds, (int, float)):
+            checks.append(skip(claim, f"'{value}' is no number of milliseconds"))
+            continue
+
+        def predict(device: str = device, milliseconds: float = milliseconds) -> str:
+            row = Encoding(space).encode([passport.subnet])
+            [again] = load_table(device, tables).bind(space).predict(row)
+            if abs(again - milliseconds) > 1e-3 * milliseconds:
+                raise MismatchError(f"the table here says {again:.3f} ms, the passport {milliseconds:.3f} ms")
+            return f"{again:.3f} ms"
+
+        checks.append(attempt(claim, predict))
+    return checks
+
+
+def _derive_again(
+    model: onnx.ModelProto,
+    passport: Passport,
+    form: FileForm,
+    supernet: str | None,
+    data: str | None,
+    say: Callable[[str], None],
+) -> list[Check]:
+    origin = passport.batchnorm
+    images = data or (origin.images if origin.kind == "data" else None)
+    try:
+        source = open_supernet(supernet or passport.supernet, images)
+    except OfaToolkitError as error:
+        if isinstance(error, FileFormatError):
+            raise
+        return [skip("weights from the supernet", error.message), skip("outputs", "needs the supernet")]
+    identity = source.identity
+    checks = [
+        judge(
+            "supernet", identity == passport.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
+        )
+    ]
+    if checks[0].status == "failed":
+        return [*checks, skip("weights from the supernet", "another supernet lies there")]
+    say("Cutting the subnet out again and recomputing batch-norm statistics")
+    network = export_network(source, passport.subnet, keep_batchnorm=origin.kind == "stored")
+    same_source = (network.batchnorm.kind, network.batchnorm.num_images) == (origin.kind, origin.num_images)
+    if same_source:
+        checks.append(verify_weights(model, network.layers, network.weights, form))
+    else:
+        checks.append(
+            skip("weights from the supernet", f"batch norm came from {origin.num_images} of {origin.images}")
+        )
+    check = _images(source, passport)
+    say(f"Comparing with the network on {check.description}")
+    return [*checks, _outputs(model, network, passport, check)]
+
+
+def _images(source: OpenSupernet, passport: Passport) -> CheckImages:
+    resolution = passport.subnet.resolution
+    if source.dataset is None or source.data is None:
+        return synthetic_images(resolution, 32 if passport.precision == "fp32" else 128)
+    return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[passport.precision])
+
+
+def _outputs(model: onnx.ModelProto, network: ExportNetwork, passport: Passport, check: CheckImages) -> Check:
+    def compare_again() -> str:
+        comparison = compare(model, network.network, check)
+        # The file was accepted with the drop it states; it may not have become worse.
+        top1 = passport.comparison.get("file_top1_percent")
+        before = passport.comparison.get("network_top1_percent")
+        allowed = None if top1 is None or before is None else max(0.0, before - top1) + 0.5
+        check_comparison(comparison, passport.precision, max_accuracy_drop=allowed)
+        return (
+            f"largest difference {comparison.max_relative_error:.1e}, same class "
+            f"{comparison.agreement_percent:.1f} % on {comparison.images}"
+        )
+
+    return attempt("outputs", compare_again)
+
+
+def _silent(_: str) -> None:
+    return None
