@@ -54,7 +54,8 @@ def audit(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
         table: What to look at.
         others: Rows of other devices, to find copies.
     """
-    return [finding for check in CHECKS for finding in check(table, others)]
+    checks = (identical,) if table.is_for_copies else CHECKS
+    return [finding for check in checks for finding in check(table, others)]
 
 
 def positive(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:

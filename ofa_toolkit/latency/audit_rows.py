@@ -7,20 +7,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ofa_toolkit.complexity import layer_macs
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import LatencyTableError
 from ofa_toolkit.latency.device import Device, Peak
 from ofa_toolkit.latency.entries import EntryPredictor
+from ofa_toolkit.latency.signature import unit_signature
 from ofa_toolkit.latency.space_table import SpaceTable
 from ofa_toolkit.latency.table import LatencyTable
-from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet, get_space, list_spaces, lower, sample_population
+from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet, get_space, lower, sample_population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.units import UnitTables
 
 _NUM_BASES = 12
+_GENERAL_RESOLUTIONS = (160, 224)
 _CONV = re.compile(
     r"(?P<kind>conv|linear) (?P<cin>\d+)x(?P<sin>\d+) (?P<cout>\d+)x(?P<sout>\d+)"
     r"(?: k(?P<k>\d+))?(?: s\d+)?(?: p\d+)?(?: g(?P<g>\d+))?"
@@ -67,6 +67,8 @@ class AuditTable:
         precision: Arithmetic; None if unknown.
         has_tf32: Whether fp32 convolutions may run on tensor cores in TF32.
         is_prediction: Whether the rows are predictions of a fitted table, not measurements.
+        is_for_copies: Whether the rows only serve to find copies: what a unit adds to a network, as fitted,
+            is no time that could be judged by itself.
     """
 
     name: str
@@ -76,27 +78,27 @@ class AuditTable:
     precision: str | None = None
     has_tf32: bool = False
     is_prediction: bool = False
+    is_for_copies: bool = False
 
 
 def table_rows(table: LatencyTable) -> list[AuditTable]:
-    """A latency table as rows: its stored entries, and its predictions of related subnets."""
+    """A latency table as rows: its stored entries, or its predictions of related subnets."""
     found = []
     batch = table.variant.batch_size
+    has_predictions = False
     for predictor in table.content.predictors:
         if isinstance(predictor, EntryPredictor):
-            found.append(_audit_table(table, entry_rows(predictor.times_ms, batch), is_prediction=False))
-        elif isinstance(predictor, SpaceTable) and predictor.head == "sum":
-            times = _stored_units(predictor)
-            found.append(_audit_table(table, entry_rows(times, batch), is_prediction=True))
-    for name in list_spaces():
-        space = get_space(name)
-        try:
-            bound = table.bind(space)
-        except LatencyTableError:
-            continue
-        if bound.extrapolations:
-            continue
-        found.append(_audit_table(table, list(_predicted_rows(table, space)), is_prediction=True))
+            found.append(_audit_table(table, entry_rows(predictor.times_ms, batch)))
+        elif isinstance(predictor, SpaceTable):
+            if predictor.head == "sum":
+                rows = entry_rows(_stored_units(predictor), batch)
+                found.append(_audit_table(table, rows, is_for_copies=True))
+            found.append(_audit_table(table, _predicted_rows(table, predictor.space), is_prediction=True))
+        else:
+            has_predictions = True
+    if has_predictions:
+        space = get_space("ofa-mobilenet-v3-w1.0").with_resolutions(_GENERAL_RESOLUTIONS)
+        found.append(_audit_table(table, _predicted_rows(table, space), is_prediction=True))
     return [each for each in found if each.rows]
 
 
@@ -140,7 +142,9 @@ def network_macs(layers: Iterable[LayerSpec]) -> float:
     )
 
 
-def _audit_table(table: LatencyTable, rows: Sequence[Row], *, is_prediction: bool) -> AuditTable:
+def _audit_table(
+    table: LatencyTable, rows: Sequence[Row], *, is_prediction: bool = False, is_for_copies: bool = False
+) -> AuditTable:
     return AuditTable(
         name=table.name,
         rows=tuple(rows),
@@ -149,6 +153,7 @@ def _audit_table(table: LatencyTable, rows: Sequence[Row], *, is_prediction: boo
         precision=table.variant.precision,
         has_tf32=_has_tf32(table.device),
         is_prediction=is_prediction,
+        is_for_copies=is_for_copies,
     )
 
 
@@ -174,8 +179,6 @@ def _without_middle(text: str) -> str:
 
 def _stored_units(predictor: SpaceTable) -> dict[str, float]:
     """Entries of a table of units by their signature."""
-    from ofa_toolkit.latency.signature import unit_signature
-
     units = UnitTables(predictor.space)
     times: dict[str, float] = {}
     for row, by_unit in units.combinations():
@@ -185,34 +188,47 @@ def _stored_units(predictor: SpaceTable) -> dict[str, float]:
     return times
 
 
-def _predicted_rows(table: LatencyTable, space: SearchSpace) -> Iterator[Row]:
+def _predicted_rows(table: LatencyTable, space: SearchSpace) -> list[Row]:
     """Predictions for random subnets, each with one kernel size or one expand ratio everywhere."""
-    encoding = Encoding(space)
-    bases = encoding.decode(sample_population(space, _NUM_BASES, rng.generator(0, "audit")))
-    rows: list[tuple[Subnet, Row]] = []
-    for number, base in enumerate(bases):
-        size = f"{space.name}, random subnet {number} at {base.resolution}"
-        for kernel in sorted({k for stage in space.stages for k in stage.kernel_sizes}):
-            subnet = _everywhere(space, base, kernel_size=kernel)
-            row = Row(name=f"{size}, kernels {kernel}", time_ms=0.0, kernel_family=size, kernel_size=kernel)
-            rows.append((subnet, row))
-        for ratio in sorted({e for stage in space.stages for e in stage.expand_ratios}):
-            subnet = _everywhere(space, base, expand_ratio=ratio)
-            rows.append(
-                (subnet, Row(name=f"{size}, ratios {ratio:g}", time_ms=0.0, width_family=size, width=ratio))
+    try:
+        bound = table.bind(space)
+    except LatencyTableError:
+        return []
+    related = [(subnet, row) for subnet, row in _related_subnets(space) if subnet in space]
+    population = Encoding(space).encode([subnet for subnet, _ in related])
+    is_covered = bound.is_covered(population)
+    if not is_covered.any():
+        return []
+    times = iter(bound.predict(population[is_covered]).tolist())
+    return [
+        dataclasses.replace(
+            row,
+            time_ms=next(times),
+            macs=table.variant.batch_size * network_macs(lower(space, subnet)),
+            is_whole=True,
+        )
+        for (subnet, row), known in zip(related, is_covered, strict=True)
+        if known
+    ]
+
+
+def _related_subnets(space: SearchSpace) -> Iterator[tuple[Subnet, Row]]:
+    """Random subnets, and for each those with one kernel size, or one expand ratio, everywhere."""
+    kernel_sizes = sorted({k for stage in space.stages for k in stage.kernel_sizes})
+    ratios = sorted({e for stage in space.stages for e in stage.expand_ratios})
+    rows = sample_population(space, _NUM_BASES, rng.generator(0, "audit"))
+    for number, base in enumerate(Encoding(space).decode(rows)):
+        name = f"{space.name}, random subnet {number} at {base.resolution}"
+        for kernel in kernel_sizes:
+            yield (
+                _everywhere(space, base, kernel_size=kernel),
+                Row(name=f"{name}, kernels {kernel}", time_ms=0.0, kernel_family=name, kernel_size=kernel),
             )
-    rows = [(subnet, row) for subnet, row in rows if subnet in space]
-    population = encoding.encode([subnet for subnet, _ in rows])
-    bound = table.bind(space)
-    population_is_covered = bound.is_covered(population)
-    if not population_is_covered.any():
-        return
-    times = np.full(len(rows), np.nan)
-    times[population_is_covered] = bound.predict(population[population_is_covered])
-    for (subnet, row), time_ms, is_covered in zip(rows, times, population_is_covered, strict=True):
-        if is_covered:
-            macs = table.variant.batch_size * network_macs(lower(space, subnet))
-            yield dataclasses.replace(row, time_ms=float(time_ms), macs=macs, is_whole=True)
+        for ratio in ratios:
+            yield (
+                _everywhere(space, base, expand_ratio=ratio),
+                Row(name=f"{name}, ratios {ratio:g}", time_ms=0.0, width_family=name, width=ratio),
+            )
 
 
 def _everywhere(

@@ -63,7 +63,7 @@ def audit_latency(
         known = read_device(resources.find_entry("latency_tables", device, tables).path)
         own = [_on_device(table, known) for table in own]
     names = {table.name.partition(":")[0] for table in own}
-    others = [other for extra in against for other in _read(extra, space)]
+    others = [*own, *(other for extra in against for other in _read(extra, space))]
     for entry in resources.entries("latency_tables", tables).values():
         if entry.name not in names:
             others += _device_tables(entry.path)
