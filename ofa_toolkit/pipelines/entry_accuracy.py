@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.zoo.card import AccuracyFact
-
-if TYPE_CHECKING:
-    from ofa_toolkit.datasets import ImageDataset
 
 JudgedSplit = Literal["validation", "test"]
 
@@ -70,22 +68,16 @@ def measure(folder: Path, questions: Iterable[Question], data: str) -> Iterator[
         DataError, MismatchError: The data set is missing or another one.
         SubnetNotInSpaceError: A subnet is not the space's.
     """
-    from ofa_toolkit.evaluation.accuracy import evaluate_subnet
-    from ofa_toolkit.supernets import load_supernet
+    from ofa_toolkit.pipelines.evaluate import open_judge
 
-    supernet, config = load_supernet(folder)
-    dataset = open_training_dataset(data, config)
+    judge = open_judge(str(folder.absolute()), data, device="cpu")
     for question in questions:
-        subnet = _subnet(folder, supernet.space, question)
-        result = evaluate_subnet(
-            supernet,
-            subnet,
-            dataset,
-            split=question.split,
-            limit=question.num_images,
-            recalibration_images=question.recalibration_images,
+        subnet = _subnet(folder, judge.trained_space, question)
+        asked = dataclasses.replace(
+            judge, limit=question.num_images, recalibration_images=question.recalibration_images
         )
-        layers = lower(supernet.space, subnet)
+        result = asked.accuracy(subnet, question.split)
+        layers = lower(judge.supernet.space, subnet)
         yield AccuracyFact(
             subnet=question.subnet,
             resolution=subnet.resolution,
@@ -99,24 +91,6 @@ def measure(folder: Path, questions: Iterable[Question], data: str) -> Iterator[
             macs=count_macs(layers),
             params=count_params(layers),
         )
-
-
-def open_training_dataset(data: str, config: Mapping[str, Any]) -> ImageDataset:
-    """A data set with the preprocessing and the split of training images that a `config.json` states."""
-    from ofa_toolkit.core import config as configuration
-    from ofa_toolkit.datasets import open_dataset
-    from ofa_toolkit.training.config import DataConfig
-
-    if "recipe" not in config:
-        return open_dataset(data, preprocessing=config.get("preprocessing"))
-    recipe = configuration.from_dict(DataConfig, config["recipe"].get("data", {}))
-    return open_dataset(
-        data,
-        validation_size=recipe.validation_size,
-        seed=recipe.split_seed,
-        transforms=recipe.transforms,
-        preprocessing=config.get("preprocessing"),
-    )
 
 
 def _subnet(folder: Path, space: SearchSpace, question: Question) -> Subnet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +12,10 @@ from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
-from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError
+from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
 from ofa_toolkit.pipelines.entry_accuracy import Question, measure
-from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.spaces import SearchSpace, get_space
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, write_card
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import README_FILE, render_readme
@@ -23,6 +25,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 PREDICTOR_FILE = "accuracy_predictor.safetensors"
 SUBNETS_FOLDER = "subnets"
+FRONT_FORMAT = "ofa-toolkit/front"
 
 Document = dict[str, Any]
 
@@ -36,7 +39,9 @@ class PackageRequest:
         name: Name of the entry.
         out: Its folder.
         data: The data set to measure accuracy on; None leaves the card without figures.
-        subnets: Subnet files to include and to measure beside the largest and the smallest, a front.
+        subnets: Subnet files to include and to measure beside the largest and the smallest.
+        front: A front (`ofa-tk search --pareto`) whose members are included and measured too.
+        num_front: How many members to take, spread evenly over the front.
         predictor: An accuracy predictor to include; default the one in the source, if any.
         facts: A TOML file with parts of a card: what a run cannot know (licence, terms, cost, limits).
         seed_runs: Runs of the same recipe with other seeds, measured beside the source.
@@ -49,6 +54,8 @@ class PackageRequest:
     out: Path
     data: str | None = None
     subnets: Sequence[Path] = ()
+    front: Path | None = None
+    num_front: int = 8
     predictor: Path | None = None
     facts: Path | None = None
     seed_runs: Sequence[Path] = ()
@@ -76,7 +83,8 @@ def package_entry(request: PackageRequest) -> Card:
     with files.atomic_directory(request.out, replace=request.replace) as folder:
         config = _write_supernet(source, folder)
         _copy_rest(source, folder)
-        subnet_paths = _copy_subnets(request, folder, config["space"])
+        space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
+        subnet_paths = _write_subnets(request, folder, space)
         _add_predictor(request, folder, config)
         accuracy = _accuracy(request, folder, subnet_paths)
         document = _merge(_known(request, config, folder, accuracy), facts)
@@ -122,18 +130,45 @@ def _copy_rest(source: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / relative)
 
 
-def _copy_subnets(request: PackageRequest, folder: Path, space_name: str) -> list[str]:
-    """Put the subnets into the folder, cheapest first as given, and name the entry as their supernet."""
-    for number, path in enumerate(request.subnets, start=1):
-        found = read_subnet(path)
-        if found.space_name != space_name:
-            raise MismatchError(f"'{path}' is a subnet of '{found.space_name}', not of '{space_name}'.")
-        document = json.loads(path.read_text(encoding="utf-8"))
-        document["supernet"] = request.name
+def _write_subnets(request: PackageRequest, folder: Path, space: SearchSpace) -> list[str]:
+    """Put the subnets into the folder, with the entry as their supernet; those it has already stay."""
+    chosen = [read_subnet(path, space) for path in request.subnets]
+    if request.front is not None:
+        chosen += _front_members(request.front, request.num_front, space)
+    for number, subnet in enumerate(chosen, start=1):
+        (folder / SUBNETS_FOLDER).mkdir(exist_ok=True)
         target = folder / SUBNETS_FOLDER / f"{number:02d}.json"
-        target.parent.mkdir(exist_ok=True)
-        files.write_json(target, document)
+        write_subnet(target, dataclasses.replace(subnet, supernet=request.name))
     return sorted(path.relative_to(folder).as_posix() for path in (folder / SUBNETS_FOLDER).glob("*.json"))
+
+
+def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFile]:
+    """Members of a front, spread evenly over it, the first and the last among them."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("format") != FRONT_FORMAT:
+            raise ValueError(f"its format is not '{FRONT_FORMAT}'")
+        members = document["members"]
+        if document["space"] != space.name:
+            raise MismatchError(f"'{path}' is a front of '{document['space']}', not of '{space.name}'.")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise FileFormatError(f"'{path}' is no front: {error}.") from error
+    last = len(members) - 1
+    rows = sorted({round(index * last / max(1, count - 1)) for index in range(min(count, len(members)))})
+    found = []
+    for row in rows:
+        architecture = {key: members[row][key] for key in ("resolution", "stages")}
+        subnet = subnet_from_document(architecture)
+        space.check(subnet)
+        found.append(
+            SubnetFile(
+                space_name=space.name,
+                supernet=None,
+                subnet=subnet,
+                predicted=members[row].get("predicted", {}),
+            )
+        )
+    return found
 
 
 def _add_predictor(request: PackageRequest, folder: Path, config: Document) -> None:

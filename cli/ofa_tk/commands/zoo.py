@@ -263,7 +263,20 @@ def verify_command(name: str, data: str | None, as_json: bool) -> None:
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
     metavar="FILE",
-    help="Include this subnet and measure it, for instance of a front. Repeatable.",
+    help="Include this subnet and measure it. Repeatable.",
+)
+@click.option(
+    "--front",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Include and measure subnets of this front; `ofa-tk search --pareto` writes one.",
+)
+@click.option(
+    "--num-front",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="How many of them, spread evenly.",
 )
 @click.option("--predictor", type=click.Path(path_type=Path, exists=True), metavar="FILE", help="Include it.")
 @click.option(
@@ -288,6 +301,8 @@ def package_command(
     out: Path | None,
     data: str | None,
     subnets: tuple[Path, ...],
+    front: Path | None,
+    num_front: int,
     predictor: Path | None,
     facts: Path | None,
     seed_runs: tuple[Path, ...],
@@ -305,6 +320,8 @@ def package_command(
         out=folder,
         data=data,
         subnets=subnets,
+        front=front,
+        num_front=num_front,
         predictor=predictor,
         facts=facts,
         seed_runs=seed_runs,
