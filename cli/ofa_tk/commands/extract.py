@@ -1,0 +1,88 @@
+"""`ofa-tk extract`: cut a subnet out as a plain torch network."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from ofa_tk import options, output
+from ofa_toolkit.core import quantities
+
+
+@click.command()
+@click.option(
+    "--subnet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="subnet.json",
+    show_default=True,
+    metavar="FILE",
+    help="What to cut out; `ofa-tk search` writes it.",
+)
+@click.option("--supernet", metavar="NAME|DIR", help="Where its weights are. Default: the supernet searched.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="Images for batch-norm statistics, such as imagefolder:DIR. Default: those the supernet carries.",
+)
+@click.option(
+    "--keep-batchnorm", is_flag=True, help="Keep the supernet's batch-norm statistics, which fit no subnet."
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["torch", "official"]),
+    default="torch",
+    show_default=True,
+    help="torch: a program and weights; official: net.config and init of the once-for-all repositories.",
+)
+@options.out_option("network", "The folder to write.")
+@options.force_option
+@options.json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    subnet: Path,
+    supernet: str | None,
+    data: str | None,
+    keep_batchnorm: bool,
+    layout: Literal["torch", "official"],
+    out: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Cut a subnet out of its supernet as a plain network, checked against the supernet."""
+    from ofa_toolkit.core import files
+    from ofa_toolkit.pipelines.extract import extract_network, holds_network
+
+    files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=holds_network)
+    made = extract_network(
+        subnet, out, supernet=supernet, data=data, keep_batchnorm=keep_batchnorm, layout=layout
+    )
+    if keep_batchnorm:
+        output.warn("Batch-norm statistics are the supernet's; they fit none of its subnets well.")
+    if as_json:
+        output.print_json(
+            {
+                "folder": str(made.folder),
+                "files": made.files,
+                "resolution": made.subnet.resolution,
+                "macs": made.macs,
+                "params": made.params,
+                "batchnorm": dataclasses.asdict(made.batchnorm),
+                "largest_difference": made.largest_difference,
+            }
+        )
+        return
+    output.print_fields(
+        {
+            "network": f"{made.folder} ({', '.join(made.files)})",
+            "resolution": f"{made.subnet.resolution} px",
+            "cost": f"{quantities.MACS.format(made.macs, digits=4)}, {quantities.PARAMS.format(made.params)}",
+            "batch norm": f"{made.batchnorm.kind}, {made.batchnorm.num_images} images",
+            "parity": f"logits within {made.largest_difference:.1e} of the supernet's, synthetic images",
+        }
+    )
+    if layout == "torch":
+        output.next_step(f"torch.export.load('{made.folder / 'network.pt2'}').module()")
