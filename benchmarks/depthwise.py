@@ -110,9 +110,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    clock_name = "CPU" if arguments.threads == 1 else "elapsed"
     print(
         f"{arguments.space} {arguments.subnet}, batch {arguments.batch}, {arguments.threads} thread(s), "
-        f"{'CPU' if arguments.threads == 1 else 'elapsed'} ms of forward + backward, torch {torch.__version__}"
+        f"{clock_name} ms of forward + backward, torch {torch.__version__}"
     )
     print(
         f"{'layer':30} {'contiguous':>10} {'channels last':>13} {'ours':>7} {'ratio':>6} {'difference':>10}"
