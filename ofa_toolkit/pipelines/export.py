@@ -185,9 +185,9 @@ def searched_target(described: SubnetFile) -> str:
     Raises:
         ExportError: It was searched for none, or for several.
     """
-    devices = described.search.get("devices") or described.search.get("device") or []
-    names = [devices] if isinstance(devices, str) else [str(device) for device in devices]
-    targets = list(dict.fromkeys(name.partition(":")[0] for name in names))
+    predicted = described.predicted.get("latency_ms")
+    names = list(predicted) if isinstance(predicted, Mapping) else []
+    targets = list(dict.fromkeys(str(name).partition(":")[0] for name in names))
     if len(targets) != 1:
         reason = f"was searched for {', '.join(targets)}" if targets else "was searched for no device"
         raise ExportError(

@@ -1,0 +1,107 @@
+"""A folder that builds and checks the engine where TensorRT is: network, commands, and a check script."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ofa_toolkit.core import files
+from ofa_toolkit.export.exporter import FileForm
+from ofa_toolkit.export.kit import check as check_script
+from ofa_toolkit.export.trtexec import INPUT, MODEL, Commands, commands, has_inspector, versions
+
+FORMAT = "ofa-toolkit/build-kit"
+VERSION = 1
+
+Images = npt.NDArray[np.float32]
+
+
+def write_build_kit(
+    folder: Path,
+    model: onnx.ModelProto,
+    form: FileForm,
+    images: Images,
+    expected: Images,
+    *,
+    replace: bool = False,
+) -> Commands:
+    """Write a kit.
+
+    Args:
+        folder: New, or an older kit that is replaced.
+        model: The exported model.
+        form: How it is written.
+        images: One input of the engine, `(N, 3, R, R)`.
+        expected: The fp32 network's outputs for it, `(N, classes)`.
+        replace: Replace an existing folder.
+
+    Returns:
+        The commands the kit runs.
+
+    Raises:
+        OutputError: The folder exists and may not be replaced, or cannot be written.
+    """
+    row = form.target.generation
+    [source] = model.graph.input
+    lines = commands(form, source.name, int(images.shape[-1]))
+    contents = {
+        MODEL: model.SerializeToString(),
+        INPUT: np.ascontiguousarray(images, dtype="<f4").tobytes(),
+        "check.py": Path(check_script.__file__).read_bytes(),
+    }
+    low, high = versions(row)
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "target": form.target.name,
+        "generation": row.name,
+        "trtexec_versions": [list(low), None if high is None else list(high)],
+        "precision": form.precision,
+        "batch_size": form.batch_size,
+        "has_inspector": has_inspector(row),
+        "build": list(lines.build),
+        "run": list(lines.run),
+        "expected": [float(value) for value in expected.ravel()],
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    }
+    contents["kit.json"] = (json.dumps(description, indent=2) + "\n").encode()
+    contents["build.sh"] = f"#!/bin/sh\nset -e\n{_shell(lines)}\n".encode()
+    contents["README.md"] = _readme(form, lines).encode()
+    with files.atomic_directory(folder, replace=replace) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+    return lines
+
+
+def _shell(lines: Commands) -> str:
+    return " \\\n  ".join(["trtexec", *lines.build])
+
+
+def _readme(form: FileForm, lines: Commands) -> str:
+    target, row = form.target, form.target.generation
+    defaults = (
+        "trtexec of TensorRT 11 times with CUDA graphs and without copies by default; up to TensorRT 10 the "
+        "line asks for the same with flags. Compare times across that border only between equal lines."
+    )
+    return f"""# TensorRT engine for {target.title}
+
+`{MODEL}` is written for {row.name} in {form.precision}. Engines run only on the kind of GPU and the TensorRT
+they were built with, so this one is built on the board. Copy the folder there and run:
+
+    python3 check.py
+
+Needs Python 3.6 and TensorRT's own `trtexec`, nothing else. It builds the engine, fails unless most layers
+with weights compute in {form.precision}, compares the outputs for `{INPUT}` with those of the fp32 network,
+and prints the times. No GPU was present where this kit was written: nothing here has been timed.
+
+The line it runs, also in `build.sh`:
+
+    {_shell(lines)}
+
+{defaults}
+"""

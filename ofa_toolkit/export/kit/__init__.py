@@ -1,0 +1,1 @@
+"""What a build kit takes to the board beside the network."""
