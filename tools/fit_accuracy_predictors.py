@@ -43,12 +43,17 @@ from ofa_toolkit.evaluation.predictor_card import IntervalFacts, PredictorCard
 from ofa_toolkit.evaluation.predictor_choices import Choices
 from ofa_toolkit.evaluation.predictor_file import write_predictor
 from ofa_toolkit.evaluation.predictor_interval import CONFIDENCES
-from ofa_toolkit.evaluation.predictor_training import EnsembleConfig, fit_ensemble, surprisal
+from ofa_toolkit.evaluation.predictor_training import (
+    EnsembleConfig,
+    fit_ensemble,
+    predict_members,
+    surprisal,
+)
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, sample_population
 
 SEED = 0
 ENSEMBLE = EnsembleConfig(num_steps=6000)
-EFFECT = EnsembleConfig(num_members=2, hidden=(16,), num_steps=8000, weight_decay=0.01)
+EFFECT = EnsembleConfig(num_members=2, hidden=(32, 16), num_steps=12_000, weight_decay=0.001)
 DISTILLED = EnsembleConfig(num_members=2, hidden=(64, 32), num_steps=12_000, weight_decay=0.001)
 PROBES = 40_000
 
@@ -70,17 +75,6 @@ def fold_fit(choices: Choices, one_hot: npt.NDArray[np.float32], top1: npt.NDArr
         return lambda test: predict_members(members, one_hot[test])
 
     return fit
-
-
-def predict_members(members: tuple[Member, ...], one_hot: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Predictions `(N, members)` for one-hot rows."""
-    outputs = []
-    for member in members:
-        hidden = one_hot @ member.first + member.bias
-        for weight, bias in member.layers:
-            hidden = np.maximum(hidden, 0) @ weight + bias
-        outputs.append(hidden[:, 0] + one_hot @ member.linear)
-    return np.stack(outputs, axis=1).astype(np.float64)
 
 
 def assess(measured: MeasuredTop1, fit: Fit) -> tuple[HeldOut, list[HeldOut]]:

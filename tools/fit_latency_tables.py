@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-
-from latency_fitting import network_sources, subnet_sources
+from latency_fitting import network_sources, operators, subnet_sources, transfer
 from latency_fitting.facts import FACTS
 from latency_fitting.tables import FittedTable, write_devices
 
@@ -26,6 +24,10 @@ SOURCES: dict[str, Callable[[Path], Iterator[FittedTable]]] = {
     "note10": network_sources.note10_tables,
     "pixel1": network_sources.pixel1_tables,
     "accelnasbench": network_sources.accel_tables,
+    "lightnas": network_sources.lightnas_tables,
+    "v100-operators": operators.v100_tables,
+    "jetson-transfer": transfer.jetson_transfers,
+    "a40-transfer": transfer.a40_transfer,
 }
 
 

@@ -59,7 +59,7 @@ class AccuracyPredictor:
         choices: What the rows of the first layers stand for.
         members: The ensemble.
         surprisal: Minus the logarithm of each choice's share among the fitted subnets, `(choices,)`.
-        resolution_effect: Added to every member: what a resolution at which nothing was measured changes,
+        resolution_effect: Added to every member at resolutions where nothing was measured: what those change,
             taken from another predictor; None where all resolutions were measured alike.
     """
 
@@ -175,7 +175,8 @@ class BoundAccuracy:
             output[:, index] += values[:, 0]
         if self.predictor.resolution_effect is None:
             return output
-        return output[:, :-1] + output[:, -1:]
+        effect = np.where(self._is_measured[population[:, 0]], np.float32(0), output[:, -1])
+        return output[:, :-1] + effect[:, None]
 
 
 def load_accuracy_predictor(source: str | os.PathLike[str]) -> AccuracyPredictor:
@@ -190,6 +191,6 @@ def load_accuracy_predictor(source: str | os.PathLike[str]) -> AccuracyPredictor
     path = Path(source)
     if path.is_dir():
         path = path / FILE_NAME
-    elif not path.is_file() and path.suffix == "":
+    elif not path.exists() and path.name == str(source) and path.suffix != ".safetensors":
         path = resources.find_entry("zoo", str(source)).path / FILE_NAME
     return read_predictor(path)

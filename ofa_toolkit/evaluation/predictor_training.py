@@ -10,6 +10,7 @@ data are few. All members are trained at once as one batched matrix product.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -152,6 +153,17 @@ def _optimise(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+
+
+def predict_members(members: Sequence[Member], one_hot: Features) -> npt.NDArray[np.float64]:
+    """Predictions `(N, members)` for `Choices.one_hot` rows."""
+    outputs = []
+    for member in members:
+        hidden = one_hot @ member.first + member.bias
+        for weight, bias in member.layers:
+            hidden = np.maximum(hidden, 0) @ weight + bias
+        outputs.append(hidden[:, 0] + one_hot @ member.linear)
+    return np.stack(outputs, axis=1).astype(np.float64)
 
 
 def surprisal(one_hot: Features) -> npt.NDArray[np.float32]:

@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 class EvolutionConfig:
     """How long and how hard to search."""
 
-    population_size: Annotated[int, Bounds(at_least=4)] = 200
+    population_size: Annotated[int, Bounds(at_least=4)] = 100
     "Subnets that survive each generation."
     num_children: Annotated[int, Bounds(at_least=1)] = 200
     "New subnets per generation."
-    num_generations: Annotated[int, Bounds(at_least=1)] = 40
+    num_generations: Annotated[int, Bounds(at_least=1)] = 60
     "Generations, the first random one counted."
     mutation_rate: Annotated[float, Bounds(above=0, at_most=1)] = 0.1
     "Probability of redrawing each gene of a mutant."
     crossover_share: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.5
     "Share of children that have two parents; the others are mutants of one."
-    parent_share: Annotated[float, Bounds(above=0, at_most=1)] = 0.25
+    parent_share: Annotated[float, Bounds(above=0, at_most=1)] = 0.5
     "Share of the survivors, the best, that have children; with several objectives all of the front may."
     local: LocalConfig | None = field(default_factory=LocalConfig)
     "The local search that finishes; none to leave it out."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,68 @@ def pixel1_tables(folder: Path) -> Iterator[FittedTable]:
         caveats=[
             "Uncalibrated: no whole network was measured.",
             "Squeeze-excite and h-swish were not measured and count nothing.",
+        ],
+    )
+
+
+LIGHTNAS_FILE = "lightnas_agx_xavier_additive_table.csv"
+
+
+def read_lightnas(folder: Path) -> tuple[float, NetworkMeasurements]:
+    """What the network without blocks takes, and what each block adds, in ms."""
+    base, *rows = read_rows(folder / LIGHTNAS_FILE)
+    features, names = [], []
+    for row in rows:
+        kernel_size, ratio = int(row["op"][3]), int(row["op"][5])
+        build = LayerBuilder(1e-5)
+        block_input = flow = Flow("block_input", int(row["in_c"]), int(row["h_in"]))
+        flow = build.conv("expand", flow, flow.channels * ratio, 1, 1, "relu6")
+        flow = build.depthwise("depthwise", flow, kernel_size, int(row["stride"]), "relu6")
+        flow = build.conv("project", flow, int(row["out_c"]), 1, 1, None)
+        if row["stride"] == "1" and block_input.channels == flow.channels:
+            build.join("add", "add", flow, block_input)
+        features.append(layer_features(build.layers))
+        names.append(f"{row['in_c']}-{row['out_c']}-{row['h_in']}")
+    return float(base["delta_ms_vs_skip"]), NetworkMeasurements(
+        names=np.array(names),
+        families=np.full(len(rows), "LightNAS"),
+        resolutions=np.full(len(rows), 224),
+        features=np.array(features),
+        latencies_ms=np.array([float(row["delta_ms_vs_skip"]) for row in rows]),
+    )
+
+
+def lightnas_tables(folder: Path) -> Iterator[FittedTable]:
+    """AGX Xavier, PyTorch fp32 at batch 8: blocks regressed from a released predictor."""
+    base, blocks = read_lightnas(folder)
+    predicted = held_out(
+        len(blocks.names),
+        group_folds(blocks.names),
+        lambda chosen, asked: additive_model(blocks.subset(chosen), "x", use_bias=False).predict_features(
+            blocks.features[asked]
+        ),
+    )
+    general = additive_model(blocks, "126 blocks of LightNAS's space at 224 pixels", use_bias=False)
+    yield FittedTable(
+        device="jetson-agx-xavier",
+        name="lightnas-pytorch-fp32-8",
+        content=TableContent(predictors=(replace(general, bias_ms=base),)),
+        conditions={
+            "source": "LightNAS (Luo et al.), github.com/stepbuystep/LightNAS at 2f0e1d17",
+            "source_licence": "Apache-2.0",
+            "runtime": "pytorch",
+            "precision": "fp32",
+            "batch_size": 8,
+            "provenance": "fitted",
+            "method": "released latency predictor, to an additive table of blocks, to layer features",
+            "networks": "126 blocks (MobileNetV2-like, no squeeze-excite) at 224 pixels",
+            "is_inferred": [],
+        },
+        errors=[error_of(blocks.latencies_ms, predicted, "whole block shapes", "single blocks")],
+        caveats=[
+            "Regressed from a predictor its authors released, not from raw timings.",
+            "The board is not named in the source; its paper says AGX Xavier.",
+            "Squeeze-excite and h-swish were not measured and count nothing. Uncalibrated.",
         ],
     )
 

@@ -166,7 +166,8 @@ def fit_max(
 
     Args:
         design: Of the space.
-        population, latencies: What was measured at this batch size.
+        population: Encoded subnets.
+        latencies: What they took at this batch size, in ms.
         device_tables: Unit tables of a large batch, where the device's work decides.
         host_tables: Unit tables of batch 1, where launching decides.
     """

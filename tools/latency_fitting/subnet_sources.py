@@ -51,7 +51,7 @@ _HELP_CAVEATS = (
     "Clocks, repeats and synchronisation of the source are unknown.",
 )
 _NASPERF_CONDITIONS: dict[str, Any] = {
-    "source": "github.com/RhythmSyed/NAS_PerformanceEstimation at c9bf24cd, tutorial/latency_predictor/datasets",
+    "source": "github.com/RhythmSyed/NAS_PerformanceEstimation at c9bf24cd, tutorial/latency_predictor",
     "source_licence": "Apache-2.0",
     "runtime": "pytorch",
     "precision": "fp32",

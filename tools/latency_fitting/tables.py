@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from latency_fitting.metrics import contiguous_folds
 from ofa_toolkit.core.config import from_dict, to_dict
-from ofa_toolkit.latency.device import Device, Error, Variant, write_device
+from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.latency.device import Device, Error, Variant, read_device, write_device
 from ofa_toolkit.latency.intervals import MIN_SCORES, ConformalBound
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, write_content
 
@@ -80,8 +81,6 @@ def write_devices(folder: Path, facts: Sequence[dict[str, Any]], tables: Sequenc
             continue
         target = folder / fact["name"]
         target.mkdir(parents=True, exist_ok=True)
-        if fact["default_variant"] not in {table.name for table in own}:
-            fact = {**fact, "default_variant": own[0].name}
         variants = [to_dict(_with_old_date(target, table.variant())) for table in own]
         device = from_dict(Device, {**fact, "variants": variants}, source=fact["name"])
         for table in own:
@@ -93,11 +92,6 @@ def write_devices(folder: Path, facts: Sequence[dict[str, Any]], tables: Sequenc
 
 
 def _with_old_date(target: Path, variant: Variant) -> Variant:
-    from dataclasses import replace
-
-    from ofa_toolkit.core.errors import OfaToolkitError
-    from ofa_toolkit.latency.device import read_device
-
     try:
         old = {v.name: v for v in read_device(target).variants}
     except OfaToolkitError:

@@ -147,6 +147,7 @@ class _Percent(click.ParamType[float]):
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     devices: tuple[str, ...],
     latencies: tuple[float, ...],
     throughputs: tuple[float, ...],

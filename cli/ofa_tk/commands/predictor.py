@@ -1,0 +1,187 @@
+"""`ofa-tk predictor`: build accuracy predictors, and show what one says about itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ofa_tk import options, output
+
+
+@click.group()
+def command() -> None:
+    """Build and show accuracy predictors."""
+
+
+@command.command()
+@click.option("--supernet", required=True, metavar="NAME|DIR", help="A zoo name, run or supernet folder.")
+@click.option("--data", required=True, metavar="SOURCE", help="Images it was trained on, such as npz:FILE.")
+@click.option(
+    "--num-subnets",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Subnets to measure in all.",
+)
+@click.option(
+    "--measurements",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where measured accuracies are kept and looked for. Default: `predictor` in the supernet's folder.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The predictor. Default: accuracy_predictor.safetensors in the supernet's folder.",
+)
+@click.option("--images", type=click.IntRange(min=1), help="Held-out training images; all by default.")
+@click.option(
+    "--recalibration-images",
+    type=click.IntRange(min=0),
+    default=2000,
+    show_default=True,
+    help="Training images for the batch-norm statistics.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=200, show_default=True, help="Images at a time."
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
+@options.seed_option
+@options.json_option
+def build(
+    supernet: str,
+    data: str,
+    num_subnets: int,
+    measurements: Path | None,
+    out: Path | None,
+    images: int | None,
+    recalibration_images: int,
+    batch_size: int,
+    device: str | None,
+    threads: int | None,
+    num_workers: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure subnets on held-out training images and fit a predictor to them.
+
+    Killed and started again it goes on; under torchrun the processes share the work.
+    """
+    import torch
+
+    from ofa_toolkit.pipelines.build_predictor import build_predictor
+    from ofa_toolkit.pipelines.evaluate import open_judge
+    from ofa_toolkit.training.distributed import join, leave
+    from ofa_toolkit.zoo import resolve_supernet
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    process = join(device)
+    judge = open_judge(
+        supernet,
+        data,
+        batch_size=batch_size,
+        limit=images,
+        recalibration_images=recalibration_images,
+        device=str(process.device),
+        num_workers=num_workers,
+    )
+    try:
+        with output.progress_bar("Measuring subnets", num_subnets) as show:
+            built = build_predictor(
+                judge,
+                resolve_supernet(supernet),
+                name=supernet,
+                num_subnets=num_subnets,
+                folder=measurements,
+                out=out,
+                seed=seed,
+                process=process,
+                on_step=lambda done, missing: show(num_subnets - missing + done),
+            )
+    finally:
+        leave(process)
+    if built is None:
+        return
+    if as_json:
+        output.print_json(
+            {
+                "path": built.path,
+                "card": dataclasses.asdict(built.predictor.card),
+                "learning_curve": [dataclasses.asdict(point) for point in built.learning_curve],
+                "noise_points": built.noise_points,
+                "verdict": built.verdict,
+            }
+        )
+    else:
+        _print_errors([dataclasses.asdict(error) for error in built.errors])
+        click.echo()
+        output.print_table(
+            [
+                output.Column(name="fitted on", is_number=True),
+                output.Column(name="MAE (points)", is_number=True),
+                output.Column(name="Spearman", is_number=True),
+            ],
+            [(p.num_subnets, f"{p.mae_points:.3f}", f"{p.spearman:.4f}") for p in built.learning_curve],
+            title="Learning curve, on subnets not fitted",
+        )
+        output.note(built.verdict)
+        output.note(f"Wrote {built.path}")
+    output.next_step(f"ofa-tk search --supernet {supernet} --macs 200M")
+
+
+@command.command()
+@click.argument("source", metavar="NAME|DIR|FILE")
+@options.json_option
+def show(source: str, as_json: bool) -> None:
+    """Show what a predictor is for, how it came about and how wrong it is."""
+    from ofa_toolkit.core import config
+    from ofa_toolkit.evaluation.predictor import load_accuracy_predictor
+
+    card = load_accuracy_predictor(source).card
+    if as_json:
+        output.print_json(config.to_dict(card))
+        return
+    fields: dict[str, Any] = {
+        "supernet": card.supernet,
+        "space": f"{card.space} ({card.space_identity})",
+        "predicts": f"{card.unit}, {card.dataset}",
+        "resolutions": ", ".join(str(r) for r in card.resolutions),
+        "measured at": ", ".join(str(r) for r in card.measured_resolutions) or "none",
+        "provenance": card.provenance,
+        "measured subnets": card.num_subnets,
+        "source": card.source,
+        "method": card.method,
+    }
+    output.print_fields(fields)
+    if card.errors:
+        click.echo()
+        _print_errors([dataclasses.asdict(error) for error in card.errors])
+    for caveat in card.caveats:
+        output.note(f"Note: {caveat}")
+
+
+def _print_errors(errors: list[dict[str, Any]]) -> None:
+    columns: list[output.Column | str] = ["held out"]
+    columns += [
+        output.Column(name=name, is_number=True)
+        for name in ("subnets", "Spearman", "Kendall", "MAE (points)", "bias (points)")
+    ]
+    rows = [
+        (
+            error["split"],
+            error["num_subnets"],
+            f"{error['spearman']:.4f}",
+            f"{error['kendall']:.4f}",
+            f"{error['mae_points']:.3f}",
+            f"{error['bias_points']:+.3f}",
+        )
+        for error in errors
+    ]
+    output.print_table(columns, rows, title="Errors on subnets not fitted")
