@@ -20,6 +20,7 @@ from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "zoo": ("ofa_tk.commands.zoo:command", "List, fetch, check, package and upload supernets."),
+    "latency": ("ofa_tk.commands.latency:command", "Latency tables: list, predict, measure, calibrate."),
     "predictor": ("ofa_tk.commands.predictor:command", "Build and show accuracy predictors."),
     "search": ("ofa_tk.commands.search:command", "Find the best subnet for a budget."),
     "extract": ("ofa_tk.commands.extract:command", "Cut a subnet out as a plain torch network."),

@@ -1,0 +1,34 @@
+"""`ofa-tk latency`: how long networks take on devices."""
+
+from __future__ import annotations
+
+import click
+
+from ofa_tk.commands.latency_commands import (
+    audit,
+    calibrate,
+    import_results,
+    kit,
+    listing,
+    measure,
+    predict,
+    show,
+)
+
+
+@click.group()
+def command() -> None:
+    """Latency tables: list, show, predict, measure, calibrate, audit."""
+
+
+for _subcommand in (
+    listing.command,
+    show.command,
+    predict.command,
+    measure.command,
+    kit.command,
+    import_results.command,
+    calibrate.command,
+    audit.command,
+):
+    command.add_command(_subcommand)

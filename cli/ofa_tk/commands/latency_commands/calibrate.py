@@ -1,0 +1,184 @@
+"""`ofa-tk latency calibrate`: from ten measured networks to a table of your device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ofa_tk import options, output
+from ofa_tk.output import Column
+from ofa_toolkit.core import files
+from ofa_toolkit.core.quantities import LATENCY
+
+if TYPE_CHECKING:
+    from ofa_toolkit.latency.table import LatencyTable
+    from ofa_toolkit.pipelines.latency import CalibratedDevice
+
+
+@click.command("calibrate")
+@click.argument("probes", required=False, type=click.Path(path_type=Path), metavar="[PROBES.JSON]")
+@click.option(
+    "--plan", type=click.IntRange(min=3), metavar="N", help="Write N networks to measure, and stop."
+)
+@click.option(
+    "--samples", is_flag=True, help="Show the expected error for 5, 10, 20 and 50 networks, and stop."
+)
+@click.option("--space", metavar="NAME", help="Search space, for --plan and --samples.")
+@click.option("--device", metavar="NAME", help="Name of your device, such as my-board.")
+@click.option("--title", metavar="TEXT", help="Its name as people write it.")
+@click.option("--chip", metavar="TEXT", default="unknown", show_default=True, help="Its processor.")
+@click.option(
+    "--kind",
+    type=click.Choice(["gpu", "embedded-gpu", "cpu", "phone"]),
+    default="embedded-gpu",
+    show_default=True,
+    help="What it is.",
+)
+@click.option("--runtime", metavar="NAME", help="What executed the networks, such as tensorrt.")
+@click.option("--precision", type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]), help="Arithmetic.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images per run."
+)
+@click.option("--like", multiple=True, metavar="DEVICE[:VARIANT]", help="Learn from this table. Repeatable.")
+@click.option("--exclude", multiple=True, metavar="DEVICE", help="Do not learn from this device. Repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Where to write.")
+@options.force_option
+@options.seed_option
+@options.tables_option
+@options.json_option
+def command(
+    probes: Path | None,
+    plan: int | None,
+    samples: bool,
+    space: str | None,
+    device: str | None,
+    title: str | None,
+    chip: str,
+    kind: str,
+    runtime: str | None,
+    precision: str | None,
+    batch_size: int,
+    like: tuple[str, ...],
+    exclude: tuple[str, ...],
+    out: Path | None,
+    force: bool,
+    seed: int,
+    tables: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Make a latency table of your device from about ten measured networks.
+
+    First --plan writes a probes file; measure its networks, fill in `latency_ms`, and give the file back.
+    The table combines what is known of other devices with the batch size, weighed by your measurements.
+    """
+    from ofa_toolkit.pipelines.latency import prior_tables
+
+    if [plan is not None, samples, probes is not None].count(True) != 1:
+        raise click.UsageError("Give a probes file, --plan N, or --samples.")
+    if (plan is not None or samples) and space is None:
+        raise click.UsageError("--plan and --samples need --space NAME.")
+    prior = prior_tables(like, batch_size=batch_size, exclude=exclude, tables=tables)
+    if plan is not None:
+        _plan(space or "", plan, prior, seed, out or Path("probes.json"), out is None, force, as_json)
+    elif samples:
+        _show_samples(space or "", prior, seed, as_json)
+    else:
+        if device is None or runtime is None or precision is None:
+            raise click.UsageError("A calibration needs --device NAME, --runtime NAME and --precision.")
+        from ofa_toolkit.pipelines.latency import calibrate_device
+
+        assert probes is not None
+        done = calibrate_device(
+            probes,
+            device=device,
+            runtime=runtime,
+            precision=precision,
+            batch_size=batch_size,
+            prior=prior,
+            title=title,
+            chip=chip,
+            kind=kind,
+            folder=out,
+            force=force,
+        )
+        _report(done, as_json)
+
+
+def _plan(
+    space: str,
+    count: int,
+    prior: list[LatencyTable],
+    seed: int,
+    out: Path,
+    is_default: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from ofa_toolkit.latency.probes_file import write_probes
+    from ofa_toolkit.pipelines.latency import plan_probes
+
+    files.check_output(out, is_default=is_default, force=force)
+    write_probes(out, plan_probes(space, count, prior, seed))
+    if as_json:
+        output.print_json({"probes": out, "num_probes": count})
+    else:
+        click.echo(f"{count} networks to measure: {out}")
+        output.next_step(f"ofa-tk latency calibrate {out} --device NAME --runtime NAME --precision fp16")
+
+
+def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: bool) -> None:
+    from ofa_toolkit.pipelines.latency import estimate_errors
+    from ofa_toolkit.spaces import get_space
+
+    errors = estimate_errors(get_space(space), prior, seed)
+    if as_json:
+        output.print_json({"is_simulated": True, "expected": [vars(error) for error in errors]})
+        return
+    output.print_table(
+        [
+            Column(name="networks", is_number=True),
+            Column(name="expected error", is_number=True),
+            Column(name="1 in 10 above", is_number=True),
+        ],
+        [(e.num_probes, f"{e.mape_percent:.1f} %", f"{e.worst_mape_percent:.1f} %") for e in errors],
+    )
+    output.note("Simulated: each known device in turn plays the new one, learned from the others.")
+
+
+def _report(done: CalibratedDevice, as_json: bool) -> None:
+    combination, table = done.calibration.predictor, done.table
+    held_out = done.calibration.held_out_mape_percent
+    if as_json:
+        output.print_json(
+            {
+                "folder": done.folder,
+                "table": table.name,
+                "identity": table.identity,
+                "provenance": table.provenance,
+                "held_out_mape_percent": held_out,
+                "fitted_mape_percent": done.calibration.fitted_mape_percent,
+                "members": {member.table: member.weight for member in combination.members},
+                "ms_per_million_macs": combination.ms_per_million_macs,
+                "bias_ms": combination.bias_ms,
+                "left_out": done.left_out,
+            }
+        )
+        return
+    output.print_table(
+        ["learned from", Column(name="weight", is_number=True)],
+        [(member.table, f"{member.weight:.3g}") for member in combination.members],
+    )
+    output.print_fields(
+        {
+            "per million MACs": LATENCY.format(combination.ms_per_million_macs),
+            "constant": LATENCY.format(combination.bias_ms),
+            "error on left-out probes": "unknown" if held_out is None else f"{held_out:.1f} %",
+            "table": table.name,
+            "folder": done.folder,
+        }
+    )
+    for name in done.left_out:
+        output.note(f"{name} does not cover the space and was left out.")
+    output.next_step(f"ofa-tk search --device {table.device.name} --latency 20ms")

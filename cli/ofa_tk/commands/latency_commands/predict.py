@@ -1,0 +1,85 @@
+"""`ofa-tk latency predict`: how long given networks take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ofa_tk import options, output
+from ofa_tk.output import Column
+from ofa_toolkit.core.quantities import LATENCY
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.latency import PredictedLatency
+
+
+@click.command("predict")
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    required=True,
+    metavar="DEVICE[:VARIANT]",
+    help="Where it would run. Repeatable.",
+)
+@click.option("--space", metavar="NAME", help="Search space of subnets whose files do not name one.")
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Also show what the latency stays below with this probability, such as 0.9.",
+)
+@click.option(
+    "--resolution", type=click.IntRange(min=1), help="Input size of standard networks.  [default: 224]"
+)
+@options.tables_option
+@options.json_option
+def command(
+    networks: tuple[str, ...],
+    devices: tuple[str, ...],
+    space: str | None,
+    confidence: float | None,
+    resolution: int | None,
+    tables: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Predict the latency of subnets or standard networks.
+
+    NETWORK is a subnet.json, an architecture file of the once-for-all repositories, or the name of a
+    standard network such as mobilenet-v3-large or mobilenet-v2-1.4.
+    """
+    from ofa_toolkit.pipelines.latency import predict_latencies
+
+    predictions = predict_latencies(
+        networks, devices, space_name=space, confidence=confidence, resolution=resolution, tables=tables
+    )
+    if as_json:
+        output.print_json(predictions)
+        return
+    columns: list[Column | str] = [
+        "network",
+        "device",
+        Column(name="batch", is_number=True),
+        Column(name="latency", is_number=True),
+        *([Column(name=f"{confidence:g} bound", is_number=True)] if confidence is not None else []),
+        "provenance",
+    ]
+    output.print_table(columns, [_row(prediction, confidence) for prediction in predictions])
+    for note in dict.fromkeys(
+        f"{prediction.device}: {note}" for prediction in predictions for note in prediction.extrapolations
+    ):
+        output.warn(note)
+
+
+def _row(prediction: PredictedLatency, confidence: float | None) -> tuple[object, ...]:
+    bound = "uncalibrated" if prediction.upper_ms is None else LATENCY.format(prediction.upper_ms)
+    return (
+        prediction.network,
+        prediction.device,
+        prediction.batch_size,
+        LATENCY.format(prediction.latency_ms),
+        *([bound] if confidence is not None else []),
+        prediction.provenance,
+    )

@@ -1,0 +1,86 @@
+"""`ofa-tk latency show`: the conditions of a device's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ofa_tk import options, output
+
+if TYPE_CHECKING:
+    from ofa_toolkit.latency.device import Device, Variant
+
+
+@click.command("show")
+@click.argument("device", metavar="DEVICE[:VARIANT]")
+@options.tables_option
+@options.json_option
+def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
+    """Show a device and where its tables come from, or one variant in full."""
+    from ofa_toolkit.core import resources
+    from ofa_toolkit.core.config import to_dict
+    from ofa_toolkit.latency.device import read_device
+
+    name, _, variant_name = device.partition(":")
+    found = read_device(resources.find_entry("latency_tables", name, tables).path)
+    if variant_name:
+        variant = found.variant(variant_name)
+        if as_json:
+            output.print_json({"device": found.name, **to_dict(variant)})
+        else:
+            _print_variant(variant)
+        return
+    if as_json:
+        output.print_json(to_dict(found))
+        return
+    _print_device(found)
+    for variant in found.variants:
+        click.echo()
+        _print_variant(variant)
+
+
+def _print_device(device: Device) -> None:
+    peak = {name: value for name, value in vars(device.peak).items() if value is not None}
+    output.print_fields(
+        {
+            "chip": device.chip,
+            "compute capability": device.compute_capability or "none",
+            "memory": f"{device.memory_gb:g} GB" if device.memory_gb else "unknown",
+            "TensorRT": device.software.tensorrt,
+            "highest opset": device.software.opset or "none",
+            "Python": device.software.python,
+            "data sheet": ", ".join(f"{name} {value:g}" for name, value in peak.items()) or "unknown",
+            "default variant": device.default_variant,
+        },
+        title=f"{device.title} ({device.name})",
+    )
+
+
+def _print_variant(variant: Variant) -> None:
+    errors = [
+        f"MAPE {error.mape_percent:g} %"
+        + (f", Spearman {error.spearman:g}" if error.spearman is not None else "")
+        + f" on {error.num_networks} networks ({error.split}; {error.space})"
+        for error in variant.errors
+    ]
+    inferred = f" (inferred: {', '.join(variant.is_inferred)})" if variant.is_inferred else ""
+    output.print_fields(
+        {
+            "provenance": variant.provenance,
+            "runtime": f"{variant.runtime}, version {variant.runtime_version}",
+            "precision, batch": f"{variant.precision}, {variant.batch_size}{inferred}",
+            "clocks": variant.clocks,
+            "networks": variant.networks,
+            "method": variant.method,
+            "error": "; ".join(errors) or "unknown",
+            "source": variant.source,
+            "licence": variant.source_licence,
+            "date": variant.date,
+            "identity": variant.identity,
+        },
+        title=variant.name,
+    )
+    for caveat in variant.caveats:
+        click.echo(f"! {caveat}")

@@ -1,0 +1,105 @@
+"""`probes.json`: subnets to measure on a device, and what they took."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.spaces import Encoding, get_space
+from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
+
+FORMAT = "ofa-toolkit/latency-probes"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """Subnets of one space with their latencies.
+
+    Attributes:
+        space: Where they come from.
+        population: Encoded, `(N, genes)`.
+        latencies_ms: Of a whole batch, `(N,)`; NaN where not measured yet.
+    """
+
+    space: SearchSpace
+    population: Population
+    latencies_ms: npt.NDArray[np.float64]
+
+    def measured(self) -> Probes:
+        """Those that were measured."""
+        done = np.isfinite(self.latencies_ms)
+        return Probes(
+            space=self.space, population=self.population[done], latencies_ms=self.latencies_ms[done]
+        )
+
+
+def write_probes(path: str | os.PathLike[str], probes: Probes) -> None:
+    """Write probes atomically; latencies not measured yet become null."""
+    subnets = Encoding(probes.space).decode(probes.population)
+    entries = [
+        {**subnet_document(subnet), "latency_ms": None if math.isnan(latency) else float(latency)}
+        for subnet, latency in zip(subnets, probes.latencies_ms, strict=True)
+    ]
+    document = {"format": FORMAT, "version": VERSION, "space": probes.space.name, "probes": entries}
+    files.write_json(path, document)
+
+
+def read_probes(path: str | os.PathLike[str]) -> Probes:
+    """Read probes.
+
+    Raises:
+        FileFormatError: Not such a file; names the first bad entry.
+        SubnetNotInSpaceError: A subnet is not in the space.
+    """
+    document = _load(Path(path))
+    space = get_space(str(document["space"]))
+    subnets, latencies = [], []
+    for number, entry in enumerate(_entries(document, path), start=1):
+        latency = entry.get("latency_ms")
+        is_number = isinstance(latency, (int, float)) and not isinstance(latency, bool)
+        if latency is not None and not (is_number and math.isfinite(latency) and latency > 0):
+            raise FileFormatError(
+                f"'{path}', probe {number}: latency_ms is '{latency}', not a positive number."
+            )
+        subnet = subnet_from_document({key: entry[key] for key in ("resolution", "stages") if key in entry})
+        space.check(subnet)
+        subnets.append(subnet)
+        latencies.append(math.nan if latency is None else float(latency))
+    return Probes(space=space, population=Encoding(space).encode(subnets), latencies_ms=np.array(latencies))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileFormatError(
+            f"Cannot read probes '{path}': {error.strerror or error}.",
+            hint="`ofa-tk latency calibrate --plan 10 --space NAME` writes a file to fill in.",
+        ) from error
+    except ValueError as error:
+        raise FileFormatError(f"'{path}' is no probes file: not valid JSON ({error}).") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise FileFormatError(f"'{path}' is no probes file: its format is not '{FORMAT}'.")
+    if document.get("version") != VERSION or "space" not in document:
+        raise FileFormatError(f"'{path}' is a probes file of another version, or names no space.")
+    return document
+
+
+def _entries(document: dict[str, Any], path: str | os.PathLike[str]) -> Sequence[dict[str, Any]]:
+    entries = document.get("probes")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise FileFormatError(f"'{path}' holds no list of probes.")
+    return entries
