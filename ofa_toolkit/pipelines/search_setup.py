@@ -6,7 +6,6 @@ Whatever does not belong together is refused by name here, before anything is se
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from ofa_toolkit.latency.table import BoundLatency, load_table
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
 from ofa_toolkit.spaces import SPACES, SearchSpace, get_space, restrict
 from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
 from ofa_toolkit.spaces.trained_space import trained_space
 
 DEFAULT_SUPERNET = "ofa-mobilenet-v3-w1.0"
@@ -399,20 +399,8 @@ def _existing_folder(name: str) -> Path:
 
 
 def _space_of_folder(folder: Path) -> SearchSpace:
-    path = folder / "config.json"
-    try:
-        description = json.loads(path.read_bytes())
-        space = get_space(description["space"]).with_resolutions(tuple(description["resolutions"]))
-        space = space.with_num_classes(description["num_classes"])
-        identity = description["space_identity"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"'{path}' is damaged: {error!r}.") from error
-    if space.identity != identity:
-        raise MismatchError(
-            f"'{folder}' was made for another '{space.name}' (identity {identity}) than this release's "
-            f"({space.identity})."
-        )
-    return trained_space(space, description)
+    description = read_supernet_config(folder)
+    return trained_space(space_of(description, folder), description)
 
 
 def _predictor_path(request: SearchRequest, folder: Path | None, name: str) -> Path:

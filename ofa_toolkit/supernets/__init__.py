@@ -5,7 +5,7 @@ from __future__ import annotations
 from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
 from ofa_toolkit.supernets.channel_sorting import sort_channels
 from ofa_toolkit.supernets.extraction import extract
-from ofa_toolkit.supernets.folder import load_supernet, read_supernet_config, save_supernet
+from ofa_toolkit.supernets.folder import load_supernet, save_supernet
 from ofa_toolkit.supernets.folding import fold_batchnorm
 from ofa_toolkit.supernets.network import build_network
 from ofa_toolkit.supernets.official_checkpoints import load_official_checkpoint
@@ -20,7 +20,6 @@ __all__ = [
     "load_official_checkpoint",
     "load_supernet",
     "network_from_config",
-    "read_supernet_config",
     "recalibrate_batchnorm",
     "save_supernet",
     "sort_channels",

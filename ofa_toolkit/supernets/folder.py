@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,17 @@ import safetensors.torch
 import torch
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import CheckpointError, FileFormatError, MismatchError
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.core.errors import CheckpointError, MismatchError
+from ofa_toolkit.spaces.supernet_description import (
+    CONFIG_FILE,
+    FORMAT,
+    VERSION,
+    read_supernet_config,
+    space_of,
+)
 from ofa_toolkit.supernets.supernet import Supernet
 
-FORMAT = "ofa-toolkit/supernet"
-VERSION = 1
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-
-_OWN_KEYS = ("format", "version", "space", "space_identity", "num_classes", "resolutions", "supernet")
 
 
 def save_supernet(
@@ -65,34 +65,6 @@ def save_supernet(
     files.write_json(folder / CONFIG_FILE, description)
 
 
-def read_supernet_config(folder: str | Path) -> dict[str, Any]:
-    """The `config.json` of a supernet folder, its format checked; no weights are read.
-
-    Raises:
-        FileFormatError: The folder holds none, or it is no description of a supernet.
-    """
-    path = Path(folder) / CONFIG_FILE
-    if not path.is_file():
-        raise FileFormatError(
-            f"'{folder}' is no supernet folder: it has no {CONFIG_FILE}.",
-            hint="Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`.",
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"'{path}' is not valid JSON: {error}.") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise FileFormatError(f"'{path}' does not describe a supernet (its format is not '{FORMAT}').")
-    if config.get("version") != VERSION:
-        raise FileFormatError(
-            f"'{path}' has version {config.get('version')!r}; this release reads version {VERSION}."
-        )
-    missing = [key for key in _OWN_KEYS if key not in config]
-    if missing:
-        raise FileFormatError(f"'{path}' lacks the entry '{missing[0]}'.")
-    return config
-
-
 def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:
     """The supernet of a folder in evaluation mode and float32, and its description.
 
@@ -103,14 +75,7 @@ def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:
     """
     folder = Path(folder)
     config = read_supernet_config(folder)
-    space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
-    space = space.with_num_classes(config["num_classes"])
-    if space.identity != config["space_identity"]:
-        raise MismatchError(
-            f"'{folder}' was made for another '{space.name}' (identity {config['space_identity']}) "
-            f"than this release's ({space.identity}).",
-            hint="Install the release that made it, or train again.",
-        )
+    space = space_of(config, folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise CheckpointError(f"'{folder}' has no {WEIGHTS_FILE}.", hint="Copy the folder again.")

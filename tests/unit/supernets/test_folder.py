@@ -10,8 +10,9 @@ import torch
 
 from ofa_toolkit.core.errors import CheckpointError, FileFormatError, MismatchError
 from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
 from ofa_toolkit.supernets import Supernet, load_supernet, save_supernet
-from ofa_toolkit.supernets.folder import CONFIG_FILE, WEIGHTS_FILE
+from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((32, 48))
 
