@@ -15,9 +15,40 @@ def _packages() -> list[Path]:
     return sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 
 
-def _summary(package: Path) -> str:
-    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
-    return (docstring or "").partition("\n\n")[0]
+def _page(package: Path) -> str:
+    """What the package is, what it defines itself, then its modules, each name where it is defined."""
+    source = package / "__init__.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    name = ".".join(package.parts)
+    own = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    public = [item for item in own if not item.startswith("_")]
+    # Where the package itself is documented below, its docstring is printed there.
+    lines = [f"# {name}", "", "" if public else ast.get_docstring(tree) or "", ""]
+    exported = _exported(tree)
+    if exported:
+        lines += [f"`from {name} import` " + ", ".join(f"`{item}`" for item in exported), ""]
+    if public:
+        lines += [
+            f"::: {name}",
+            "    options:",
+            "      show_submodules: false",
+            f"      members: {public}",
+            "",
+        ]
+    for module in sorted(package.rglob("*.py")):
+        parts = module.with_suffix("").relative_to(package).parts
+        if parts[-1].startswith("_"):
+            continue
+        lines += [f"## {'.'.join(parts)}", "", f"::: {name}.{'.'.join(parts)}", "    options:"]
+        lines += ["      heading_level: 3", "      show_submodules: false", ""]
+    return "\n".join(lines)
+
+
+def _exported(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
 
 
 def on_config(config: Any) -> Any:
@@ -31,6 +62,5 @@ def on_config(config: Any) -> Any:
 def on_files(files: Files, config: Any) -> Files:
     """Called by MkDocs with the files of the site: add the pages."""
     for package in _packages():
-        content = f"# ofa_toolkit.{package.name}\n\n{_summary(package)}\n\n::: ofa_toolkit.{package.name}\n"
-        files.append(File.generated(config, f"reference/python/{package.name}.md", content=content))
+        files.append(File.generated(config, f"reference/python/{package.name}.md", content=_page(package)))
     return files

@@ -36,7 +36,8 @@ def _sections(command: click.Command, context: click.Context, level: int) -> Ite
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    rows = [record for record in records if record is not None]
+    # Arguments have no text of their own; the usage line names them.
+    rows = [record for record in records if record is not None and record[1]]
     if rows:
         yield "| option | meaning |\n| --- | --- |"
         for names, text in rows:
