@@ -16,7 +16,7 @@ from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError,
 from ofa_toolkit.pipelines.entry_accuracy import Question, measure
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
-from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, write_card
+from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import README_FILE, render_readme
 from ofa_toolkit.zoo.resolving import resolve_supernet
@@ -87,7 +87,8 @@ def package_entry(request: PackageRequest) -> Card:
         subnet_paths = _write_subnets(request, folder, space)
         _add_predictor(request, folder, config)
         accuracy = _accuracy(request, folder, subnet_paths)
-        document = _merge(_known(request, config, folder, accuracy), facts)
+        document = _merge(_known(request, config, folder, accuracy), _stated_before(source))
+        document = _merge(document, facts)
         card = configuration.from_dict(Card, document, source=str(request.facts or request.source))
         write_card(folder / CARD_FILE, card)
         files.write_text(folder / README_FILE, render_readme(card))
@@ -107,7 +108,18 @@ def _write_supernet(source: Path, folder: Path) -> Document:
     if isinstance(recipe, Mapping):
         further["recipe"] = _without_places(recipe)
     save_supernet(folder, supernet, config=further, dtype=torch.float16)
+    if _is_stored_in_half(source / WEIGHTS_FILE):
+        # The order of a safetensors header is not fixed; a predictor knows these weights by their hash.
+        shutil.copyfile(source / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     return {**config, **further}
+
+
+def _is_stored_in_half(weights: Path) -> bool:
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="numpy") as file:
+        types = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    return not types & {"F64", "F32", "BF16"}
 
 
 def _without_places(recipe: Mapping[str, Any]) -> Document:
@@ -116,6 +128,8 @@ def _without_places(recipe: Mapping[str, Any]) -> Document:
     if isinstance(cleaned.get("data"), Mapping):
         private = ("source", "class_list")
         cleaned["data"] = {key: value for key, value in cleaned["data"].items() if key not in private}
+    if isinstance(cleaned.get("validation"), Mapping):
+        cleaned["validation"] = {k: v for k, v in cleaned["validation"].items() if k != "subnets"}
     cleaned.pop("init", None)
     return cleaned
 
@@ -271,7 +285,7 @@ def _run_cost(source: Path) -> Document:
     hours = total.get("device_hours")
     cost: Document = {"cost": f"{summary['updates']} updates"}
     if isinstance(hours, (int, float)) and hours > 0:
-        cost["hours"] = round(hours / max(1, summary["num_devices"]), 3)
+        cost["hours"] = float(f"{hours / max(1, summary['num_devices']):.3g}")
         cost["hardware"] = f"{summary['num_devices']} x {summary['device']}, {summary['threads']} threads"
     return cost
 
@@ -285,6 +299,15 @@ def _list_files(folder: Path) -> Iterator[FileFacts]:
         yield FileFacts(
             path=relative, size=found.size, sha256=found.sha256, git_blob_sha1=found.git_blob_sha1
         )
+
+
+def _stated_before(source: Path) -> Document:
+    """What the card of an entry that is packaged again says beyond its figures."""
+    if not (source / CARD_FILE).is_file():
+        return {}
+    card = configuration.to_dict(read_card(source))
+    kept = ("summary", "data", "training", "licence", "limits", "links")
+    return {name: card[name] for name in kept if name in card}
 
 
 def _merge(known: Document, facts: Document) -> Document:

@@ -1,0 +1,189 @@
+"""From a training run to a zoo entry whose card says what its stored weights do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from ofa_tk.app import run as ofa_tk
+from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, VerificationError
+from ofa_toolkit.pipelines.package_entry import PackageRequest, package_entry
+from ofa_toolkit.pipelines.verify_entry import verify_entry
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.subnet_file import SubnetFile, subnet_document, write_subnet
+from ofa_toolkit.zoo import read_card, resolve_supernet, write_card
+from ofa_toolkit.zoo.entries import load_entry
+from ofa_toolkit.zoo.readme import render_readme
+from tests.integration.small_runs import IMAGES, run, small_config
+
+SPACE = get_space("mobilenet-v3-compact").with_resolutions((8,))
+FACTS = """
+summary = "A tiny supernet for a test."
+limits = ["It knows waves only."]
+[data]
+name = "waves"
+terms = "made by a formula"
+[training]
+commit = "0123abc"
+[licence]
+name = "Apache-2.0"
+statement = "Free."
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two runs that differ in their seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        config = small_config({"name": "deps"}, training={"epochs": 1, "seed": seed})
+        run(config, folder / f"seed-{seed}")
+    return folder / "seed-0", folder / "seed-1"
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Path:
+    (tmp_path / "facts.toml").write_text(FACTS)
+    return tmp_path / "facts.toml"
+
+
+def write_front(path: Path) -> None:
+    members = []
+    for depth in (1, 2):
+        restricted = SPACE.smallest() if depth == 1 else SPACE.largest()
+        members.append({**subnet_document(restricted), "top1_percent": 1.0, "costs": [1], "predicted": {}})
+    document = {"format": "ofa-toolkit/front", "version": 1, "space": SPACE.name, "members": members}
+    path.write_text(json.dumps(document))
+
+
+def request(runs: tuple[Path, Path], out: Path, **changes: Any) -> PackageRequest:
+    known = {"source": runs[0], "name": "tiny", "out": out, "data": IMAGES, "recalibration_images": 16}
+    return PackageRequest(**(known | changes))
+
+
+def test_a_run_becomes_an_entry_that_verifies(
+    runs: tuple[Path, Path], tmp_path: Path, facts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "zoo" / "tiny"
+    subnet = tmp_path / "subnet.json"
+    write_subnet(subnet, SubnetFile(space_name=SPACE.name, supernet=str(runs[0]), subnet=SPACE.smallest()))
+    card = package_entry(request(runs, out, facts=facts, subnets=[subnet], seed_runs=[runs[1]]))
+    assert read_card(out) == card
+    assert [fact.subnet for fact in card.accuracy] == ["largest", "subnets/01.json", "smallest"]
+    assert all(len(fact.top1_by_seed) == 2 for fact in card.accuracy)
+    assert card.training.seeds == (0, 1)
+    assert card.training.commit == "0123abc"
+    assert card.training.algorithm == "deps"
+    assert card.training.hours
+    assert card.data.num_classes == 4
+    assert card.resolutions == (8,)
+    assert {file.path for file in card.files} == {"config.json", "model.safetensors", "subnets/01.json"}
+    assert (out / "README.md").read_text() == render_readme(card)
+    text = "".join(path.read_text() for path in (out / "config.json", out / "card.toml", out / "README.md"))
+    assert str(tmp_path) not in text
+    assert json.loads((out / "subnets" / "01.json").read_text())["supernet"] == "tiny"
+    tensors = safetensors.torch.load_file(out / "model.safetensors")
+    assert {t.dtype for t in tensors.values()} == {torch.float16, torch.int64}
+
+    entry = load_entry(out)
+    findings = verify_entry(entry, data=IMAGES)
+    assert len(findings) == 3 + 3
+    assert all(finding.is_right for finding in findings)
+    assert ofa_tk(["zoo", "verify", f"{out}", "--data", IMAGES, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["is_right"]
+
+
+def test_a_card_that_claims_too_much_does_not_verify(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tiny"
+    card = package_entry(request(runs, out))
+    text = (out / "card.toml").read_text()
+    claimed = card.accuracy[0].top1_percent
+    (out / "card.toml").write_text(text.replace(f"top1_percent = {claimed}", "top1_percent = 99.5", 1))
+    findings = verify_entry(load_entry(out), data=IMAGES)
+    assert [finding.is_right for finding in findings] == [True, True, False, True]
+    assert ofa_tk(["zoo", "verify", str(out), "--data", IMAGES]) == 1
+    assert "largest at 8 pixels: card 99.50 %" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_is_found_and_figures_are_not_checked_on_it(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "tiny"
+    package_entry(request(runs, out, data=None))
+    weights = bytearray((out / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (out / "model.safetensors").write_bytes(weights)
+    findings = verify_entry(load_entry(out))
+    assert [finding.subject for finding in findings if not finding.is_right] == ["model.safetensors"]
+    with pytest.raises(VerificationError, match="not those of the card"):
+        verify_entry(load_entry(out), data=IMAGES)
+
+
+def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
+    runs: tuple[Path, Path], tmp_path: Path, facts: Path
+) -> None:
+    out = tmp_path / "tiny"
+    first = package_entry(request(runs, out, data=None, facts=facts))
+    write_front(tmp_path / "front.json")
+    with pytest.raises(OutputError, match="it exists already"):
+        package_entry(request((out, out), out))
+    again = package_entry(request((out, out), out, front=tmp_path / "front.json", num_front=5, replace=True))
+    assert (again.training, again.licence, again.summary) == (first.training, first.licence, first.summary)
+    by_path = {file.path: file for file in again.files}
+    assert by_path["model.safetensors"] == first.files[1]
+    assert set(by_path) == {"config.json", "model.safetensors", "subnets/01.json", "subnets/02.json"}
+    assert len(again.accuracy) == 4
+    # The front's ends are the extremes, which are measured on their own too.
+    assert again.accuracy[1].top1_percent == again.accuracy[3].top1_percent
+    assert again.accuracy[2].top1_percent == again.accuracy[0].top1_percent
+
+
+def test_packaging_through_the_command_makes_a_name(
+    runs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("OFA_TK_DATA", str(tmp_path / "data"))
+    assert ofa_tk(["zoo", "package", str(runs[0]), "--name", "tiny"]) == 0
+    assert resolve_supernet("tiny") == tmp_path / "data" / "zoo" / "tiny"
+    assert "tiny" in capsys.readouterr().out
+    assert ofa_tk(["zoo", "list", "--space", SPACE.name, "--json"]) == 0
+    listed = {line["name"]: line for line in json.loads(capsys.readouterr().out)}
+    assert listed["tiny"]["availability"] == "included"
+    assert listed["tiny"]["is_here"]
+    assert ofa_tk(["zoo", "package", str(runs[0]), "--name", "tiny"]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_what_does_not_belong_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    other = get_space("deps-mobilenet-v3-cifar")
+    subnet = tmp_path / "subnet.json"
+    write_subnet(subnet, SubnetFile(space_name=other.name, supernet=None, subnet=other.smallest()))
+    with pytest.raises(MismatchError, match="deps-mobilenet-v3-cifar"):
+        package_entry(request(runs, tmp_path / "tiny", data=None, subnets=[subnet]))
+    (tmp_path / "facts.toml").write_text("accuracy = []\n")
+    with pytest.raises(ConfigError, match="accuracy: is measured or counted"):
+        package_entry(request(runs, tmp_path / "tiny", data=None, facts=tmp_path / "facts.toml"))
+    (tmp_path / "facts.toml").write_text('colour = "red"\n')
+    with pytest.raises(ConfigError, match="colour"):
+        package_entry(request(runs, tmp_path / "tiny", data=None, facts=tmp_path / "facts.toml"))
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_figures_without_conditions_cannot_be_checked(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "tiny"
+    card = package_entry(request(runs, out))
+    text = (out / "card.toml").read_text().replace('split = "test"\n', "", 1)
+    (out / "card.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"accuracy\[0\]: split and batchnorm must be stated"):
+        verify_entry(load_entry(out), data=IMAGES)
+    write_card(out / "card.toml", card)
+    assert all(finding.is_right for finding in verify_entry(load_entry(out)))
