@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("ofa_tk.commands.export:command", "Write ONNX files and TensorRT engines, checked."),
     "lint": ("ofa_tk.commands.lint:command", "Tell whether a target would take an ONNX file."),
     "verify": ("ofa_tk.commands.verify:command", "Check what an exported file says about itself."),
+    "benchmark": ("ofa_tk.commands.benchmark:command", "Time ONNX files here, side by side."),
     "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
     "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),

@@ -40,7 +40,7 @@ def find_tensorrt() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"The Python package 'tensorrt' cannot be imported: {error}.",
-            hint="Jetson: it comes with JetPack (python3-libnvinfer). Server: install TensorRT from NVIDIA's own "
+            hint="Jetson: it comes with JetPack (python3-libnvinfer). Server: install it from NVIDIA's own "
             "package index; the public one holds a stub. Without it, run the build kit on the device.",
         ) from error
     import torch
@@ -289,8 +289,8 @@ class TorchMemory:
     def __init__(self) -> None:
         import torch
 
-        self._torch = torch
-        self._stream = torch.cuda.Stream()
+        self._torch: Any = torch
+        self._stream = self._torch.cuda.Stream()
 
     def upload(self, values: Images) -> Any:
         """A device buffer holding the values."""
