@@ -19,19 +19,19 @@ import click
 from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
+    "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
     "zoo": ("ofa_tk.commands.zoo:command", "List, fetch, check, package and upload supernets."),
-    "latency": ("ofa_tk.commands.latency:command", "Latency tables: list, predict, measure, calibrate."),
+    "train": ("ofa_tk.commands.train:command", "Train a supernet by DϵpS, OFA, BigNAS or CompOFA."),
+    "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
     "predictor": ("ofa_tk.commands.predictor:command", "Build and show accuracy predictors."),
+    "latency": ("ofa_tk.commands.latency:command", "Latency tables: list, predict, measure, calibrate."),
     "search": ("ofa_tk.commands.search:command", "Find the best subnet for a budget."),
     "extract": ("ofa_tk.commands.extract:command", "Cut a subnet out as a plain torch network."),
     "export": ("ofa_tk.commands.export:command", "Write ONNX files and TensorRT engines, checked."),
     "lint": ("ofa_tk.commands.lint:command", "Tell whether a target would take an ONNX file."),
     "verify": ("ofa_tk.commands.verify:command", "Check what an exported file says about itself."),
     "benchmark": ("ofa_tk.commands.benchmark:command", "Time ONNX files here, side by side."),
-    "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
-    "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
-    "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
-    "train": ("ofa_tk.commands.train:command", "Train a supernet by DϵpS, OFA, BigNAS or CompOFA."),
 }
 """Name -> where the command is, and its line in `ofa-tk --help`, in the order of a user's work."""
 
