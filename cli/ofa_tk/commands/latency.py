@@ -7,7 +7,7 @@ import click
 from ofa_tk.commands.latency_commands import (
     audit,
     calibrate,
-    import_results,
+    importing,
     kit,
     listing,
     measure,
@@ -27,7 +27,7 @@ for _subcommand in (
     predict.command,
     measure.command,
     kit.command,
-    import_results.command,
+    importing.command,
     calibrate.command,
     audit.command,
 ):
