@@ -67,6 +67,9 @@ def command(
     if out is None and not dry_run:
         raise click.UsageError("Name the run folder: --out runs/NAME")
     config = _config(recipe, data, out, epochs, init, seed, overrides, resume=resume)
+    from ofa_toolkit.core.allocator import keep_freed_memory
+
+    keep_freed_memory()
     if dry_run:
         _dry_run(config, device, threads, price_per_hour, download, as_json)
         return
