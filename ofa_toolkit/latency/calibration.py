@@ -48,7 +48,7 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedError:
-    """What calibrating with so many probes led to where each known device stood in for the new one.
+    """Error of calibrating with so many probes, each known device standing in for the new one.
 
     Attributes:
         num_probes: Networks measured.

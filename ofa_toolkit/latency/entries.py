@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.latency.predictor import Milliseconds, NotCovered, Tensors
-from ofa_toolkit.latency.signature import layer_signature, unit_signature
-from ofa_toolkit.latency.unit_sum import UnitSum, unit_at
+from ofa_toolkit.latency.signature import layer_signature, unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower_unchecked
@@ -127,7 +126,7 @@ class BoundEntries:
         self._predictor = predictor
         self._units = units
         self._tables = tables
-        self._sum = UnitSum(units, tables)
+        self._sum = units.fuse(tables, dtype=np.float32)
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of each row in ms, `(N,)`; NaN where a unit has no entry."""

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from ofa_toolkit.latency.layer_features import LAYER_FEATURES, layer_features
 from ofa_toolkit.latency.predictor import Milliseconds, NotCovered, Tensors
-from ofa_toolkit.latency.unit_sum import UnitSum
 from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.fused_tables import chunks
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower_unchecked
 from ofa_toolkit.spaces.space import SearchSpace
@@ -66,10 +66,14 @@ def _ratios(chosen: Array) -> Array:
 
 def matern(points: Array, centres: Array, length: float) -> Array:
     """Matern 3/2 kernel of `(N, D)` and `(M, D)`, `(N, M)`."""
-    squared = (points**2).sum(1)[:, None] + (centres**2).sum(1)[None] - 2 * points @ centres.T
+    squared = points @ (-2 * centres.T)
+    squared += (points**2).sum(axis=1)[:, None]
+    squared += (centres**2).sum(axis=1)
     scaled = np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
     scaled *= np.float32(math.sqrt(3) / length)
-    kernel: Array = (scaled + 1) * np.exp(-scaled)
+    kernel: Array = np.exp(-scaled)
+    scaled += 1
+    kernel *= scaled
     return kernel
 
 
@@ -239,15 +243,17 @@ class BoundLayerModel:
             chosen = features[_CORRECTION_COLUMNS] if model.correction is not None else features[:0]
             return np.concatenate([[additive], chosen])
 
-        self._sum = UnitSum(units, units.tables(figures))
+        self._sum = units.fuse(units.tables(figures), dtype=np.float32)
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of each row in ms, `(N,)`."""
-        sums = self._sum(population)
-        latencies = self._model.bias_ms + sums[:, 0]
-        if self._model.correction is not None:
-            latencies = latencies * self._model.correction.factor(_ratios(sums[:, 1:]))
-        return latencies.astype(np.float64)
+        latencies = np.empty(len(population))
+        for rows in chunks(len(population)):
+            sums = self._sum(population[rows])
+            latencies[rows] = self._model.bias_ms + sums[:, 0]
+            if self._model.correction is not None:
+                latencies[rows] *= self._model.correction.factor(_ratios(sums[:, 1:]))
+        return latencies
 
     def uncovered(self, row: npt.NDArray[np.integer]) -> str:
         """Never called: every row of a bound space is covered."""

@@ -1,10 +1,17 @@
-"""What decides how long a layer or a unit takes, as text: shapes and operations, never names of layers."""
+"""What decides how long a layer or a unit takes, as text: shapes and operations, never names of layers.
+
+And where in a unit's table a subnet looks it up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.units import Unit
 
 
 def layer_signature(layer: LayerSpec) -> str:
@@ -45,3 +52,11 @@ def unit_signature(layers: Sequence[LayerSpec]) -> str:
         ]
         lines.append(f"{layer_signature(layer)} <{','.join(sources)}>")
     return "; ".join(lines)
+
+
+def unit_at(row: npt.NDArray[np.integer], unit: Unit) -> int:
+    """Row of a unit's table that one encoded subnet uses."""
+    index = 0
+    for column, size in zip(unit.columns, unit.shape, strict=True):
+        index = index * size + int(row[column])
+    return index

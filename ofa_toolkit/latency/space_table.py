@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.core.config import from_dict
 from ofa_toolkit.latency.predictor import Milliseconds, NotCovered, Tensors
-from ofa_toolkit.latency.signature import unit_signature
-from ofa_toolkit.latency.unit_sum import UnitSum, unit_at
+from ofa_toolkit.latency.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower_unchecked
@@ -108,7 +107,7 @@ class SpaceTable:
         """Undo `to_parts`."""
         if description["head"] not in get_args(Head):
             raise ValueError(f"unknown head '{description['head']}'")
-        space = from_dict(SearchSpace, description["space"])
+        space = _space(description["space"])
         if space.identity != description["space_identity"]:
             raise ValueError("the described space does not have the stated identity")
         tables = []
@@ -123,6 +122,25 @@ class SpaceTable:
             tables=tuple(tables),
             resolutions=tuple(int(value) for value in description["resolutions"]),
         )
+
+
+def _space(values: Mapping[str, Any]) -> SearchSpace:
+    """A space from plain values, its whole-numbered expand ratios as whole as they were written.
+
+    The identity of a space tells 3 from 3.0; reading declared fields turns one into the other.
+    """
+    space = from_dict(SearchSpace, values)
+    stages = tuple(
+        dataclasses.replace(
+            stage,
+            expand_ratios=tuple(written["expand_ratios"]),
+            compound=None
+            if written["compound"] is None
+            else tuple((depth, ratio) for depth, ratio in written["compound"]),
+        )
+        for stage, written in zip(space.stages, values["stages"], strict=True)
+    )
+    return dataclasses.replace(space, stages=stages)
 
 
 def _signatures(units: UnitTables) -> dict[str, dict[int, str]]:
@@ -150,7 +168,7 @@ class BoundSpaceTable:
         self._table = table
         self._units = units
         self._tables = tables
-        self._sum = UnitSum(units, tables)
+        self._sum = units.fuse(tables, dtype=np.float32)
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of each row in ms, `(N,)`; NaN where a unit has no entry."""
