@@ -167,8 +167,8 @@ def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFil
             raise MismatchError(f"'{path}' is a front of '{document['space']}', not of '{space.name}'.")
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise FileFormatError(f"'{path}' is no front: {error}.") from error
-    last = len(members) - 1
-    rows = sorted({round(index * last / max(1, count - 1)) for index in range(min(count, len(members)))})
+    taken = min(count, len(members))
+    rows = [round(index * (len(members) - 1) / max(1, taken - 1)) for index in range(taken)]
     found = []
     for row in rows:
         architecture = {key: members[row][key] for key in ("resolution", "stages")}
