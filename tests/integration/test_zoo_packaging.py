@@ -14,7 +14,7 @@ from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, VerificationError
 from ofa_toolkit.pipelines.package_entry import PackageRequest, package_entry
 from ofa_toolkit.pipelines.verify_entry import verify_entry
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces import get_space, restrict
 from ofa_toolkit.spaces.subnet_file import SubnetFile, subnet_document, write_subnet
 from ofa_toolkit.zoo import read_card, resolve_supernet, write_card
 from ofa_toolkit.zoo.entries import load_entry
@@ -22,6 +22,7 @@ from ofa_toolkit.zoo.readme import render_readme
 from tests.integration.small_runs import IMAGES, run, small_config
 
 SPACE = get_space("mobilenet-v3-compact").with_resolutions((8,))
+TRAINED = restrict(SPACE, depths=[1, 2], expand_ratios=[3, 6])
 FACTS = """
 summary = "A tiny supernet for a test."
 limits = ["It knows waves only."]
@@ -53,10 +54,10 @@ def facts(tmp_path: Path) -> Path:
 
 
 def write_front(path: Path) -> None:
-    members = []
-    for depth in (1, 2):
-        restricted = SPACE.smallest() if depth == 1 else SPACE.largest()
-        members.append({**subnet_document(restricted), "top1_percent": 1.0, "costs": [1], "predicted": {}})
+    ends = (TRAINED.smallest(), TRAINED.largest())
+    members = [
+        {**subnet_document(subnet), "top1_percent": 1.0, "costs": [1], "predicted": {}} for subnet in ends
+    ]
     document = {"format": "ofa-toolkit/front", "version": 1, "space": SPACE.name, "members": members}
     path.write_text(json.dumps(document))
 
@@ -71,7 +72,7 @@ def test_a_run_becomes_an_entry_that_verifies(
 ) -> None:
     out = tmp_path / "zoo" / "tiny"
     subnet = tmp_path / "subnet.json"
-    write_subnet(subnet, SubnetFile(space_name=SPACE.name, supernet=str(runs[0]), subnet=SPACE.smallest()))
+    write_subnet(subnet, SubnetFile(space_name=SPACE.name, supernet=str(runs[0]), subnet=TRAINED.smallest()))
     card = package_entry(request(runs, out, facts=facts, subnets=[subnet], seed_runs=[runs[1]]))
     assert read_card(out) == card
     assert [fact.subnet for fact in card.accuracy] == ["largest", "subnets/01.json", "smallest"]
