@@ -19,6 +19,7 @@ import click
 from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "quickstart": ("ofa_tk.commands.quickstart:command", "Try everything on this CPU in under a minute."),
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
     "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
     "zoo": ("ofa_tk.commands.zoo:command", "List, fetch, check, package and upload supernets."),
@@ -59,7 +60,7 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         command.name = cmd_name
-        _add_debug_option(command)
+        _prepare(command)
         return command
 
     def resolve_command(
@@ -97,13 +98,15 @@ def _debug_option(*, is_hidden: bool) -> click.Option:
     )
 
 
-def _add_debug_option(command: click.Command) -> None:
-    """Accept `--debug` behind the command too, where one adds it after an error."""
+def _prepare(command: click.Command) -> None:
+    """Give a command what all have: `--debug` behind it too, where one adds it after an error."""
     if not any("--debug" in parameter.opts for parameter in command.params):
         command.params.append(_debug_option(is_hidden=True))
     if isinstance(command, click.Group):
         for inner in command.commands.values():
-            _add_debug_option(inner)
+            # The whole first sentence: click cuts it off unless told that it is the short help.
+            inner.short_help = inner.get_short_help_str(limit=1000)
+            _prepare(inner)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

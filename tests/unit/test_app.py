@@ -37,7 +37,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, click.Command]:
 def _prepared(commands: dict[str, click.Command], name: str) -> click.Command | None:
     command = commands.get(name)
     if command is not None:
-        app._add_debug_option(command)
+        app._prepare(command)
     return command
 
 

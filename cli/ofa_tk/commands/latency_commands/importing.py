@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--runtime", metavar="NAME", help="What executed the networks, where the file does not say.")
 @click.option("--runtime-version", metavar="TEXT", help="Its version.")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]))
+@click.option("--precision", type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]), help="Arithmetic.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per run.")
 @click.option("--clocks", metavar="TEXT", help="Power mode and clocks.")
 @click.option("--source", metavar="TEXT", default="own measurements", show_default=True, help="Who measured.")

@@ -26,12 +26,24 @@ if TYPE_CHECKING:
 @click.option(
     "--device", default="this-cpu", show_default=True, metavar="NAME", help="Name to file the table under."
 )
-@click.option("--processor", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--processor",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where networks run.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images per run."
 )
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic.",
+)
 @click.option(
     "--classes", type=click.IntRange(min=1), help="Outputs of the classifier.  [default: the space's]"
 )

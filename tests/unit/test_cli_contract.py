@@ -1,0 +1,45 @@
+"""What holds for every command and subcommand: help that can be read, options that are explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from ofa_tk import app
+
+
+def walk(
+    command: click.Command, context: click.Context
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    yield context.command_path, command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from walk(inner, click.Context(inner, info_name=name, parent=context))
+
+
+ROOT = click.Context(app.cli, info_name="ofa-tk", **app.cli.context_settings, terminal_width=80)
+EVERY = list(walk(app.cli, ROOT))
+
+
+@pytest.mark.parametrize(("path", "command", "context"), EVERY, ids=[path for path, _, _ in EVERY])
+def test_help_is_complete(path: str, command: click.Command, context: click.Context) -> None:
+    text = command.get_help(context)
+    assert command.help, f"{path} needs a docstring"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.hidden or parameter.help, f"{path} {parameter.opts[0]} needs help"
+    if isinstance(command, click.Group):
+        listing = text[text.index("Commands:") :]
+        assert "..." not in listing, f"the first sentence of a subcommand of {path} is too long:\n{listing}"
+
+
+@pytest.mark.parametrize("path", [path for path, _, _ in EVERY])
+def test_unknown_options_are_usage_errors(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run([*path.split()[1:], "--no-such-option"]) == 2
+    captured = capsys.readouterr()
+    assert "No such option" in captured.err
+    assert captured.out == ""
