@@ -68,7 +68,7 @@ def _read(row: Mapping[str, str], space_name: str) -> PublishedSubnet:
         runtime=row["runtime"] or "unknown",
         precision=row["precision"] or "unknown",
     )
-    macs = count_macs(lower(subnet.space_in(space_name), subnet.subnet))
+    macs = count_macs(lower(get_space(space_name), subnet.subnet))
     if macs != subnet.macs:
         raise SystemExit(f"{subnet.name}: {macs} MACs by our count, {subnet.macs} in the table.")
     return subnet

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.errors import SubnetNotInSpaceError
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
 
@@ -64,11 +65,16 @@ class Encoding:
         """Rows `(len(subnets), num_genes)` of the given subnets.
 
         Raises:
-            SubnetNotInSpaceError: One of them is not in the space.
+            SubnetNotInSpaceError: One of them is not in the space, or has a resolution of its own.
         """
         rows = np.zeros((len(subnets), self.num_genes), dtype=np.uint8)
         for row, subnet in zip(rows, subnets, strict=True):
             self.space.check(subnet)
+            if subnet.resolution not in self.space.resolutions:
+                raise SubnetNotInSpaceError(
+                    f"A subnet at {subnet.resolution} pixels can be built, but has no code: "
+                    f"{self.space.name} is searched and predicted at the resolutions it offers only."
+                )
             row[0] = self.space.resolutions.index(subnet.resolution)
             for index, (stage, choice) in enumerate(zip(self.space.stages, subnet.stages, strict=True)):
                 width_column = self.width_columns[index]

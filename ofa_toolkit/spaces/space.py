@@ -127,6 +127,9 @@ class SearchSpace:
         resolutions: Input sizes offered, in pixels, ascending.
         num_classes: Outputs of the classifier; a property of the use, not of the space's identity.
         bn_eps: Epsilon of every batch norm.
+        single_resolutions: Input sizes, in pixels, of single published networks beyond the offered ones.
+            Such a subnet can be built and run; it is neither sampled nor encoded, and tables and
+            predictors say nothing of it. Not part of the identity.
     """
 
     name: str
@@ -137,6 +140,7 @@ class SearchSpace:
     resolutions: tuple[int, ...]
     num_classes: int = 1000
     bn_eps: float = 1e-5
+    single_resolutions: tuple[int, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -146,7 +150,7 @@ class SearchSpace:
         describes the same architectures.
         """
         fields = dataclasses.asdict(self)
-        for neutral in ("name", "source", "num_classes"):
+        for neutral in ("name", "source", "num_classes", "single_resolutions"):
             del fields[neutral]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -188,7 +192,7 @@ class SearchSpace:
 
     def check(self, subnet: Subnet) -> None:
         """Raise `SubnetNotInSpaceError` naming the first choice this space does not offer."""
-        if subnet.resolution not in self.resolutions:
+        if subnet.resolution not in (*self.resolutions, *self.single_resolutions):
             self._refuse("resolution", subnet.resolution, self.resolutions)
         if len(subnet.stages) != len(self.stages):
             raise SubnetNotInSpaceError(

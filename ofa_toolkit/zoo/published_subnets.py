@@ -16,8 +16,6 @@ from typing import Annotated, Any, Literal
 from ofa_toolkit.core import config
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
-from ofa_toolkit.spaces import get_space
-from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
 from ofa_toolkit.zoo.entries import ZooEntry
 
@@ -66,13 +64,6 @@ class PublishedSubnet:
         """The architecture, with its own resolution."""
         choices = zip(self.depths, self.kernel_sizes, self.expand_ratios, strict=True)
         return Subnet(self.resolution, tuple(StageChoice(*choice) for choice in choices))
-
-    def space_in(self, space_name: str) -> SearchSpace:
-        """The named space, with this resolution among the offered ones."""
-        space = get_space(space_name)
-        if self.resolution in space.resolutions:
-            return space
-        return space.with_resolutions((*space.resolutions, self.resolution))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,7 @@ def show_command(name: str, out: Path | None, force: bool, as_json: bool) -> Non
         if not zoo.write_published_subnet(found, out):
             output.warn(
                 f"{found.entry.card.space} does not offer {found.published.resolution} pixels; "
-                "the file keeps the published resolution."
+                "this network can be extracted and exported, not searched or predicted."
             )
         output.note(f"Wrote {out}")
 
