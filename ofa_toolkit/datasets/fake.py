@@ -1,4 +1,4 @@
-"""Made-up images for trying a command without a data set: each class is a colour wave plus noise.
+"""Made-up images for trying a command without a data set: each class is a wave and a tint, under noise.
 
 They can be learned, so a falling loss shows that training works; an accuracy on them says nothing about
 photographs.
@@ -16,6 +16,7 @@ from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig
 
 DEFAULTS = {"classes": 10, "size": 32, "train": 640, "test": 200}
 _NOISE = 40.0
+_TINT = 50.0
 
 
 def open_fake(
@@ -67,7 +68,7 @@ def _images(split: str, num_images: int, num_classes: int, size: int) -> tuple[I
     y, x = np.mgrid[:size, :size]
     along = (np.cos(angle)[:, None, None] * x + np.sin(angle)[:, None, None] * y) * frequency[:, None, None]
     phase = stream.uniform(0, 2 * np.pi, (num_images, 1, 1, 3))
-    waves = (
-        127 + 60 * np.sin(along[..., None] + phase) + stream.normal(0, _NOISE, (num_images, size, size, 3))
-    )
-    return waves.clip(0, 255).astype(np.uint8), labels
+    tint = _TINT * np.cos(2 * np.pi * (labels[:, None] / num_classes + np.arange(3) / 3))
+    waves = 127 + tint[:, None, None] + 60 * np.sin(along[..., None] + phase)
+    noise = stream.normal(0, _NOISE, waves.shape)
+    return (waves + noise).clip(0, 255).astype(np.uint8), labels

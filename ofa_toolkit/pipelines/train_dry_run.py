@@ -115,8 +115,8 @@ def _predict(
 
 def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
     """Median time of an update over its forward MACs per image."""
-    if phase.takes_teacher:
-        trainer.updater.teacher = trainer.frozen_copy()
+    if phase.teacher is not None:
+        trainer.updater.teacher = trainer.frozen_copy(phase.teacher)
     batches = trainer.dataset.epoch(
         0,
         trainer.config.training.batch_size,

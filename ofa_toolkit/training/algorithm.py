@@ -61,7 +61,7 @@ class Phase:
         largest_only: Whether only the largest subnet trains (and is worth validating).
         sort_protected_widths: Sort channels when the phase begins, with this many protected widths
             (`sort_channels`); None does not sort.
-        takes_teacher: Whether a frozen copy of the largest network is taken when the phase begins.
+        teacher: Subnet of which a frozen copy is taken as teacher when the phase begins.
         resets_optimizer: Whether momentum is forgotten when the phase begins.
     """
 
@@ -74,7 +74,7 @@ class Phase:
     schedule_epochs: int
     largest_only: bool = False
     sort_protected_widths: int | None = None
-    takes_teacher: bool = False
+    teacher: Subnet | None = None
     resets_optimizer: bool = False
 
     @property

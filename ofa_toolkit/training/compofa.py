@@ -97,7 +97,7 @@ class Compofa:
                     largest_only=index == 0,
                     # The reference sorts again in phase 2, which reassigns channels; once is enough.
                     sort_protected_widths=0 if index == 1 else None,
-                    takes_teacher=index == 1,
+                    teacher=space.largest() if index == 1 else None,
                     resets_optimizer=True,
                 )
             )

@@ -150,7 +150,7 @@ class Ofa:
                     schedule_epochs=count,
                     largest_only=index == 0,
                     sort_protected_widths=stage.sort,
-                    takes_teacher=len(phases) == (0 if config.skip_teacher else 1),
+                    teacher=space.largest() if len(phases) == (0 if config.skip_teacher else 1) else None,
                     resets_optimizer=True,
                 )
             )

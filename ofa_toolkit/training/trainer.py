@@ -287,8 +287,8 @@ class Trainer:
 
     def _begin(self, index: int, phase: Phase) -> None:
         """What happens once when a phase begins."""
-        if phase.takes_teacher:
-            self.updater.teacher = self.frozen_copy()
+        if phase.teacher is not None:
+            self.updater.teacher = self.frozen_copy(phase.teacher)
         if phase.resets_optimizer:
             self.optimizer.state.clear()
         if phase.sort_protected_widths is not None:
@@ -304,9 +304,9 @@ class Trainer:
         self.state.best = -1.0
         self._write("phase", {"phase": phase.name, "epoch": self.state.epoch})
 
-    def frozen_copy(self) -> torch.nn.Module:
-        """The largest network as teacher: batch statistics, running ones left alone, no dropout."""
-        teacher = extract(self.supernet, self.supernet.space.largest()).train()
+    def frozen_copy(self, subnet: Subnet) -> torch.nn.Module:
+        """A subnet as teacher: batch statistics, running ones left alone, no dropout."""
+        teacher = extract(self.supernet, subnet).train()
         for module in teacher.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 0.0
@@ -454,7 +454,8 @@ class Trainer:
             self.average.load_state_dict(content["average"])
         self.updater.teacher = None
         if content["teacher"] is not None:
-            self.updater.teacher = self.frozen_copy()
+            subnet = next(phase.teacher for phase in self.algorithm.phases if phase.teacher is not None)
+            self.updater.teacher = self.frozen_copy(subnet)
             self.updater.teacher.load_state_dict(content["teacher"])
 
     def restore_latest(self) -> Path:

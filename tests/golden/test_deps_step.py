@@ -1,0 +1,171 @@
+"""Two optimizer steps of DϵpS equal those of its authors' trainer (gatech-sysml/DepS 317b1e5, on a CPU).
+
+Tolerances. The largest network's first loss involves no update: float32 rounding, 1e-6. Gradients of this
+randomly weighted, 16-image, batch-normalised network are known to 3 decimal digits only: relative to a
+tensor's largest entry, the reference's float32 gradients differ from ours computed in float64 by up to
+1e-2, and so do ours in float32. The second step starts from weights moved by such gradients at a rate of
+0.09. After it the reference's parameters differ from those of float64 by up to 7e-2 of the largest entry,
+ours in float32 by 8e-2, gradient norms by 0.13 and 0.13, the loss by 1e-3 and 2e-3, batch-norm statistics
+by 2e-3 and 2e-3. The tolerances are about twice the reference's own noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ofa_toolkit.spaces import lower
+from ofa_toolkit.spaces.official_architectures import from_official
+from ofa_toolkit.supernets import Supernet, sort_channels
+from ofa_toolkit.supernets.official_names import official_names
+from ofa_toolkit.training.algorithm import Position
+from ofa_toolkit.training.config import RunConfig, from_values
+from ofa_toolkit.training.deps import Deps
+from ofa_toolkit.training.distributed import Process
+from ofa_toolkit.training.optimizer import build_optimizer, set_learning_rate
+from ofa_toolkit.training.step import StepResult, Updater
+from tests.golden.generated_values import images, labels, value
+
+FIGURES: dict[str, Any] = json.loads(Path(__file__).with_name("deps_step.json").read_text())
+CASES = ("full_epoch40_sum", "warm_epoch26_reorg")
+
+CONFIG: RunConfig = from_values(
+    {
+        "space": {"name": "deps-mobilenet-v3-cifar", "kernel_sizes": [7]},
+        # The reference's settings: 30 of 200 epochs of warm-up, of which the last 5 raise epsilon.
+        "algorithm": {
+            "name": "deps",
+            "warmup_share": 30 / 200,
+            "epsilon_ramp": "effective_rate",
+            "ramp_share": 5 / 200,
+        },
+        "training": {"epochs": 200, "batch_size": 16, "dropout": 0.0, "bn_momentum": 0.99},
+        "optimizer": {"weight_decay": 3e-5},
+        "schedule": {"learning_rate": 0.1, "floor": 0.025},
+    }
+)
+
+
+@dataclasses.dataclass
+class Steps:
+    """What two steps left behind; tensors under official names."""
+
+    results: list[StepResult]
+    learning_rates: list[float]
+    epsilons: list[float]
+    gradients: list[dict[str, torch.Tensor]]
+    change: dict[str, torch.Tensor]
+    after: dict[str, torch.Tensor]
+
+
+@functools.cache
+def two_steps(case: str) -> Steps:
+    figures = FIGURES[case]
+    space = CONFIG.space.whole(10)
+    algorithm = CONFIG.algorithm.build(CONFIG, CONFIG.space.trained(10))
+    assert isinstance(algorithm, Deps)
+    phase = algorithm.phases[1]
+    supernet = Supernet(space, bn_momentum=CONFIG.training.bn_momentum)
+    names = official_names(space, lower(space, space.largest()), elastic=True)
+    supernet.load_state_dict(
+        {n: torch.from_numpy(np.asarray(value(names[n], t.shape))) for n, t in supernet.state_dict().items()}
+    )
+    optimizer = build_optimizer(CONFIG.optimizer, supernet)
+    if case.startswith("warm"):
+        assert phase.sort_protected_widths is not None
+        sort_channels(supernet, num_protected_widths=phase.sort_protected_widths, optimizer=optimizer)
+    start = {name: p.detach().clone() for name, p in supernet.named_parameters()}
+    updater = Updater(supernet, optimizer, CONFIG.training, Process())
+    x, y = torch.from_numpy(images(16, 32)), torch.from_numpy(labels(16, 10))
+    supernet.train()
+    steps = Steps([], [], [], [], {}, {})
+    for step in range(2):
+        position = Position(
+            epoch=figures["epoch"], step=step, steps_per_epoch=figures["steps_per_epoch"], resolution=32
+        )
+        rate = phase.learning_rate(position.epoch, step, position.steps_per_epoch)
+        passes = list(algorithm.plan(phase, position, np.random.default_rng(0)))
+        for number, drawn in enumerate(figures["random_subnets"][step], start=2):
+            official = {"ks": drawn["kernel_sizes"], "e": drawn["e"], "d": drawn["d"], "r": [32]}
+            subnet = from_official(space, official)
+            passes[number] = dataclasses.replace(passes[number], subnet=subnet)
+        set_learning_rate(optimizer, rate)
+        steps.results.append(updater(x, y, passes))
+        steps.learning_rates.append(rate)
+        steps.epsilons.append(passes[-1].gradient_weight)
+        steps.gradients.append(
+            {names[n]: p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None}
+        )
+    steps.change = {names[n]: p.detach() - start[n] for n, p in supernet.named_parameters()}
+    steps.after = {names[n]: t for n, t in supernet.state_dict().items()}
+    return steps
+
+
+def norms(tensors: dict[str, torch.Tensor]) -> np.ndarray:
+    return np.array([float(tensors[name].double().norm()) for name in FIGURES[CASES[0]]["parameters"]])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_learning_rate_and_epsilon(case: str) -> None:
+    steps = two_steps(case)
+    np.testing.assert_allclose(steps.learning_rates, FIGURES[case]["learning_rates"], rtol=1e-9)
+    # The reference's table of rates is rounded to four digits.
+    np.testing.assert_allclose(steps.epsilons, FIGURES[case]["epsilons"], rtol=3e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses(case: str) -> None:
+    first, second = two_steps(case).results
+    np.testing.assert_allclose(first.losses, FIGURES[case]["losses"][0], rtol=1e-6)
+    np.testing.assert_allclose(second.losses, FIGURES[case]["losses"][1], atol=6e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients(case: str) -> None:
+    steps = two_steps(case)
+    wanted = np.array(FIGURES[case]["gradient_norms"][0])
+    # A bias that the next batch norm cancels has a gradient of pure rounding noise: an absolute floor.
+    np.testing.assert_allclose(norms(steps.gradients[0]), wanted, rtol=5e-3, atol=1e-5 * wanted.max())
+    second = np.array(FIGURES[case]["gradient_norms"][1])
+    assert np.median(np.abs(norms(steps.gradients[1]) - second) / np.maximum(second, 1e-3)) < 2e-2
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_small_tensors(case: str) -> None:
+    """Whole gradients, parameters and statistics of layers whose channels are not sorted."""
+    steps = two_steps(case)
+    compared = 0
+    for name, figures in FIGURES[case]["tensors"].items():
+        kind, _, tensor_name = name.partition(".")
+        tensor = (steps.gradients[0] if kind == "grad0" else steps.after)[tensor_name]
+        wanted = np.array(figures)
+        if np.abs(wanted).max() < 1e-6:
+            continue
+        share = 1e-2 if kind == "grad0" else 5e-3 if "running" in name else 0.15
+        np.testing.assert_allclose(
+            tensor.flatten().numpy(), wanted, atol=share * np.abs(wanted).max(), err_msg=name
+        )
+        compared += 1
+    assert compared > 10
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_change_of_parameters(case: str) -> None:
+    wanted = np.array(FIGURES[case]["change_norms"])
+    if case.startswith("warm"):
+        # The figure is measured from before the sorting, so it includes the moved channels.
+        unsorted = [
+            i
+            for i, name in enumerate(FIGURES[CASES[0]]["parameters"])
+            if name.startswith(("first_conv", "classifier", "feature"))
+        ]
+        np.testing.assert_allclose(norms(two_steps(case).change)[unsorted], wanted[unsorted], rtol=6e-2)
+        return
+    np.testing.assert_allclose(norms(two_steps(case).change), wanted, rtol=5e-2, atol=1e-2 * wanted.max())

@@ -1,0 +1,133 @@
+"""Every method trains on a small space, and DϵpS without its own parts is BigNAS."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ofa_toolkit.core.errors import TrainingError
+from ofa_toolkit.pipelines.evaluate import evaluate, open_judge
+from ofa_toolkit.pipelines.train_dry_run import dry_run
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.supernets import load_supernet
+from ofa_toolkit.training import ALGORITHMS
+from ofa_toolkit.training.metrics import read_metrics
+from tests.integration.small_runs import IMAGES, differing, run, small_config, weights
+
+METHODS: dict[str, dict[str, Any]] = {
+    "deps": {"name": "deps", "ramp_share": 0.25},
+    "bignas": {"name": "bignas"},
+    # Other proportions than the published ones: there are only 32 updates.
+    "ofa": {"name": "ofa", "phase_rates": [1.0, *[0.2] * 5], "phase_epochs": [4, 1, 1, 1, 1, 1]},
+    "compofa": {"name": "compofa", "phase_rates": [1.0, 0.2, 0.2], "phase_epochs": [4, 1, 3]},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_loss_falls(method: str, tmp_path: Path) -> None:
+    config = small_config(METHODS[method], training={"epochs": 8})
+    result, recorder = run(config, tmp_path / "run")
+    if method in ("deps", "bignas"):
+        assert sum(recorder.losses[-4:]) < sum(recorder.losses[:4])
+    # With a teacher the loss has further terms; the networks must have learned all the same.
+    judge = open_judge(str(tmp_path / "run"), IMAGES, recalibration_images=32, device="cpu")
+    learned = judge.accuracy(judge.trained_space.largest(), "train")
+    assert learned.loss < 0.95 * math.log(4), learned
+    assert sum(cost.steps for cost in result.costs) == 32
+    supernet, description = load_supernet(result.supernet)
+    assert description["class_names"] == [f"wave {label}" for label in range(4)]
+    assert all(torch.isfinite(tensor).all() for tensor in supernet.state_dict().values())
+    steps = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "step"]
+    assert len(steps) == 32
+
+
+def test_every_method_is_covered() -> None:
+    assert {*METHODS, "single"} == set(ALGORITHMS)
+
+
+def test_deps_without_its_parts_is_bignas(tmp_path: Path) -> None:
+    """No warm-up, no ramp, no sorting: the same updates bit for bit, as in the reference."""
+    bare = {"name": "deps", "warmup_share": 0.0, "epsilon_ramp": "none", "sort_channels": False}
+    first, _ = run(small_config(bare), tmp_path / "deps")
+    second, _ = run(small_config({"name": "bignas", "zero_gamma": False}), tmp_path / "bignas")
+    assert differing(weights(first), weights(second)) == []
+    third, _ = run(small_config({**bare, "sort_channels": True}), tmp_path / "sorted")
+    assert differing(weights(first), weights(third)) != []
+
+
+def test_warmup_trains_the_largest_alone(tmp_path: Path) -> None:
+    config = small_config({"name": "deps", "warmup_share": 0.5})
+    run(config, tmp_path / "run")
+    steps = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "step"]
+    passes = [sum(name.startswith("loss_") for name in line) for line in steps]
+    assert passes == [1] * 8 + [4] * 8
+
+
+def test_not_a_number_is_rolled_back_once(tmp_path: Path) -> None:
+    config = small_config({"name": "bignas"}, schedule={"learning_rate": 1e18})
+    with pytest.raises(TrainingError, match=r"diverged at epoch \d+, update \d+.*Rollbacks so far: 1"):
+        run(config, tmp_path / "run")
+    kinds = [line["kind"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert kinds.count("divergence") == 1 or kinds.count("divergence") == 2
+
+
+def test_initial_weights_and_fresh_classifier(tmp_path: Path) -> None:
+    first, _ = run(small_config(METHODS["deps"], training={"epochs": 2}), tmp_path / "first")
+    other_classes = {"source": IMAGES.replace("classes=4", "classes=3"), "validation_size": 8}
+    config = small_config(
+        METHODS["bignas"],
+        data=other_classes,
+        training={"epochs": 1},
+        schedule={"learning_rate": 1e-9},
+        init=str(tmp_path / "first"),  # type: ignore[arg-type]
+    )
+    second, recorder = run(config, tmp_path / "second")
+    assert any("fresh: classifier for 3 classes" in text for text in recorder.messages)
+    old, new = weights(first), weights(second)
+    assert new["classifier.linear.weight"].shape[0] == 3
+    name = "stages.0.0.expand.conv.weight"
+    torch.testing.assert_close(old[name], new[name], atol=1e-6, rtol=0)
+
+
+def test_evaluation_of_a_run(tmp_path: Path) -> None:
+    run(small_config(METHODS["deps"], training={"epochs": 2}), tmp_path / "run")
+    judge = open_judge(str(tmp_path / "run"), IMAGES, recalibration_images=16, device="cpu")
+    result = evaluate(judge, supernet="run", data=IMAGES, num_random=1)
+    assert [r.name for r in result.results] == ["largest", "smallest", "random 1"]
+    assert all(r.accuracy.num_images == 12 for r in result.results)
+    space = get_space("mobilenet-v3-compact").with_resolutions((8,))
+    assert result.results[0].macs > result.results[2].macs > result.results[1].macs
+    assert judge.supernet.space.identity == space.identity
+
+
+def test_dry_run_predicts_what_the_phases_cost(tmp_path: Path) -> None:
+    config = small_config(METHODS["deps"])
+    prediction = dry_run(config, device="cpu", num_updates=1, price_per_hour=2.0)
+    assert [cost.name for cost in prediction.costs] == ["warm-up", "shrinking"]
+    assert [cost.steps for cost in prediction.costs] == [8, 8]
+    total = prediction.total_cost
+    assert total.money is not None
+    assert math.isclose(total.money, 2.0 * total.device_hours)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_setting_of_the_step_works(tmp_path: Path) -> None:
+    config = small_config(
+        METHODS["deps"],
+        training={
+            "epochs": 2,
+            "accumulation": 2,
+            "clip_norm": 1.0,
+            "clip_value": 0.5,
+            "precision": "bfloat16",
+            "channels_last": False,
+        },
+        optimizer={"kind": "rmsprop"},
+        schedule={"learning_rate": 0.01, "kind": "exponential", "floor": 0.05, "warmup_share": 0.1},
+    )
+    result, _ = run(config, tmp_path / "run")
+    assert all(torch.isfinite(tensor).all() for tensor in weights(result).values())

@@ -1,0 +1,95 @@
+"""Two gloo processes make the update that one process makes on the joined batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ofa_toolkit.pipelines.train import prepare
+from ofa_toolkit.training.algorithm import Position
+from ofa_toolkit.training.distributed import Process, join, leave, share_batch_norm
+from ofa_toolkit.training.optimizer import set_learning_rate
+from tests.integration.small_runs import preload, run, small_config, weights
+
+CONFIG = small_config({"name": "bignas", "zero_gamma": False}, training={"dropout": 0.0})
+
+
+def one_update(process: Process, *, is_frozen: bool) -> dict[str, torch.Tensor]:
+    """Weights after one update of BigNAS on the first batch."""
+    trainer = prepare(CONFIG, Path("unused"), process=process, is_dry=True)
+    if process.world_size > 1:
+        share_batch_norm(trainer.supernet)
+    batches = trainer.dataset.epoch(0, 8, seed=0, rank=process.rank, world_size=process.world_size)
+    images, labels = next(batches)
+    phase = trainer.algorithm.phases[0]
+    position = Position(epoch=0, step=0, steps_per_epoch=4, resolution=8)
+    passes = trainer.algorithm.plan(phase, position, np.random.default_rng(0))
+    set_learning_rate(trainer.optimizer, 0.05)
+    trainer.supernet.train(not is_frozen)
+    trainer.updater(images, labels, passes)
+    return {name: tensor.clone() for name, tensor in trainer.supernet.state_dict().items()}
+
+
+def child(rank: int, port: int, is_frozen: bool, connection: Any) -> None:
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    torch.set_num_threads(1)
+    process = join("cpu")
+    tensors = one_update(process, is_frozen=is_frozen)
+    connection.send({name: tensor.numpy() for name, tensor in tensors.items()})
+    leave(process)
+
+
+def whole_run(rank: int, port: int, out: str, connection: Any) -> None:
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    run(small_config({"name": "deps"}, training={"epochs": 2, "sync_batchnorm": True}), Path(out))
+    connection.send("done")
+
+
+def in_two_processes(target: Any, *arguments: Any) -> list[Any]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload()))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pairs = [context.Pipe(duplex=False) for _ in range(2)]
+    children = [
+        context.Process(target=target, args=(rank, port, *arguments, pairs[rank][1])) for rank in range(2)
+    ]
+    for process in children:
+        process.start()
+    for _, sender in pairs:
+        sender.close()
+    results = [receiver.recv() for receiver, _ in pairs]
+    for process in children:
+        process.join()
+        assert process.exitcode == 0
+    return results
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen batch norm", "shared batch norm"])
+def test_one_update(is_frozen: bool) -> None:
+    alone = one_update(Process(), is_frozen=is_frozen)
+    first, second = in_two_processes(child, is_frozen)
+    for name, tensor in alone.items():
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        scale = max(1e-3, float(tensor.abs().max()))
+        # Sums of float32 in another order; batch statistics of 8 images amplify them.
+        np.testing.assert_allclose(
+            first[name], tensor.numpy(), atol=(1e-6 if is_frozen else 1e-3) * scale, err_msg=name
+        )
+
+
+def test_a_whole_run(tmp_path: Path) -> None:
+    assert in_two_processes(whole_run, str(tmp_path / "run")) == ["done", "done"]
+    assert weights(tmp_path / "run" / "supernet")
