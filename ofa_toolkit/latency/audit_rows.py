@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -179,13 +180,22 @@ def _without_middle(text: str) -> str:
 
 def _stored_units(predictor: SpaceTable) -> dict[str, float]:
     """Entries of a table of units by their signature."""
-    units = UnitTables(predictor.space)
-    times: dict[str, float] = {}
+    return {
+        signature: float(predictor.tables[unit][index, 0])
+        for signature, (unit, index) in _unit_places(predictor.space).items()
+    }
+
+
+@functools.lru_cache(maxsize=8)
+def _unit_places(space: SearchSpace) -> Mapping[str, tuple[int, int]]:
+    """Where a table of a space holds each distinct unit: number of the unit, row of its table."""
+    units = UnitTables(space)
+    places: dict[str, tuple[int, int]] = {}
     for row, by_unit in units.combinations():
-        for unit, index, table in zip(units.units, units.indices(row[None]), predictor.tables, strict=True):
+        for number, (unit, index) in enumerate(zip(units.units, units.indices(row[None]), strict=True)):
             if by_unit[unit.name]:
-                times.setdefault(unit_signature(by_unit[unit.name]), float(table[index[0], 0]))
-    return times
+                places.setdefault(unit_signature(by_unit[unit.name]), (number, int(index[0])))
+    return places
 
 
 def _predicted_rows(table: LatencyTable, space: SearchSpace) -> list[Row]:
