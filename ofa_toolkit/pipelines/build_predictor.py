@@ -196,7 +196,7 @@ def _fit(
             num_subnets=len(top1),
             errors=errors,
             caveats=(
-                f"{conditions.num_images} images tell accuracy to {noise:.2f} points; the errors include that.",
+                f"{conditions.num_images} images tell accuracy to {noise:.2f} points; errors include that.",
             ),
             interval=interval_facts(inside, [outside], top1, one_hot @ rarity),
         ),

@@ -38,7 +38,7 @@ class EvolutionConfig:
     "New subnets per generation."
     num_generations: Annotated[int, Bounds(at_least=1)] = 60
     "Generations, the first random one counted."
-    mutation_rate: Annotated[float, Bounds(above=0, at_most=1)] = 0.1
+    mutation_rate: Annotated[float, Bounds(above=0, at_most=1)] = 0.15
     "Probability of redrawing each gene of a mutant."
     crossover_share: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.5
     "Share of children that have two parents; the others are mutants of one."

@@ -24,7 +24,7 @@ from ofa_toolkit.spaces.encoding import Population
 class LocalConfig:
     """How hard the local search tries."""
 
-    num_starts: Annotated[int, Bounds(at_least=1)] = 8
+    num_starts: Annotated[int, Bounds(at_least=1)] = 16
     "Subnets from which steps are taken at the same time, the best ones found so far."
     num_pairs: Annotated[int, Bounds(at_least=0)] = 256
     "Pairs of steps judged for each of them."

@@ -1,0 +1,47 @@
+"""Fused tables against sums of single look-ups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ofa_toolkit.complexity import PopulationComplexity, count_macs, count_params, peak_activation_elements
+from ofa_toolkit.spaces import Encoding, get_space, list_spaces, lower, sample_population
+from ofa_toolkit.spaces.fused_tables import CHUNK_ROWS, FusedTables, Term
+
+
+@pytest.mark.parametrize("combine", [np.add, np.maximum])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fusing_changes_nothing(combine: np.ufunc, dtype: type) -> None:
+    random = np.random.default_rng(0)
+    cardinalities = [3, 10, 10, 2, 7, 10, 5]
+    columns = [(0, 1), (2,), (0, 3), (4, 5), (1, 6), (6,)]
+    terms = [
+        Term(c, random.integers(0, 100, size=(int(np.prod([cardinalities[i] for i in c])), 2)).astype(float))
+        for c in columns
+    ]
+    population = np.stack([random.integers(0, n, size=2 * CHUNK_ROWS + 17) for n in cardinalities], axis=1)
+    population = population.astype(np.uint8)
+    expected = None
+    for term in terms:
+        shape = [cardinalities[i] for i in term.columns]
+        rows = np.ravel_multi_index(tuple(population[:, i] for i in term.columns), shape)
+        part = term.table[rows]
+        expected = part if expected is None else combine(expected, part)
+    fused = FusedTables(cardinalities, terms, combine=combine, dtype=dtype)
+    assert (fused(population) == expected).all()
+    assert fused(population[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_population_counts_equal_those_of_single_subnets(name: str) -> None:
+    space = get_space(name)
+    space = space.with_resolutions(space.resolutions[-2:])
+    population = sample_population(space, 12, np.random.default_rng(0))
+    lowered = [lower(space, subnet) for subnet in Encoding(space).decode(population)]
+    complexity = PopulationComplexity(space)
+    assert complexity.macs(population).tolist() == [count_macs(layers) for layers in lowered]
+    assert complexity.params(population).tolist() == [count_params(layers) for layers in lowered]
+    assert complexity.peak_activation_elements(population).tolist() == [
+        peak_activation_elements(layers) for layers in lowered
+    ]
