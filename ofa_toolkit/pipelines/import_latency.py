@@ -14,7 +14,7 @@ from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.latency.calibration import MIN_PROBES, Calibration, Prior, calibrate, fit_weights
 from ofa_toolkit.latency.combination import Combination
-from ofa_toolkit.latency.device import Error, read_device
+from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.entries import EntryPredictor
 from ofa_toolkit.latency.imported_device import Account, Origin, check_conditions, file_imported
 from ofa_toolkit.latency.importing import (
@@ -26,8 +26,9 @@ from ofa_toolkit.latency.importing import (
     UnitMeasurements,
     detect_format,
 )
-from ofa_toolkit.latency.table import LatencyTable, read_table
+from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
+from ofa_toolkit.pipelines.latency import prior_tables
 from ofa_toolkit.spaces import Encoding, Population, SearchSpace, Subnet, get_space
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
@@ -107,7 +108,7 @@ def import_latency(request: ImportRequest) -> ImportReport:
     if isinstance(measured, UnitMeasurements):
         content, account = _compose(measured)
     else:
-        content, account = _calibrate(measured)
+        content, account = _calibrate(measured, request.folder)
     origin = Origin(source=request.source, licence=request.licence)
     table = file_imported(request.folder, device, measured.conditions, origin, account, content)
     error = account.errors[0] if account.errors else None
@@ -151,22 +152,20 @@ def _compose(measured: UnitMeasurements) -> tuple[TableContent, Account]:
     return TableContent(predictors=(predictor,)), account
 
 
-def _calibrate(measured: NetworkMeasurements) -> tuple[TableContent, Account]:
+def _calibrate(measured: NetworkMeasurements, folder: Path | None) -> tuple[TableContent, Account]:
     """Other devices' tables weighed by the measured networks."""
     networks = _distinct(measured)
     population = Encoding(measured.space).encode([network.subnet for network in networks])
     latencies = np.array([network.latency_ms for network in networks])
-    tables = prior_tables(measured.conditions.batch_size)
+    tables = _prior_tables(measured, population, folder)
     notes: tuple[str, ...] = ()
-    try:
-        prior = Prior(measured.space, tables)
-    except LatencyTableError:
+    if not tables:
         notes = (
             f"No other device's table covers {measured.space.name}: fitted on MACs and a constant only.",
         )
         calibration = _without_prior(measured.space, population, latencies)
     else:
-        calibration = calibrate(prior, population, latencies)
+        calibration = calibrate(Prior(measured.space, tables), population, latencies)
     members = ", ".join(member.table for member in calibration.predictor.members) or "none"
     errors: tuple[Error, ...] = ()
     if calibration.held_out_mape_percent is not None:
@@ -219,16 +218,30 @@ def _without_prior(
     )
 
 
-def prior_tables(batch_size: int | None) -> list[LatencyTable]:
-    """Shipped tables to learn from: of each device the variants of that batch size, else its default."""
-    tables = []
-    for entry in resources.entries("latency_tables").values():
-        if entry.origin != "bundled":
-            continue
-        device = read_device(entry.path)
-        alike = [variant.name for variant in device.variants if variant.batch_size == batch_size]
-        tables += [read_table(entry.path, name) for name in alike or [device.default_variant]]
-    return tables
+def _prior_tables(
+    measured: NetworkMeasurements, population: Population, folder: Path | None
+) -> list[LatencyTable]:
+    """Tables to learn from that know every measured network: those of the same batch size, else all.
+
+    Combinations are left out: they say what their members say, and one may stem from these very networks.
+    """
+    folders = [folder] if folder is not None and folder.is_dir() else []
+    try:
+        tables = prior_tables((), batch_size=measured.conditions.batch_size, tables=folders)
+    except LatencyTableError:
+        tables = prior_tables((), batch_size=None, tables=folders)
+
+    def knows_all(table: LatencyTable) -> bool:
+        try:
+            return bool(table.bind(measured.space).is_covered(population).all())
+        except LatencyTableError:
+            return False
+
+    return [
+        table
+        for table in tables
+        if not any(isinstance(part, Combination) for part in table.content.predictors) and knows_all(table)
+    ]
 
 
 def _distinct(measured: NetworkMeasurements) -> list[MeasuredNetwork]:
