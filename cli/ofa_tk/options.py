@@ -65,7 +65,7 @@ def set_option(function: F) -> F:
         "overrides",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Change one setting, such as training.epochs=10. Repeatable.",
+        help="Change one setting by its dotted name. Repeatable.",
     )(function)
 
 
