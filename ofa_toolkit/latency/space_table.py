@@ -93,7 +93,7 @@ class SpaceTable:
         """The space as nested plain values, a tensor per unit."""
         description = {
             "head": self.head,
-            "space": dataclasses.asdict(self.space),
+            "space": _as_plain(self.space),
             "space_identity": self.space.identity,
             "resolutions": list(self.resolutions),
         }
@@ -122,6 +122,13 @@ class SpaceTable:
             tables=tuple(tables),
             resolutions=tuple(int(value) for value in description["resolutions"]),
         )
+
+
+def _as_plain(space: SearchSpace) -> dict[str, Any]:
+    """A space as nested plain values; sizes of single published networks have no entries in a table."""
+    values = dataclasses.asdict(space)
+    del values["single_resolutions"]
+    return values
 
 
 def _space(values: Mapping[str, Any]) -> SearchSpace:
