@@ -33,7 +33,6 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document, write_subnet
 Method = Literal["evolution", "random", "exhaustive"]
 
 RANDOM_EVALUATIONS = 20_000
-INTERVAL_CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +164,9 @@ def search(
     method: Method = "evolution",
     effort: Mapping[str, Any] | None = None,
     seed: int = 0,
+    num_best: int = 8,
 ) -> FoundSubnet:
-    """As `find_subnet`, from a request."""
+    """As `find_subnet`, from a request; `num_best` subnets are described, the best and the runners-up."""
     start = time.perf_counter()
     context = SearchContext(request)
     problem = context.problem()
@@ -179,7 +179,7 @@ def search(
         subnet=Encoding(context.space).decode(best)[0],
         space_name=context.space.name,
         supernet=context.supernet_name,
-        predicted=predicted(context, best),
+        predicted=chosen.predicted,
         search={
             "objective": request.minimize or "accuracy",
             "limits": limits_document(context),
@@ -191,7 +191,7 @@ def search(
         candidates=(chosen, *_references(context, problem)),
         runners_up=tuple(
             describe_candidate(context, f"rank {rank}", result.population[rank - 1 : rank])
-            for rank in range(2, 1 + int(result.scores.is_feasible.sum()))
+            for rank in range(2, 1 + min(num_best, int(result.scores.is_feasible.sum())))
         ),
         not_binding=not_binding(context, problem, result),
         warnings=(*context.warnings, *_notes(context, best)),
@@ -210,33 +210,6 @@ def run(
     if method != "evolution":
         raise ConfigError(f"Unknown method '{method}'; use evolution, random or exhaustive.")
     return evolve(problem, config=from_dict(EvolutionConfig, effort or {}), seed=seed)
-
-
-def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
-    """Every figure of one encoded subnet `(1, genes)`, each with how it came about."""
-    card = context.accuracy.predictor.card
-    low, high = context.accuracy.interval(row, INTERVAL_CONFIDENCE)
-    document: dict[str, Any] = {
-        "top1_percent": {
-            "value": round(float(context.accuracy.predict(row)[0]), 3),
-            "interval": [round(float(low[0]), 3), round(float(high[0]), 3)],
-            "confidence": INTERVAL_CONFIDENCE,
-            "provenance": card.provenance,
-            "is_extrapolation": bool(context.accuracy.is_extrapolation(row)[0]),
-            "dataset": card.dataset,
-        }
-    }
-    if context.latencies:
-        document["latency_ms"] = {name: _latency_document(context, name, row) for name in context.latencies}
-    return document | {
-        "macs": {"value": int(context.figure("macs")(row)[0]), "provenance": "counted"},
-        "params": {"value": int(context.figure("params")(row)[0]), "provenance": "counted"},
-        "peak_activation_bytes": {
-            "value": int(context.figure("memory")(row)[0]),
-            "bytes_per_value": context.bytes_per_value,
-            "provenance": "counted",
-        },
-    }
 
 
 def limits_document(context: SearchContext) -> list[dict[str, Any]]:
@@ -318,26 +291,3 @@ def _references(context: SearchContext, problem: SearchProblem) -> list[Candidat
 
 def _notes(context: SearchContext, row: Any) -> list[str]:
     return [f"{name}: {note}" for name, bound in context.latencies.items() for note in bound.notes(row)]
-
-
-def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, Any]:
-    bound = context.latencies[name]
-    variant = bound.table.variant
-    document: dict[str, Any] = {
-        "value": round(float(bound.predict(row)[0]), 4),
-        "provenance": bound.provenance,
-        "table": bound.identity,
-        "runtime": variant.runtime,
-        "runtime_version": variant.runtime_version,
-        "precision": variant.precision,
-        "batch_size": variant.batch_size,
-        "clocks": variant.clocks,
-        "source": variant.source,
-    }
-    confidence = context.request.confidence or INTERVAL_CONFIDENCE
-    if bound.is_calibrated:
-        document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), 4)
-        document["confidence"] = confidence
-    if variant.errors:
-        document["mape_percent"] = variant.errors[0].mape_percent
-    return document

@@ -15,7 +15,8 @@ import numpy as np
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.pipelines.search import Method, limits_document, predicted, run
+from ofa_toolkit.pipelines.search import Method, limits_document, run
+from ofa_toolkit.pipelines.search_figures import predicted
 from ofa_toolkit.pipelines.search_outcome import infeasible
 from ofa_toolkit.pipelines.search_setup import SearchContext, SearchRequest
 from ofa_toolkit.search.problem import Objective

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofa_toolkit.core.errors import InfeasibleConstraintError
+from ofa_toolkit.pipelines.search_figures import predicted
 from ofa_toolkit.pipelines.search_setup import Limit, SearchContext
 from ofa_toolkit.search.archive import Archive, SearchResult
 from ofa_toolkit.search.evolution import EvolutionConfig, evolve
@@ -33,6 +34,7 @@ class Candidate:
         macs: Multiply-accumulates of one image.
         params: Parameters.
         is_feasible: Whether it meets the limits.
+        predicted: All figures with provenance, as in `subnet.json`.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Candidate:
     macs: int
     params: int
     is_feasible: bool
+    predicted: dict[str, Any]
 
     def document(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -67,6 +70,7 @@ def describe_candidate(context: SearchContext, name: str, row: Population) -> Ca
         macs=int(context.figure("macs")(row)[0]),
         params=int(context.figure("params")(row)[0]),
         is_feasible=bool(violations[0]),
+        predicted=predicted(context, row),
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ofa_toolkit.pipelines.search_front import Front
     from ofa_toolkit.pipelines.search_outcome import Candidate
     from ofa_toolkit.pipelines.search_setup import SearchRequest
+    from ofa_toolkit.pipelines.verify_search import Verified
 
 
 class _Choice(click.ParamType[tuple[str, tuple[float, ...]]]):
@@ -138,6 +139,19 @@ class _Percent(click.ParamType[float]):
     show_default=True,
     help="How to search.",
 )
+@click.option(
+    "--verify-top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Measure the K best on held-out training images and rank by that; needs --supernet and --data.",
+)
+@click.option("--data", metavar="SOURCE", help="Images for --verify-top, such as npz:FILE.")
+@click.option(
+    "--measure",
+    "runtime",
+    type=click.Choice(["onnxruntime", "torch", "tensorrt"]),
+    help="With --verify-top: also time them on this machine, and leave out those beyond --latency.",
+)
 @options.set_option
 @options.tables_option
 @options.out_option("subnet.json", "Where the subnet goes.")
@@ -163,6 +177,9 @@ def command(
     seed: int,
     as_json: bool,
     memory: float | None,
+    verify_top: int | None,
+    data: str | None,
+    runtime: str | None,
     **limits: Any,
 ) -> None:
     """Find the most accurate subnet for a budget.
@@ -184,16 +201,70 @@ def command(
     for path in front_files:
         files.check_output(path, is_default=False, force=force)
     effort = _effort(overrides)
-    found = search(request, method=method, effort=effort, seed=seed)
+    if verify_top is None and (data is not None or runtime is not None):
+        raise click.UsageError("--data and --measure belong to --verify-top K.")
+    if verify_top is not None and (data is None or request.supernet is None):
+        raise click.UsageError("--verify-top needs --supernet and --data.")
+    found = search(request, method=method, effort=effort, seed=seed, num_best=max(8, verify_top or 0))
+    verified: tuple[Verified, ...] = ()
+    if verify_top is not None and data is not None:
+        found, verified = _verify(found, request, data, verify_top, runtime)
     found.write(out)
     front = _write_front(request, front_files, costs, method=method, effort=effort, seed=seed)
     if as_json:
-        output.print_json(found.document() | ({"front": front.document()} if front else {}))
+        document = found.document() | ({"front": front.document()} if front else {})
+        output.print_json(document | ({"verified": [v.document() for v in verified]} if verified else {}))
     else:
+        _print_verified(verified)
         _print(found, out)
     for path in front_files:
         output.note(f"Front: {path}")
     output.next_step("ofa-tk export --onnx" + ("" if options.is_default_out(ctx) else f" --subnet {out}"))
+
+
+def _verify(
+    found: FoundSubnet, request: SearchRequest, data: str, num_subnets: int, runtime: str | None
+) -> tuple[FoundSubnet, tuple[Verified, ...]]:
+    from ofa_toolkit.pipelines.evaluate import open_judge
+    from ofa_toolkit.pipelines.verify_search import verify_top
+
+    assert request.supernet is not None
+    limits = [device.latency_ms for device in request.devices if device.latency_ms is not None]
+    with output.progress_bar("Measuring subnets", num_subnets) as show:
+        return verify_top(
+            found,
+            open_judge(request.supernet, data),
+            num_subnets=num_subnets,
+            runtime=runtime,
+            most_latency_ms=min(limits) if runtime is not None and limits else None,
+            on_step=lambda done, _total: show(done),
+        )
+
+
+def _print_verified(verified: Sequence[Verified]) -> None:
+    if not verified:
+        return
+    has_latency = verified[0].latency_ms is not None
+    columns: list[output.Column | str] = [
+        output.Column(name=name, is_number=True)
+        for name in (
+            "predicted rank",
+            "predicted top-1 %",
+            "measured top-1 %",
+            *(["measured ms"] if has_latency else []),
+        )
+    ]
+    rows = [
+        (
+            v.predicted_rank,
+            f"{v.candidate.top1_percent:.2f}",
+            f"{v.top1_percent:.2f}",
+            *([f"{v.latency_ms:.3f}"] if v.latency_ms is not None else []),
+        )
+        for v in verified
+    ]
+    output.print_table(columns, rows, title=f"Measured on {verified[0].num_images} held-out training images")
+    click.echo()
 
 
 def _write_front(
