@@ -135,9 +135,9 @@ def _without_places(recipe: Mapping[str, Any]) -> Document:
 
 
 def _copy_rest(source: Path, folder: Path) -> None:
-    """Take along what else lies beside the weights: predictor, fitted statistics, subnets."""
+    """Take along what else belongs to the supernet: predictor, carried images, subnets; no work folders."""
     written = {CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, README_FILE}
-    for path in sorted(source.rglob("*")):
+    for path in sorted([*source.iterdir(), *(source / SUBNETS_FOLDER).glob("*.json")]):
         relative = path.relative_to(source)
         if path.is_file() and str(relative) not in written and not path.name.startswith("."):
             (folder / relative).parent.mkdir(parents=True, exist_ok=True)

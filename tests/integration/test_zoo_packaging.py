@@ -132,6 +132,8 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
 ) -> None:
     out = tmp_path / "tiny"
     first = package_entry(request(runs, out, data=None, facts=facts))
+    (out / "predictor").mkdir()
+    (out / "predictor" / "measured.json").write_text("[]")
     write_front(tmp_path / "front.json")
     with pytest.raises(OutputError, match="it exists already"):
         package_entry(request((out, out), out))
