@@ -126,7 +126,7 @@ def choose_probes(prior: Prior, num_probes: int, generator: np.random.Generator)
 
 
 def spread_rows(predicted: Array, count: int, generator: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Row numbers, one from each of `count` bins of equal width in `predicted`; empty bins lend the nearest."""
+    """Row numbers, one from each of `count` bins of equal width; empty bins lend the nearest row."""
     least, most = np.quantile(predicted, (0.005, 0.995)).tolist()
     edges = np.linspace(least, most, count + 1)
     chosen: list[int] = []

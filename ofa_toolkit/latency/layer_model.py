@@ -148,18 +148,16 @@ class LayerModel:
         refused = self._refusal(features[0])
         if refused is not None:
             return refused
-        note = self.resolution_note(layers[0].in_size)
-        notes = (self._claim(), *self._excesses(features), *([note] if note else []))
+        side = layers[0].in_size
+        note = self.resolution_note(side)
+        notes = (self._claim(), *self._excesses(features), *([f"resolution {side}: {note}"] if note else []))
         return float(self.predict_features(features)[0]), notes
 
     def resolution_note(self, resolution: int) -> str | None:
         """Says so when an input size is outside the fitted range."""
         if self.smallest_resolution <= resolution <= self.largest_resolution:
             return None
-        return (
-            f"resolution {resolution} is outside the fitted range "
-            f"{self.smallest_resolution}-{self.largest_resolution}"
-        )
+        return f"outside the fitted range {self.smallest_resolution}-{self.largest_resolution}"
 
     def _claim(self) -> str:
         return f"predicted from layer features fitted on {self.fitted_on}"

@@ -52,7 +52,7 @@ class BoundPredictor(Protocol):
         ...
 
     def resolution_note(self, resolution: int) -> str | None:
-        """How an input size lies outside what was fitted, or None where it does not."""
+        """How an input size (pixels) lies outside what was fitted, in words without it; None if inside."""
         ...
 
 

@@ -175,7 +175,7 @@ class BoundSpaceTable:
         self._table = table
         self._units = units
         self._tables = tables
-        self._sum = units.fuse(tables, dtype=np.float32)
+        self._sum = units.fuse([table.astype(np.float64) for table in tables], dtype=np.float32)
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of each row in ms, `(N,)`; NaN where a unit has no entry."""
@@ -198,4 +198,4 @@ class BoundSpaceTable:
         if resolution in measured:
             return None
         how = "interpolated" if min(measured) < resolution < max(measured) else "extrapolated"
-        return f"resolution {resolution} was not measured; {how} from {min(measured)}-{max(measured)}"
+        return f"not measured, {how} from {min(measured)}-{max(measured)}"

@@ -84,19 +84,26 @@ class LatencyTable:
         Raises:
             LatencyTableError: No predictor covers it; says why.
         """
-        exact: list[BoundPredictor] = []
-        candidates: list[BoundPredictor] = []
+        rows = sample_population(space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
+        partial: list[tuple[int, BoundPredictor]] = []
+        extrapolating: list[BoundPredictor] = []
         reasons: list[str] = []
         for predictor in self.content.predictors:
             bound = predictor.bind(space)
             if isinstance(bound, NotCovered):
                 reasons.append(bound.reason)
-                continue
-            (candidates if bound.extrapolations else exact).append(bound)
-        if exact:
-            return BoundLatency(self, space, _most_covering(exact, space))
-        if candidates:
-            return BoundLatency(self, space, candidates[0])
+            elif bound.extrapolations:
+                extrapolating.append(bound)
+            else:
+                num_covered = int(np.isfinite(bound.predict(rows)).sum())
+                if num_covered == len(rows):
+                    return BoundLatency(self, space, bound)
+                partial.append((num_covered, bound))
+        partial.sort(key=lambda found: -found[0])
+        if partial and (partial[0][0] or not extrapolating):
+            return BoundLatency(self, space, partial[0][1])
+        if extrapolating:
+            return BoundLatency(self, space, extrapolating[0])
         raise LatencyTableError(
             f"{self.name} does not cover the space '{space.name}': {'; '.join(reasons)}.",
             hint=f"`ofa-tk latency show {self.device.name}` tells what each variant covers.",
@@ -122,14 +129,6 @@ class LatencyTable:
         if fallback is None:
             raise LatencyTableError(f"{self.name} does not cover the network: {'; '.join(reasons)}.")
         return fallback
-
-
-def _most_covering(candidates: Sequence[BoundPredictor], space: SearchSpace) -> BoundPredictor:
-    """The predictor that answers for most of some random subnets, the first of equals."""
-    if len(candidates) == 1:
-        return candidates[0]
-    rows = sample_population(space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
-    return max(candidates, key=lambda bound: int(np.isfinite(bound.predict(rows)).sum()))
 
 
 class BoundLatency:
@@ -173,12 +172,16 @@ class BoundLatency:
 
     def notes(self, population: Population) -> tuple[str, ...]:
         """Every extrapolation that predictions for these rows involve, the space's and the resolutions'."""
-        notes = list(self.extrapolations)
+        by_reason: dict[str, list[int]] = {}
         for index in np.unique(population[:, 0]):
-            note = self._predictor.resolution_note(self.space.resolutions[int(index)])
-            if note is not None and note not in notes:
-                notes.append(note)
-        return tuple(notes)
+            resolution = self.space.resolutions[int(index)]
+            reason = self._predictor.resolution_note(resolution)
+            if reason is not None:
+                by_reason.setdefault(reason, []).append(resolution)
+        return (
+            *self.extrapolations,
+            *(f"resolution {', '.join(map(str, sides))}: {reason}" for reason, sides in by_reason.items()),
+        )
 
     @property
     def is_calibrated(self) -> bool:
