@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import signal
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ import torch
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.datasets import ImageDataset, open_dataset
+from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED
+from ofa_toolkit.spaces.supernet_description import read_supernet_config
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder
 from ofa_toolkit.training.config import RunConfig
@@ -86,6 +88,7 @@ def train(
             run_folder.check_same(out, run_folder.read(out), config)
             resumed_from = trainer.restore_latest().name
             trainer.reporter.message(f"Resumed from {resumed_from}, update {trainer.state.step}.")
+        trainer.on_epoch_end = lambda epoch: _keep_snapshot(trainer, out, epoch)
         with _stopping_on_signals(trainer):
             trainer.run()
         return _finish(trainer, out, resumed_from, price_per_hour)
@@ -110,7 +113,13 @@ def prepare(
     """
     reporter = reporter or Silent()
     space_resolutions = config.space.whole(1).resolutions
-    dataset = open_run_dataset(config, download=download, resolution=max(space_resolutions))
+    preprocessing = None
+    if config.init is not None:
+        # The weights know images prepared as those they were trained on.
+        preprocessing = read_supernet_config(resolve_supernet(config.init)).get("preprocessing")
+    dataset = open_run_dataset(
+        config, download=download, resolution=max(space_resolutions), preprocessing=preprocessing
+    )
     space = config.space.trained(dataset.num_classes)
     algorithm = config.algorithm.build(config, space)
     supernet = new_supernet(config, config.space.whole(dataset.num_classes))
@@ -132,7 +141,13 @@ def prepare(
     )
 
 
-def open_run_dataset(config: RunConfig, *, download: bool, resolution: int | None = None) -> ImageDataset:
+def open_run_dataset(
+    config: RunConfig,
+    *,
+    download: bool,
+    resolution: int | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> ImageDataset:
     """The data set of a run.
 
     Raises:
@@ -153,6 +168,7 @@ def open_run_dataset(config: RunConfig, *, download: bool, resolution: int | Non
         num_workers=config.data.num_workers,
         class_list=config.data.class_list,
         resolution=resolution,
+        preprocessing=preprocessing,
     )
     dataset.steps_per_epoch(config.training.batch_size)
     return dataset
@@ -222,6 +238,14 @@ def _finish(
     )
 
 
+def _keep_snapshot(trainer: Trainer, out: Path, epoch: int) -> None:
+    """Save the supernet where the configuration asks for it after this epoch."""
+    total_epochs = trainer.algorithm.phases[-1].end_epoch
+    for share in trainer.config.checkpoints.snapshots:
+        if max(1, round(share * total_epochs)) == epoch + 1:
+            _save(trainer, out / run_folder.SNAPSHOTS_FOLDER / f"{round(100 * share):03d}")
+
+
 def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
     values = configuration.to_dict(config)
@@ -232,7 +256,8 @@ def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
 
 def _save(trainer: Trainer, folder: Path) -> None:
     """Write the final supernet, its batch-norm statistics fitted to the largest trained subnet."""
-    config, dataset, supernet = trainer.config, trainer.dataset, trainer.final_supernet()
+    # A copy: training goes on with its own running statistics after a snapshot.
+    config, dataset, supernet = trainer.config, trainer.dataset, copy.deepcopy(trainer.final_supernet())
     space = trainer.algorithm.phases[-1].space
     subnet = trainer.judged or space.largest()
     num_images = recalibrate_batchnorm(

@@ -98,6 +98,8 @@ class LoopConfig:
     "Compile the largest and the smallest network with torch.compile; random ones stay as they are."
     sync_batchnorm: bool = False
     "Whether batch norm uses the statistics of all processes."
+    record_gradients_every: Annotated[int, Bounds(at_least=1)] | None = None
+    "Updates between records of the gradient's norm in metrics.jsonl, that of the first network and of all."
     seed: Annotated[int, Bounds(at_least=0)] = 0
     "Start of all random streams."
 
@@ -140,6 +142,8 @@ class CheckpointConfig:
     "Write one at least this often."
     every_steps: Annotated[int, Bounds(at_least=1)] | None = None
     "Also write one every so many updates."
+    snapshots: tuple[Annotated[float, Bounds(above=0, at_most=1)], ...] = ()
+    "Also keep the supernet as it is after these shares of the epochs, in snapshots/ (for --init-study)."
     keep: Annotated[int, Bounds(at_least=1)] = 2
     "How many of the latest to keep, beside the best."
 

@@ -36,8 +36,9 @@ class DepsConfig(AlgorithmConfig):
 
     name: Literal["deps"] = "deps"
     "DϵpS."
-    warmup_share: Annotated[float, Bounds(at_least=0, below=1)] = 0.5
-    "Share of the epochs in which only the largest network trains; 0 is in-place distillation from the start."
+    warmup_share: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.5
+    """Share of the epochs in which only the largest network trains; 0 distils in place at once, 1 never
+    shrinks."""
     epsilon_ramp: Literal["constant_increment", "effective_rate", "none"] = "constant_increment"
     "How epsilon rises: as in the paper, as in the authors' code, or not at all (1 at once)."
     epsilon_start: Annotated[float, Bounds(above=0, at_most=1)] = 1e-4

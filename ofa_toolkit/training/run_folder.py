@@ -14,6 +14,7 @@ from ofa_toolkit.training.config import RunConfig
 
 CONFIG_FILE = "run.toml"
 SUPERNET_FOLDER = "supernet"
+SNAPSHOTS_FOLDER = "snapshots"
 SUMMARY_FILE = "summary.json"
 
 # Settings that may differ when a run is resumed: they do not change what is computed.

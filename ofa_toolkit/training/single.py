@@ -29,6 +29,8 @@ class SingleConfig(AlgorithmConfig):
     "Fine-tuning of one subnet."
     subnet: Path
     "File that describes the subnet."
+    kernel_transforms: bool = False
+    "Whether the supernet has kernel matrices; must be as in the weights it starts from."
 
     def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
         """Bind fine-tuning to a run.
@@ -38,6 +40,11 @@ class SingleConfig(AlgorithmConfig):
             SubnetNotInSpaceError: The subnet is not in the space.
         """
         return Single(self, run, space)
+
+    @property
+    def use_kernel_transforms(self) -> bool:
+        """Whether the supernet has kernel matrices."""
+        return self.kernel_transforms
 
 
 class Single:

@@ -27,10 +27,14 @@ class StepResult:
     Attributes:
         losses: Of each pass, before its gradient weight, mean over the processes.
         num_correct: Images that the first pass's largest logit got right, in this process.
+        first_norm: Norm of the first pass's gradient in this process, where recorded.
+        total_norm: Norm of the weighted sum of all passes' gradients, where recorded.
     """
 
     losses: tuple[float, ...]
     num_correct: int
+    first_norm: float | None = None
+    total_norm: float | None = None
 
 
 class Updater:
@@ -59,6 +63,8 @@ class Updater:
         self.config = config
         self.process = process
         self.teacher: nn.Module | None = None
+        self.records_norms = False
+        self._first_norm: float | None = None
         self.scaler = torch.amp.GradScaler(enabled=config.precision == "float16")
         self._compiled: dict[Subnet, Forward] = {}
         self._parameters = list(supernet.parameters())
@@ -75,13 +81,24 @@ class Updater:
         losses, correct = self.accumulate(images, labels, passes)
         self.process.average_gradients(self._parameters)
         self.scaler.unscale_(self.optimizer)
+        total_norm = self.gradient_norm() if self.records_norms else None
         self._clip()
         averaged = self.process.average(losses).tolist()
         # Weights that are not numbers are never written; the trainer rolls back.
         if all(abs(loss) < float("inf") for loss in averaged):
             self.scaler.step(self.optimizer)
         self.scaler.update()
-        return StepResult(losses=tuple(averaged), num_correct=int(correct))
+        return StepResult(
+            losses=tuple(averaged),
+            num_correct=int(correct),
+            first_norm=self._first_norm,
+            total_norm=total_norm,
+        )
+
+    def gradient_norm(self) -> float:
+        """Norm of all gradients as one vector."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        return float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients])))
 
     def accumulate(self, images: Tensor, labels: Tensor, passes: Sequence[Pass]) -> tuple[Tensor, Tensor]:
         """Add the passes' gradients to the parameters'; returns losses (passes,) and the number correct."""
@@ -99,6 +116,8 @@ class Updater:
                 loss = self._loss(item, logits, part_labels, target)
                 self.scaler.scale(loss * (item.gradient_weight / parts)).backward()  # type: ignore[no-untyped-call]
                 losses[index] += loss.detach() / parts
+                if index == 0 and parts == 1:
+                    self._first_norm = self.gradient_norm() if self.records_norms else None
                 if first_logits is None:
                     first_logits = logits.detach()
                     correct += (first_logits.argmax(1) == part_labels).sum()

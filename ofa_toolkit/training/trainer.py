@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -176,6 +177,7 @@ class Trainer:
         self.state = TrainState()
         self.steps_per_epoch = dataset.steps_per_epoch(config.training.batch_size)
         self.stop_requested = False
+        self.on_epoch_end: Callable[[int], None] | None = None
         self._time_left = TimeLeft(algorithm, self.steps_per_epoch)
         self._log: MetricsLog | None = None
         self._last_checkpoint = time.monotonic()
@@ -268,6 +270,8 @@ class Trainer:
         # Dropout is the only thing left that draws from torch's own stream.
         torch.manual_seed(torch_seed(seed, "step", state.step, self.process.rank))
         self.supernet.train()
+        every = self.config.training.record_gradients_every
+        self.updater.records_norms = every is not None and state.step % every == 0
         result = self.updater(images, labels, passes)
         if self.average is not None:
             self.average.update(self.supernet)
@@ -282,6 +286,9 @@ class Trainer:
             }
             for number, (item, loss) in enumerate(zip(passes, result.losses, strict=True)):
                 values[f"loss_{number}_{item.role}"] = loss
+            if result.total_norm is not None:
+                values["phase"] = phase.name
+                values |= {"gradient_norm": result.total_norm, "first_gradient_norm": result.first_norm}
             self._log.write("step", state.step, values)
         return result
 
@@ -334,6 +341,8 @@ class Trainer:
             shown = ", ".join(f"{name} {top1:.2f} %" for name, top1 in self.state.accuracies.items())
             self.reporter.message(f"Epoch {epoch} ({phase.name}): validation top-1 {shown}")
         self._write("epoch", values)
+        if self.process.is_main and self.on_epoch_end is not None:
+            self.on_epoch_end(epoch)
         self.save_checkpoint(is_best=is_best)
 
     def validate(self, phase: Phase) -> dict[str, Accuracy]:

@@ -50,6 +50,42 @@ from ofa_tk import options, output
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 @click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
+@click.option(
+    "--pareto",
+    is_flag=True,
+    help="The most accurate subnet in each part of the range of cost; several --supernet.",
+)
+@click.option(
+    "--buckets", type=click.IntRange(min=1), default=6, show_default=True, help="Parts, for --pareto."
+)
+@click.option(
+    "--per-bucket",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Subnets judged in each, for --pareto.",
+)
+@click.option("--latency-on", metavar="DEVICE", help="Cost is this device's predicted latency, for --pareto.")
+@options.tables_option
+@click.option(
+    "--init-study",
+    is_flag=True,
+    help="Small subnets cut from a run's snapshots; the full network's training share.",
+)
+@click.option("--gradients", is_flag=True, help="Full, shrinking and ϵ-shrinking gradients per layer.")
+@click.option(
+    "--epsilon", type=click.FloatRange(min=0), default=1e-3, show_default=True, help="For --gradients."
+)
+@click.option("--curves", is_flag=True, help="The full network's accuracy over epochs, of several runs.")
+@click.option(
+    "--gradient-curves", is_flag=True, help="The gradient's norm over shrinking steps, of several runs."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="STEM",
+    help="Write STEM.csv or STEM.json, and STEM.png, of a study. Default: the study's name.",
+)
 @click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
 @options.seed_option
 @options.json_option
@@ -65,21 +101,76 @@ def command(
     device: str | None,
     threads: int | None,
     download: bool,
+    pareto: bool,
+    buckets: int,
+    per_bucket: int,
+    latency_on: str | None,
+    tables: tuple[Path, ...],
+    init_study: bool,
+    gradients: bool,
+    epsilon: float,
+    curves: bool,
+    gradient_curves: bool,
+    out: Path | None,
     num_workers: int,
     seed: int,
     as_json: bool,
 ) -> None:
-    """Measure the accuracy of subnets, in evaluation mode with recalibrated batch norm."""
+    """Measure the accuracy of subnets, in evaluation mode with recalibrated batch norm.
+
+    The studies (--pareto, --init-study, --gradients, --curves, --gradient-curves) also write files.
+    """
+    chosen = [
+        name
+        for name, is_chosen in (
+            ("pareto", pareto),
+            ("init-study", init_study),
+            ("gradients", gradients),
+            ("curves", curves),
+            ("gradient-curves", gradient_curves),
+        )
+        if is_chosen
+    ]
+    if len(chosen) > 1:
+        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} are two studies: run one after the other.")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    if chosen:
+        from ofa_tk.evaluation_studies import StudyOptions, run_study
+
+        run_study(
+            chosen[0],
+            StudyOptions(
+                supernets=supernets,
+                data=data,
+                out=out or Path(chosen[0]),
+                num_buckets=buckets,
+                per_bucket=per_bucket,
+                latency_on=latency_on,
+                tables=tables,
+                epsilon=epsilon,
+                split=split,
+                seed=seed,
+                as_json=as_json,
+                judge={
+                    "batch_size": batch_size,
+                    "limit": images,
+                    "recalibration_images": recalibration_images,
+                    "device": device,
+                    "download": download,
+                    "num_workers": num_workers,
+                },
+            ),
+        )
+        return
     if len(supernets) != 1 or data is None:
         raise click.UsageError(
             "Name a supernet and images, for example: ofa-tk evaluate --supernet runs/try --data fake"
         )
     from ofa_toolkit.pipelines.evaluate import evaluate, open_judge
 
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
     (supernet,) = supernets
     judge = open_judge(
         supernet,

@@ -1,0 +1,66 @@
+"""`ofa-tk finetune`: adapt one subnet to a user's images."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from ofa_tk import options, output
+from ofa_tk.commands.train import print_costs
+from ofa_tk.training_progress import TrainingProgress
+
+
+@click.command()
+@click.option(
+    "--subnet",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default="subnet.json",
+    show_default=True,
+    metavar="FILE",
+    help="The subnet, as `ofa-tk search` writes it.",
+)
+@click.option("--supernet", metavar="NAME|DIR", help="Its weights. Default: those the file names.")
+@click.option("--data", required=True, metavar="SOURCE", help="Images, such as imagefolder:DIR.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="The run folder.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the images."
+)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@options.seed_option
+@options.set_option
+@options.json_option
+def command(
+    subnet: Path,
+    supernet: str | None,
+    data: str,
+    out: Path,
+    epochs: int,
+    resume: bool,
+    device: str | None,
+    threads: int | None,
+    seed: int,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Train one subnet on your images, from a supernet's weights. Your classes get their own classifier."""
+    from ofa_toolkit.pipelines.finetune import finetune, finetune_config
+
+    config = finetune_config(subnet, data, supernet=supernet, epochs=epochs, seed=seed, overrides=overrides)
+    with TrainingProgress() as progress:
+        result, path = finetune(config, out, resume=resume, device=device, threads=threads, reporter=progress)
+    if as_json:
+        output.print_json({**dataclasses.asdict(result), "subnet": path})
+    else:
+        output.print_fields({"validation top-1 %": f"{result.accuracies['subnet']:.2f}", "subnet": path})
+        print_costs([result.total_cost])
+    output.next_step(f"ofa-tk export --subnet {path} --onnx")
