@@ -1,0 +1,100 @@
+"""`ofa-tk quickstart`: search, export, check and time a bundled network on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ofa_tk import options, output
+from ofa_tk.output import Column
+from ofa_toolkit.core import quantities
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.quickstart import QuickstartReport
+
+
+@click.command()
+@click.option("--supernet", metavar="NAME|DIR", help="Another supernet than the bundled one.")
+@options.out_option("quickstart", "The folder for tables, subnets and ONNX files.")
+@options.force_option
+@options.json_option
+@click.pass_context
+def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as_json: bool) -> None:
+    """Try everything on this CPU in under a minute, without network, images or GPU.
+
+    Times the parts of a small search space, finds the most accurate subnet for three latency budgets,
+    exports each to ONNX, compares it with the network it was cut from, and times the file.
+    """
+    from ofa_toolkit.core import files
+    from ofa_toolkit.pipelines.quickstart import BUNDLED, holds_quickstart, quickstart
+
+    files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=holds_quickstart)
+    with contextlib.ExitStack() as stack:
+        bars: list[object] = []
+
+        def on_progress(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(output.progress_bar("timing", total)))
+            bar = bars[0]
+            assert callable(bar)
+            bar(done)
+
+        report = quickstart(out, supernet=supernet or BUNDLED, on_step=output.note, on_progress=on_progress)
+    if as_json:
+        output.print_json(_document(report))
+        return
+    _print(report)
+    chosen = report.rows[1]
+    output.next_step(f"ofa-tk verify {chosen.onnx_file}")
+
+
+def _document(report: QuickstartReport) -> dict[str, object]:
+    return {
+        "supernet": report.supernet,
+        "latency_table": report.table.table,
+        "table_error": dataclasses.asdict(report.table.accuracy),
+        "rows": [dataclasses.asdict(row) for row in report.rows],
+        "card": [dataclasses.asdict(fact) for fact in report.evaluated],
+    }
+
+
+def _print(report: QuickstartReport) -> None:
+    columns = [
+        Column(name="at most", is_number=True),
+        Column(name="top-1 predicted", is_number=True),
+        Column(name="cost", is_number=True),
+        Column(name="predicted", is_number=True),
+        Column(name="measured", is_number=True),
+        Column(name="off by", is_number=True),
+        Column(name="parity", is_number=True),
+        Column(name="file"),
+    ]
+    output.print_table(
+        columns,
+        [
+            (
+                f"{row.budget_ms:.3f} ms",
+                f"{row.top1_percent:.1f} %",
+                quantities.MACS.format(row.macs, digits=3),
+                f"{row.predicted_ms:.3f} ms",
+                f"{row.measured_ms:.3f} ms",
+                f"{100 * (row.predicted_ms / row.measured_ms - 1):+.1f} %",
+                f"{row.max_relative_error:.0e}",
+                row.onnx_file,
+            )
+            for row in report.rows
+        ],
+    )
+    error = report.table.accuracy
+    output.note(
+        f"predicted: by the table measured a moment ago ({report.table.table}); on {error.num_networks} "
+        f"subnets it had not seen it was off by {error.mape_percent:.1f} % on average."
+    )
+    output.note("measured: each ONNX file in ONNX Runtime, one thread, the quietest of many bursts.")
+    output.note("parity: largest difference of an output from the network's, relative, on synthetic images.")
+    for fact in report.evaluated:
+        output.note(f"card, {fact.subnet}: {fact.top1_percent:.1f} % top-1 ({fact.origin}; {fact.source}).")

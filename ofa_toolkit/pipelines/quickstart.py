@@ -1,0 +1,170 @@
+"""The whole path on this machine in under a minute: time it, search it, export, check and time the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core import files
+from ofa_toolkit.export.comparison import cpu_session
+from ofa_toolkit.latency.measure import Effort
+from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
+from ofa_toolkit.latency.table import load_table
+from ofa_toolkit.pipelines.export import ExportOptions, export_onnx
+from ofa_toolkit.pipelines.measure_latency import MeasureReport, MeasureRequest, measure_latency
+from ofa_toolkit.pipelines.search import find_subnet
+from ofa_toolkit.spaces import Encoding, SearchSpace
+from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
+from ofa_toolkit.zoo import resolve_supernet
+from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, read_card
+
+BUNDLED = "deps-compact-cifar10"
+DEVICE = "this-cpu"
+
+# Budgets lie at these shares of the way from the fastest subnet to the slowest.
+_SHARES = (0.1, 0.4, 0.8)
+_QUICK = Effort(num_passes=1, num_rounds=2, num_network_rounds=4, burst_ms=12.0)
+_NUM_BURSTS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartRow:
+    """One budget and the network found for it.
+
+    Attributes:
+        budget_ms: Limit of the latency.
+        top1_percent: By the accuracy predictor.
+        macs: Multiply-accumulates of one image.
+        predicted_ms: By the table that was just measured.
+        measured_ms: Of the exported file, in ONNX Runtime on one thread.
+        max_relative_error: Between outputs of file and network, relative to the largest output.
+        subnet_file: What was found.
+        onnx_file: What was exported.
+    """
+
+    budget_ms: float
+    top1_percent: float
+    macs: int
+    predicted_ms: float
+    measured_ms: float
+    max_relative_error: float
+    subnet_file: Path
+    onnx_file: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartReport:
+    """What a quickstart found.
+
+    Attributes:
+        supernet: Its name.
+        table: The latency table, and its error on networks it has not seen.
+        rows: One per budget.
+        evaluated: Accuracy figures of the supernet's card.
+    """
+
+    supernet: str
+    table: MeasureReport
+    rows: tuple[QuickstartRow, ...]
+    evaluated: tuple[AccuracyFact, ...]
+
+
+def quickstart(
+    folder: str | Path = "quickstart",
+    *,
+    supernet: str = BUNDLED,
+    on_step: Callable[[str], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> QuickstartReport:
+    """Measure this CPU, find the most accurate subnet for three budgets, export, compare and time each.
+
+    Needs no network, no images and no GPU with a bundled supernet.
+
+    Args:
+        folder: Where tables, subnets and ONNX files go.
+        supernet: Zoo name or folder.
+        on_step: Told what is being done.
+        on_progress: Finished and total number of timings.
+    """
+    say = on_step or (lambda _: None)
+    folder, source = Path(folder), resolve_supernet(supernet)
+    space = space_of(read_supernet_config(source), source)
+    tables = folder / "latency_tables"
+    say(f"Timing the parts of {space.name} on this CPU (onnxruntime, one thread)")
+    report = measure_latency(
+        MeasureRequest(
+            space=space.name,
+            device=DEVICE,
+            num_classes=space.num_classes,
+            resolutions=space.resolutions,
+            num_fit=20,
+            num_check=10,
+            effort=_QUICK,
+            folder=tables,
+            is_restart=True,
+        ),
+        on_progress or (lambda _done, _total: None),
+    )
+    fastest, slowest = _extremes(space, report.table, tables)
+    rows = []
+    for number, share in enumerate(_SHARES, start=1):
+        budget = round(fastest + share * (slowest - fastest), 3)
+        say(f"Searching, exporting and checking: at most {budget:.3f} ms")
+        rows.append(_one_budget(folder, number, budget, supernet, report.table, tables))
+    card = source / CARD_FILE
+    return QuickstartReport(
+        supernet=supernet,
+        table=report,
+        rows=tuple(rows),
+        evaluated=read_card(card).accuracy if card.is_file() else (),
+    )
+
+
+def holds_quickstart(path: Path) -> bool:
+    """Whether a folder was written by `quickstart`."""
+    return files.carries_format_tag(path / "subnet-1.json") or not any(path.iterdir())
+
+
+def _extremes(space: SearchSpace, table: str, tables: Path) -> tuple[float, float]:
+    """Predicted latency of the smallest and the largest subnet, in ms."""
+    ends = Encoding(space).encode([space.smallest(), space.largest()])
+    smallest, largest = load_table(table, [tables]).bind(space).predict(ends)
+    return float(smallest), float(largest)
+
+
+def _one_budget(
+    folder: Path, number: int, budget_ms: float, supernet: str, table: str, tables: Path
+) -> QuickstartRow:
+    found = find_subnet(supernet=supernet, device=table, latency=budget_ms, tables=[tables])
+    subnet_file, onnx_file = folder / f"subnet-{number}.json", folder / f"subnet-{number}.onnx"
+    found.write(subnet_file)
+    options = ExportOptions(target="onnxruntime-cpu", tables=(tables,))
+    exported = export_onnx(subnet_file, onnx_file, supernet=supernet, options=options)
+    chosen = found.candidates[0]
+    return QuickstartRow(
+        budget_ms=budget_ms,
+        top1_percent=chosen.top1_percent,
+        macs=count_macs(exported.network.layers),
+        predicted_ms=chosen.latency_ms[table],
+        measured_ms=time_file(onnx_file),
+        max_relative_error=exported.comparison.max_relative_error,
+        subnet_file=subnet_file,
+        onnx_file=onnx_file,
+    )
+
+
+def time_file(path: Path) -> float:
+    """Milliseconds of one run of an ONNX file on one thread: the median of the quietest of many bursts.
+
+    The same statistic as in measured tables, so that the two compare.
+    """
+    session = cpu_session(path.read_bytes(), num_threads=1)
+    entry = session.get_inputs()[0]
+    images = np.random.default_rng(0).standard_normal(entry.shape, dtype=np.float32)
+    timer = OnnxRuntimeSession(session, {entry.name: images}, is_one_thread=True)
+    timer.time_runs(10)
+    return min(float(np.median(timer.time_runs(20).own_ms)) for _ in range(_NUM_BURSTS))
