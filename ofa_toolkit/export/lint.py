@@ -15,6 +15,7 @@ from onnx import TensorProto, numpy_helper
 
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.export.target_devices import Target
+from ofa_toolkit.graphs import without_weights
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 _TENSORRT_TYPES = (
@@ -59,7 +60,7 @@ class _File:
     @cached_property
     def types(self) -> dict[str, int]:
         """Element type of every tensor."""
-        graph = onnx.shape_inference.infer_shapes(self.model).graph
+        graph = onnx.shape_inference.infer_shapes(without_weights(self.model)).graph
         values = [*graph.input, *graph.value_info, *graph.output]
         types = {value.name: value.type.tensor_type.elem_type for value in values}
         return types | {name: tensor.data_type for name, tensor in self.constants.items()}
@@ -106,7 +107,8 @@ def _error(rule: str, message: str, node: str | None = None) -> Finding:
 
 def _valid(file: _File, _: Target) -> Iterator[Finding]:
     try:
-        onnx.checker.check_model(file.model, full_check=True)
+        onnx.checker.check_model(file.model)
+        onnx.shape_inference.infer_shapes(without_weights(file.model), check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         yield _error("valid", f"not a valid ONNX model: {str(error).strip().splitlines()[0]}")
     if any(t.data_location == TensorProto.EXTERNAL for t in file.constants.values()):

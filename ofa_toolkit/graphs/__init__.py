@@ -6,7 +6,7 @@ The same writer serves export, timing of single layers, and the kits that are ru
 from __future__ import annotations
 
 from ofa_toolkit.graphs.builder import build_onnx
-from ofa_toolkit.graphs.counting import GraphCounts, count_folded_params, count_graph
+from ofa_toolkit.graphs.counting import GraphCounts, count_folded_params, count_graph, without_weights
 from ofa_toolkit.graphs.weights import FoldedWeights, check_weights, random_weights
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "count_folded_params",
     "count_graph",
     "random_weights",
+    "without_weights",
 ]

@@ -13,6 +13,8 @@ from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.graphs.weights import has_folded_bias, weight_shape
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
+# Constants up to this many elements are kept for shape inference, which may need their values.
+_SMALL = 64
 # What may stand between a stored weight and the layer that multiplies by it.
 _PASS_THROUGH = ("DequantizeLinear", "QuantizeLinear", "Cast", "Identity")
 
@@ -72,8 +74,31 @@ def count_graph(model: onnx.ModelProto) -> GraphCounts:
     )
 
 
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its large constants as inputs: all that types and shapes follow from, at no size.
+
+    Shape inference copies what it is given several times.
+    """
+    graph = model.graph
+    large = [tensor for tensor in graph.initializer if math.prod(tensor.dims) > _SMALL]
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    light.graph.name = graph.name
+    light.graph.node.extend(graph.node)
+    light.graph.input.extend(graph.input)
+    light.graph.output.extend(graph.output)
+    light.graph.value_info.extend(graph.value_info)
+    light.graph.initializer.extend(t for t in graph.initializer if math.prod(t.dims) <= _SMALL)
+    known = {value.name for value in graph.input}
+    light.graph.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        for tensor in large
+        if tensor.name not in known
+    )
+    return light
+
+
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model)).graph
     return {
         value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
         for value in (*inferred.value_info, *inferred.output, *inferred.input)

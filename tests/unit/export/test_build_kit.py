@@ -91,7 +91,8 @@ if "onnx" in arguments:
 else:
     assert open(arguments["loadEngine"]).read() == "engine"
     values = [v + behaviour.get("error", 0) for v in json.load(open("kit.json"))["expected"]]
-    json.dump([{{"name": "logits", "dimensions": "1x4", "values": values}}], open(arguments["exportOutput"], "w"))
+    outputs = [{{"name": "logits", "dimensions": "1x4", "values": values}}]
+    json.dump(outputs, open(arguments["exportOutput"], "w"))
 """
 
 
