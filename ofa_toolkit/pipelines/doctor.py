@@ -23,7 +23,7 @@ from ofa_toolkit.core import quantities, resources
 
 DISTRIBUTION = "ofa-toolkit"
 
-_IMPORT_NAMES = {"huggingface_hub": "huggingface_hub", "pillow": "PIL", "pyyaml": "yaml", "tomli_w": "tomli_w"}
+_IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml"}
 _LEAST_FREE_BYTES = 10**9
 
 
