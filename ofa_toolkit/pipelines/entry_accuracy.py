@@ -6,13 +6,17 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
-from ofa_toolkit.zoo.card import AccuracyFact
+from ofa_toolkit.zoo.card import AccuracyFact, BatchNormStatistics
+
+if TYPE_CHECKING:
+    from ofa_toolkit.evaluation.accuracy import Accuracy
+    from ofa_toolkit.pipelines.evaluate import Judge
 
 JudgedSplit = Literal["validation", "test"]
 
@@ -26,6 +30,7 @@ class Question:
         resolution: Side of the input in pixels; None for the subnet's own.
         split: Images to judge on.
         recalibration_images: Training images for batch-norm statistics; 0 takes the stored ones.
+        use_carried: Take the images the folder carries for the statistics instead.
         num_images: Judge on a random subset of this many; None for all.
     """
 
@@ -33,6 +38,7 @@ class Question:
     resolution: int | None = None
     split: JudgedSplit = "test"
     recalibration_images: int = 2000
+    use_carried: bool = False
     num_images: int | None = None
 
     @classmethod
@@ -44,7 +50,7 @@ class Question:
         """
         if fact.split not in ("validation", "test") or fact.batchnorm == "unknown":
             raise ConfigError(f"accuracy[{index}]: split and batchnorm must be stated to check the figure.")
-        recalibrated = fact.recalibration_images if fact.batchnorm == "recalibrated" else 0
+        recalibrated = 0 if fact.batchnorm == "stored" else fact.recalibration_images
         if recalibrated is None:
             raise ConfigError(f"accuracy[{index}].recalibration_images: missing.")
         return cls(
@@ -52,6 +58,7 @@ class Question:
             resolution=fact.resolution,
             split=fact.split,
             recalibration_images=recalibrated,
+            use_carried=fact.batchnorm == "carried",
             num_images=fact.num_images,
         )
 
@@ -73,10 +80,7 @@ def measure(folder: Path, questions: Iterable[Question], data: str) -> Iterator[
     judge = open_judge(str(folder.absolute()), data, device="cpu")
     for question in questions:
         subnet = _subnet(folder, judge.trained_space, question)
-        asked = dataclasses.replace(
-            judge, limit=question.num_images, recalibration_images=question.recalibration_images
-        )
-        result = asked.accuracy(subnet, question.split)
+        result = _judge(folder, judge, subnet, question)
         layers = lower(judge.supernet.space, subnet)
         yield AccuracyFact(
             subnet=question.subnet,
@@ -86,11 +90,37 @@ def measure(folder: Path, questions: Iterable[Question], data: str) -> Iterator[
             source=f"{result.num_images} {question.split} images, by ofa-toolkit from the stored weights",
             num_images=result.num_images,
             split=question.split,
-            batchnorm="recalibrated" if result.num_recalibration_images else "stored",
+            batchnorm=_statistics(question),
             recalibration_images=result.num_recalibration_images or None,
             macs=count_macs(layers),
             params=count_params(layers),
         )
+
+
+def _judge(folder: Path, judge: Judge, subnet: Subnet, question: Question) -> Accuracy:
+    from ofa_toolkit.evaluation.accuracy import evaluate
+    from ofa_toolkit.pipelines.export_network import OpenSupernet, export_network
+
+    if not question.use_carried:
+        asked = dataclasses.replace(
+            judge, limit=question.num_images, recalibration_images=question.recalibration_images
+        )
+        return asked.accuracy(subnet, question.split)
+    source = OpenSupernet(
+        name=str(folder), folder=folder, supernet=judge.supernet, description=judge.description
+    )
+    exported = export_network(source, subnet)
+    batches = judge.dataset.batches(
+        question.split, judge.batch_size, resolution=subnet.resolution, limit=question.num_images
+    )
+    result = evaluate(exported.network, batches)
+    return dataclasses.replace(result, num_recalibration_images=exported.batchnorm.num_images)
+
+
+def _statistics(question: Question) -> BatchNormStatistics:
+    if question.use_carried:
+        return "carried"
+    return "recalibrated" if question.recalibration_images else "stored"
 
 
 def _subnet(folder: Path, space: SearchSpace, question: Question) -> Subnet:

@@ -14,6 +14,7 @@ from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
 from ofa_toolkit.pipelines.entry_accuracy import Question, measure
+from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
@@ -85,7 +86,7 @@ def package_entry(request: PackageRequest) -> Card:
         _copy_rest(source, folder)
         space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
         subnet_paths = _write_subnets(request, folder, space)
-        _add_predictor(request, folder, config)
+        _add_predictor(request, source, folder, config)
         accuracy = _accuracy(request, folder, subnet_paths)
         document = _merge(_known(request, config, folder, accuracy), _stated_before(source))
         document = _merge(document, facts)
@@ -185,24 +186,31 @@ def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFil
     return found
 
 
-def _add_predictor(request: PackageRequest, folder: Path, config: Document) -> None:
-    """Include a predictor that was made for these very weights."""
-    from ofa_toolkit.evaluation.predictor_file import read_predictor
+def _add_predictor(request: PackageRequest, source: Path, folder: Path, config: Document) -> None:
+    """Include a predictor that was made for these weights, or for the same before they were rounded."""
+    from ofa_toolkit.evaluation.predictor_file import read_predictor, write_predictor
 
     target = folder / PREDICTOR_FILE
     if request.predictor is not None:
         shutil.copyfile(request.predictor, target)
     if not target.is_file():
         return
-    card = read_predictor(target).card
+    predictor = read_predictor(target)
+    card = predictor.card
     if card.space_identity != config["space_identity"]:
         raise MismatchError(f"The accuracy predictor is for another space ('{card.space}').")
-    weights = identify(folder / WEIGHTS_FILE).sha256
-    if card.supernet_identity not in ("unknown", weights):
-        raise MismatchError(
-            "The accuracy predictor was made for other weights than the packaged ones.",
-            hint="Package without it, build it for the packaged folder, then package that folder again.",
-        )
+    stored = identify(folder / WEIGHTS_FILE).sha256
+    assert stored is not None
+    caveats = card.caveats
+    if card.supernet_identity not in ("unknown", stored):
+        if card.supernet_identity != identify(source / WEIGHTS_FILE).sha256:
+            raise MismatchError(
+                "The accuracy predictor was made for other weights than the packaged ones.",
+                hint="Build it for them: `ofa-tk predictor build --supernet DIR`, then package again.",
+            )
+        caveats = (*caveats, "Its accuracies were measured before the weights were rounded to float16.")
+    renamed = dataclasses.replace(card, supernet=request.name, supernet_identity=stored, caveats=caveats)
+    write_predictor(target, dataclasses.replace(predictor, card=renamed))
 
 
 def _accuracy(request: PackageRequest, folder: Path, subnet_paths: Sequence[str]) -> list[Document]:
@@ -212,6 +220,8 @@ def _accuracy(request: PackageRequest, folder: Path, subnet_paths: Sequence[str]
         Question(subnet=subnet, recalibration_images=request.recalibration_images)
         for subnet in ("largest", *subnet_paths, "smallest")
     ]
+    if (folder / CARRIED_IMAGES).is_file():
+        questions += [Question(subnet=subnet, use_carried=True) for subnet in ("largest", "smallest")]
     facts = list(measure(folder, questions, request.data))
     others = [_of_other_seed(run, folder, questions, request.data) for run in request.seed_runs]
     documents = []
@@ -232,6 +242,8 @@ def _of_other_seed(run: Path, folder: Path, questions: Sequence[Question], data:
         _write_supernet(source, beside)
         if (folder / SUBNETS_FOLDER).is_dir():
             shutil.copytree(folder / SUBNETS_FOLDER, beside / SUBNETS_FOLDER)
+        if (folder / CARRIED_IMAGES).is_file():
+            shutil.copyfile(folder / CARRIED_IMAGES, beside / CARRIED_IMAGES)
         return list(measure(beside, questions, data))
     finally:
         shutil.rmtree(beside)

@@ -26,7 +26,7 @@ VERSION: Literal[1] = 1
 Availability = Literal["included", "download", "link"]
 Layout = Literal["ofa-toolkit", "official", "foreign"]
 Origin = Literal["measured", "published"]
-BatchNormStatistics = Literal["recalibrated", "stored", "unknown"]
+BatchNormStatistics = Literal["recalibrated", "carried", "stored", "unknown"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -147,9 +147,9 @@ class AccuracyFact:
     split: Literal["train", "validation", "test", "unknown"] = "unknown"
     "Which part of the data they are."
     batchnorm: BatchNormStatistics = "unknown"
-    "Whether statistics were recomputed on training images or taken as stored."
+    "Statistics `recalibrated` on training images, on the images the entry is `carried` with, or as `stored`."
     recalibration_images: Annotated[int, Bounds(at_least=1)] | None = None
-    "Training images used for recomputing them."
+    "Images used for recomputing them."
     macs: Annotated[int, Bounds(at_least=1)] | None = None
     "Multiply-accumulates of one image."
     params: Annotated[int, Bounds(at_least=1)] | None = None

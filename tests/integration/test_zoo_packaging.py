@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, VerificationError
+from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.package_entry import PackageRequest, package_entry
 from ofa_toolkit.pipelines.verify_entry import verify_entry
 from ofa_toolkit.spaces import get_space, restrict
@@ -146,6 +148,24 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
     # The front's ends are the extremes, which are measured on their own too.
     assert again.accuracy[1].top1_percent == again.accuracy[3].top1_percent
     assert again.accuracy[2].top1_percent == again.accuracy[0].top1_percent
+
+
+def test_images_carried_for_batch_norm_are_judged_too(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    source = tmp_path / "run"
+    shutil.copytree(runs[0] / "supernet", source)
+    images = torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)
+    safetensors.torch.save_file({"images": images}, source / CARRIED_IMAGES)
+    card = package_entry(request((source, source), tmp_path / "tiny"))
+    asked = [(fact.subnet, fact.batchnorm, fact.recalibration_images) for fact in card.accuracy]
+    assert asked == [
+        ("largest", "recalibrated", 16),
+        ("smallest", "recalibrated", 16),
+        ("largest", "carried", 20),
+        ("smallest", "carried", 20),
+    ]
+    findings = verify_entry(load_entry(tmp_path / "tiny"), data=IMAGES)
+    assert len(findings) == 3 + 4
+    assert all(finding.is_right for finding in findings)
 
 
 def test_packaging_through_the_command_makes_a_name(
