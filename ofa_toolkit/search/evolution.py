@@ -19,7 +19,7 @@ from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.search.archive import Archive, SearchResult
-from ofa_toolkit.search.local import LocalConfig, refine
+from ofa_toolkit.search.local import LocalConfig, polish_front, refine
 from ofa_toolkit.search.operators import Operators
 from ofa_toolkit.search.problem import SearchProblem
 from ofa_toolkit.search.rows import distinct
@@ -76,7 +76,8 @@ def evolve(problem: SearchProblem, *, config: EvolutionConfig | None = None, see
             individual.evaluated.update(("F", "G", "H"))
         algorithm.tell(infills=children)
     if config.local is not None:
-        refine(archive, config=config.local)
+        finish = refine if len(problem.objectives) == 1 else polish_front
+        finish(archive, config=config.local)
     return archive.result()
 
 

@@ -7,6 +7,7 @@ steps promise most when their effects are added up.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,8 +17,10 @@ import numpy.typing as npt
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.search.archive import Archive
 from ofa_toolkit.search.operators import Operators
-from ofa_toolkit.search.problem import Scores
+from ofa_toolkit.search.problem import Constraint, Scores, SearchProblem
 from ofa_toolkit.spaces.encoding import Population
+
+_POLISHED = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +35,56 @@ class LocalConfig:
     "Rounds at most; it ends before when a round brings nothing new among the starts."
 
 
+def polish_front(archive: Archive, *, config: LocalConfig | None = None) -> None:
+    """Improve a front: from members spread over it, look for a better first objective at the same costs.
+
+    Each of them becomes a search with one objective and its other values as limits; that finds what a
+    genetic algorithm, which spends its effort on the whole front, leaves lying.
+    """
+    config = config or LocalConfig()
+    problem = archive.problem
+    front = archive.result()
+    if not front.is_feasible:
+        return
+    costs = front.scores.objectives[:, 1:]
+    for index, budget in _budgets(costs):
+        limits = [
+            Constraint(figure=objective.figure, limit=-value, is_minimum=True)
+            if objective.is_maximized
+            else Constraint(figure=objective.figure, limit=value)
+            for objective, value in zip(problem.objectives[1:], budget.tolist(), strict=True)
+            if value
+        ]
+        inner = Archive(SearchProblem(problem.space, problem.objectives[:1], [*problem.constraints, *limits]))
+        inner.evaluate(front.population[max(0, index - 2) : index + 3])
+        refine(inner, config=dataclasses.replace(config, num_starts=4, max_rounds=6))
+        archive.num_evaluations += inner.num_evaluations
+        archive.evaluate(inner.result().population)
+
+
+def _budgets(costs: npt.NDArray[np.float64]) -> list[tuple[int, npt.NDArray[np.float64]]]:
+    """Costs to search at, each with the member of the front to start from.
+
+    Members spread evenly by rank and, where there is one cost, values spread evenly over it: members
+    crowd where accuracy is cheap.
+    """
+    chosen = [(int(i), costs[i]) for i in _spread(len(costs), _POLISHED)]
+    if costs.shape[1] == 1:
+        values = costs[:, 0]
+        for value in np.linspace(values.min(), values.max(), _POLISHED):
+            below = np.flatnonzero(values <= value)
+            chosen.append((int(below[values[below].argmax()]), np.array([value])))
+    return chosen
+
+
 def refine(archive: Archive, *, config: LocalConfig | None = None) -> None:
-    """Improve what the archive holds; with several objectives, the front from members spread over it."""
+    """Improve what an archive with a single objective holds."""
     config = config or LocalConfig()
     operators = Operators(archive.problem.space)
     tried: set[bytes] = set()
     for _ in range(config.max_rounds):
         result = archive.result()
-        starts = _starts(result.population, config.num_starts, is_front=len(archive.problem.objectives) > 1)
+        starts = result.population[: config.num_starts]
         fresh = starts[[row.tobytes() not in tried for row in starts]]
         if not len(fresh):
             return
@@ -53,11 +98,9 @@ def refine(archive: Archive, *, config: LocalConfig | None = None) -> None:
                 archive.evaluate(pairs)
 
 
-def _starts(population: Population, count: int, *, is_front: bool) -> Population:
-    if not is_front or len(population) <= count:
-        return population[:count]
-    spread = np.unique(np.linspace(0, len(population) - 1, count).astype(np.intp))
-    return np.asarray(population[spread], dtype=np.uint8)
+def _spread(length: int, count: int) -> npt.NDArray[np.intp]:
+    """At most `count` positions spread evenly over `length`."""
+    return np.unique(np.linspace(0, length - 1, min(count, length)).astype(np.intp))
 
 
 def _promising_pairs(
@@ -68,7 +111,7 @@ def _promising_pairs(
     for index, start in enumerate(starts):
         own = np.flatnonzero(owners == index)
         rows = own + len(starts)
-        objective = scores.objectives[rows].sum(axis=1) - scores.objectives[index].sum()
+        objective = scores.objectives[rows, 0] - scores.objectives[index, 0]
         change = scores.violations[rows] - scores.violations[index]
         pairs.append(_combine(start, neighbors[own], objective, change, scores.violations[index], count))
     return np.concatenate(pairs)
