@@ -23,6 +23,7 @@ from ofa_toolkit.latency.device import Device, Provenance, Variant, read_device,
 from ofa_toolkit.latency.intervals import MIN_SCORES
 from ofa_toolkit.latency.predictor import BoundPredictor, Milliseconds, NotCovered
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
+from ofa_toolkit.spaces.containment import belongs_to
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.sampling import sample_population
@@ -190,7 +191,10 @@ class BoundLatency:
         return content.bound is not None and self._bound_covers(content)
 
     def _bound_covers(self, content: TableContent) -> bool:
-        return not self.extrapolations and content.bound_space == self.space.identity
+        if self.extrapolations or content.bound_space is None:
+            return False
+        # A space with fewer choices holds no other subnets than those the bound is for.
+        return belongs_to(self.space, content.bound_space)
 
     def upper_bound(self, population: Population, confidence: float) -> Milliseconds:
         """What each subnet's latency exceeds in at most `1 - confidence` of cases, in ms, `(N,)`.
