@@ -386,6 +386,10 @@ def _space_of_entry(folder: Path) -> SearchSpace:
 
 
 def _existing_folder(name: str) -> Path:
+    if name.startswith("hf-hub:"):
+        from ofa_toolkit.zoo import resolve_supernet
+
+        return resolve_supernet(name)
     path = Path(name).expanduser()
     for folder in (path, path / "supernet"):
         if (folder / "config.json").is_file():

@@ -101,10 +101,10 @@ def write_published_subnet(found: FoundSubnet, path: Path) -> bool:
 
 
 def is_here(card: Card, store: Store) -> bool:
-    """Whether an entry's files can be had without the network and are what the card says."""
+    """Whether an entry's files can be had without the network; `zoo verify` tells whether they are right."""
     if card.availability == "included":
         return True
-    return card.availability == "download" and store.find(card.name, card.checkpoint) is not None
+    return card.availability == "download" and store.holds(card.name, card.checkpoint)
 
 
 def _summarize(entry: ZooEntry, store: Store) -> EntrySummary:
