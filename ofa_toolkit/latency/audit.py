@@ -19,9 +19,9 @@ _FEWEST_RUNS = 10
 _FEWEST_EQUAL = 5
 _EQUAL = 2e-7
 _NO_EFFECT = 0.003
-_SOME_EFFECT = 0.01
+_SOME_EFFECT = 0.25
 _FEWEST_FAMILIES = 4
-_DROP_MEASURED, _DROP_PREDICTED = 0.25, 0.05
+_DROP_MEASURED, _DROP_PREDICTED = 0.25, 0.12
 _ODD_RATE = 300.0
 _SLOWEST_MACS_PER_MS = 5e4
 _FASTEST_TFLOPS = {"cpu": 20.0, "phone": 10.0, "embedded-gpu": 300.0, "gpu": 3000.0, None: 3000.0}
@@ -82,8 +82,8 @@ def identical(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
 def kernel_effect(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     """Larger kernels take longer; where they do not, the timing did not wait for the device.
 
-    Predictions for whole networks are excused where wider blocks take no longer either: such a network is
-    bound by its launches.
+    Predictions for whole networks are excused where wider blocks hardly take longer either: such a network
+    is bound by its launches, as small batches on large GPUs are.
     """
     del others
     effects, names = _effects(table, "kernel_family", "kernel_size")
