@@ -197,7 +197,8 @@ def hold_out(
     if not 0 < num_held_out < len(labels):
         raise DataError(
             f"{num_held_out} of {len(labels)} training images cannot be held out.",
-            hint=f"--set data.validation_size={max(1, len(labels) // 10)}",
+            hint=f"Hold out fewer, such as {max(1, len(labels) // 10)}: train --set data.validation_size=N, "
+            "evaluate --validation-size N",
         )
     stream = generator(seed, "hold out")
     order = stream.permutation(len(labels))

@@ -86,6 +86,11 @@ from ofa_tk import options, output
     metavar="STEM",
     help="Write STEM.csv or STEM.json, and STEM.png, of a study. Default: the study's name.",
 )
+@click.option(
+    "--validation-size",
+    type=click.IntRange(min=1),
+    help="Images held out of train. Default: as in its training.",
+)
 @click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
 @options.seed_option
 @options.json_option
@@ -112,6 +117,7 @@ def command(
     curves: bool,
     gradient_curves: bool,
     out: Path | None,
+    validation_size: int | None,
     num_workers: int,
     seed: int,
     as_json: bool,
@@ -155,6 +161,7 @@ def command(
                 seed=seed,
                 as_json=as_json,
                 judge={
+                    "validation_size": validation_size,
                     "batch_size": batch_size,
                     "limit": images,
                     "recalibration_images": recalibration_images,
@@ -175,6 +182,7 @@ def command(
     judge = open_judge(
         supernet,
         data,
+        validation_size=validation_size,
         batch_size=batch_size,
         limit=images,
         recalibration_images=recalibration_images,
