@@ -124,7 +124,9 @@ def test_every_module_of_the_wheel_can_be_imported(installed: Path, tmp_path: Pa
     code = (
         "import importlib, pkgutil, ofa_toolkit, ofa_tk\n"
         "walks = [pkgutil.walk_packages(p.__path__, p.__name__ + '.') for p in (ofa_toolkit, ofa_tk)]\n"
-        "names = [m.name for walk in walks for m in walk if not m.name.endswith('__main__')]\n"
+        # These programs go into a bundle and run from there; they are no modules of ours.
+        "names = [m.name for walk in walks for m in walk]\n"
+        "names = [name for name in names if '.export.kit.' not in name and not name.endswith('__main__')]\n"
         "[importlib.import_module(name) for name in names]\nprint(len(names))"
     )
     assert int(run(installed, "-c", code, cwd=tmp_path)) > 20
