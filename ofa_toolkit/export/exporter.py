@@ -67,11 +67,6 @@ def write_model(
     """
     target, row = form.target, form.target.generation
     target.check_precision(form.precision)
-    if form.batch_size is None and not target.takes_dynamic_batch:
-        raise ExportError(
-            f"Engines for {target.name} need a fixed batch size.",
-            hint="Use --batch-size N, not --dynamic-batch.",
-        )
     is_half = form.precision == "fp16"
     has_hard_swish = row.operators is None or "HardSwish" in row.operators
     model = build_onnx(

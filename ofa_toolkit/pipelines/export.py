@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from ofa_toolkit.pipelines.export_network import (
     check_images,
     export_network,
     open_supernet,
+    supernet_space,
 )
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 
@@ -119,16 +121,12 @@ def export_onnx(
         OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
     """
     options, say = options or ExportOptions(), on_step or _silent
-    source, described = open_subnet(subnet, supernet, options.data)
+    described, name = describe_subnet(subnet, supernet)
     target = resolve_target(options.target or searched_target(described), options.tables)
     form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
     # Refused before the work starts, where it can be known.
-    target.check_precision(options.precision)
-    if options.precision == "int8" and source.dataset is None:
-        raise ExportError(
-            "int8 needs real images, to find the range of every activation and to judge what it costs.",
-            hint="--data SOURCE, such as imagefolder:DIR",
-        )
+    check_options(form, has_data=options.data is not None)
+    source = open_supernet(name, options.data)
     say("Recomputing batch-norm statistics")
     network = export_network(source, described.subnet, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
@@ -154,29 +152,57 @@ def export_onnx(
     return exported
 
 
-def open_subnet(
-    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None, data: str | None
-) -> tuple[OpenSupernet, SubnetFile]:
-    """The subnet and the supernet it is cut from.
+def describe_subnet(
+    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None
+) -> tuple[SubnetFile, str]:
+    """The subnet, and the name or folder of the supernet it is cut from.
+
+    It is read as a member of the supernet's own space, which may offer other resolutions than the
+    registered one.
 
     Raises:
         ExportError: Nobody says which supernet.
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
-    described = subnet if isinstance(subnet, SubnetFile) else None
-    if supernet is None:
-        described = described or read_subnet(subnet)  # type: ignore[arg-type]
-        if described.supernet is None:
-            raise ExportError(
-                "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
-            )
-        supernet = described.supernet
-    source = open_supernet(str(supernet), data)
-    if described is None:
-        assert not isinstance(subnet, SubnetFile)
-        described = read_subnet(subnet, source.space)
-    source.space.check(described.subnet)
-    return source, described
+    if isinstance(subnet, SubnetFile):
+        described, name = subnet, supernet or subnet.supernet
+    else:
+        name = supernet or _stated_supernet(subnet)
+        described = read_subnet(subnet, None if name is None else supernet_space(str(name)))
+    if name is None:
+        raise ExportError(
+            "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
+        )
+    return described, str(name)
+
+
+def _stated_supernet(subnet: str | Path | Mapping[str, Any]) -> str | None:
+    """The supernet a subnet file names; None also where it cannot be read, which is told later."""
+    if isinstance(subnet, Mapping):
+        stated = subnet.get("supernet")
+    else:
+        try:
+            document = json.loads(Path(subnet).read_bytes())
+        except (OSError, ValueError):
+            return None
+        stated = document.get("supernet") if isinstance(document, dict) else None
+    return None if stated is None else str(stated)
+
+
+def check_options(form: FileForm, *, has_data: bool) -> None:
+    """Raise `ExportError` for what cannot be written, before any work."""
+    target = form.target
+    target.check_precision(form.precision)
+    if form.batch_size is None and not target.takes_dynamic_batch:
+        raise ExportError(
+            f"Engines for {target.name} need a fixed batch size.",
+            hint="Use --batch-size N, not --dynamic-batch.",
+        )
+    if form.precision == "int8" and not has_data:
+        raise ExportError(
+            "int8 needs real images, to find the range of every activation and to judge what it costs.",
+            hint="--data SOURCE, such as imagefolder:DIR",
+        )
 
 
 def searched_target(described: SubnetFile) -> str:

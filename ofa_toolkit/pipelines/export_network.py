@@ -20,9 +20,16 @@ from ofa_toolkit.export.comparison import CheckImages
 from ofa_toolkit.export.passport import BatchNormSource
 from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.pipelines.evaluate import open_judge
-from ofa_toolkit.spaces import SearchSpace, Subnet, lower
+from ofa_toolkit.spaces import SearchSpace, Subnet, get_space, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
-from ofa_toolkit.supernets import Supernet, extract, fold_batchnorm, load_supernet, recalibrate_batchnorm
+from ofa_toolkit.supernets import (
+    Supernet,
+    extract,
+    fold_batchnorm,
+    load_supernet,
+    read_supernet_config,
+    recalibrate_batchnorm,
+)
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 from ofa_toolkit.zoo import resolve_supernet
 from ofa_toolkit.zoo.identity import identify
@@ -104,6 +111,17 @@ def open_supernet(name: str, data: str | None) -> OpenSupernet:
         data=data,
         dataset=judge.dataset,
     )
+
+
+def supernet_space(name: str) -> SearchSpace:
+    """The space of a supernet, with the resolutions and classes it was trained for; loads no weights.
+
+    Raises:
+        OfaToolkitError: The supernet is missing or damaged.
+    """
+    config = read_supernet_config(resolve_supernet(name))
+    space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
+    return space.with_num_classes(config["num_classes"])
 
 
 def export_network(source: OpenSupernet, subnet: Subnet, *, keep_batchnorm: bool = False) -> ExportNetwork:

@@ -1,0 +1,365 @@
+"""`ofa-tk export`, `verify`, `lint` and `benchmark` on a small supernet, and what once went wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import safetensors.torch
+import torch
+from onnx import numpy_helper
+
+from ofa_tk.app import run
+from ofa_toolkit.complexity import count_params
+from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.export.comparison import Comparison, check_comparison
+from ofa_toolkit.export.exporter import check_precision
+from ofa_toolkit.export.passport import FORMAT, load_model, read_passport
+from ofa_toolkit.pipelines.export import ExportOptions, export_onnx
+from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.export_tensorrt import build_and_check
+from ofa_toolkit.spaces import get_space, lower
+from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
+from ofa_toolkit.supernets import Supernet, save_supernet
+from tests.unit.export.tensorrt_standin import HostMemory, make_library
+
+SPACE = get_space("mobilenet-v3-compact")
+DATA = "fake"
+PREPROCESSING = {"size": 32, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop": 1.0}
+
+
+@pytest.fixture(scope="module")
+def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("supernet")
+    torch.manual_seed(0)
+    names = [f"wave {index}" for index in range(10)]
+    save_supernet(folder, Supernet(SPACE), config={"class_names": names, "preprocessing": PREPROCESSING})
+    images = generator(0, "carried").integers(0, 256, (32, 3, 32, 32), dtype=np.uint8)
+    safetensors.torch.save_file({"images": torch.from_numpy(images)}, folder / CARRIED_IMAGES)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path) -> Path:
+    """An empty folder with a subnet.json searched for a Nano."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OFA_TK_CACHE", str(tmp_path / "cache"))
+    subnet = SubnetFile(
+        space_name=SPACE.name,
+        supernet=str(supernet),
+        subnet=SPACE.smallest(),
+        predicted={"latency_ms": {"jetson-nano": {"value": 3.0}}},
+    )
+    write_subnet("subnet.json", subnet)
+    return tmp_path
+
+
+def out(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_defaults_read_subnet_json_and_write_for_the_device_searched(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", "--onnx", "--json"]) == 0
+    document = out(capsys)
+    assert document["onnx"] == "subnet.onnx"
+    passport = read_passport(load_model(here / "subnet.onnx"))
+    assert (passport.target, passport.generation, passport.precision) == (
+        "jetson-nano",
+        "tensorrt-8.2",
+        "fp32",
+    )
+    assert passport.batchnorm.kind == "carried"
+    assert passport.batchnorm.num_images == 32
+    assert passport.class_names[3] == "wave 3"
+    assert passport.preprocessing == PREPROCESSING
+    assert passport.comparison["max_relative_error"] <= 1e-4
+    assert "synthetic" in passport.comparison["images"]
+    # A second export replaces our own default output; another file needs --force.
+    assert run(["export", "--onnx"]) == 0
+    (here / "subnet.onnx").write_bytes(b"somebody else's")
+    assert run(["export", "--onnx"]) == 1
+    assert "was not written by ofa-toolkit" in capsys.readouterr().err
+
+
+def test_the_exported_file_is_not_as_large_as_the_uncut_network(here: Path) -> None:
+    exported = export_onnx("subnet.json")
+    largest = count_params(lower(SPACE, SPACE.largest()))
+    assert len(exported.content) < 1.2 * 4 * exported.passport.params + 60_000
+    assert exported.passport.params < 0.5 * largest
+
+
+def test_int8_asked_on_a_device_without_it_fails_before_any_work(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", "--onnx", "--precision", "int8", "--data", DATA]) == 1
+    error = capsys.readouterr().err
+    assert "'int8' is not possible on jetson-nano" in error
+    assert "--precision fp16" in error
+    assert list(here.glob("*.onnx")) == []
+
+
+def test_fp16_asked_and_fp32_built_is_never_written(here: Path) -> None:
+    exported = export_onnx("subnet.json", options=ExportOptions(precision="fp16"))
+    weights = {tensor.data_type for tensor in exported.model.graph.initializer}
+    assert weights == {onnx.TensorProto.FLOAT16}
+    assert exported.model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    full = export_onnx("subnet.json")
+    with pytest.raises(VerificationError, match="'fp16' was asked"):
+        check_precision(full.model, "fp16")
+    figures, plan = build_and_check(exported, make_library("8.2.5"), HostMemory())
+    assert "in fp16" in figures["layers"]
+    assert plan
+    with pytest.raises(VerificationError, match="'fp16' was promised"):
+        build_and_check(exported, make_library("8.2.5", disobeys=True), HostMemory())
+
+
+def test_data_gives_statistics_ranges_and_accuracy(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["export", "--onnx", "q.onnx", "--target", "onnxruntime-cpu", "--precision", "int8"]
+    assert run(command) == 1
+    assert "int8 needs real images" in capsys.readouterr().err
+    assert run([*command, "--data", DATA, "--max-drop", "100", "--json"]) == 0
+    passport = out(capsys)["passport"]
+    assert passport["batchnorm"]["kind"] == "data"
+    assert passport["quantisation"]["num_images"] > 0
+    assert passport["comparison"]["file_top1_percent"] is not None
+    run(["verify", "q.onnx", "--json"])
+    checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
+    assert checks.pop("predicted latency on jetson-nano") == "failed"  # it is made up
+    assert set(checks.values()) == {"passed", "not checked"}
+    assert checks["weights from the supernet"] == "passed"
+
+
+@pytest.mark.parametrize(("precision", "drop"), [("fp16", 0.6), ("int8", 2.1)])
+def test_lost_accuracy_is_refused_above_the_limit(precision: str, drop: float) -> None:
+    comparison = Comparison(
+        images="100 images",
+        num_images=100,
+        max_relative_error=0.1,
+        agreement_percent=90.0,
+        network_top1_percent=90.0,
+        file_top1_percent=90.0 - drop,
+    )
+    with pytest.raises(VerificationError, match=rf"{precision} loses {drop:.2f} points") as caught:
+        check_comparison(comparison, precision)
+    assert "--max-drop" in str(caught.value.hint)
+    check_comparison(comparison, precision, max_accuracy_drop=3.0)
+
+
+def test_statistics_are_never_kept_in_silence(
+    here: Path, supernet: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path_factory.mktemp("bare")
+    for name in ("config.json", "model.safetensors"):
+        os.link(supernet / name, bare / name)
+    command = ["export", "--onnx", "--supernet", str(bare)]
+    assert run(command) == 1
+    error = capsys.readouterr().err
+    assert "Nothing to recompute batch-norm statistics from" in error
+    assert "--keep-batchnorm" in error
+    assert run([*command, "--keep-batchnorm"]) == 0
+    assert "fit none of its subnets" in capsys.readouterr().err
+    assert read_passport(load_model("subnet.onnx")).batchnorm.kind == "stored"
+
+
+def test_verify_derives_everything_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "--onnx", "--target", "tensorrt-8.6"]) == 0
+    capsys.readouterr()
+    run(["verify", "subnet.onnx", "--json"])
+    checks = {check["claim"]: check for check in out(capsys)["checks"]}
+    for claim in (
+        "search space",
+        "form",
+        "graph",
+        "weights",
+        "supernet",
+        "weights from the supernet",
+        "outputs",
+    ):
+        assert checks[claim]["status"] == "passed", checks[claim]
+    # The made-up prediction is found out.
+    assert checks["predicted latency on jetson-nano"]["status"] == "failed"
+
+
+def edit_weight(model: onnx.ModelProto) -> None:
+    tensor = next(t for t in model.graph.initializer if t.name == "stem.conv.weight")
+    values = numpy_helper.to_array(tensor).copy()
+    values[0, 0, 0, 0] += 0.01
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def edit_stride(model: onnx.ModelProto) -> None:
+    node = next(node for node in model.graph.node if node.op_type == "HardSigmoid")
+    next(a for a in node.attribute if a.name == "alpha").f = 0.2
+
+
+def edit_passport(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
+    def edit(model: onnx.ModelProto) -> None:
+        entry = next(entry for entry in model.metadata_props if entry.key == FORMAT)
+        document = json.loads(entry.value)
+        document[key] = value
+        entry.value = json.dumps(document)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "claim"),
+    [
+        (edit_weight, "weights"),
+        (edit_stride, "graph"),
+        (edit_passport("macs", 1), "MACs and parameters"),
+        (edit_passport("precision", "fp16"), "form"),
+        (edit_passport("batch_size", 4), "form"),
+        (edit_passport("supernet_identity", "0" * 64), "supernet"),
+        (edit_passport("space_identity", "0" * 16), "search space"),
+        (edit_passport("generation", "tensorrt-9.0"), "target's software"),
+    ],
+)
+def test_verify_finds_what_was_changed(
+    here: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[onnx.ModelProto], None], claim: str
+) -> None:
+    model = export_onnx("subnet.json").model
+    edit(model)
+    Path("changed.onnx").write_bytes(model.SerializeToString())
+    assert run(["verify", "changed.onnx", "--json"]) == 1
+    checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
+    assert checks[claim] == "failed"
+
+
+def test_files_that_are_not_ours_are_told_apart(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("noise.onnx").write_bytes(b"\x08\x07 this is no model")
+    assert run(["verify", "noise.onnx"]) == 1
+    assert "is not an ONNX file" in capsys.readouterr().err
+    model = export_onnx("subnet.json").model
+    del model.metadata_props[:]
+    Path("foreign.onnx").write_bytes(model.SerializeToString())
+    assert run(["verify", "foreign.onnx"]) == 1
+    assert "has no passport" in capsys.readouterr().err
+    assert run(["lint", "foreign.onnx", "--target", "jetson-nano"]) == 0
+    assert run(["lint", "absent.onnx", "--target", "jetson-nano"]) == 1
+
+
+def test_lint_command_rejects_with_the_rule(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "--onnx", "--target", "tensorrt-8.6", "--dynamic-batch"]) == 0
+    capsys.readouterr()
+    assert run(["lint", "subnet.onnx", "--target", "jetson-nano", "--json"]) == 1
+    rules = {finding["rule"] for finding in out(capsys)["findings"]}
+    assert {"opset", "operator", "static-shape"} <= rules
+    assert run(["lint", "subnet.onnx", "--target", "jetson-agx-orin"]) == 0
+
+
+def test_engine_elsewhere_becomes_a_kit(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "--tensorrt", "--precision", "fp16", "--json"]) == 0
+    outcome = out(capsys)["tensorrt"]
+    assert outcome["kit"] == "subnet-kit"
+    assert "--workspace=512 --fp16" in outcome["command"]
+    assert outcome["reason"]
+    assert sorted(path.name for path in Path("subnet-kit").iterdir()) == [
+        "README.md",
+        "build.sh",
+        "check.py",
+        "input.bin",
+        "kit.json",
+        "model.onnx",
+    ]
+    assert run(["export", "--tensorrt", "--target", "onnxruntime-cpu"]) == 1
+
+
+RUNNER_GUARD = """
+import runpy, sys
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {'torch', 'onnx', 'ofa_toolkit', 'PIL', 'safetensors'}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Guard())
+sys.argv = ['run.py', *sys.argv[1:]]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+def test_bundle_runs_with_numpy_and_onnxruntime_alone(here: Path, supernet: Path) -> None:
+    assert run(["export", "--bundle", "bundle", "--target", "onnxruntime-cpu"]) == 0
+    pixels = generator(0, "picture").integers(0, 256, (48, 40, 3), dtype=np.uint8)
+    np.save("picture.npy", pixels)
+    process = subprocess.run(
+        [sys.executable, "-c", RUNNER_GUARD, str(here / "picture.npy")],
+        cwd=here / "bundle",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "picture.npy: wave " in process.stdout
+    names = {path.name for path in (here / "bundle").iterdir()}
+    assert names >= {"model.onnx", "labels.txt", "preprocessing.json", "run.py", "MODEL.md"}
+    assert run(["verify", "bundle/model.onnx", "--supernet", str(supernet)]) == 1  # the made-up prediction
+
+
+def test_killed_half_way_it_leaves_no_file(here: Path) -> None:
+    script = (
+        "import os, signal\n"
+        "from ofa_toolkit.pipelines import export\n"
+        "real = export.finish\n"
+        "def finish(*a, **k):\n"
+        "    real(*a, **k)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "export.finish = finish\n"
+        "export.export_onnx('subnet.json', 'killed.onnx')\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert [path.name for path in here.iterdir() if path.is_file()] == ["subnet.json"]
+
+
+def test_benchmark_compares_files_and_sweeps_batches(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "--onnx", "a.onnx", "--target", "onnxruntime-cpu", "--dynamic-batch"]) == 0
+    assert run(["export", "--onnx", "b.onnx", "--target", "onnxruntime-cpu", "--precision", "fp16"]) == 0
+    capsys.readouterr()
+    command = ["benchmark", "a.onnx", "b.onnx", "--provider", "cpu", "--threads", "1", "--runs", "5"]
+    assert run([*command, "--batch-size", "1", "--batch-size", "4", "--json"]) == 0
+    result = out(capsys)
+    assert [(t["file"], t["batch_size"]) for t in result["timings"]] == [
+        ("a.onnx", 1),
+        ("b.onnx", 1),
+        ("a.onnx", 4),
+        ("b.onnx", 1),
+    ]
+    assert all(t["median_ms"] > 0 and t["p90_ms"] >= t["median_ms"] for t in result["timings"])
+    assert result["warnings"]
+    assert run(["benchmark", "b.onnx", "--batch-size", "4"]) == 1
+    assert run(["benchmark", "a.onnx", "--provider", "tensorrt"]) == 1
+    assert "has no 'tensorrt'" in capsys.readouterr().err
+
+
+def test_usage_errors(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export"]) == 2
+    assert run(["export", "--onnx", "--dynamic-batch", "--batch-size", "2"]) == 2
+    assert run(["export", "--onnx", "--dynamic-batch"]) == 1
+    assert "need a fixed batch size" in capsys.readouterr().err
+    assert run(["export", "--onnx", "--target", "jetson-nona"]) == 1
+    assert "Did you mean 'jetson-nano'" in capsys.readouterr().err
+    assert run(["export", "--onnx", "--target", "pixel1"]) == 1
+    assert "runs no TensorRT" in capsys.readouterr().err
+
+
+def test_weights_that_must_be_downloaded_are_named_with_size_and_place(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = get_space("ofa-mobilenet-v3-w1.0")
+    subnet = SubnetFile(space_name=space.name, supernet=space.name, subnet=space.smallest())
+    write_subnet("imagenet.json", subnet)
+    assert run(["export", "--onnx", "--subnet", "imagenet.json", "--target", "jetson-nano"]) == 1
+    error = capsys.readouterr().err
+    assert "MB" in error
+    assert "ofa-tk zoo download ofa-mobilenet-v3-w1.0" in error
