@@ -1,0 +1,108 @@
+"""Standard networks have the layers of torchvision's and of the Keras networks that were measured."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+
+from ofa_toolkit.complexity import count_macs, count_params
+from ofa_toolkit.core.errors import UnknownNameError
+from ofa_toolkit.latency.standard_networks import standard_network, standard_network_names
+
+TORCHVISION = {
+    "mobilenet-v2-1.0": "mobilenet_v2",
+    "mobilenet-v3-large": "mobilenet_v3_large",
+    "mobilenet-v3-small": "mobilenet_v3_small",
+    "mnasnet-0.5": "mnasnet0_5",
+    "mnasnet-0.75": "mnasnet0_75",
+    "mnasnet-1.0": "mnasnet1_0",
+    "mnasnet-1.3": "mnasnet1_3",
+    "efficientnet-b0": "efficientnet_b0",
+    "efficientnet-b1": "efficientnet_b1",
+    "efficientnet-b4": "efficientnet_b4",
+    "resnet-18": "resnet18",
+    "resnet-34": "resnet34",
+    "resnet-50": "resnet50",
+    "resnet-101": "resnet101",
+    "resnet-152": "resnet152",
+}
+
+
+# Weights and biases of convolutions, of dense layers, and four values a batch-norm channel, as the source of
+# the Jetson measurements states them (github.com/HalimaBouzidi/perf_prediction, MIT).
+KERAS = {
+    "mobilenet-v1-0.25": (464600, 0, 10944),
+    "mobilenet-v1-1.0": (4210088, 0, 43776),
+    "mobilenet-v2-0.35": (382048, 1281000, 28160),
+    "mobilenet-v2-1.4": (4267840, 1793000, 95872),
+    "mobilenet-v3-large-1.0-keras": (None, 6029616, 48864),
+    "mobilenet-v3-small-0.75-keras": (None, 1817200, 23720),
+    "mobilenet-v3-small-1.5-keras": (None, 1817200, 25424),
+    "mnasnet-0.35-keras": (393696, 401000, 26432),
+    "mnasnet-1.4-keras": (5932808, 1617000, 106240),
+    "efficientnet-b0": (None, 1281000, 84032),
+    "efficientnet-b3": (None, 1537000, 174592),
+}
+
+
+@pytest.mark.parametrize(("name", "model"), TORCHVISION.items())
+def test_parameters_are_those_of_torchvision(name: str, model: str) -> None:
+    with torch.device("meta"):
+        network = torchvision.models.get_model(model, weights=None)
+    expected = sum(parameter.numel() for parameter in network.parameters())
+    assert count_params(standard_network(name, 224)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "gmacs"),
+    [
+        ("mobilenet-v2-1.0", 0.301),
+        ("mobilenet-v3-large", 0.217),
+        ("mobilenet-v3-small", 0.057),
+        ("mnasnet-1.0", 0.314),
+        ("efficientnet-b0", 0.386),
+        ("resnet-18", 1.814),
+        ("resnet-50", 4.089),
+        ("resnet-152", 11.514),
+    ],
+)
+def test_macs_are_those_torchvision_states(name: str, gmacs: float) -> None:
+    assert count_macs(standard_network(name, 224)) / 1e9 == pytest.approx(gmacs, abs=6e-4)
+
+
+@pytest.mark.parametrize(("name", "expected"), KERAS.items())
+def test_parameters_are_those_of_the_measured_keras_networks(
+    name: str, expected: tuple[int | None, int, int]
+) -> None:
+    layers = standard_network(name, 224)
+    convolutions, dense, norms = expected
+    squeeze = [layer for layer in layers if ".se." in layer.name and layer.kind == "conv"]
+    is_full_width = name.endswith("-keras") and "v3" in name
+    in_dense = [layer for layer in layers if layer.kind == "linear"] + (squeeze if is_full_width else [])
+    assert sum(4 * layer.out_channels for layer in layers if layer.batch_norm) == norms
+    assert sum((layer.in_channels + 1) * layer.out_channels for layer in in_dense) == dense
+    if convolutions is not None:
+        weights = sum(
+            layer.kernel_size**2 * layer.in_channels // layer.groups * layer.out_channels
+            + layer.out_channels * layer.bias
+            for layer in layers
+            if layer.kind == "conv"
+        )
+        assert weights == convolutions
+
+
+def test_every_name_builds_a_connected_network() -> None:
+    for name in standard_network_names():
+        layers = standard_network(name, 64)
+        known = {"input"}
+        for layer in layers:
+            assert set(layer.inputs) <= known, (name, layer.name)
+            known.add(layer.name)
+        assert len(known) == len(layers) + 1, name
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError) as raised:
+        standard_network("mobilenet-v2", 224)
+    assert "mobilenet-v2-" in (raised.value.hint or "")
