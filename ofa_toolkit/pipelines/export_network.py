@@ -20,14 +20,14 @@ from ofa_toolkit.export.comparison import CheckImages
 from ofa_toolkit.export.passport import BatchNormSource
 from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.pipelines.evaluate import open_judge
-from ofa_toolkit.spaces import SearchSpace, Subnet, get_space, lower
+from ofa_toolkit.spaces import SearchSpace, Subnet, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
 from ofa_toolkit.supernets import (
     Supernet,
     extract,
     fold_batchnorm,
     load_supernet,
-    read_supernet_config,
     recalibrate_batchnorm,
 )
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE
@@ -119,9 +119,8 @@ def supernet_space(name: str) -> SearchSpace:
     Raises:
         OfaToolkitError: The supernet is missing or damaged.
     """
-    config = read_supernet_config(resolve_supernet(name))
-    space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
-    return space.with_num_classes(config["num_classes"])
+    folder = resolve_supernet(name)
+    return space_of(read_supernet_config(folder), folder)
 
 
 def export_network(source: OpenSupernet, subnet: Subnet, *, keep_batchnorm: bool = False) -> ExportNetwork:
