@@ -80,16 +80,15 @@ def package_entry(request: PackageRequest) -> Card:
         OutputError: The folder exists or cannot be written.
     """
     source = resolve_supernet(request.source)
-    facts = {} if request.facts is None else toml.load(request.facts)
+    facts = _merge(_stated_before(source), {} if request.facts is None else toml.load(request.facts))
     with files.atomic_directory(request.out, replace=request.replace) as folder:
         config = _write_supernet(source, folder)
         _copy_rest(source, folder)
         space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
         subnet_paths = _write_subnets(request, folder, space)
-        _add_predictor(request, source, folder, config)
+        _add_predictor(request, source, folder, config, facts)
         accuracy = _accuracy(request, folder, subnet_paths)
-        document = _merge(_known(request, config, folder, accuracy), _stated_before(source))
-        document = _merge(document, facts)
+        document = _merge(_known(request, config, folder, accuracy), facts)
         card = configuration.from_dict(Card, document, source=str(request.facts or request.source))
         write_card(folder / CARD_FILE, card)
         files.write_text(folder / README_FILE, render_readme(card))
@@ -186,7 +185,9 @@ def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFil
     return found
 
 
-def _add_predictor(request: PackageRequest, source: Path, folder: Path, config: Document) -> None:
+def _add_predictor(
+    request: PackageRequest, source: Path, folder: Path, config: Document, facts: Document
+) -> None:
     """Include a predictor that was made for these weights, or for the same before they were rounded."""
     from ofa_toolkit.evaluation.predictor_file import read_predictor, write_predictor
 
@@ -209,8 +210,22 @@ def _add_predictor(request: PackageRequest, source: Path, folder: Path, config: 
                 hint="Build it for them: `ofa-tk predictor build --supernet DIR`, then package again.",
             )
         caveats = (*caveats, "Its accuracies were measured before the weights were rounded to float16.")
-    renamed = dataclasses.replace(card, supernet=request.name, supernet_identity=stored, caveats=caveats)
-    write_predictor(target, dataclasses.replace(predictor, card=renamed))
+    own = dataclasses.replace(
+        card,
+        supernet=request.name,
+        supernet_identity=stored,
+        dataset=_without_place(card.dataset, facts.get("data", {}).get("name")),
+        caveats=caveats,
+    )
+    write_predictor(target, dataclasses.replace(predictor, card=own))
+
+
+def _without_place(dataset: str, name: str | None) -> str:
+    """`npz:/data/x.npz: 400 images` becomes `CIFAR-10: 400 images`: a path means nothing elsewhere."""
+    if "/" not in dataset:
+        return dataset
+    kind, _, rest = dataset.partition(":")
+    return f"{name or kind}: {rest.rpartition(': ')[2]}"
 
 
 def _accuracy(request: PackageRequest, folder: Path, subnet_paths: Sequence[str]) -> list[Document]:

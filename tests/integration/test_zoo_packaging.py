@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, VerificationError
+from ofa_toolkit.evaluation.predictor import load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor_file import read_predictor, write_predictor
 from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.package_entry import PackageRequest, package_entry
 from ofa_toolkit.pipelines.verify_entry import verify_entry
@@ -20,6 +23,7 @@ from ofa_toolkit.spaces import get_space, restrict
 from ofa_toolkit.spaces.subnet_file import SubnetFile, subnet_document, write_subnet
 from ofa_toolkit.zoo import read_card, resolve_supernet, write_card
 from ofa_toolkit.zoo.entries import load_entry
+from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import render_readme
 from tests.integration.small_runs import IMAGES, run, small_config
 
@@ -148,6 +152,49 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
     # The front's ends are the extremes, which are measured on their own too.
     assert again.accuracy[1].top1_percent == again.accuracy[3].top1_percent
     assert again.accuracy[2].top1_percent == again.accuracy[0].top1_percent
+
+
+def write_predictor_for(folder: Path, weights: Path, path: Path) -> None:
+    """A predictor that says it was built for these weights; what it predicts does not matter here."""
+    bundled = load_accuracy_predictor("ofa-mobilenet-v3-w1.0")
+    card = dataclasses.replace(
+        bundled.card,
+        space=SPACE.name,
+        space_identity=read_card_identity(folder),
+        supernet=str(folder),
+        supernet_identity=str(identify(weights).sha256),
+        dataset=f"npz:{folder}/images.npz: 400 held-out training images",
+    )
+    write_predictor(path, dataclasses.replace(bundled, card=card))
+
+
+def read_card_identity(folder: Path) -> str:
+    return str(json.loads((folder / "config.json").read_text())["space_identity"])
+
+
+def test_a_predictor_follows_its_weights_into_float16(
+    runs: tuple[Path, Path], tmp_path: Path, facts: Path
+) -> None:
+    source, predictor = runs[0] / "supernet", tmp_path / "predictor.safetensors"
+    write_predictor_for(source, source / "model.safetensors", predictor)
+    out = tmp_path / "tiny"
+    package_entry(request(runs, out, data=None, facts=facts, predictor=predictor))
+    card = read_predictor(out / "accuracy_predictor.safetensors").card
+    assert card.supernet == "tiny"
+    assert card.supernet_identity == identify(out / "model.safetensors").sha256
+    assert card.dataset == "waves: 400 held-out training images"
+    assert "rounded to float16" in card.caveats[-1]
+    # Packaged again, nothing is left to say.
+    package_entry(request((out, out), out, data=None, replace=True))
+    assert read_predictor(out / "accuracy_predictor.safetensors").card == card
+
+
+def test_a_predictor_of_other_weights_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    predictor = tmp_path / "predictor.safetensors"
+    write_predictor_for(runs[1] / "supernet", runs[1] / "supernet" / "model.safetensors", predictor)
+    with pytest.raises(MismatchError, match="made for other weights"):
+        package_entry(request(runs, tmp_path / "tiny", data=None, predictor=predictor))
+    assert not (tmp_path / "tiny").exists()
 
 
 def test_images_carried_for_batch_norm_are_judged_too(runs: tuple[Path, Path], tmp_path: Path) -> None:
