@@ -152,6 +152,21 @@ def export_onnx(
     return exported
 
 
+def open_subnet(
+    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None, data: str | None
+) -> tuple[OpenSupernet, SubnetFile]:
+    """The supernet a subnet is cut from, loaded, and the subnet.
+
+    Raises:
+        ExportError: Nobody says which supernet.
+        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
+    """
+    described, name = describe_subnet(subnet, supernet)
+    source = open_supernet(name, data)
+    source.space.check(described.subnet)
+    return source, described
+
+
 def describe_subnet(
     subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None
 ) -> tuple[SubnetFile, str]:
