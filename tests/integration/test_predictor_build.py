@@ -1,0 +1,151 @@
+"""Building a predictor for a tiny supernet: measuring, resuming, sharing, fitting, searching with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ofa_toolkit.core.errors import ConfigError, MismatchError
+from ofa_toolkit.evaluation.predictor_training import EnsembleConfig
+from ofa_toolkit.pipelines.build_predictor import build_predictor
+from ofa_toolkit.pipelines.evaluate import Judge, open_judge
+from ofa_toolkit.pipelines.measured_accuracies import AccuracyLog, Conditions, SubnetMeter, measure_missing
+from ofa_toolkit.pipelines.search import find_subnet
+from ofa_toolkit.pipelines.verify_search import verify_top
+from ofa_toolkit.spaces import Encoding, get_space, sample_subnets
+from ofa_toolkit.supernets import Supernet, save_supernet
+
+CONFIG = EnsembleConfig(num_members=2, hidden=(8,), num_steps=60)
+CONDITIONS = Conditions(
+    space_identity="s",
+    supernet_identity="w",
+    data="d",
+    seed=0,
+    num_images=10,
+    num_recalibration_images=20,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("supernet")
+    save_supernet(path, Supernet(get_space("mobilenet-v3-compact").with_num_classes(10)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def judge(folder: Path) -> Judge:
+    return open_judge(str(folder), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
+
+
+def test_a_build_measures_once_fits_and_serves_search_and_verification(folder: Path, judge: Judge) -> None:
+    steps: list[int] = []
+    built = build_predictor(
+        judge,
+        folder,
+        name=str(folder),
+        num_subnets=30,
+        config=CONFIG,
+        on_step=lambda _done, missing: steps.append(missing),
+    )
+    assert built is not None
+    assert steps[0] == 30
+    lines = (folder / "predictor" / "accuracies-0.jsonl").read_text().splitlines()
+    assert len(lines) == 31
+    card = built.predictor.card
+    assert card.num_subnets == 30
+    assert "held-out training images" in card.dataset
+    assert [error.split for error in built.errors] == ["random", "above the 80th percentile"]
+    assert [point.num_subnets for point in built.learning_curve] == [6, 12, 24]
+    assert built.verdict.startswith("More subnets would")
+    again = build_predictor(
+        judge,
+        folder,
+        name=str(folder),
+        num_subnets=30,
+        config=CONFIG,
+        on_step=lambda _done, missing: steps.append(missing),
+    )
+    assert steps[-1] == 0
+    assert again is not None
+    assert again.predictor.card == card
+    found = find_subnet(
+        supernet=folder, macs="8M", effort={"population_size": 8, "num_children": 8, "num_generations": 2}
+    )
+    answer, verified = verify_top(found, judge, num_subnets=3)
+    measured = [v.top1_percent for v in verified]
+    assert measured == sorted(measured, reverse=True)
+    assert answer.predicted["measured"]["top1_percent"]["value"] == round(measured[0], 3)
+    assert answer.subnet == verified[0].candidate.subnet
+
+
+def test_the_meter_agrees_with_a_plain_evaluation_and_prepares_images_once(judge: Judge) -> None:
+    from ofa_toolkit.evaluation.accuracy import evaluate_subnet
+
+    meter = SubnetMeter(judge)
+    (subnet,) = sample_subnets(judge.supernet.space, 1, np.random.default_rng(0))
+    plain = evaluate_subnet(
+        judge.supernet,
+        subnet,
+        judge.dataset,
+        split="validation",
+        batch_size=24,
+        limit=24,
+        recalibration_images=24,
+    )
+    for _ in range(2):
+        assert meter.measure(subnet) == (plain.top1_percent, plain.num_images)
+    assert len(meter._cache) == 2
+
+
+def test_a_killed_run_goes_on_and_processes_share(tmp_path: Path) -> None:
+    space = get_space("mobilenet-v3-compact")
+    subnets = sample_subnets(space, 10, np.random.default_rng(0))
+    asked: list[int] = []
+
+    def measure(subnet: object) -> tuple[float, int]:
+        asked.append(subnets.index(subnet))
+        return float(subnets.index(subnet)), 10
+
+    log = AccuracyLog(tmp_path, CONDITIONS)
+    for rank in range(2):
+        # Both cut their shares from the same list, as they do when started together.
+        missing = [index for index in range(10) if index % 2 == rank]
+        for index in missing[:3]:
+            log.append(rank, index, subnets[index], *measure(subnets[index]))
+    path = tmp_path / "accuracies-0.jsonl"
+    path.write_text(path.read_text() + '{"index": 8, "top1_per')  # killed while writing
+    asked.clear()
+    measure_missing(AccuracyLog(tmp_path, CONDITIONS), subnets, measure)
+    assert sorted(asked) == [6, 7, 8, 9]
+    assert log.read() == {index: float(index) for index in range(10)}
+
+
+def test_other_conditions_are_refused(tmp_path: Path) -> None:
+    space = get_space("mobilenet-v3-compact")
+    (subnet,) = sample_subnets(space, 1, np.random.default_rng(0))
+    AccuracyLog(tmp_path, CONDITIONS).append(0, 0, subnet, 50.0, 10)
+    other = Conditions(**{**vars(CONDITIONS), "supernet_identity": "another"})
+    with pytest.raises(MismatchError, match="another supernet_identity"):
+        AccuracyLog(tmp_path, other)
+
+
+def test_too_few_subnets_are_refused(folder: Path, judge: Judge) -> None:
+    with pytest.raises(ConfigError, match="3 subnets are too few"):
+        build_predictor(judge, folder, name="x", num_subnets=3)
+
+
+def test_the_built_predictor_is_bound_to_its_weights(folder: Path) -> None:
+    assert Encoding(get_space("mobilenet-v3-compact")).num_genes > 0
+    weights = folder / "model.safetensors"
+    content = weights.read_bytes()
+    try:
+        weights.write_bytes(content + b" ")
+        with pytest.raises(MismatchError, match="was built for other weights"):
+            find_subnet(supernet=folder, macs="8M")
+    finally:
+        weights.write_bytes(content)
