@@ -55,7 +55,10 @@ class FittedTable:
 
 
 def honest_bound(measured: Array, held_out_predictions: Array) -> ConformalBound | None:
-    """Held-out scores, if every fifth of the rows in order of measuring is covered as the rest promises."""
+    """Held-out scores, if every fifth of the rows in order of measuring is covered as the rest promises.
+
+    Three points more or less are allowed, and one standard error of counting that many rows.
+    """
     if len(measured) < MIN_SCORES:
         return None
     scores = np.log(measured / held_out_predictions)
@@ -65,7 +68,8 @@ def honest_bound(measured: Array, held_out_predictions: Array) -> ConformalBound
             return None
         for confidence in _CONFIDENCES:
             covered = float(np.mean(scores[block] <= np.log(rest.factor(confidence))))
-            if abs(covered - confidence) > _TOLERANCE:
+            chance = np.sqrt(confidence * (1 - confidence) / block.sum())
+            if abs(covered - confidence) > _TOLERANCE + chance:
                 return None
     return ConformalBound.from_held_out(measured, held_out_predictions)
 

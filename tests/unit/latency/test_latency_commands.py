@@ -1,0 +1,92 @@
+"""`ofa-tk latency list`, `show` and `predict`: provenance beside every number, one JSON document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ofa_tk.app import run
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
+
+
+@pytest.fixture
+def subnet_path(tmp_path: Path) -> str:
+    space = get_space("ofa-mobilenet-v3-w1.2")
+    path = tmp_path / "subnet.json"
+    write_subnet(path, SubnetFile(space_name=space.name, supernet=None, subnet=space.largest()))
+    return str(path)
+
+
+def test_list_tells_provenance_and_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["latency", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    default = next(line for line in lines if line.startswith("jetson-nano") and "*" in line)
+    assert "transferred" in default
+    assert "%" in default
+    assert run(["latency", "list", "--device", "v100", "--json"]) == 0
+    (device,) = json.loads(capsys.readouterr().out)
+    assert {variant["provenance"] for variant in device["variants"]} == {"fitted"}
+
+
+def test_show_names_source_and_caveats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["latency", "show", "a40"]) == 0
+    text = capsys.readouterr().out
+    assert "transferred" in text
+    assert "! Transferred: no mobile network has been measured on an A40" in text
+    assert run(["latency", "show", "v100:help-pytorch-fp32-1", "--json"]) == 0
+    variant = json.loads(capsys.readouterr().out)
+    assert variant["device"] == "v100"
+    assert variant["source_licence"] == "MIT"
+
+
+def test_predictions_carry_their_conditions(subnet_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["latency", "predict", subnet_path, "--device", "v100:help-pytorch-fp32-1", "--device", "a40"]
+    assert run([*command, "--confidence", "0.9", "--json"]) == 0
+    fitted, transferred = json.loads(capsys.readouterr().out)
+    assert fitted["interval"] == "calibrated"
+    assert fitted["upper_ms"] > fitted["latency_ms"]
+    assert fitted["extrapolations"] == []
+    assert transferred["interval"] == "uncalibrated"
+    assert transferred["upper_ms"] is None
+    assert transferred["provenance"] == "transferred"
+    assert transferred["batch_size"] == 64
+    assert transferred["extrapolations"]
+    assert run([*command, "--confidence", "0.9"]) == 0
+    shown = capsys.readouterr()
+    assert "uncalibrated" in shown.out
+    assert "Warning" in shown.err
+
+
+def test_standard_networks_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["latency", "predict", "mobilenet-v3-large", "--device", "jetson-nano", "--json"]
+    assert run(command) == 0
+    (at_224,) = json.loads(capsys.readouterr().out)
+    assert run([*command, "--resolution", "160"]) == 0
+    (at_160,) = json.loads(capsys.readouterr().out)
+    assert at_160["latency_ms"] < at_224["latency_ms"]
+    assert any("resolution 160" in note for note in at_160["extrapolations"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "jetson-nanu"], "Did you mean 'jetson-nano'?"),
+        (["list", "--device", "v10"], "Did you mean 'v100'?"),
+        (["predict", "mobilenet-v3-larg", "--device", "v100"], "Did you mean 'mobilenet-v3-large'?"),
+        (["predict", "mobilenet-v3-large", "--device", "v100:x"], "Unknown variant of v100 'x'"),
+    ],
+)
+def test_a_wrong_name_gets_the_nearest(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["latency", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_what_a_table_does_not_cover_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["latency", "predict", "resnet-50", "--device", "v100"]) == 1
+    error = capsys.readouterr().err
+    assert "dense convolutions" in error
