@@ -14,7 +14,7 @@ from ofa_toolkit.pipelines.search_setup import Limit, SearchContext
 from ofa_toolkit.search.archive import Archive, SearchResult
 from ofa_toolkit.search.evolution import EvolutionConfig, evolve
 from ofa_toolkit.search.local import LocalConfig, refine
-from ofa_toolkit.search.problem import SearchProblem
+from ofa_toolkit.search.problem import Constraint, SearchProblem
 from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
@@ -79,7 +79,7 @@ def not_binding(context: SearchContext, problem: SearchProblem, result: SearchRe
     idle = []
     for limit in context.limits:
         slack = -limit.constraint.violation(limit.constraint.figure(result.population[:1]))[0]
-        if slack > 0 and not _improves(problem.without(limit.constraint), result):
+        if slack > 0 and not _is_binding(problem, limit.constraint, result):
             value = limit.shown(float(limit.constraint.figure(result.population[:1])[0]))
             idle.append(
                 f"{_stated(limit)} is not binding: the chosen subnet has {value}; nothing better is found "
@@ -155,11 +155,13 @@ def _stated(limit: Limit) -> str:
     return f"{limit.subject} {sign} {limit.shown(limit.constraint.limit)}{limit.where}"
 
 
-def _improves(problem: SearchProblem, result: SearchResult) -> bool:
-    """Whether a local search without the limit finds something better than the answer."""
-    archive = Archive(problem)
+def _is_binding(problem: SearchProblem, constraint: Constraint, result: SearchResult) -> bool:
+    """Whether a local search without the limit finds something better beyond it."""
+    archive = Archive(problem.without(constraint))
     extremes = Encoding(problem.space).encode([problem.space.largest(), problem.space.smallest()])
     archive.evaluate(np.concatenate([result.population[:4], extremes]))
     refine(archive, config=_QUICK)
     found = archive.result()
-    return bool(found.scores.objectives[0, 0] < result.scores.objectives[0, 0])
+    is_better = found.scores.objectives[:, 0] < result.scores.objectives[0, 0]
+    is_beyond = constraint.violation(constraint.figure(found.population)) > 0
+    return bool((is_better & is_beyond & found.scores.is_feasible).any())
