@@ -3,8 +3,8 @@
     python benchmarks/search.py RAW_DIR [--seeds 5]
 
 Needs the `ofa` package from PyPI, which is no dependency of ofa-toolkit.
-Both sides get the same accuracy predictor (OFA's published perceptron), the same cost table at width 1.2,
-the same limits and the same input sizes (160 to 224), and run by turns in one process on one thread. Random
+Both sides get the same accuracy predictor (OFA's published perceptron), the same cost table, the
+same limits and the same input sizes (160 to 224), and run by turns in one process on one thread. Random
 search with as many evaluations as ours stands beside them. RAW_DIR: OFA's predictor and the Note10 table.
 """
 
@@ -38,27 +38,31 @@ from ofa_toolkit.spaces.fused_tables import FusedTables, Term
 from ofa_toolkit.spaces.rounding import squeeze_channels
 
 Spec = dict[str, Any]
-CASES = {"note10": ("latency <= 25 ms on Note10", 25.0), "flops": ("MACs <= 400 M", 400.0)}
+CASES = {
+    "note10": ("latency <= 25 ms on Note10", 25.0),
+    "flops": ("MACs <= 400 M, tutorial table at width 1.0", 400.0),
+}
 
 
 @dataclass
 class Runs:
-    """Best predicted accuracy and seconds of each run."""
+    """Best predicted accuracy and processor seconds of each run."""
 
     accuracy: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def time(self, search: Callable[[], float]) -> None:
         """Run once."""
-        start = time.perf_counter()
+        # One thread, and perhaps a busy machine: the processor's seconds are the ones to compare.
+        start = time.process_time()
         self.accuracy.append(search())
-        self.seconds.append(time.perf_counter() - start)
+        self.seconds.append(time.process_time() - start)
 
     def __str__(self) -> str:
         a, s = self.accuracy, self.seconds
         return (
             f"accuracy {min(a):.4f} / {statistics.median(a):.4f} / {max(a):.4f} (min, median, max), "
-            f"{statistics.median(s):.3f} s median"
+            f"{statistics.median(s):.3f} s median processor time"
         )
 
 
@@ -103,11 +107,12 @@ def their_note10_table(tutorial: Any, raw: Path) -> Any:
 def their_macs_table(tutorial: Any) -> Any:
     """OFA's table of MACs per block, without its profiler, whose counts differ from version to version.
 
-    Channels are the tutorial's: base widths times 1.2, rounded to integers, not to multiples of 8.
+    At width 1.0, where 400 million MACs leave most to choose; elsewhere the tutorial's channels are not the
+    network's, since it does not round them to multiples of 8.
     """
     table = object.__new__(tutorial.FLOPsTable)
     table.efficiency_dict = {}
-    widths = [round(width * 1.2) for width in (16, 24, 40, 80, 112, 160, 960, 1280)]
+    widths = (16, 24, 40, 80, 112, 160, 960, 1280)
     for resolution in PREDICTOR_RESOLUTIONS:
         size = resolution // 2
         blocks = [{(3, 1): block_macs(size, widths[0], widths[0], 1, 3, 1, use_se=False)}]
