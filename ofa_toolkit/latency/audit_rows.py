@@ -82,11 +82,16 @@ class AuditTable:
     is_for_copies: bool = False
 
 
-def table_rows(table: LatencyTable) -> list[AuditTable]:
-    """A latency table as rows: its stored entries, or its predictions of related subnets."""
+def table_rows(table: LatencyTable, *, has_predictions: bool = True) -> list[AuditTable]:
+    """A latency table as rows: its stored entries, or its predictions of related subnets.
+
+    Args:
+        table: What to read.
+        has_predictions: Whether to make predictions, which takes longest; stored entries are always read.
+    """
     found = []
     batch = table.variant.batch_size
-    has_predictions = False
+    is_general = False
     for predictor in table.content.predictors:
         if isinstance(predictor, EntryPredictor):
             found.append(_audit_table(table, entry_rows(predictor.times_ms, batch)))
@@ -94,10 +99,12 @@ def table_rows(table: LatencyTable) -> list[AuditTable]:
             if predictor.head == "sum":
                 rows = entry_rows(_stored_units(predictor), batch)
                 found.append(_audit_table(table, rows, is_for_copies=True))
-            found.append(_audit_table(table, _predicted_rows(table, predictor.space), is_prediction=True))
+            if has_predictions:
+                rows = _predicted_rows(table, predictor.space)
+                found.append(_audit_table(table, rows, is_prediction=True))
         else:
-            has_predictions = True
-    if has_predictions:
+            is_general = True
+    if is_general and has_predictions:
         space = get_space("ofa-mobilenet-v3-w1.0").with_resolutions(_GENERAL_RESOLUTIONS)
         found.append(_audit_table(table, _predicted_rows(table, space), is_prediction=True))
     return [each for each in found if each.rows]

@@ -64,9 +64,10 @@ def audit_latency(
         own = [_on_device(table, known) for table in own]
     names = {table.name.partition(":")[0] for table in own}
     others = [*own, *(other for extra in against for other in _read(extra, space))]
+    has_predictions = any(table.is_prediction for table in own)
     for entry in resources.entries("latency_tables", tables).values():
-        if entry.name not in names:
-            others += _device_tables(entry.path)
+        if entry.name not in names and _may_hold_copies(own):
+            others += _device_tables(entry.path, has_predictions=has_predictions)
     findings: list[Finding] = []
     for table in own:
         findings += audit(table, [other for other in others if _is_another(table, other)])
@@ -98,9 +99,16 @@ def _read(path: Path, space: str | None) -> list[AuditTable]:
     return [table for file in files for table in _read(file, space)]
 
 
-def _device_tables(folder: Path) -> list[AuditTable]:
+def _may_hold_copies(own: Sequence[AuditTable]) -> bool:
+    """Whether rows can be found in other tables at all: networks of a CSV are named by their lines."""
+    return any(table.is_prediction or not row.is_whole for table in own for row in table.rows)
+
+
+def _device_tables(folder: Path, *, has_predictions: bool = True) -> list[AuditTable]:
     device = read_device(folder)
-    found = [table for variant in device.variants for table in table_rows(read_table(folder, variant.name))]
+    found: list[AuditTable] = []
+    for variant in device.variants:
+        found += table_rows(read_table(folder, variant.name), has_predictions=has_predictions)
     journals = sorted((folder / "measurements").glob("*.jsonl"))
     return found + [_on_device(file_rows(journal, None), device) for journal in journals]
 
