@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ofa_toolkit.evaluation.accuracy import Accuracy
     from ofa_toolkit.pipelines.evaluate import Judge
 
+Notify = Callable[[str], None]
 JudgedSplit = Literal["validation", "test"]
 
 
@@ -63,13 +64,16 @@ class Question:
         )
 
 
-def measure(folder: Path, questions: Iterable[Question], data: str) -> Iterator[AccuracyFact]:
+def measure(
+    folder: Path, questions: Iterable[Question], data: str, notify: Notify | None = None
+) -> Iterator[AccuracyFact]:
     """Answer each question with a measured figure.
 
     Args:
         folder: A supernet folder; subnet files of the questions lie in it.
         questions: What to measure.
         data: The data set it was trained on, such as `npz:FILE`; opened with the split the training used.
+        notify: Told each figure in one line, as measuring takes minutes.
 
     Raises:
         DataError, MismatchError: The data set is missing or another one.
@@ -81,6 +85,9 @@ def measure(folder: Path, questions: Iterable[Question], data: str) -> Iterator[
     for question in questions:
         subnet = _subnet(folder, judge.trained_space, question)
         result = _judge(folder, judge, subnet, question)
+        if notify is not None:
+            conditions = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
+            notify(f"{question.subnet} ({conditions}): {result.top1_percent:.2f} %")
         layers = lower(judge.supernet.space, subnet)
         yield AccuracyFact(
             subnet=question.subnet,

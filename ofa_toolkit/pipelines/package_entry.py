@@ -13,7 +13,7 @@ from typing import Any
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
-from ofa_toolkit.pipelines.entry_accuracy import Question, measure
+from ofa_toolkit.pipelines.entry_accuracy import Notify, Question, measure
 from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
@@ -64,11 +64,15 @@ class PackageRequest:
     replace: bool = False
 
 
-def package_entry(request: PackageRequest) -> Card:
+def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> Card:
     """Write an entry's folder: weights in float16, configuration, predictor, subnets, card, README.
 
     Accuracy is measured from the stored float16 weights after the folder is complete, so that the card
     says what a user gets.
+
+    Args:
+        request: What goes into it.
+        notify: Told each figure as it is measured.
 
     Returns:
         The card.
@@ -87,7 +91,7 @@ def package_entry(request: PackageRequest) -> Card:
         space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
         subnet_paths = _write_subnets(request, folder, space)
         _add_predictor(request, source, folder, config, facts)
-        accuracy = _accuracy(request, folder, subnet_paths)
+        accuracy = _accuracy(request, folder, subnet_paths, notify)
         document = _merge(_known(request, config, folder, accuracy), facts)
         card = configuration.from_dict(Card, document, source=str(request.facts or request.source))
         write_card(folder / CARD_FILE, card)
@@ -228,7 +232,9 @@ def _without_place(dataset: str, name: str | None) -> str:
     return f"{name or kind}: {rest.rpartition(': ')[2]}"
 
 
-def _accuracy(request: PackageRequest, folder: Path, subnet_paths: Sequence[str]) -> list[Document]:
+def _accuracy(
+    request: PackageRequest, folder: Path, subnet_paths: Sequence[str], notify: Notify | None
+) -> list[Document]:
     if request.data is None:
         return []
     questions = [
@@ -237,7 +243,7 @@ def _accuracy(request: PackageRequest, folder: Path, subnet_paths: Sequence[str]
     ]
     if (folder / CARRIED_IMAGES).is_file():
         questions += [Question(subnet=subnet, use_carried=True) for subnet in ("largest", "smallest")]
-    facts = list(measure(folder, questions, request.data))
+    facts = list(measure(folder, questions, request.data, notify))
     others = [_of_other_seed(run, folder, questions, request.data) for run in request.seed_runs]
     documents = []
     for index, fact in enumerate(facts):

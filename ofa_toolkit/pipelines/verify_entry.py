@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_toolkit.core.errors import StoreError, VerificationError
-from ofa_toolkit.pipelines.entry_accuracy import Question, measure
+from ofa_toolkit.pipelines.entry_accuracy import Notify, Question, measure
 from ofa_toolkit.zoo.checking import check_file
 from ofa_toolkit.zoo.entries import ZooEntry
 from ofa_toolkit.zoo.resolving import resolve_supernet
@@ -36,7 +36,11 @@ class Finding:
 
 
 def verify_entry(
-    entry: ZooEntry, *, data: str | None = None, store: Store | None = None
+    entry: ZooEntry,
+    *,
+    data: str | None = None,
+    store: Store | None = None,
+    notify: Notify | None = None,
 ) -> tuple[Finding, ...]:
     """Re-hash every file of an entry; with a data set, re-evaluate every measured figure.
 
@@ -44,6 +48,7 @@ def verify_entry(
         entry: Bundled, downloaded, or in a folder of the user's.
         data: The data set the card's figures refer to; None checks the files only.
         store: Where downloads are kept.
+        notify: Told each figure as it is measured.
 
     Raises:
         StoreError: The entry is not on this machine.
@@ -58,7 +63,7 @@ def verify_entry(
                 f"'{entry.name}': the files are not those of the card, so its figures are not theirs.",
                 hint=f"`ofa-tk zoo verify {entry.name}` without --data lists what is wrong.",
             )
-        findings += _figures(entry, data, store)
+        findings += _figures(entry, data, store, notify)
     return tuple(findings)
 
 
@@ -82,13 +87,13 @@ def _files(entry: ZooEntry, store: Store) -> Iterator[Finding]:
         )
 
 
-def _figures(entry: ZooEntry, data: str, store: Store) -> Iterator[Finding]:
+def _figures(entry: ZooEntry, data: str, store: Store, notify: Notify | None) -> Iterator[Finding]:
     claimed = [fact for fact in entry.card.accuracy if fact.origin == "measured"]
     questions = [Question.of_fact(fact, index) for index, fact in enumerate(claimed)]
     if not claimed:
         return
     folder = _folder(entry, store)
-    for fact, found in zip(claimed, measure(folder, questions, data), strict=True):
+    for fact, found in zip(claimed, measure(folder, questions, data, notify), strict=True):
         difference = abs(found.top1_percent - fact.top1_percent)
         same_cost = (fact.macs, fact.params) == (found.macs, found.params)
         detail = f"card {fact.top1_percent:.2f} %, measured {found.top1_percent:.2f} %"

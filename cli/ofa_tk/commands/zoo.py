@@ -235,7 +235,7 @@ def verify_command(name: str, data: str | None, as_json: bool) -> None:
     found = zoo.find(name)
     if not isinstance(found, ZooEntry):
         raise click.UsageError(f"'{name}' is a published subnet; only supernets have files to check.")
-    findings = verify_entry(found, data=data)
+    findings = verify_entry(found, data=data, notify=output.note)
     wrong = [finding for finding in findings if not finding.is_right]
     if as_json:
         document = {"is_right": not wrong, "findings": [dataclasses.asdict(finding) for finding in findings]}
@@ -327,7 +327,7 @@ def package_command(
         seed_runs=seed_runs,
         replace=force,
     )
-    card = package_entry(request)
+    card = package_entry(request, notify=output.note)
     if as_json:
         output.print_json({"folder": str(folder), "card": config.to_dict(card)})
     else:
