@@ -140,16 +140,11 @@ def main() -> None:
     space = get_space(chosen.space).with_num_classes(10)
     result = measure(space, configuration(chosen.space, chosen.batch), chosen.threads, chosen.repeats)
     print(f"{chosen.space}, batch {chosen.batch}, {chosen.threads} threads, torch {torch.__version__}")
-    print(f"update            {result['update']:8.3f} s")
-    print(
-        f"floor             {result['floor']:8.3f} s   update / floor = {result['update'] / result['floor']:.3f}"
-    )
-    print(
-        f"beyond fwd + bwd  {result['rest']:8.3f} s   {100 * result['rest'] / result['update']:.2f} % of the update"
-    )
-    print(
-        f"one batch         {result['data']:8.4f} s   {100 * result['data'] / result['update']:.2f} % of the update"
-    )
+    update, floor, rest, data = (result[name] for name in ("update", "floor", "rest", "data"))
+    print(f"update            {update:8.3f} s")
+    print(f"floor             {floor:8.3f} s   update / floor = {update / floor:.3f}")
+    print(f"beyond fwd + bwd  {rest:8.3f} s   {100 * rest / update:.2f} % of the update")
+    print(f"one batch         {data:8.4f} s   {100 * data / update:.2f} % of the update")
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             f"No such file: '{path}'.", hint=f"An npz: file holds the arrays {', '.join(NPZ_KEYS)}."
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [key for key in NPZ_KEYS if key not in archive.files]
             if missing:
                 raise DataError(

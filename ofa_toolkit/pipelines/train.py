@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import signal
 from collections.abc import Iterator
@@ -256,8 +255,7 @@ def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
 
 def _save(trainer: Trainer, folder: Path) -> None:
     """Write the final supernet, its batch-norm statistics fitted to the largest trained subnet."""
-    # A copy: training goes on with its own running statistics after a snapshot.
-    config, dataset, supernet = trainer.config, trainer.dataset, copy.deepcopy(trainer.final_supernet())
+    config, dataset, supernet = trainer.config, trainer.dataset, trainer.final_supernet()
     space = trainer.algorithm.phases[-1].space
     subnet = trainer.judged or space.largest()
     num_images = recalibrate_batchnorm(

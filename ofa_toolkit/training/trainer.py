@@ -359,16 +359,17 @@ class Trainer:
         )
 
     def final_supernet(self) -> Supernet:
-        """The weights a user gets: the moving average where there is one, else the present ones."""
-        if self.average is None:
-            return self.supernet
+        """A copy with the weights a user gets: the moving average where there is one, else the present ones.
+
+        It normalises by itself also where training shares batch statistics among processes.
+        """
         copy = Supernet(
             self.supernet.space,
             use_kernel_transforms=self.supernet.use_kernel_transforms,
             dropout=self.supernet.dropout,
             bn_momentum=self.supernet.bn_momentum,
         ).to(self.process.device)
-        copy.load_state_dict(self.average.values)
+        copy.load_state_dict(self.average.values if self.average else self.supernet.state_dict())
         return copy
 
     def _roll_back(self, problem: str) -> None:

@@ -52,7 +52,9 @@ def whole_run(rank: int, port: int, out: str, connection: Any) -> None:
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
-    run(small_config({"name": "deps"}, training={"epochs": 2, "sync_batchnorm": True}), Path(out))
+    method = {"name": "deps", "warmup_share": 0.0, "num_networks": 2}
+    loop = {"epochs": 1, "batch_size": 16, "sync_batchnorm": True}
+    run(small_config(method, training=loop), Path(out))
     connection.send("done")
 
 

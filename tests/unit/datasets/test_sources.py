@@ -1,0 +1,258 @@
+"""Every kind of data set, from files the test makes; and what is said when they are wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets as torchvision_datasets
+
+from ofa_toolkit.core.errors import DataError, UnknownNameError
+from ofa_toolkit.datasets import SOURCES, ImageDataset, TransformConfig, open_dataset
+from ofa_toolkit.datasets.dataset import hold_out
+
+SPLITS = ("train", "validation", "test")
+
+
+def write_npz(path: Path, **changes: Any) -> str:
+    stream = np.random.default_rng(0)
+    arrays = {
+        "train_images": stream.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8),
+        "train_labels": np.arange(40) % 4,
+        "test_images": stream.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8),
+        "test_labels": np.arange(12) % 4,
+    }
+    arrays |= changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return f"npz:{path}"
+
+
+def write_photos(root: Path, classes: dict[str, int], size: tuple[int, int] = (40, 30)) -> Path:
+    stream = np.random.default_rng(1)
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = stream.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small CIFAR-10 in torchvision's layout; its checksums are replaced by those of these files."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    stream = np.random.default_rng(2)
+    sums: dict[str, str] = {}
+    for name in ("data_batch_1", "test_batch", "batches.meta"):
+        if name == "batches.meta":
+            content: dict[str, Any] = {"label_names": [f"class {label}" for label in range(10)]}
+        else:
+            content = {
+                "data": stream.integers(0, 256, (40, 3072), dtype=np.uint8),
+                "labels": [int(label) for label in np.arange(40) % 10],
+            }
+        raw = pickle.dumps(content)
+        (folder / name).write_bytes(raw)
+        sums[name] = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+    reader = torchvision_datasets.CIFAR10
+    monkeypatch.setattr(reader, "train_list", [["data_batch_1", sums["data_batch_1"]]])
+    monkeypatch.setattr(reader, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": sums["batches.meta"]})
+    return root
+
+
+def make(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageDataset:
+    if kind == "npz":
+        return open_dataset(write_npz(tmp_path / "images.npz"), validation_size=8)
+    if kind == "fake":
+        return open_dataset("fake:classes=4,size=8,train=40,test=12", validation_size=8)
+    if kind == "cifar10":
+        write_cifar10(tmp_path, monkeypatch)
+        return open_dataset(f"cifar10:{tmp_path}", validation_size=10)
+    if kind == "photos in memory":
+        root = write_photos(tmp_path / "photos", {"ant": 10, "bee": 10})
+        return open_dataset(f"imagefolder:{root}", resolution=32, validation_size=4)
+    assert kind == "photos"
+    root = write_photos(tmp_path / "photos", {"ant": 10, "bee": 10})
+    return open_dataset(f"imagefolder:{root}", resolution=72, validation_size=4)
+
+
+KINDS = ("npz", "fake", "cifar10", "photos in memory", "photos")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = make(kind, tmp_path, monkeypatch)
+    side = dataset.resolution
+    for split in SPLITS:
+        batches = list(dataset.batches(split, 3))
+        assert sum(len(labels) for _, labels in batches) == dataset.num_images(split)
+        labels = torch.cat([labels for _, labels in batches])
+        assert sorted(set(labels.tolist())) == list(range(dataset.num_classes))
+        images = torch.cat([images for images, _ in batches])
+        assert images.shape[1:] == (3, side, side)
+        assert images.dtype == torch.float32
+        assert abs(float(images.mean())) < 1.5
+    assert len(list(dataset.batches("train", 3, limit=5))) == 2
+    smaller, _ = next(iter(dataset.batches("test", 2, resolution=6)))
+    assert smaller.shape == (2, 3, 6, 6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_epochs_are_functions_of_seed_and_position(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make(kind, tmp_path, monkeypatch)
+    whole = list(dataset.epoch(1, 4, seed=3))
+    assert len(whole) == dataset.steps_per_epoch(4)
+    for (images, labels), (again, labels_again) in zip(whole, dataset.epoch(1, 4, seed=3), strict=True):
+        assert torch.equal(images, again)
+        assert torch.equal(labels, labels_again)
+    resumed, _ = next(dataset.epoch(1, 4, seed=3, first_step=2))
+    assert torch.equal(resumed, whole[2][0])
+    parts = [next(dataset.epoch(1, 4, seed=3, rank=rank, world_size=2))[0] for rank in range(2)]
+    assert torch.equal(torch.cat(parts), whole[0][0])
+    other, _ = next(dataset.epoch(2, 4, seed=3))
+    assert not torch.equal(other, whole[0][0])
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "photos", {"ant": 8, "bee": 8})
+    options: dict[str, Any] = {"resolution": 72, "validation_size": 4}
+    transforms = TransformConfig(auto_augment="trivial", color_jitter="tf", erasing=0.5)
+    alone = open_dataset(f"imagefolder:{root}", transforms=transforms, **options)
+    helped = open_dataset(f"imagefolder:{root}", transforms=transforms, num_workers=2, **options)
+    for (images, _), (same, _) in zip(alone.epoch(0, 4, seed=0), helped.epoch(0, 4, seed=0), strict=True):
+        assert torch.equal(images, same)
+
+
+def test_splits_share_no_image() -> None:
+    dataset = open_dataset("fake:classes=4,size=8,train=40,test=12", validation_size=8)
+    seen = [
+        tuple(image.flatten().tolist())
+        for split in SPLITS
+        for x, _ in dataset.batches(split, 9)
+        for image in x
+    ]
+    assert len(set(seen)) == 40 + 12
+
+
+def test_augmentation_crops_within_a_reflected_border() -> None:
+    plain = open_dataset("fake:classes=2,size=16,train=20,test=4", validation_size=2)
+    images = torch.cat([x for x, _ in plain.epoch(0, 18, seed=0)])
+    originals = torch.cat([x for x, _ in plain.batches("train", 18)])
+    # Every augmented centre pixel is a pixel of some original image: nothing is blended or invented.
+    values = set(originals[:, 0].flatten().tolist())
+    assert all(value in values for value in images[:, 0, 8, 8].tolist())
+
+
+def test_cutout_blanks_a_square() -> None:
+    transforms = TransformConfig(cutout=0.5, crop_padding=0.0, flip=False)
+    dataset = open_dataset("fake:classes=2,size=16,train=20,test=4", validation_size=2, transforms=transforms)
+    images, _ = next(dataset.epoch(0, 18, seed=0))
+    blank = (images == 0).all(dim=1).flatten(1).sum(1)
+    assert int(blank.min()) >= 16
+    assert int(blank.max()) <= 8 * 8 + 1
+
+
+def test_held_out_classes_are_in_proportion() -> None:
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    kept, held_out = hold_out(labels, 20, ["a", "b", "c"], seed=0)
+    assert np.bincount(labels[held_out]).tolist() == [12, 6, 2]
+    assert sorted([*kept, *held_out]) == list(range(100))
+
+
+def test_imagenet100_uses_its_list(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_photos(tmp_path / split, {"n01": 6, "n02": 6, "n03": 6})
+    listed = tmp_path / "classes.txt"
+    listed.write_text("n03\nn01\n")
+    dataset = open_dataset(f"imagenet100:{tmp_path}", class_list=listed, resolution=32, validation_size=2)
+    assert dataset.class_names == ("n01", "n03")
+    assert [dataset.num_images(split) for split in SPLITS] == [10, 2, 12]
+    with pytest.raises(DataError, match="has no folder for class"):
+        open_dataset(f"imagenet100:{tmp_path}", resolution=32)
+    with pytest.raises(DataError, match="3 class folders; ImageNet has 1000"):
+        open_dataset(f"imagenet:{tmp_path}", resolution=32)
+
+
+def _damaged_photo(tmp_path: Path) -> str:
+    root = write_photos(tmp_path / "photos", {"ant": 8, "bee": 8})
+    path = root / "ant" / "3.png"
+    path.write_bytes(path.read_bytes()[:60])
+    return f"imagefolder:{root}"
+
+
+@pytest.mark.parametrize("resolution", [32, 72])
+def test_a_damaged_image_is_named(tmp_path: Path, resolution: int) -> None:
+    source = _damaged_photo(tmp_path)
+
+    def read_all() -> None:
+        dataset = open_dataset(source, resolution=resolution, validation_size=4)
+        for split in SPLITS:
+            list(dataset.batches(split, 4))
+
+    with pytest.raises(DataError, match=r"3\.png"):
+        read_all()
+
+
+def test_an_empty_class_is_named(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "photos", {"ant": 8, "bee": 8})
+    (root / "cow").mkdir()
+    with pytest.raises(DataError, match="'cow' has no images"):
+        open_dataset(f"imagefolder:{root}", resolution=32)
+
+
+def test_a_class_missing_in_validation_is_named(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "photos", {"ant": 40, "bee": 2})
+    with pytest.raises(DataError, match="Class 'bee' has no image in"):
+        open_dataset(f"imagefolder:{root}", resolution=32, validation_size=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_images": np.zeros((40, 8, 6, 3), np.uint8)}, "expected squares"),
+        ({"train_images": np.zeros((40, 8, 8, 3), np.float32)}, "float32"),
+        ({"test_images": np.zeros((12, 9, 9, 3), np.uint8)}, "test_images"),
+        ({"train_labels": np.arange(39)}, "train_labels"),
+        ({"test_labels": None}, "no array 'test_labels'"),
+        ({"test_labels": np.zeros(12, np.int64)}, "class '1' has no images"),
+        ({"class_names": np.array(["a", "b"])}, "class_names"),
+    ],
+)
+def test_wrong_arrays_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_dataset(write_npz(tmp_path / "images.npz", **changes))
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "images.npz")
+    path = tmp_path / "images.npz"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"images\.npz"):
+        open_dataset(source)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind != "fake"])
+def test_a_missing_place_is_named(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        open_dataset(f"{kind}:{tmp_path / 'nowhere'}")
+    with pytest.raises(DataError, match="names no place"):
+        open_dataset(kind)
+
+
+def test_unknown_names_have_hints() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        open_dataset("imagefolders:x")
+    assert caught.value.hint == "Did you mean 'imagefolder'?"
+    with pytest.raises(DataError, match="'shape=3' is not understood"):
+        open_dataset("fake:shape=3")
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        open_dataset("npz:x", download=True)
