@@ -107,9 +107,8 @@ def time_all(
             left = len(optimised(files[name]))
             nodes = f"; {len(files[name].graph.node)} nodes, {left} after optimisation"
         ratio = statistics.median(a / b for a, b in zip(times["ours fp32"], times[name], strict=True))
-        print(
-            f"{name}: median {statistics.median(times[name]):.3f} ms; ours fp32 takes {ratio:.3f} of it{nodes}"
-        )
+        median = statistics.median(times[name])
+        print(f"{name}: median {median:.3f} ms; ours fp32 takes {ratio:.3f} of it{nodes}")
     if "ours int8" in times:
         pairs = zip(times["ours int8"], times["ours fp32"], strict=True)
         print(f"int8 takes {statistics.median(a / b for a, b in pairs):.3f} of fp32's time")
