@@ -1,0 +1,41 @@
+"""The formats page's schemas against files as they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from safetensors import safe_open
+
+from ofa_toolkit.core.resources import data_path
+from ofa_toolkit.pipelines.search import find_subnet
+from ofa_toolkit.pipelines.search_front import find_front
+from ofa_toolkit.pipelines.search_setup import DeviceRequest, SearchRequest
+from ofa_toolkit.spaces.subnet_file import to_document
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schemas"
+QUICK: dict[str, Any] = {"population_size": 8, "num_children": 8, "num_generations": 2, "local": None}
+
+
+def check(document: Any, name: str) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+
+
+def test_subnets_and_fronts_fit_their_schemas() -> None:
+    found = find_subnet(device="jetson-nano", latency="30ms", macs="300M", effort=QUICK)
+    check(to_document(found.file()), "subnet")
+    with pytest.raises(jsonschema.ValidationError):
+        check({**to_document(found.file()), "extra": 1}, "subnet")
+    request = SearchRequest(devices=(DeviceRequest(name="jetson-nano"),))
+    check(find_front(request, ["latency", "macs"], effort=QUICK).document(), "front")
+
+
+@pytest.mark.parametrize("name", ["ofa-mobilenet-v3-w1.0", "ofa-mobilenet-v3-w1.2"])
+def test_bundled_predictors_fit_their_schema(name: str) -> None:
+    with safe_open(data_path("zoo") / name / "accuracy_predictor.safetensors", framework="numpy") as file:
+        check(json.loads(file.metadata()["ofa-toolkit"]), "accuracy-predictor")
