@@ -81,7 +81,7 @@ def jetson_tables(folder: Path) -> Iterator[FittedTable]:
                 "precision": "fp32",
                 "batch_size": 1,
                 "provenance": "fitted",
-                "method": "non-negative least squares over layer features, times a Gaussian process correction",
+                "method": "non-negative least squares over layer features, with a Gaussian process correction",
                 "networks": _KERAS,
                 "is_inferred": [],
             },

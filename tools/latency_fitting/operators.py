@@ -148,6 +148,17 @@ def _general(tables: Sequence[SpaceTable]) -> NetworkMeasurements:
     )
 
 
+def composed_subnets(folder: Path, precision: str, batch_size: int) -> NetworkMeasurements:
+    """Random subnets of OFA's spaces as composed from the V100's operators."""
+    rows = [
+        dict(row)
+        for row in read_rows(folder / OPERATORS_FILE)
+        if row["precision"] == precision and row["batch"] == str(batch_size)
+    ]
+    composition = Composition(Operators(rows), precision, batch_size)
+    return _general([compose_tables(composition, name) for name in SPACES])
+
+
 def v100_tables(folder: Path) -> Iterator[FittedTable]:
     """TensorRT in three precisions at batch 1 and 64."""
     rows = read_rows(folder / OPERATORS_FILE)
