@@ -91,9 +91,12 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
         space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
         subnet_paths = _write_subnets(request, folder, space)
         _add_predictor(request, source, folder, config, facts)
-        accuracy = _accuracy(request, folder, subnet_paths, notify)
-        document = _merge(_known(request, config, folder, accuracy), facts)
-        card = configuration.from_dict(Card, document, source=str(request.facts or request.source))
+        document = _merge(_known(request, config, folder), facts)
+        where = str(request.facts or request.source)
+        # Checked before minutes are spent on measuring.
+        configuration.from_dict(Card, document, source=where)
+        document["accuracy"] = _accuracy(request, folder, subnet_paths, notify)
+        card = configuration.from_dict(Card, document, source=where)
         write_card(folder / CARD_FILE, card)
         files.write_text(folder / README_FILE, render_readme(card))
     return card
@@ -270,7 +273,7 @@ def _of_other_seed(run: Path, folder: Path, questions: Sequence[Question], data:
         shutil.rmtree(beside)
 
 
-def _known(request: PackageRequest, config: Document, folder: Path, accuracy: list[Document]) -> Document:
+def _known(request: PackageRequest, config: Document, folder: Path) -> Document:
     """What the run itself tells for the card."""
     recipe = config.get("recipe") if isinstance(config.get("recipe"), Mapping) else {}
     assert isinstance(recipe, Mapping)
@@ -293,7 +296,6 @@ def _known(request: PackageRequest, config: Document, folder: Path, accuracy: li
             **_run_cost(request.source),
         },
         "licence": {"name": "unstated", "statement": "The maker of this entry states no licence."},
-        "accuracy": accuracy,
         "files": [configuration.to_dict(file) for file in _list_files(folder)],
     }
     preprocessing = config.get("preprocessing")
