@@ -16,7 +16,9 @@ from ofa_toolkit.core.errors import (
     MissingDependencyError,
     UnknownNameError,
 )
-from ofa_toolkit.latency import load_table, read_device
+from ofa_toolkit.core.registry import Registry
+from ofa_toolkit.latency import importing, load_table, read_device, runtimes
+from ofa_toolkit.latency.importing import READERS
 from ofa_toolkit.latency.measure import Effort, Estimate
 from ofa_toolkit.latency.measured_table import (
     Accuracy,
@@ -230,3 +232,15 @@ def test_a_whole_measurement_with_onnxruntime(tmp_path: Path) -> None:
     assert (table.bind(space).predict(population) > 0).all()
     assert report.num_units == 32
     assert table.device.kind == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("registry", "folder", "others"),
+    [
+        (RUNTIMES, Path(runtimes.__file__).parent, {"__init__", "runtime"}),
+        (READERS, Path(importing.__file__).parent, {"__init__", "measurements"}),
+    ],
+)
+def test_every_file_is_registered(registry: Registry[object], folder: Path, others: set[str]) -> None:
+    modules = {registry.location(name).partition(":")[0].rpartition(".")[2] for name in registry}
+    assert modules == {path.stem for path in folder.glob("*.py")} - others
