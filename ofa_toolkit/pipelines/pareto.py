@@ -7,6 +7,7 @@ test images, so that no figure is the best of many tries on the images it is rep
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
 from ofa_toolkit.pipelines.evaluate import Judge, Step
@@ -252,7 +253,9 @@ def _restrictions(space: SearchSpace) -> list[SearchSpace]:
         return [space]
     parts = [space]
     for d, e in itertools.product(_runs(depths), _runs(ratios)):
-        parts.append(restrict(space, depths=[int(value) for value in d], expand_ratios=e))
+        # Where stages differ, a run may leave one of them nothing: no such part then.
+        with contextlib.suppress(ConfigError):
+            parts.append(restrict(space, depths=[int(value) for value in d], expand_ratios=e))
     return parts
 
 

@@ -13,9 +13,19 @@ import pytest
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import CheckpointError, OutputError
+from ofa_toolkit.pipelines.train import train
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.metrics import read_metrics
-from tests.integration.small_runs import differing, preload, run, small_config, train_in_child, weights
+from ofa_toolkit.training.trainer import Progress, TrainingStoppedError
+from tests.integration.small_runs import (
+    Recorder,
+    differing,
+    preload,
+    run,
+    small_config,
+    train_in_child,
+    weights,
+)
 
 # Every kind of state: channel sorting, moving average, momentum, dropout, a checkpoint within epochs.
 CONFIG = small_config(
@@ -84,6 +94,20 @@ def test_killed_fifty_times(uninterrupted: Path, tmp_path: Path, seed: int) -> N
     )
     killed_at(points, CONFIG, tmp_path / "run")
     assert differing(weights(uninterrupted), weights(tmp_path / "run" / "supernet")) == []
+
+
+def test_a_request_to_stop_writes_a_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
+    class Stopping(Recorder):
+        def progress(self, progress: Progress) -> None:
+            super().progress(progress)
+            if progress.step == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(TrainingStoppedError, match="Stopped after update 5"):
+        train(CONFIG, tmp_path / "run", device="cpu", threads=1, reporter=Stopping())
+    result, recorder = run(CONFIG, tmp_path / "run", resume=True)
+    assert len(recorder.losses) == NUM_UPDATES - 5
+    assert differing(weights(uninterrupted), weights(result)) == []
 
 
 def test_a_started_run_is_not_overwritten(uninterrupted: Path) -> None:

@@ -1,0 +1,131 @@
+"""`ofa-tk train`, `evaluate` and `finetune` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ofa_tk.app import run as ofa_tk
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
+from tests.integration.small_runs import run, small_config
+
+IMAGES = "fake:classes=4,size=8,train=40,test=12"
+CHEAP = ["--threads", "1", "--recalibration-images", "16"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    config = small_config(
+        {"name": "deps", "warmup_share": 0.5},
+        training={"epochs": 2, "record_gradients_every": 1},
+        checkpoints={"snapshots": [0.5, 1.0]},
+        validation={"every_epochs": 1},
+    )
+    run(config, folder)
+    return folder
+
+
+def test_bare_train_lists_recipes_and_a_line_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ofa_tk(["train"]) == 0
+    shown = capsys.readouterr()
+    assert "deps-compact-cifar10" in shown.out
+    assert "--data fake" in shown.err
+
+
+def test_the_line_of_bare_train_passes_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--recipe", "deps-compact-cifar10", "--data", "fake", "--dry-run", "--json"]
+    small = ["--set", "training.batch_size=4", "--set", "space.resolutions=[8]", "--threads", "1"]
+    assert ofa_tk([*arguments, *small]) == 0
+    prediction = json.loads(capsys.readouterr().out)
+    assert [cost["name"] for cost in prediction["costs"]] == ["warm-up", "shrinking"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--recipe", "deps-compact-cifar1", "--out", "x"], 1, "Did you mean 'deps-compact-cifar10'?"),
+        (["--recipe", "deps-compact-cifar10", "--out", "x"], 1, "--data fake"),
+        (["--recipe", "deps-compact-cifar10", "--data", "fake"], 2, "--out runs/NAME"),
+        (
+            ["--recipe", "deps-compact-cifar10", "--data", "fake", "--out", "x", "--set", "training.epoch=3"],
+            1,
+            "Did you mean 'training.epochs'?",
+        ),
+        (["--resume", "--out", "nowhere"], 1, "no training run to resume"),
+        (
+            ["--recipe", "deps-compact-cifar10", "--data", "fake", "--out", "x", "--device", "tpu"],
+            1,
+            "ofa-tk doctor",
+        ),
+    ],
+)
+def test_errors_say_what_to_do(
+    arguments: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ofa_tk(["train", *arguments]) == code
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "something was written"
+
+
+def test_evaluate(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ofa_tk(["evaluate", "--supernet", str(trained), "--data", IMAGES, *CHEAP, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [r["name"] for r in results] == ["largest", "smallest", "random 1", "random 2", "random 3"]
+
+
+def test_pareto_of_two_runs(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    supernets = ["--supernet", str(trained), "--supernet", str(trained / "snapshots" / "050")]
+    arguments = ["--data", IMAGES, *CHEAP, "--buckets", "2", "--per-bucket", "1", "--json"]
+    assert ofa_tk(["evaluate", "--pareto", *supernets, *arguments]) == 0
+    study = json.loads(capsys.readouterr().out)
+    assert study == json.loads((tmp_path / "pareto.json").read_text())
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert len(study["curves"]) == 2
+    for curve in study["curves"]:
+        accuracies = [point["test_top1_percent"] for point in curve["points"]]
+        assert min(accuracies) <= curve["mean_pareto_accuracy_percent"] <= max(accuracies)
+
+
+@pytest.mark.parametrize("study", ["init-study", "gradients", "curves", "gradient-curves"])
+def test_studies_write_csv_and_png(
+    study: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stem = tmp_path / "figure"
+    arguments = ["--supernet", str(trained), "--data", IMAGES, *CHEAP, "--out", str(stem), "--json"]
+    assert ofa_tk(["evaluate", f"--{study}", *arguments]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows
+    assert len(stem.with_suffix(".csv").read_text().splitlines()) > 1
+    assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    if study == "gradients":
+        # At epsilon 0.001 the direction is the full network's (Figure 3b).
+        assert all(row["cosine_epsilon_shrinking"] > 0.99 for row in rows if row["norm_full"] > 1e-6)
+        assert any(row["cosine_shrinking"] < 0.9 for row in rows)
+
+
+def test_finetune_then_evaluate(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = get_space("mobilenet-v3-compact").with_resolutions((8,))
+    subnet = tmp_path / "subnet.json"
+    write_subnet(subnet, SubnetFile(space_name=space.name, supernet=str(trained), subnet=space.smallest()))
+    images = IMAGES.replace("classes=4", "classes=3")
+    out = tmp_path / "tuned"
+    small = ["--epochs", "1", "--threads", "1", "--set", "training.batch_size=8"]
+    assert ofa_tk(["finetune", "--subnet", str(subnet), "--data", images, "--out", str(out), *small]) == 0
+    assert "fresh: classifier for 3 classes" in capsys.readouterr().err
+    tuned = out / "subnet.json"
+    assert read_subnet(tuned).supernet == str(out)
+    arguments = ["--supernet", str(out), "--subnet", str(tuned), "--data", images, *CHEAP]
+    assert ofa_tk(["evaluate", *arguments]) == 0
