@@ -15,6 +15,7 @@ channels.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -205,10 +206,11 @@ def _remove_unread(graph: onnx.GraphProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the quantiser's advice on the root logger to itself."""
+    """Keep the quantiser's advice, on the root logger and on stdout, to itself."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(before)

@@ -48,10 +48,11 @@ def producer(model: onnx.ModelProto, tensor: str) -> str | None:
 
 @pytest.mark.parametrize("row", ["tensorrt-8.2", "tensorrt-11.0", "onnxruntime"])
 @pytest.mark.parametrize("method", ["minmax", "percentile"])
-def test_outputs_stay_close(row: str, method: str) -> None:
+def test_outputs_stay_close(row: str, method: str, capfd: pytest.CaptureFixture[str]) -> None:
     expected = run(fp32())
     result = run(quantize(fp32(), IMAGES, generation(row), method=method))
     assert 0 < np.abs(result - expected).max() < 0.15 * np.abs(expected).max()
+    assert capfd.readouterr().out == ""  # stdout is for results
 
 
 @pytest.mark.parametrize("row", ["tensorrt-8.2", "tensorrt-10.0"])
