@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
-from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.errors import ConfigError, FileFormatError
 from ofa_toolkit.pipelines.train import TrainResult, train
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
 from ofa_toolkit.spaces.supernet_description import read_supernet_config
@@ -48,7 +49,7 @@ def finetune_config(
         ConfigError: Neither the file nor the caller names a supernet, or a setting is bad.
         OfaToolkitError: The supernet or the file cannot be read.
     """
-    stated = supernet or read_subnet(subnet).supernet
+    stated = supernet or _stated_supernet(subnet)
     if stated is None:
         raise ConfigError(
             f"'{subnet}' does not say which supernet it belongs to.", hint="Add --supernet NAME|DIR"
@@ -71,6 +72,16 @@ def finetune_config(
     return from_values(configuration.apply_overrides(values, overrides))
 
 
+def _stated_supernet(subnet: Path) -> str | None:
+    """The supernet a subnet file names; read before its space is known, which the supernet tells."""
+    try:
+        document = json.loads(subnet.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"'{subnet}' cannot be read as JSON: {error}.") from error
+    stated = document.get("supernet") if isinstance(document, dict) else None
+    return stated if isinstance(stated, str) else None
+
+
 def finetune(
     config: RunConfig,
     out: Path,
@@ -87,7 +98,7 @@ def finetune(
     """
     result = train(config, out, resume=resume, device=device, threads=threads, reporter=reporter)
     algorithm = configuration.to_dict(config)["algorithm"]
-    found = read_subnet(Path(algorithm["subnet"]))
+    found = read_subnet(Path(algorithm["subnet"]), config.space.whole(1))
     path = out / SUBNET_FILE
     write_subnet(
         path,
