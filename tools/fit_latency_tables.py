@@ -1,6 +1,6 @@
 """Make the latency tables that ship, from a folder of raw measurements.
 
-    python tools/fit_latency_tables.py RAW_DIR [--out latency_tables] [--only DEVICE ...]
+    python tools/fit_latency_tables.py RAW_DIR [--out latency_tables] [--only SOURCE ...]
 
 Equal measurements give equal tables. The raw files do not ship; each table names its source.
 """
@@ -36,11 +36,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("raw", type=Path, help="folder of raw measurements")
     parser.add_argument("--out", type=Path, default=Path("latency_tables"))
+    parser.add_argument(
+        "--only", nargs="+", choices=list(SOURCES), help="sources to fit; the other variants stay as they are"
+    )
     options = parser.parse_args()
     tables: list[FittedTable] = []
-    for name, source in SOURCES.items():
+    for name in options.only or SOURCES:
         started = time.perf_counter()
-        for table in source(options.raw):
+        for table in SOURCES[name](options.raw):
             tables.append(table)
             shown = "; ".join(
                 f"{error.split}: MAPE {error.mape_percent} %, Spearman {error.spearman}"
@@ -49,7 +52,7 @@ def main() -> int:
             bound = "calibrated" if table.content.bound is not None else "uncalibrated"
             print(f"{table.device}:{table.name}  {bound}  {shown}", flush=True)
         print(f"  {name}: {time.perf_counter() - started:.0f} s", flush=True)
-    write_devices(options.out, FACTS, tables)
+    write_devices(options.out, FACTS, tables, keep_others=options.only is not None)
     return 0
 
 

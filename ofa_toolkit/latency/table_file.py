@@ -71,12 +71,15 @@ class TableContent:
 
 
 def write_content(path: str | os.PathLike[str], content: TableContent) -> None:
-    """Write a table file atomically; equal content gives equal bytes."""
+    """Write a table file atomically; equal content gives equal bytes.
+
+    The header has one text only: safetensors writes several in any order.
+    """
     from safetensors.numpy import save
 
     document, tensors = content._to_parts()
     text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    files.write_bytes(path, save(dict(sorted(tensors.items())), {"format": FORMAT, "document": text}))
+    files.write_bytes(path, save(dict(sorted(tensors.items())), {"document": text}))
 
 
 def read_content(path: str | os.PathLike[str]) -> TableContent:

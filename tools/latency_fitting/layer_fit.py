@@ -54,6 +54,18 @@ def additive_model(data: NetworkMeasurements, fitted_on: str, *, use_bias: bool 
     )
 
 
+def over_networks(model: LayerModel, num_blocks: int, fixed_part: Array | None = None) -> LayerModel:
+    """A model fitted on single blocks, with the range of networks of so many of them.
+
+    Args:
+        model: Fitted on blocks.
+        num_blocks: Blocks of a whole network.
+        fixed_part: Features of a stem that was never taken apart, whose time is in the model's constant.
+    """
+    fixed = np.zeros_like(model.largest) if fixed_part is None else fixed_part
+    return dataclasses.replace(model, largest=model.largest * num_blocks + fixed)
+
+
 def corrected_model(data: NetworkMeasurements, fitted_on: str) -> LayerModel:
     """An additive model and a Gaussian process on what it leaves, in the logarithm."""
     additive = additive_model(data, fitted_on)

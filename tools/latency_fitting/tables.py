@@ -74,8 +74,17 @@ def honest_bound(measured: Array, held_out_predictions: Array) -> ConformalBound
     return ConformalBound.from_held_out(measured, held_out_predictions)
 
 
-def write_devices(folder: Path, facts: Sequence[dict[str, Any]], tables: Sequence[FittedTable]) -> None:
-    """One folder per device; a variant whose content is unchanged keeps its date."""
+def write_devices(
+    folder: Path, facts: Sequence[dict[str, Any]], tables: Sequence[FittedTable], *, keep_others: bool
+) -> None:
+    """One folder per device; a variant whose content is unchanged keeps its date.
+
+    Args:
+        folder: Where the device folders lie.
+        facts: Of every device.
+        tables: What the sources made.
+        keep_others: Whether variants that are not among the tables stay; otherwise they are removed.
+    """
     known = {fact["name"] for fact in facts}
     strangers = sorted({table.device for table in tables} - known)
     assert not strangers, strangers
@@ -86,19 +95,26 @@ def write_devices(folder: Path, facts: Sequence[dict[str, Any]], tables: Sequenc
         target = folder / fact["name"]
         target.mkdir(parents=True, exist_ok=True)
         variants = [to_dict(_with_old_date(target, table.variant())) for table in own]
+        if keep_others:
+            made = {table.name for table in own}
+            variants += [to_dict(old) for old in _old_variants(target).values() if old.name not in made]
+            variants.sort(key=lambda variant: str(variant["name"]))
         device = from_dict(Device, {**fact, "variants": variants}, source=fact["name"])
         for table in own:
             write_content(target / f"{table.name}{SUFFIX}", table.content)
         write_device(target, device)
         for path in target.glob(f"*{SUFFIX}"):
-            if path.name not in {f"{table.name}{SUFFIX}" for table in own}:
+            if path.stem not in {str(variant["name"]) for variant in variants}:
                 path.unlink()
 
 
-def _with_old_date(target: Path, variant: Variant) -> Variant:
+def _old_variants(target: Path) -> dict[str, Variant]:
     try:
-        old = {v.name: v for v in read_device(target).variants}
+        return {variant.name: variant for variant in read_device(target).variants}
     except OfaToolkitError:
-        return variant
-    before = old.get(variant.name)
+        return {}
+
+
+def _with_old_date(target: Path, variant: Variant) -> Variant:
+    before = _old_variants(target).get(variant.name)
     return replace(variant, date=before.date) if before and before.identity == variant.identity else variant

@@ -142,8 +142,10 @@ def test_bounds_are_claimed_only_where_held_out_subnets_back_them(predictor: Ent
     assert calibrated.is_calibrated
     ratio = calibrated.upper_bound(population, 0.9) / calibrated.predict(population)
     assert ratio == pytest.approx(np.full(3, bound.factor(0.9)))
-    other = restrict(SPACE, kernel_sizes=[3])
-    assert not table_of(predictor, bound).bind(other).is_calibrated
+    assert table_of(predictor, bound).bind(restrict(SPACE, kernel_sizes=[3])).is_calibrated
+    elsewhere = table_of(predictor, bound)
+    content = dataclasses.replace(elsewhere.content, bound_space=get_space("ofa-resnet50").identity)
+    assert not dataclasses.replace(elsewhere, content=content).bind(SPACE).is_calibrated
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, -1.0, 0.9999])
