@@ -219,6 +219,25 @@ def test_fronts_are_undominated_and_written_three_ways(tmp_path: Path) -> None:
         front.write(tmp_path / "front.pdf")
 
 
+def test_the_report_command_writes_one_page_and_refuses_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    effort = {**QUICK, "local": None}
+    find_front(SearchRequest(), ["macs", "params"], effort=effort).write("front.json")
+    for _ in range(2):  # the default output is replaced when it is ours
+        assert run(["report", "front.json"]) == 0
+    assert "<title>ofa-toolkit search report</title>" in Path("report.html").read_text()
+    Path("report.html").write_text("mine")
+    assert run(["report", "front.json"]) == 1
+    assert "was not written by ofa-toolkit" in capsys.readouterr().err
+    Path("other.json").write_text('{"format": "ofa-toolkit/subnet"}')
+    assert run(["report", "other.json", "--force"]) == 1
+    assert "is not a front" in capsys.readouterr().err
+    assert run(["report", "--force"]) == 1
+    assert "A report needs a front" in capsys.readouterr().err
+
+
 def test_the_command_writes_a_subnet_and_one_json_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
