@@ -45,20 +45,27 @@ def file_rows(path: Path, space: SearchSpace | None) -> AuditTable:
     )
 
 
-def unit_rows_of_yaml(path: Path) -> list[Row]:
-    """Sums of a YAML table for the units of every registered space, to compare with shipped tables."""
-    entries = {key: _number(entry.get("mean")) for key, entry in _yaml_entries(path).items()}
+def unit_rows(table: AuditTable) -> tuple[AuditTable, dict[str, tuple[str, ...]]]:
+    """Rows keyed as in the once-for-all repositories, summed up to units, to compare with shipped tables.
+
+    Returns:
+        Rows by the signature of a unit of any registered space, and the keys that each was summed from.
+    """
+    entries = {row.name: row.time_ms for row in table.rows}
+    sizes = {int(m[1]) for name in entries if (m := re.match(r"Conv-input:(\d+)x", name))}
     times: dict[str, float] = {}
-    match = re.match(r"(\d+)_", path.name)
+    keys: dict[str, tuple[str, ...]] = {}
     for name in list_spaces():
         space = get_space(name)
-        if match and int(match[1]) in space.resolutions:
-            space = space.with_resolutions((int(match[1]),))
-        for item in unit_items(space):
-            found = [next((key for key in keys if key in entries), None) for keys in ofa_keys(item.layers)]
-            if found and None not in found:
-                times[unit_signature(item.layers)] = sum(entries[key] for key in found if key)
-    return entry_rows(times, 1)
+        shared = tuple(size for size in space.resolutions if size in sizes)
+        for item in unit_items(space.with_resolutions(shared)) if shared else ():
+            found = [next((key for key in each if key in entries), None) for each in ofa_keys(item.layers)]
+            used = tuple(key for key in found if key is not None)
+            if used and len(used) == len(found):
+                signature = unit_signature(item.layers)
+                times[signature] = sum(entries[key] for key in used)
+                keys[signature] = used
+    return dataclasses.replace(table, rows=tuple(entry_rows(times, 1)), is_for_copies=True), keys
 
 
 def _yaml_entries(path: Path) -> dict[str, Mapping[str, Any]]:

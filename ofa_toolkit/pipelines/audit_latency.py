@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.latency.audit import Finding, audit
-from ofa_toolkit.latency.audit_files import file_rows, unit_rows_of_yaml
+from ofa_toolkit.latency.audit import Finding, audit, identical
+from ofa_toolkit.latency.audit_files import file_rows, unit_rows
 from ofa_toolkit.latency.audit_rows import AuditTable, table_rows
 from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
 from ofa_toolkit.latency.table import read_table
@@ -70,9 +70,10 @@ def audit_latency(
             others += _device_tables(entry.path, has_predictions=has_predictions)
     findings: list[Finding] = []
     for table in own:
-        findings += audit(table, [other for other in others if _is_another(table, other)])
-    if path.suffix in (".yaml", ".yml"):
-        findings += _copied_units(path, others)
+        foreign = [other for other in others if _is_another(table, other)]
+        findings += audit(table, foreign)
+        if not table.is_prediction:
+            findings += _copied_units(table, foreign)
     return AuditReport(
         path=path,
         tables=tuple(dict.fromkeys(table.name for table in own)),
@@ -122,8 +123,12 @@ def _is_another(table: AuditTable, other: AuditTable) -> bool:
     return table.name.partition(":")[0] != other.name.partition(":")[0]
 
 
-def _copied_units(path: Path, others: Sequence[AuditTable]) -> list[Finding]:
-    """A table of the once-for-all repositories against the units of shipped tables."""
-    from ofa_toolkit.latency.audit import identical
-
-    return identical(AuditTable(name=str(path), rows=tuple(unit_rows_of_yaml(path))), others)
+def _copied_units(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+    """Rows of the once-for-all repositories' kind against the units of other tables, named by their keys."""
+    rows, keys = unit_rows(table)
+    return [
+        dataclasses.replace(
+            finding, rows=tuple(dict.fromkeys(key for row in finding.rows for key in keys[row]))
+        )
+        for finding in identical(rows, others)
+    ]
