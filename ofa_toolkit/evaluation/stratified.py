@@ -61,5 +61,6 @@ def _pool(space: SearchSpace, random: np.random.Generator) -> Population:
         groups.append([*range(columns.start, columns.stop), *([] if width is None else [width])])
     for columns_of_group in groups:
         drawn = np.flatnonzero(random.random(_POOL) < strength)
-        pool[np.ix_(drawn, columns_of_group)] = ends[np.ix_(drawn, columns_of_group)]
+        where = np.ix_(drawn, np.array(columns_of_group, dtype=np.intp))
+        pool[where] = ends[where]
     return pool

@@ -67,7 +67,8 @@ class SubnetMeter:
     def measure(self, subnet: Subnet) -> tuple[float, int]:
         """Top-1 in percent on the held-out images, and how many there were."""
         judge = self._judge
-        network = extract(judge.supernet, subnet).to(judge.device, memory_format=torch.channels_last)
+        network = extract(judge.supernet, subnet).to(judge.device)
+        network.to(memory_format=torch.channels_last)
         if judge.recalibration_images:
             recalibrate_batchnorm(network, self._batches("train", subnet.resolution))
         accuracy = evaluate(network.eval(), self._batches("validation", subnet.resolution))
