@@ -126,6 +126,6 @@ def test_finetune_then_evaluate(trained: Path, tmp_path: Path, capsys: pytest.Ca
     assert ofa_tk(["finetune", "--subnet", str(subnet), "--data", images, "--out", str(out), *small]) == 0
     assert "fresh: classifier for 3 classes" in capsys.readouterr().err
     tuned = out / "subnet.json"
-    assert read_subnet(tuned).supernet == str(out)
+    assert read_subnet(tuned, space).supernet == str(out)
     arguments = ["--supernet", str(out), "--subnet", str(tuned), "--data", images, *CHEAP]
     assert ofa_tk(["evaluate", *arguments]) == 0

@@ -63,4 +63,4 @@ def command(
     else:
         output.print_fields({"validation top-1 %": f"{result.accuracies['subnet']:.2f}", "subnet": path})
         print_costs([result.total_cost])
-    output.next_step(f"ofa-tk export --subnet {path} --onnx")
+    output.next_step(f"ofa-tk export --subnet {path} --data {data} --onnx")
