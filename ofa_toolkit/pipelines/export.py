@@ -144,7 +144,7 @@ def export_onnx(
         network=network,
         comparison=comparison,
         counts=count_graph(model),
-        warnings=tuple(finding.message for finding in lint(model, target)),
+        warnings=(*(finding.message for finding in lint(model, target)), *_other_conditions(described, form)),
         check=check,
     )
     if onnx_file is not None:
@@ -235,6 +235,24 @@ def searched_target(described: SubnetFile) -> str:
             f"The subnet {reason}: name the target.", hint="--target DEVICE, or --target onnxruntime-cpu"
         )
     return targets[0]
+
+
+def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
+    """Where the latency was predicted for another precision or batch size than the file has."""
+    predicted = described.predicted.get("latency_ms")
+    warnings = []
+    for name, entry in predicted.items() if isinstance(predicted, Mapping) else ():
+        if str(name).partition(":")[0] != form.target.name or not isinstance(entry, Mapping):
+            continue
+        asked = {"precision": form.precision, "batch_size": form.batch_size}
+        for key, value in asked.items():
+            if value is not None and key in entry and entry[key] != value:
+                option = f"--{key.replace('_', '-')} {entry[key]}"
+                warnings.append(
+                    f"The latency on {name} was predicted for {key.replace('_', ' ')} {entry[key]}, the file "
+                    f"has {value}: {option} exports what was searched."
+                )
+    return warnings
 
 
 def _write(

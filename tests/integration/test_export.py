@@ -57,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path) -> Pat
         space_name=SPACE.name,
         supernet=str(supernet),
         subnet=SPACE.smallest(),
-        predicted={"latency_ms": {"jetson-nano": {"value": 3.0}}},
+        predicted={"latency_ms": {"jetson-nano": {"value": 3.0, "precision": "fp16", "batch_size": 1}}},
     )
     write_subnet("subnet.json", subnet)
     return tmp_path
@@ -90,6 +90,13 @@ def test_defaults_read_subnet_json_and_write_for_the_device_searched(
     (here / "subnet.onnx").write_bytes(b"somebody else's")
     assert run(["export", "--onnx"]) == 1
     assert "was not written by ofa-toolkit" in capsys.readouterr().err
+
+
+def test_latency_predicted_for_another_precision_is_pointed_out(here: Path) -> None:
+    [warning] = export_onnx("subnet.json").warnings
+    assert "predicted for precision fp16, the file has fp32: --precision fp16" in warning
+    assert export_onnx("subnet.json", options=ExportOptions(precision="fp16")).warnings == ()
+    assert export_onnx("subnet.json", options=ExportOptions(target="tensorrt-8.2")).warnings == ()
 
 
 def test_the_exported_file_is_not_as_large_as_the_uncut_network(here: Path) -> None:
