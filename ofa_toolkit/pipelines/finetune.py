@@ -106,7 +106,12 @@ def finetune(
             space_name=found.space_name,
             supernet=str(out),
             subnet=found.subnet,
-            search={"finetuned_from": str(found.supernet), "validation_top1_percent": result.accuracies},
+            # What was asked still says for which device; what was predicted was for other images.
+            search={
+                **found.search,
+                "finetuned_from": str(found.supernet),
+                "validation_top1_percent": result.accuracies,
+            },
         ),
     )
     return result, path
