@@ -382,7 +382,8 @@ def jetson_transfers(folder: Path) -> Iterator[FittedTable]:
             caveats=[
                 (
                     "Transferred: no elastic network was measured on this board in TensorRT. The stated "
-                    "error is that of MobileNetV3 with siblings seen; other networks are further off."
+                    "error is that of MobileNetV3, which other boards' anchors include; expect 20 % on other "
+                    "families, which another publication's networks on AGX Xavier showed."
                 ),
                 f"Its own anchors are met within {fit_error:.1f} % on average.",
                 "Uncalibrated; `ofa-tk latency kit` or `calibrate` replaces it with measurements.",
