@@ -106,7 +106,12 @@ def finetune(
             space_name=found.space_name,
             supernet=str(out),
             subnet=found.subnet,
-            # What was asked still says for which device; what was predicted was for other images.
+            # Costs are still those predicted; accuracy was predicted for other images.
+            predicted={
+                name: value
+                for name, value in found.predicted.items()
+                if "accuracy" not in name and "top1" not in name
+            },
             search={
                 **found.search,
                 "finetuned_from": str(found.supernet),

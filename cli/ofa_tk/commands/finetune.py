@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import click
@@ -63,4 +64,6 @@ def command(
     else:
         output.print_fields({"validation top-1 %": f"{result.accuracies['subnet']:.2f}", "subnet": path})
         print_costs([result.total_cost])
-    output.next_step(f"ofa-tk export --subnet {path} --data {data} --onnx")
+    has_device = json.loads(path.read_text(encoding="utf-8"))["predicted"].get("latency_ms")
+    target = "" if has_device else " --target onnxruntime-cpu"
+    output.next_step(f"ofa-tk export --subnet {path} --data {data}{target} --onnx")
