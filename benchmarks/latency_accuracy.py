@@ -181,13 +181,14 @@ def subnet_line(
 
 def published_line(raw: Path, other: Path | None) -> Iterator[Line]:
     """The four networks OFA published for the V100 at batch 64, where the file has them."""
+    path = (other or raw) / NETS_FILE
     rows = [
         row
-        for row in read_rows((other or raw) / NETS_FILE)
+        for row in (read_rows(path) if path.is_file() else [])
         if "V100" in row["device"] and row["batch"] == "64" and row["space"] == "ofa_proxyless"
     ]
     if not rows:
-        print(f"V100 TensorRT: no published network in {(other or raw) / NETS_FILE}")
+        print(f"V100 TensorRT: no published network in {path}")
         return
     space = get_space("ofa-proxyless-w1.3")
     bound = load_table("v100:tinynas-tensorrt-fp32-64").bind(space)
