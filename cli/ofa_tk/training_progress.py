@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from ofa_toolkit.training.trainer import Progress
+    from ofa_toolkit.training.reporting import Progress
 
 _SECONDS_BETWEEN_LINES = 30.0
 

@@ -13,7 +13,7 @@ from ofa_toolkit.pipelines.train import TrainResult, train
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
 from ofa_toolkit.spaces.supernet_description import read_supernet_config
 from ofa_toolkit.training.config import RunConfig, from_values
-from ofa_toolkit.training.trainer import Reporter
+from ofa_toolkit.training.reporting import Reporter
 from ofa_toolkit.zoo import resolve_supernet
 
 SUBNET_FILE = "subnet.json"

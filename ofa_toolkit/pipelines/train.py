@@ -23,8 +23,9 @@ from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import PhaseCost, phase_cost, total
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
+from ofa_toolkit.training.reporting import Reporter, Silent
 from ofa_toolkit.training.single import Single
-from ofa_toolkit.training.trainer import Reporter, Silent, Trainer
+from ofa_toolkit.training.trainer import Trainer
 from ofa_toolkit.training.validation import named_subnets
 from ofa_toolkit.zoo import resolve_supernet
 

@@ -21,6 +21,7 @@ from ofa_toolkit.training.optimizer import set_learning_rate
 from ofa_toolkit.training.trainer import Trainer
 
 _WARMUP_UPDATES = 1
+_CPU_IMAGES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,19 +108,35 @@ def _predict(
     return CostPrediction(
         images=f"{dataset.name} ({sizes})",
         steps_per_epoch=trainer.steps_per_epoch,
-        timed=f"{num_updates} updates of each phase on {device}; validation is not included",
+        timed=f"{num_updates} updates of each phase with {_timed_batch(trainer)[0]} images on {device}; "
+        "validation is not included",
         costs=tuple(costs),
         total_cost=total(costs),
     )
+
+
+def _timed_batch(trainer: Trainer) -> tuple[int, float]:
+    """Images of a timed update, and how many times as many a real one has.
+
+    A CPU takes a part of a batch made for many GPUs: time there is proportional to images, memory is not
+    there for all of them.
+    """
+    batch = trainer.config.training.batch_size
+    part = trainer.process.world_size * trainer.config.training.accumulation
+    if trainer.process.device.type != "cpu" or batch <= _CPU_IMAGES:
+        return batch, 1.0
+    timed = max(part, _CPU_IMAGES // part * part)
+    return timed, batch / timed
 
 
 def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
     """Median time of an update over its forward MACs per image."""
     if phase.teacher is not None:
         trainer.updater.teacher = trainer.frozen_copy(phase.teacher)
+    timed_batch, scale = _timed_batch(trainer)
     batches = trainer.dataset.epoch(
         0,
-        trainer.config.training.batch_size,
+        timed_batch,
         seed=0,
         rank=trainer.process.rank,
         world_size=trainer.process.world_size,
@@ -147,6 +164,6 @@ def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
         trainer.updater(images, labels, passes)
         now = time.perf_counter()
         if number >= _WARMUP_UPDATES:
-            ratios.append((now - mark) / macs_of_passes(phase.space, passes))
+            ratios.append(scale * (now - mark) / macs_of_passes(phase.space, passes))
         mark = now
     return statistics.median(ratios)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -30,6 +30,7 @@ from ofa_toolkit.training.distributed import Process, share_batch_norm
 from ofa_toolkit.training.divergence import DivergenceWatch
 from ofa_toolkit.training.metrics import MetricsLog
 from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, set_learning_rate
+from ofa_toolkit.training.reporting import Progress, Reporter, Silent
 from ofa_toolkit.training.step import StepResult, Updater
 from ofa_toolkit.training.validation import validate
 
@@ -41,53 +42,6 @@ class TrainingStoppedError(TrainingError):
     """The run was asked to stop; everything so far is in a checkpoint."""
 
     exit_code = 130
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run stands, for a progress bar.
-
-    Attributes:
-        phase: Name of the phase.
-        epoch: From 0, of `num_epochs`.
-        num_epochs: All phases.
-        step: Updates made.
-        num_steps: Of the whole run.
-        loss: Of the last update's first pass.
-        images_per_second: Of this epoch so far; each image counts once, however many subnets see it.
-        seconds_left: Predicted from the phases timed so far and the MACs of the others; None at first.
-    """
-
-    phase: str
-    epoch: int
-    num_epochs: int
-    step: int
-    num_steps: int
-    loss: float
-    images_per_second: float
-    seconds_left: float | None
-
-
-class Reporter(Protocol):
-    """Who hears of a run's progress."""
-
-    def progress(self, progress: Progress) -> None:
-        """After every update."""
-        ...
-
-    def message(self, text: str) -> None:
-        """Something a user should read."""
-        ...
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def progress(self, progress: Progress) -> None:
-        """Nothing."""
-
-    def message(self, text: str) -> None:
-        """Nothing."""
 
 
 @dataclass(kw_only=True)

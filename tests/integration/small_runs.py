@@ -12,7 +12,7 @@ import torch
 
 from ofa_toolkit.pipelines.train import TrainResult, train
 from ofa_toolkit.training.config import RunConfig, from_values
-from ofa_toolkit.training.trainer import Progress
+from ofa_toolkit.training.reporting import Progress
 
 IMAGES = "fake:classes=4,size=8,train=40,test=12"
 

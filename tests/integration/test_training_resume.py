@@ -16,7 +16,8 @@ from ofa_toolkit.core.errors import CheckpointError, OutputError
 from ofa_toolkit.pipelines.train import train
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.metrics import read_metrics
-from ofa_toolkit.training.trainer import Progress, TrainingStoppedError
+from ofa_toolkit.training.reporting import Progress
+from ofa_toolkit.training.trainer import TrainingStoppedError
 from tests.integration.small_runs import (
     Recorder,
     differing,

@@ -1,0 +1,53 @@
+"""Who hears of a training run, and what they hear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands, for a progress bar.
+
+    Attributes:
+        phase: Name of the phase.
+        epoch: From 0, of `num_epochs`.
+        num_epochs: All phases.
+        step: Updates made.
+        num_steps: Of the whole run.
+        loss: Of the last update's first pass.
+        images_per_second: Of this epoch so far; each image counts once, however many subnets see it.
+        seconds_left: Predicted from the phases timed so far and the MACs of the others; None at first.
+    """
+
+    phase: str
+    epoch: int
+    num_epochs: int
+    step: int
+    num_steps: int
+    loss: float
+    images_per_second: float
+    seconds_left: float | None
+
+
+class Reporter(Protocol):
+    """Who hears of a run's progress."""
+
+    def progress(self, progress: Progress) -> None:
+        """After every update."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Something a user should read."""
+        ...
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def progress(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def message(self, text: str) -> None:
+        """Nothing."""
