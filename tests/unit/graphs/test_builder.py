@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import ExportError, MismatchError
