@@ -62,9 +62,7 @@ def make_batchnorm_images(
     judge = open_judge(str(folder), data, device="cpu")
     space, dataset = judge.trained_space, judge.dataset
     resolution = max(space.resolutions)
-    random = sample_subnets(
-        space, _POOL - 2, rng.generator(seed, "batch-norm images"), resolution=resolution
-    )
+    random = sample_subnets(space, _POOL - 2, rng.generator(seed, "batch-norm images"), resolution=resolution)
     pool = [space.largest(resolution), space.smallest(resolution), *random]
     preprocessing = judge.description.get("preprocessing")
     if preprocessing is None:

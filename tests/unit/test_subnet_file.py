@@ -85,7 +85,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         read_subnet({**good, "version": 9})
     with pytest.raises(FileFormatError, match="of format 'other'"):
         read_subnet({**good, "format": "other"})
-    with pytest.raises(MismatchError, match="of space 'ofa-mobilenet-v3-w1.0', not of"):
+    with pytest.raises(MismatchError, match=r"of space 'ofa-mobilenet-v3-w1\.0', not of"):
         read_subnet(good, get_space("ofa-mobilenet-v3-w1.2"))
     with pytest.raises(SubnetNotInSpaceError, match="resolution 999 is not offered"):
         read_subnet({**good, "resolution": 999})
