@@ -16,10 +16,10 @@ quickstart: $(VENV)/.installed ## search, export, check and time a network on th
 	$(BIN)/ofa-tk quickstart
 
 test: $(VENV)/.installed-test ## the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.installed-test ## the tests marked slow
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto
 
 lint: $(VENV)/.installed-lint ## style, types, layers, oldest Python
 	$(BIN)/ruff check .
