@@ -22,7 +22,7 @@ from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm_images import save_batchnorm_images, synthesize_batchnorm_images
 
 _BATCH = 128
-_POOL = 14
+_POOL = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def make_batchnorm_images(
     data: str,
     *,
     num_images: int = 256,
-    num_steps: int = 400,
+    num_steps: int = 700,
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Path:

@@ -40,8 +40,8 @@ def synthesize_batchnorm_images(
     std: Sequence[float],
     num_images: int = 256,
     batch_size: int = 128,
-    num_steps: int = 400,
-    learning_rate: float = 0.05,
+    num_steps: int = 700,
+    learning_rate: float = 0.1,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -49,12 +49,12 @@ def synthesize_batchnorm_images(
 
     Args:
         supernet: Left unchanged.
-        subnets: The pool; all at one resolution R. The largest, the smallest and a dozen random ones do.
+        subnets: The pool; all at one resolution R. The largest, the smallest and some dozens of random ones do.
         real_batches: Gives the real, normalised images `(N, 3, R, R)` anew at each call.
         mean: Per-channel mean that pixels in 0..1 are normalised with.
         std: Per-channel divisor.
         num_images: How many to make.
-        batch_size: Images of a step; statistics are compared, and later recomputed, in batches of this.
+        batch_size: Images of a step: the images are compared, and later used, in batches of this.
         num_steps: Steps of Adam, each with one subnet of the pool and one batch.
         learning_rate: Of Adam, in normalised pixel values; falls to 0 along a cosine.
         seed: Of the initial noise and the order.
@@ -72,8 +72,9 @@ def synthesize_batchnorm_images(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
     for step in range(num_steps):
         target = networks[int(torch.randint(len(networks), (1,), generator=generator))]
-        rows = torch.randperm(num_images, generator=generator)[:batch_size]
-        mismatch = target.mismatch(images[rows])
+        # Always the same batches: a random one would add the noise of its choice to every comparison.
+        start = batch_size * int(torch.randint(-(-num_images // batch_size), (1,), generator=generator))
+        mismatch = target.mismatch(images[start : start + batch_size])
         optimizer.zero_grad()
         mismatch.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
