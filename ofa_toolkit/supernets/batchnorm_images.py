@@ -49,7 +49,7 @@ def synthesize_batchnorm_images(
 
     Args:
         supernet: Left unchanged.
-        subnets: The pool; all at one resolution R. The largest, the smallest and some dozens of random ones do.
+        subnets: The pool, all at one resolution R: the largest, the smallest, some dozens of random ones.
         real_batches: Gives the real, normalised images `(N, 3, R, R)` anew at each call.
         mean: Per-channel mean that pixels in 0..1 are normalised with.
         std: Per-channel divisor.
