@@ -184,7 +184,7 @@ def _fit(
             space_identity=judge.supernet.space.identity,
             supernet=name,
             supernet_identity=conditions.supernet_identity,
-            dataset=f"{conditions.data}: {conditions.num_images} held-out training images",
+            dataset=f"{_place_free(conditions.data)}: {conditions.num_images} held-out training images",
             resolutions=space.resolutions,
             measured_resolutions=space.resolutions,
             provenance="fitted",
@@ -255,3 +255,9 @@ def _verdict(curve: tuple[LearningPoint, ...], noise: float) -> str:
         else f"from {half.num_subnets} to {full.num_subnets} the error fell by {100 * gain:.0f} % only"
     )
     return f"More subnets would hardly help: {reason}."
+
+
+def _place_free(data: str) -> str:
+    """A data source without the folders of the machine it lies on: predictors are passed on."""
+    kind, colon, place = data.partition(":")
+    return f"{kind}{colon}{Path(place).name}" if place else data
