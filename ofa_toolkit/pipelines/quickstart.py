@@ -10,6 +10,7 @@ import numpy as np
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
+from ofa_toolkit.evaluation.predictor import FILE_NAME, load_accuracy_predictor
 from ofa_toolkit.export.comparison import cpu_session
 from ofa_toolkit.latency.measure import Effort
 from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
@@ -24,6 +25,7 @@ from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, read_card
 
 BUNDLED = "deps-compact-cifar10"
 DEVICE = "this-cpu"
+TABLES = "latency_tables"
 
 # Budgets lie at these shares of the way from the fastest subnet to the slowest.
 _SHARES = (0.1, 0.4, 0.8)
@@ -64,12 +66,14 @@ class QuickstartReport:
         supernet: Its name.
         table: The latency table, and its error on networks it has not seen.
         rows: One per budget.
+        predictor_data: What the accuracy predictor was fitted on.
         evaluated: Accuracy figures of the supernet's card.
     """
 
     supernet: str
     table: MeasureReport
     rows: tuple[QuickstartRow, ...]
+    predictor_data: str
     evaluated: tuple[AccuracyFact, ...]
 
 
@@ -93,7 +97,7 @@ def quickstart(
     say = on_step or (lambda _: None)
     folder, source = Path(folder), resolve_supernet(supernet)
     space = space_of(read_supernet_config(source), source)
-    tables = folder / "latency_tables"
+    tables = folder / TABLES
     say(f"Timing the parts of {space.name} on this CPU (onnxruntime, one thread)")
     report = measure_latency(
         MeasureRequest(
@@ -115,11 +119,13 @@ def quickstart(
         budget = round(fastest + share * (slowest - fastest), 3)
         say(f"Searching, exporting and checking: at most {budget:.3f} ms")
         rows.append(_one_budget(folder, number, budget, supernet, report.table, tables))
+    predictor = load_accuracy_predictor(source / FILE_NAME)
     card = source / CARD_FILE
     return QuickstartReport(
         supernet=supernet,
         table=report,
         rows=tuple(rows),
+        predictor_data=predictor.card.dataset,
         evaluated=read_card(card).accuracy if card.is_file() else (),
     )
 

@@ -30,7 +30,7 @@ def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as
     exports each to ONNX, compares it with the network it was cut from, and times the file.
     """
     from ofa_toolkit.core import files
-    from ofa_toolkit.pipelines.quickstart import BUNDLED, holds_quickstart, quickstart
+    from ofa_toolkit.pipelines.quickstart import BUNDLED, TABLES, holds_quickstart, quickstart
 
     files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=holds_quickstart)
     with contextlib.ExitStack() as stack:
@@ -49,13 +49,14 @@ def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as
         return
     _print(report)
     chosen = report.rows[1]
-    output.next_step(f"ofa-tk verify {chosen.onnx_file}")
+    output.next_step(f"ofa-tk verify {chosen.onnx_file} --tables {out / TABLES}")
 
 
 def _document(report: QuickstartReport) -> dict[str, object]:
     return {
         "supernet": report.supernet,
         "latency_table": report.table.table,
+        "predictor_data": report.predictor_data,
         "table_error": dataclasses.asdict(report.table.accuracy),
         "rows": [dataclasses.asdict(row) for row in report.rows],
         "card": [dataclasses.asdict(fact) for fact in report.evaluated],
@@ -90,6 +91,7 @@ def _print(report: QuickstartReport) -> None:
         ],
     )
     error = report.table.accuracy
+    output.note(f"top-1 predicted: by the accuracy predictor, fitted on {report.predictor_data}.")
     output.note(
         f"predicted: by the table measured a moment ago ({report.table.table}); on {error.num_networks} "
         f"subnets it had not seen it was off by {error.mape_percent:.1f} % on average."
@@ -97,4 +99,8 @@ def _print(report: QuickstartReport) -> None:
     output.note("measured: each ONNX file in ONNX Runtime, one thread, the quietest of many bursts.")
     output.note("parity: largest difference of an output from the network's, relative, on synthetic images.")
     for fact in report.evaluated:
-        output.note(f"card, {fact.subnet}: {fact.top1_percent:.1f} % top-1 ({fact.origin}; {fact.source}).")
+        if fact.subnet in ("largest", "smallest"):
+            output.note(
+                f"card, {fact.subnet}, batch norm {fact.batchnorm}: {fact.top1_percent:.1f} % top-1 "
+                f"({fact.origin}; {fact.source})."
+            )
