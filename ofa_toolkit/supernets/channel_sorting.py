@@ -78,8 +78,8 @@ def sort_channels(
             importance = _importance(tensors[f"{reader.name}.conv.weight"])
             base = chain[-1].in_channels if stage.block == "mbconv" else stage.widths[-1]
             widths = [middle_channels(base, ratio) for ratio in sorted(stage.expand_ratios, reverse=True)]
-            _build_walls(importance, widths[: num_protected_widths + 1])
-            order = torch.argsort(importance, descending=True, stable=True)
+            _build_walls(importance, widths, num_protected_widths)
+            order = _descending(importance)
             move(f"{reader.name}.conv.weight", 1, order)
             for layer in chain:
                 for name in _rows(layer, tensors):
@@ -120,13 +120,24 @@ def _importance(reader_weight: Tensor) -> Tensor:
     return reader_weight.detach().abs().sum((0, 2, 3))
 
 
-def _build_walls(importance: Tensor, widths: Sequence[int]) -> None:
-    """Lower whole ranges behind each width so far that sorting never crosses it."""
-    right, offset = len(importance), -(len(widths) + 1) * _WALL
-    for left in widths:
+def _build_walls(importance: Tensor, widths: Sequence[int], num_protected_widths: int) -> None:
+    """Lower whole ranges behind each protected width so far that sorting never crosses it.
+
+    Args:
+        importance: Changed in place.
+        widths: Of all expand ratios, largest first.
+        num_protected_widths: How many after the largest are walls.
+    """
+    right, offset = len(importance), -len(widths) * _WALL
+    for left in widths[: num_protected_widths + 1]:
         importance[left:right] += offset
         offset += _WALL
         right = left
+
+
+def _descending(importance: Tensor) -> Tensor:
+    """Order of the channels, most important first; equal ones in the order of the reference's sort."""
+    return torch.sort(importance, dim=0, descending=True)[1]
 
 
 def _rows(layer: LayerSpec, tensors: dict[str, Tensor]) -> list[str]:
@@ -142,7 +153,7 @@ def _sort_squeeze_excite(prefix: str, tensors: dict[str, Tensor], order: Tensor,
     move(f"{expand}.weight", 0, order)
     move(f"{expand}.bias", 0, order)
     move(f"{reduce}.weight", 1, order)
-    hidden = torch.argsort(_importance(tensors[f"{expand}.weight"]), descending=True, stable=True)
+    hidden = _descending(_importance(tensors[f"{expand}.weight"]))
     move(f"{expand}.weight", 1, hidden)
     move(f"{reduce}.weight", 0, hidden)
     move(f"{reduce}.bias", 0, hidden)

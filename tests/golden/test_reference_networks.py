@@ -137,7 +137,12 @@ def test_channel_sorting_matches_the_reference(name: str, protected_widths: int)
     supernet = reference_supernet(name)
     resolution = recalibration["resolution"]
     subnet = from_official(supernet.space, recalibration["architecture"], resolution=resolution)
-    sort_channels(supernet, num_protected_widths=protected_widths)
+    moves = sort_channels(supernet, num_protected_widths=protected_widths)
+    # The reference sorts each block's middle channels, then its squeeze-excite units.
+    leading = ("project.conv.weight", "se.expand.conv.weight")
+    orders = [move.order.numpy() for move in moves if move.dim == 1 and move.name.endswith(leading)]
+    order_bytes = b"".join(order.astype("<i8").tobytes() for order in orders)
+    assert zlib.crc32(order_bytes) == figures["order_crc32"]
     batch = torch.from_numpy(images(len(figures["largest_logits"]["first"]), resolution))
     with torch.no_grad():
         assert_matches(supernet(batch, supernet.space.largest(resolution)), figures["largest_logits"])
