@@ -176,7 +176,8 @@ class ElasticLayer(nn.Module):
         self, layer: LayerSpec, *, transform_sizes: Sequence[int] = (), bn_momentum: float = 0.1
     ) -> None:
         super().__init__()
-        if layer.kind == "linear":
+        self._is_linear = layer.kind == "linear"
+        if self._is_linear:
             self.linear = ElasticLinear(layer)
         else:
             self.conv = ElasticConv(layer, transform_sizes=transform_sizes)
@@ -189,7 +190,7 @@ class ElasticLayer(nn.Module):
     @property
     def weighted(self) -> ElasticConv | ElasticLinear:
         """The part that holds the weights."""
-        return self.linear if hasattr(self, "linear") else self.conv
+        return self.linear if self._is_linear else self.conv
 
     def forward(self, x: Tensor, layer: LayerSpec) -> Tensor:
         """Run the slice that `layer` describes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from ofa_toolkit.modules import ElasticLayer
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -36,19 +36,17 @@ def extract(supernet: Supernet, subnet: Subnet, *, dropout: float = 0.0) -> fx.G
     network = build_network(
         lower(supernet.space, subnet),
         dropout=dropout,
+        bn_momentum=supernet.bn_momentum,
         tensors_of=lambda layer: _copied(supernet.layer(layer.name), layer),
     )
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = supernet.bn_momentum
-    network.train(supernet.training)
-    return network
+    return network if supernet.training else network.eval()
 
 
 def _copied(source: ElasticLayer, layer: LayerSpec) -> tuple[Tensors, Tensors | None]:
     """Copies of the slices a layer uses: of its weighted part, and of its batch norm."""
-    bias = source.weighted.active_bias(layer)
-    weighted = {"weight": source.weighted.active_weight(layer).clone(memory_format=torch.contiguous_format)}
+    part = source.weighted
+    bias = part.active_bias(layer)
+    weighted = {"weight": part.active_weight(layer).clone(memory_format=torch.contiguous_format)}
     if bias is not None:
         weighted["bias"] = bias.clone()
     if source.bn is None:

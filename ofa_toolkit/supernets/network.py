@@ -18,7 +18,11 @@ TensorSource = Callable[[LayerSpec], tuple[Tensors, Tensors | None]]
 
 
 def build_network(
-    layers: Sequence[LayerSpec], *, dropout: float = 0.0, tensors_of: TensorSource | None = None
+    layers: Sequence[LayerSpec],
+    *,
+    dropout: float = 0.0,
+    bn_momentum: float = 0.1,
+    tensors_of: TensorSource | None = None,
 ) -> fx.GraphModule:
     """Build the network a list of layers describes.
 
@@ -29,6 +33,7 @@ def build_network(
     Args:
         layers: In execution order; the last one is the output.
         dropout: Probability of a dropout before each linear layer; 0 adds none.
+        bn_momentum: Of every batch norm.
         tensors_of: Gives the tensors of each layer that has weights, taken over as they are; without it
             torch's usual initialisation applies.
 
@@ -47,7 +52,7 @@ def build_network(
             node = graph.call_function(torch.cat, (list(inputs), 1))
         else:
             node = inputs[0]
-        parts = {layer.name: _parts(layer, dropout, tensors_of) for layer in chain}
+        parts = {layer.name: _parts(layer, dropout, bn_momentum, tensors_of) for layer in chain}
         if len(chain) > 1:
             children = {key.rpartition(".")[2]: nn.Sequential(part) for key, part in parts.items()}
             modules[name] = nn.Sequential(OrderedDict(children))
@@ -98,7 +103,9 @@ def _prefixes(layer: LayerSpec) -> Iterator[str]:
 _JOINS = {"add": operator.add, "scale": operator.mul}
 
 
-def _parts(layer: LayerSpec, dropout: float, tensors_of: TensorSource | None) -> OrderedDict[str, nn.Module]:
+def _parts(
+    layer: LayerSpec, dropout: float, bn_momentum: float, tensors_of: TensorSource | None
+) -> OrderedDict[str, nn.Module]:
     """The modules of one layer in order, by the names their parameters carry."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     weighted, norm = (None, None) if tensors_of is None or not layer.has_weights else tensors_of(layer)
@@ -110,7 +117,7 @@ def _parts(layer: LayerSpec, dropout: float, tensors_of: TensorSource | None) ->
     elif layer.kind == "conv":
         parts["conv"] = _conv(layer, weighted)
         if layer.batch_norm:
-            parts["bn"] = _batch_norm(layer, norm)
+            parts["bn"] = _batch_norm(layer, bn_momentum, norm)
     elif layer.kind in _POOLS:
         parts["pool"] = _POOLS[layer.kind](layer)
     if layer.activation is not None:
@@ -163,11 +170,13 @@ def _linear(layer: LayerSpec, tensors: Tensors | None) -> nn.Module:
     return _filled(module, nn.Linear, tensors)
 
 
-def _batch_norm(layer: LayerSpec, tensors: Tensors | None) -> nn.Module:
+def _batch_norm(layer: LayerSpec, momentum: float, tensors: Tensors | None) -> nn.Module:
     if tensors is None:
-        return nn.BatchNorm2d(layer.out_channels, eps=layer.bn_eps)
+        return nn.BatchNorm2d(layer.out_channels, layer.bn_eps, momentum)
     # Built without tensors, which would be replaced at once.
-    module = nn.BatchNorm2d(layer.out_channels, eps=layer.bn_eps, affine=False, track_running_stats=False)
+    module = nn.BatchNorm2d(
+        layer.out_channels, layer.bn_eps, momentum, affine=False, track_running_stats=False
+    )
     module.affine = module.track_running_stats = True
     return _filled(module, nn.BatchNorm2d, tensors)
 
