@@ -80,6 +80,30 @@ def tables_option(function: F) -> F:
     )(function)
 
 
+def subnet_option(help_text: str) -> Callable[[F], F]:
+    """`--subnet`: the subnet file a command works on (`subnet`), by default what `ofa-tk search` writes."""
+    return click.option(
+        "--subnet",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default="subnet.json",
+        show_default=True,
+        metavar="FILE",
+        help=help_text,
+    )
+
+
+def weights_options(function: F) -> F:
+    """`--supernet` and `--keep-batchnorm`: where a subnet's weights and statistics come from."""
+    function = click.option(
+        "--keep-batchnorm",
+        is_flag=True,
+        help="Keep the supernet's batch-norm statistics, which fit no subnet.",
+    )(function)
+    return click.option(
+        "--supernet", metavar="NAME|DIR", help="Where its weights are. Default: the supernet searched."
+    )(function)
+
+
 def out_option(default: str, help_text: str) -> Callable[[F], F]:
     """`--out`: where the output goes (`out`).
 

@@ -25,6 +25,7 @@ from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
 from ofa_toolkit.supernets import (
     Supernet,
+    batchnorm_images,
     extract,
     fold_batchnorm,
     load_supernet,
@@ -34,7 +35,7 @@ from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 from ofa_toolkit.zoo import resolve_supernet
 from ofa_toolkit.zoo.identity import identify
 
-CARRIED_IMAGES = "batchnorm_images.safetensors"
+CARRIED_IMAGES = batchnorm_images.FILE
 """Images for batch-norm statistics that a supernet's folder may carry; see `read_carried_images`."""
 
 _BATCH = 128

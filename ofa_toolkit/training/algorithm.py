@@ -160,6 +160,12 @@ def distilled_pass(subnet: Subnet, distillation: float, temperature: float) -> P
     )
 
 
+def check_per_phase(name: str, values: Sequence[float], num_phases: int) -> None:
+    """Refuse a setting that is neither empty nor one positive number per phase."""
+    if values and (len(values) != num_phases or min(values) <= 0):
+        raise ConfigError(f"{name}: expected {num_phases} positive numbers, got {list(values)}.")
+
+
 def share_out_epochs(total: int, proportions: Sequence[float]) -> list[int]:
     """Split epochs in proportion, each part at least one, by largest remainders.
 

@@ -22,6 +22,7 @@ from ofa_toolkit.training.algorithm import (
     Pass,
     Phase,
     Position,
+    check_per_phase,
     distilled_pass,
     share_out_epochs,
 )
@@ -56,10 +57,8 @@ class CompofaConfig(AlgorithmConfig):
     "Learning rates of the phases relative to schedule.learning_rate; the authors' proportions where empty."
 
     def __post_init__(self) -> None:
-        for name in ("phase_epochs", "phase_rates"):
-            values = getattr(self, name)
-            if values and (len(values) != len(_PHASES) or min(values) <= 0):
-                raise ConfigError(f"{name}: expected {len(_PHASES)} positive numbers, got {list(values)}.")
+        check_per_phase("phase_epochs", self.phase_epochs, len(_PHASES))
+        check_per_phase("phase_rates", self.phase_rates, len(_PHASES))
 
     def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
         """Bind CompOFA to a run."""

@@ -26,6 +26,7 @@ from ofa_toolkit.training.algorithm import (
     Pass,
     Phase,
     Position,
+    check_per_phase,
     distilled_pass,
     share_out_epochs,
 )
@@ -108,10 +109,8 @@ class OfaConfig(AlgorithmConfig):
     "Learning rates of the phases relative to schedule.learning_rate; the authors' proportions where empty."
 
     def __post_init__(self) -> None:
-        for name in ("phase_epochs", "phase_rates"):
-            values = getattr(self, name)
-            if values and (len(values) != len(STAGES) or min(values) <= 0):
-                raise ConfigError(f"{name}: expected {len(STAGES)} positive numbers, got {list(values)}.")
+        check_per_phase("phase_epochs", self.phase_epochs, len(STAGES))
+        check_per_phase("phase_rates", self.phase_rates, len(STAGES))
 
     def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
         """Bind progressive shrinking to a run."""

@@ -17,15 +17,8 @@ _DEFAULT = "(default)"
 
 
 @click.command()
-@click.option(
-    "--subnet",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="subnet.json",
-    show_default=True,
-    metavar="FILE",
-    help="What to export; `ofa-tk search` writes it.",
-)
-@click.option("--supernet", metavar="NAME|DIR", help="Where its weights are. Default: the supernet searched.")
+@options.subnet_option("What to export; `ofa-tk search` writes it.")
+@options.weights_options
 @click.option(
     "--onnx",
     "onnx_file",
@@ -63,9 +56,6 @@ _DEFAULT = "(default)"
     "--data",
     metavar="SOURCE",
     help="Images for batch-norm statistics, int8 ranges and the comparison, such as imagefolder:DIR.",
-)
-@click.option(
-    "--keep-batchnorm", is_flag=True, help="Keep the supernet's batch-norm statistics, which fit no subnet."
 )
 @click.option(
     "--calibration",

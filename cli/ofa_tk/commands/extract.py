@@ -13,22 +13,12 @@ from ofa_toolkit.core import quantities
 
 
 @click.command()
-@click.option(
-    "--subnet",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="subnet.json",
-    show_default=True,
-    metavar="FILE",
-    help="What to cut out; `ofa-tk search` writes it.",
-)
-@click.option("--supernet", metavar="NAME|DIR", help="Where its weights are. Default: the supernet searched.")
+@options.subnet_option("What to cut out; `ofa-tk search` writes it.")
+@options.weights_options
 @click.option(
     "--data",
     metavar="SOURCE",
     help="Images for batch-norm statistics, such as imagefolder:DIR. Default: those the supernet carries.",
-)
-@click.option(
-    "--keep-batchnorm", is_flag=True, help="Keep the supernet's batch-norm statistics, which fit no subnet."
 )
 @click.option(
     "--layout",
