@@ -31,6 +31,7 @@ from ofa_toolkit.datasets.transforms import (
     normalize,
     padding_pixels,
     resize_batch,
+    stretch_boxes,
 )
 
 Images = npt.NDArray[np.uint8]
@@ -92,6 +93,8 @@ class ArrayDataset(ImageDataset):
             draw = draw_augmentation(self.transforms, stream, len(request.rows), self.stored_size)
             draw = draw.part(request.part)
             images = normalize(augment_batch(store, chosen, draw, self.stored_size), self.preprocessing)
+            if draw.boxes is not None:
+                images = stretch_boxes(images, draw.boxes)
             blank_patches(images, draw)
         images = resize_batch(images, request.resolution, self.preprocessing["interpolation"])
         return images, self._labels[split][chosen]

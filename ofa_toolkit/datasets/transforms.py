@@ -48,6 +48,9 @@ class TransformConfig:
 
     crop_padding: Annotated[float, Bounds(at_least=0, at_most=0.5)] = 0.125
     "Small images: reflected border before the random crop, as a share of the side (0.125 is 4 of 32 pixels)."
+    resized_crop: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
+    """Small images: least share of the area that a random crop keeps, stretched back to the full side; 1 crops
+    from the reflected border instead."""
     flip: bool = True
     "Mirror half of the images left to right."
     cutout: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
@@ -72,16 +75,20 @@ class AugmentationDraw:
         left: First column of the crop.
         flip: Whether the image is mirrored.
         patches: Blanked rectangles (top, left, bottom, right), shape (batch_size, 2, 4); empty ones are zero.
+        boxes: Rectangles (top, left, height, width) in pixels that are stretched to the whole image, shape
+            (batch_size, 4); none where crops come from the border.
     """
 
     top: npt.NDArray[np.int64]
     left: npt.NDArray[np.int64]
     flip: npt.NDArray[np.bool_]
     patches: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float64] | None = None
 
     def part(self, rows: slice) -> AugmentationDraw:
         """The numbers of some images of the batch, for one process of several."""
-        return AugmentationDraw(self.top[rows], self.left[rows], self.flip[rows], self.patches[rows])
+        boxes = None if self.boxes is None else self.boxes[rows]
+        return AugmentationDraw(self.top[rows], self.left[rows], self.flip[rows], self.patches[rows], boxes)
 
 
 def draw_augmentation(
@@ -108,7 +115,19 @@ def draw_augmentation(
         patches[:, 0, 2:] = np.clip(centre - side // 2 + side, 0, size)
     if config.erasing:
         patches[:, 1] = _erased_rectangles(config.erasing, generator, batch_size, size)
-    return AugmentationDraw(top, left, flip, patches)
+    boxes = _crop_boxes(config.resized_crop, generator, batch_size, size) if config.resized_crop < 1 else None
+    return AugmentationDraw(top, left, flip, patches, boxes)
+
+
+def _crop_boxes(
+    least_area: float, generator: np.random.Generator, batch_size: int, size: int
+) -> npt.NDArray[np.float64]:
+    """Rectangles of at least this share of the area and aspect 3/4 to 4/3 (Szegedy et al. 2015), inside."""
+    area = generator.uniform(least_area, 1.0, batch_size)
+    aspect = np.exp(generator.uniform(math.log(3 / 4), math.log(4 / 3), batch_size))
+    sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), 1.0)
+    corner = generator.uniform(size=(batch_size, 2)) * (1.0 - sides)
+    return np.concatenate([corner, sides], axis=1) * size
 
 
 def _erased_rectangles(
@@ -127,7 +146,7 @@ def _erased_rectangles(
 
 def padding_pixels(config: TransformConfig, size: int) -> int:
     """Border in pixels that random crops of images of side `size` need."""
-    return round(config.crop_padding * size)
+    return round(config.crop_padding * size) if config.resized_crop == 1 else 0
 
 
 def augment_batch(padded: Tensor, rows: Tensor, draw: AugmentationDraw, size: int) -> Tensor:
@@ -159,6 +178,28 @@ def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     scale = 1 / (torch.tensor(preprocessing["std"], device=images.device) * 255)
     # The trailing channel axis keeps the layout; permute only renames the axes.
     return images.to(torch.float32).sub_(mean).mul_(scale).permute(0, 3, 1, 2)
+
+
+def stretch_boxes(images: Tensor, boxes: npt.NDArray[np.float64]) -> Tensor:
+    """Stretch a rectangle of each image over the whole of it, bilinearly.
+
+    Args:
+        images: Float (B, 3, S, S).
+        boxes: (B, 4): top, left, height, width in pixels.
+
+    Returns:
+        (B, 3, S, S) in channels-last memory order.
+    """
+    size = images.shape[2]
+    top, left, height, width = (boxes / size).T
+    # An affine map from output to input positions, both from -1 to 1.
+    theta = np.zeros((len(boxes), 2, 3))
+    theta[:, 0, 0], theta[:, 0, 2] = width, 2 * left + width - 1
+    theta[:, 1, 1], theta[:, 1, 2] = height, 2 * top + height - 1
+    matrices = torch.from_numpy(theta).to(images.device, images.dtype)
+    grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
+    stretched = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return stretched.contiguous(memory_format=torch.channels_last)
 
 
 def blank_patches(images: Tensor, draw: AugmentationDraw) -> None:

@@ -25,7 +25,8 @@ SPACES: Registry[SearchSpace] = Registry(
         "ofa-proxyless-w1.3": "ofa_toolkit.spaces.ofa_proxyless:W13",
         "ofa-resnet50": "ofa_toolkit.spaces.ofa_resnet50:SPACE",
         "deps-mobilenet-v3-cifar": "ofa_toolkit.spaces.deps_mobilenet_v3_cifar:SPACE",
-        "mobilenet-v3-compact": "ofa_toolkit.spaces.mobilenet_v3_compact:SPACE",
+        "mobilenet-v3-compact": "ofa_toolkit.spaces.mobilenet_v3_compact:SPACE_32",
+        "mobilenet-v3-compact-96": "ofa_toolkit.spaces.mobilenet_v3_compact:SPACE_96",
     },
 )
 

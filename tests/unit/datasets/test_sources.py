@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 from torchvision import datasets as torchvision_datasets
 
 from ofa_toolkit.core.errors import DataError, UnknownNameError
 from ofa_toolkit.datasets import SOURCES, ImageDataset, TransformConfig, open_dataset
 from ofa_toolkit.datasets.dataset import hold_out
+from ofa_toolkit.datasets.transforms import stretch_boxes
 
 SPLITS = ("train", "validation", "test")
 
@@ -159,6 +161,29 @@ def test_cutout_blanks_a_square() -> None:
     blank = (images == 0).all(dim=1).flatten(1).sum(1)
     assert int(blank.min()) >= 16
     assert int(blank.max()) <= 8 * 8 + 1
+
+
+def test_resized_crops_differ_and_stay_inside() -> None:
+    transforms = TransformConfig(resized_crop=0.3, flip=False)
+    source = "fake:classes=2,size=16,train=20,test=4"
+    dataset = open_dataset(source, validation_size=2, transforms=transforms)
+    images = torch.cat([x for x, _ in dataset.epoch(0, 6, seed=0)])
+    whole = torch.cat([x for x, _ in dataset.epoch(0, 18, seed=0)])
+    plain = torch.cat([x for x, _ in dataset.batches("train", 18)])
+    assert images.shape == plain.shape
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    # Bilinear weights add up to one, so no value leaves the range of the images; and no image stays as it was.
+    assert plain.min() <= whole.min() and whole.max() <= plain.max()
+    assert all(not (image == plain).flatten(1).all(1).any() for image in whole)
+
+
+def test_a_box_is_stretched_as_interpolation_does() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    whole = stretch_boxes(images, np.array([[0.0, 0, 8, 8], [0, 0, 8, 8]]))
+    assert torch.allclose(whole, images, atol=1e-6)
+    stretched = stretch_boxes(images, np.array([[2.0, 3, 4, 4], [2, 3, 4, 4]]))
+    reference = functional.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
+    assert torch.allclose(stretched, reference[:, :, 4:12, 6:14], atol=1e-5)
 
 
 def test_held_out_classes_are_in_proportion() -> None:
