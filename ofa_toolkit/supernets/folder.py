@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,23 @@ def save_supernet(
         **(config or {}),
     }
     metadata = {"format": FORMAT, "space": space.name, "space_identity": space.identity}
-    files.write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(tensors, metadata=metadata))
+    content = with_sorted_metadata(safetensors.torch.save(tensors, metadata=metadata))
+    files.write_bytes(folder / WEIGHTS_FILE, content)
     files.write_json(folder / CONFIG_FILE, description)
+
+
+def with_sorted_metadata(content: bytes) -> bytes:
+    """The same safetensors file with its metadata in the order of their names.
+
+    The library writes them in an order that differs between processes; weights are known by the hash of
+    their file, so equal weights have to give equal bytes.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    # As long as before, so that the tensors stay aligned.
+    return content[:8] + text.ljust(start - 8) + content[start:]
 
 
 def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:

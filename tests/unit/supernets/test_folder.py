@@ -12,7 +12,7 @@ from ofa_toolkit.core.errors import CheckpointError, FileFormatError, MismatchEr
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
 from ofa_toolkit.supernets import Supernet, load_supernet, save_supernet
-from ofa_toolkit.supernets.folder import WEIGHTS_FILE
+from ofa_toolkit.supernets.folder import WEIGHTS_FILE, with_sorted_metadata
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((32, 48))
 
@@ -42,6 +42,20 @@ def test_round_trip(folder: Path) -> None:
     assert not supernet.training
     for name, tensor in original.state_dict().items():
         torch.testing.assert_close(supernet.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_equal_weights_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
+    supernet, _ = load_supernet(folder)
+    save_supernet(tmp_path / "again", supernet)
+    content = (folder / WEIGHTS_FILE).read_bytes()
+    assert (tmp_path / "again" / WEIGHTS_FILE).read_bytes() == content
+    # The library orders metadata by a random key of the process; so do it the other way round here.
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(reversed(header["__metadata__"].items()))
+    shuffled = json.dumps(header, separators=(",", ":")).encode().ljust(size)
+    assert shuffled != content[8 : 8 + size]
+    assert with_sorted_metadata(content[:8] + shuffled + content[8 + size :]) == content
 
 
 def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
