@@ -83,6 +83,10 @@ class ExportError(OfaToolkitError):
     """A network cannot be exported for the target."""
 
 
+class EngineError(OfaToolkitError):
+    """TensorRT cannot parse, build, load or run a network."""
+
+
 class VerificationError(OfaToolkitError):
     """An exported file does not do what it claims."""
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from ofa_toolkit.export.exporter import FileForm
 from ofa_toolkit.export.targets import GENERATIONS, Generation
+from ofa_toolkit.latency.tensorrt_engine import LARGEST_DYNAMIC_BATCH
 
 MODEL, ENGINE, LAYERS = "model.onnx", "model.engine", "layers.json"
 INPUT, OUTPUTS, TIMING_CACHE = "input.bin", "outputs.json", "timing.cache"
 
 _INSPECTOR, _TIMING_CACHE, _POOLS, _STRONGLY_TYPED = (8, 2), (8, 0), (8, 4), (11, 0)
 _EXPLICIT_BATCH_NEEDED_BEFORE = (8, 2)
-LARGEST_DYNAMIC_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,15 +14,15 @@ from ofa_toolkit.core.resources import cache_path
 from ofa_toolkit.export.build_kit import write_build_kit
 from ofa_toolkit.export.comparison import run_network
 from ofa_toolkit.export.kit.check import LIMITS
-from ofa_toolkit.export.tensorrt import (
+from ofa_toolkit.export.tensorrt import build_engine
+from ofa_toolkit.export.trtexec import ENGINE
+from ofa_toolkit.latency.tensorrt_engine import (
     DeviceMemory,
     EngineOptions,
     EngineRunner,
     TorchMemory,
-    build_engine,
     find_tensorrt,
 )
-from ofa_toolkit.export.trtexec import ENGINE
 from ofa_toolkit.pipelines.export import Exported
 
 DEFAULT_ENGINE = Path("subnet.engine")
@@ -81,7 +81,8 @@ def export_tensorrt(exported: Exported, engine: Path, *, force: bool = False) ->
         force: Replace what is there.
 
     Raises:
-        ExportError: The target does not run TensorRT, or the engine cannot be built.
+        ExportError: The target does not run TensorRT.
+        EngineError: The engine cannot be built.
         VerificationError: The engine does not keep its promises; it is not written.
     """
     if exported.form.target.generation.runtime != "tensorrt":
@@ -89,7 +90,7 @@ def export_tensorrt(exported: Exported, engine: Path, *, force: bool = False) ->
             f"{exported.form.target.name} does not run TensorRT.", hint="--target DEVICE, or tensorrt-8.6"
         )
     try:
-        library = find_tensorrt()
+        library = find_tensorrt("run the build kit on the device.")
     except MissingDependencyError as error:
         return _kit(exported, engine.with_name(f"{engine.stem}-kit"), error.message, force=force)
     files.check_output(engine, is_default=False, force=force)
@@ -110,7 +111,7 @@ def build_and_check(exported: Exported, library: Any, memory: DeviceMemory) -> t
         Figures for `TensorRtOutcome`, and the engine.
 
     Raises:
-        ExportError: TensorRT cannot parse or build it.
+        EngineError: TensorRT cannot parse or build it.
         VerificationError: The precision or the outputs are not what was promised.
     """
     precision = exported.form.precision

@@ -5,8 +5,10 @@ Runtime on host memory. No GPU is involved, so nothing here tells whether a real
 it tells whether our code asks only for what the generation has, and acts on what it answers.
 
 Sources: Python API references of TensorRT 8.2.5, 8.4.3, 8.5.3, 10.3 and 11.4 (Builder, BuilderConfig, Engine,
-ExecutionContext, EngineInspector, OnnxParser), and "Removed Python APIs" of the 8.x to 10.x and 10.x to 11.x
-migration pages.
+ExecutionContext, EngineInspector, OnnxParser), python/src/infer/pyCore.cpp of github.com/NVIDIA/TensorRT for
+8.5, the class references of 8.6.1 (what 8.5 has, deprecated but there), and "Removed Python APIs" of the 8.x
+to 10.x and 10.x to 11.x migration pages. No list of TensorRT 9 was found; its stand-in has what both 8.6 and
+10 have.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-GENERATIONS = ("8.2.5", "8.4.3", "8.5.3", "10.3.0", "11.4.1")
+GENERATIONS = ("8.2.5", "8.4.3", "8.5.3", "8.6.1", "9.3.0", "10.3.0", "11.4.1")
 
 _BUILDER = {
     "create_network",
@@ -78,6 +80,9 @@ _WEAK_FLAGS = {"FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS", "PREFER_PRECISION_C
 
 def names_of(version: str) -> dict[str, set[str]]:
     """Public names of each object of a TensorRT version."""
+    if version.startswith("9."):
+        before, after = names_of("8.6.1"), names_of("10.3.0")
+        return {name: names & after[name] for name, names in before.items()}
     number = tuple(int(part) for part in version.split(".")[:2])
     has_pools, has_names, has_bindings = number >= (8, 4), number >= (8, 5), number < (10, 0)
     is_weak = number < (11, 0)
@@ -203,7 +208,7 @@ class _Network:
 
 
 def _network(flags: int, version: str) -> _Network:
-    if version.startswith("8."):
+    if version.startswith(("8.", "9.")):
         assert flags == 1, "without EXPLICIT_BATCH the parser of TensorRT 8 refuses every network"
     if version.startswith("11."):
         assert flags == 0
@@ -410,6 +415,7 @@ class HostMemory:
     """Memory of the processor in place of the GPU's."""
 
     stream = 7
+    device_name = "host"
 
     def upload(self, values: np.ndarray) -> HostBuffer:
         return HostBuffer(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 import onnx
 import pytest
 
-from ofa_toolkit.core.errors import ExportError, MissingDependencyError, VerificationError
+from ofa_toolkit.core.errors import EngineError, MeasurementError, MissingDependencyError, VerificationError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.comparison import ModelRunner
 from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.export.targets import generation_of
-from ofa_toolkit.export.tensorrt import EngineOptions, EngineRunner, build_engine, find_tensorrt
-from tests.unit.export.samples import model, quantised
+from ofa_toolkit.export.tensorrt import build_engine
+from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
+from ofa_toolkit.latency.runtimes import tensorrt as timing_runtime
+from ofa_toolkit.latency.tensorrt_engine import EngineOptions, EngineRunner, find_tensorrt
+from tests.unit.export.samples import layers, model, quantised
 from tests.unit.export.tensorrt_standin import GENERATIONS, HostMemory, make_library, names_of
 
 
@@ -74,7 +78,7 @@ def test_open_batch_gets_a_profile(version: str) -> None:
 def test_failures_say_what_tensorrt_said(fails: str, message: str) -> None:
     library = make_library("10.3.0", fails=fails)
     content = network("10.3.0", "fp32").SerializeToString()
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(EngineError, match=message):
         build_engine(library, content, EngineOptions(precision="fp32"))
 
 
@@ -87,7 +91,7 @@ def test_timing_cache_of_another_gpu_is_begun_anew(tmp_path: Path) -> None:
 
 
 def test_damaged_engine_is_refused() -> None:
-    with pytest.raises(ExportError, match="cannot load the engine"):
+    with pytest.raises(EngineError, match="cannot load the engine"):
         EngineRunner(make_library("10.3.0"), b"damaged", HostMemory())
 
 
@@ -106,6 +110,30 @@ def test_stand_ins_differ_where_the_documentation_does() -> None:
         library.Builder(None).create_builder_config().max_workspace_size = 1
 
 
+@pytest.mark.parametrize("version", GENERATIONS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_every_generation_is_timed(
+    version: str, precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", make_library(version))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(timing_runtime, "TorchMemory", HostMemory)
+    runtime = RUNTIMES["tensorrt"](RuntimeOptions(processor="cuda", precision=precision, batch_size=2))
+    times = runtime.prepare(layers("relu6"), seed=0).time_runs(4)
+    assert times.wall_ms.shape == (4,)
+    assert (runtime.version, runtime.device_name) == (version, "host")
+
+
+def test_timing_without_a_gpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MeasurementError, match="not on the processor 'cpu'"):
+        RUNTIMES["tensorrt"](RuntimeOptions(processor="cpu"))
+    monkeypatch.setitem(sys.modules, "tensorrt", make_library("8.6.1"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(MissingDependencyError, match="torch finds none here") as caught:
+        RUNTIMES["tensorrt"](RuntimeOptions(processor="cuda"))
+    assert "latency kit build" in str(caught.value.hint)
+
+
 def test_missing_package_says_what_to_do_on_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
@@ -116,6 +144,6 @@ def test_missing_package_says_what_to_do_on_each_device(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(builtins, "__import__", without_tensorrt)
     with pytest.raises(MissingDependencyError, match="tensorrt") as caught:
-        find_tensorrt()
+        find_tensorrt("run the build kit.")
     assert "JetPack" in str(caught.value.hint)
     assert "build kit" in str(caught.value.hint)
