@@ -161,26 +161,43 @@ def _data_types(file: _File, target: Target) -> Iterator[Finding]:
         yield _error("precision", f"the GPU of {target.name} has no fp16 arithmetic")
 
 
-def _names(file: _File, target: Target) -> Iterator[Finding]:
-    if target.generation.runtime != "tensorrt":
-        return
-    for node in file.model.graph.node:
-        if not all(node.input):
-            yield _error("empty-name", f"an input of {node.op_type} has no name; leave it out", node.name)
-
-
 def _constants(file: _File, target: Target) -> Iterator[Finding]:
     row = target.generation
     for node in file.model.graph.node:
-        if node.op_type == "Clip":
-            if row.needs_constant_clip and not all(map(file.is_constant, node.input[1:])):
-                yield _error(
-                    "constant", f"{row.name} needs the bounds of a Clip stored in the file", node.name
-                )
-            if not row.reads_half_constants and file.types.get(node.input[0]) == TensorProto.FLOAT16:
-                yield _error("constant", f"{row.name} misreads the fp16 bounds of a Clip", node.name)
-        if node.op_type == "Conv" and row.needs_constant_weights and not file.is_constant(node.input[1]):
-            yield _error("constant", f"{row.name} needs the weights of a Conv stored", node.name)
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        for position in row.constant_inputs.get(node.op_type, ()):
+            if position >= len(node.input):
+                continue
+            name = node.input[position]
+            # Inputs left out with an empty name are read everywhere, but for the last one of an old Clip.
+            if not file.is_constant(name) if name else (node.op_type, position) == ("Clip", 2):
+                message = f"{row.name} needs input {position} of {node.op_type} ('{name}') stored in the file"
+                yield _error("constant", message, node.name)
+        is_half = node.op_type == "Clip" and file.types.get(node.input[0]) == TensorProto.FLOAT16
+        if is_half and not row.reads_half_constants:
+            yield _error("constant", f"{row.name} misreads the fp16 bounds of a Clip", node.name)
+
+
+def _attributes(file: _File, target: Target) -> Iterator[Finding]:
+    allowed = target.generation.attributes
+    for node in file.model.graph.node:
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        for (operator, name), values in allowed.items():
+            if node.op_type != operator or node.domain not in ("", "ai.onnx"):
+                continue
+            if name == "nearest_mode" and given.get("mode", b"nearest") != b"nearest":
+                continue  # says nothing there
+            value = given.get(name, _default(operator, name, file.opset)).decode()
+            if value not in values:
+                takes = f"{target.generation.name} has {', '.join(sorted(values))}"
+                yield _error("attribute", f"{name} '{value}' of {operator}; {takes}", node.name)
+
+
+def _default(operator: str, attribute: str, opset: int) -> bytes:
+    """What ONNX takes for a text attribute that is left out; nothing where the opset does not have it."""
+    known = onnx.defs.get_schema(operator, opset).attributes
+    return bytes(known[attribute].default_value.s) if attribute in known else b""
 
 
 def _pools(file: _File, target: Target) -> Iterator[Finding]:
@@ -245,8 +262,8 @@ RULES: tuple[Rule, ...] = (
     _operators,
     _shapes,
     _data_types,
-    _names,
     _constants,
+    _attributes,
     _pools,
     _quantisation,
 )

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ofa_toolkit.core.errors import ExportError, unknown_name
 from ofa_toolkit.export import operator_support
-from ofa_toolkit.export.operator_support import Operators
+from ofa_toolkit.export.operator_support import AttributeValues, ConstantInputs, Operators
 
 Runtime = Literal["tensorrt", "onnxruntime"]
 
@@ -38,8 +38,8 @@ class Generation:
             own types decide.
         reads_half_constants: Whether importers read constants of an fp16 graph as fp16 where they use
             their values (the bounds of a Clip).
-        needs_constant_clip: Whether the bounds of a Clip must be stored in the file.
-        needs_constant_weights: Whether weights of a convolution must be stored in the file.
+        constant_inputs: Inputs of operators that must be stored in the file.
+        attributes: Values that attributes of operators may have, where not all.
         sources: Where the facts are documented.
     """
 
@@ -54,8 +54,8 @@ class Generation:
     symmetric_only: bool = True
     precision_flags: bool
     reads_half_constants: bool
-    needs_constant_clip: bool = False
-    needs_constant_weights: bool = False
+    constant_inputs: ConstantInputs = field(default_factory=dict)
+    attributes: AttributeValues = field(default_factory=dict)
     sources: tuple[str, ...]
 
 
@@ -72,14 +72,17 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=11,
         max_ir_version=6,
         operators=operator_support.TENSORRT_7_1,
+        constant_inputs=operator_support.CONSTANT_7_1,
+        attributes=operator_support.ATTRIBUTES_7_1,
         # Q/DQ without per-channel scales, which loses too much on depthwise layers (issue 994 of TensorRT).
         int8=None,
         precision_flags=True,
         # The importer of Clip reads its bounds as float whatever their type.
         reads_half_constants=False,
-        needs_constant_clip=True,
-        needs_constant_weights=True,
-        sources=(f"{_PARSER} release/7.1 operators.md", f"{_DOCS}/archives/tensorrt-713/support-matrix"),
+        sources=(
+            f"{_PARSER} operators.md of 7.0 (commit 84b5be1) and 7.2 (opset 11)",
+            f"{_DOCS}/archives/tensorrt-713/support-matrix",
+        ),
     ),
     Generation(
         name="tensorrt-8.0",
@@ -90,12 +93,12 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=13,
         max_ir_version=7,
         operators=operator_support.TENSORRT_8_0,
+        constant_inputs=operator_support.CONSTANT_8_0,
+        attributes=operator_support.ATTRIBUTES_8_0,
         # 8.0 adds QuantizeLinear and DequantizeLinear per axis; "invalid weights type of Int8" otherwise.
         int8="pair",
         precision_flags=True,
         reads_half_constants=False,
-        needs_constant_clip=True,
-        needs_constant_weights=True,
         sources=(f"{_PARSER} release/8.0 docs/operators.md, docs/Changelog.md",),
     ),
     Generation(
@@ -106,10 +109,11 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=13,
         max_ir_version=7,
         operators=operator_support.TENSORRT_8_2,
+        constant_inputs=operator_support.CONSTANT_8_2,
+        attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
         precision_flags=True,
         reads_half_constants=False,
-        needs_constant_weights=True,
         sources=(
             f"{_PARSER} release/8.2-GA docs/operators.md, docs/Changelog.md",
             "github.com/NVIDIA/TensorRT CHANGELOG.md 8.2.0 EA, 8.2.1 GA",
@@ -124,11 +128,12 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=13,
         max_ir_version=8,
         operators=operator_support.TENSORRT_8_4,
+        constant_inputs=operator_support.CONSTANT_8_2,
+        attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
         precision_flags=True,
         # Changelog 8.4 GA: "native FP16 support for importing and manipulating FP16 initializers".
         reads_half_constants=True,
-        needs_constant_weights=True,
         sources=(f"{_PARSER} release/8.4-GA docs/operators.md, docs/Changelog.md",),
     ),
     Generation(
@@ -139,6 +144,8 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=17,
         max_ir_version=8,
         operators=operator_support.TENSORRT_8_5,
+        constant_inputs=operator_support.CONSTANT_8_5,
+        attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
         precision_flags=True,
         reads_half_constants=True,
@@ -152,10 +159,13 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=17,
         max_ir_version=8,
         operators=operator_support.TENSORRT_8_6,
+        constant_inputs=operator_support.CONSTANT_8_6,
+        attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
         precision_flags=True,
         reads_half_constants=True,
-        sources=(f"{_PARSER} release/8.6-GA docs/operators.md, docs/Changelog.md",),
+        # 8.6-GA's own list was not read; its changelog and the lists of 8.5 and 9.2 were.
+        sources=(f"{_PARSER} docs/operators.md of 8.5 and 9.2, docs/Changelog.md of 8.6 EA and GA",),
     ),
     Generation(
         name="tensorrt-9.0",
@@ -165,10 +175,12 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=17,
         max_ir_version=9,
         operators=operator_support.TENSORRT_9,
+        constant_inputs=operator_support.CONSTANT_9,
+        attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
         precision_flags=True,
         reads_half_constants=True,
-        sources=(f"{_PARSER} release/9.2-GA docs/operators.md, docs/Changelog.md",),
+        sources=(f"{_PARSER} docs/operators.md of 9.2, docs/Changelog.md of 9.0 to 9.3",),
     ),
     Generation(
         name="tensorrt-10.0",
@@ -179,12 +191,14 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=17,
         max_ir_version=10,
         operators=operator_support.TENSORRT_10,
+        constant_inputs=operator_support.CONSTANT_10,
+        attributes=operator_support.ATTRIBUTES_10,
         # DequantizeLinear of an int8 constant: developer guide, "Explicit Quantization", quantized weights.
         int8="stored",
         precision_flags=True,
         reads_half_constants=True,
         sources=(
-            f"{_PARSER} release/10.x-GA docs/operators.md, docs/Changelog.md",
+            f"{_PARSER} docs/operators.md of 10.0 (opset 9 to 20) and 10.15, docs/Changelog.md",
             f"{_DOCS}/latest/inference-library/quantized-types-explicit-quantization.html",
         ),
     ),
@@ -197,6 +211,8 @@ GENERATIONS: tuple[Generation, ...] = (
         export_opset=17,
         max_ir_version=10,
         operators=operator_support.TENSORRT_11,
+        constant_inputs=operator_support.CONSTANT_11,
+        attributes=operator_support.ATTRIBUTES_10,
         int8="stored",
         # BuilderFlag.FP16, BuilderFlag.INT8 and calibrators are removed; networks are strongly typed.
         precision_flags=False,

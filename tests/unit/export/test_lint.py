@@ -102,13 +102,45 @@ def one_node(
 
 
 WEIGHT = np.zeros((4, 3, 1, 1), np.float32)
+RESIZE = {"roi": np.zeros(0, np.float32), "scales": np.array([1, 1, 2, 2], np.float32)}
+PADS = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)}
 
 
 @pytest.mark.parametrize(
     ("file", "refused", "taken"),
     [
         (one_node("Det", ["x"], constants={}), "tensorrt-11.0", None),
-        (one_node("Clip", ["x", "", "high"], constants={"high": np.float32(6)}), "tensorrt-8.6", None),
+        # An input left out is read; only the upper bound of a Clip is not, up to 8.0.
+        (one_node("Clip", ["x", "", "high"], constants={"high": np.float32(6)}), None, "tensorrt-7.1"),
+        (
+            one_node("Clip", ["x", "low", ""], constants={"low": np.float32(6)}),
+            "tensorrt-8.0",
+            "tensorrt-8.2",
+        ),
+        (
+            one_node("Clip", ["x", "low", "x"], constants={"low": np.float32(6)}),
+            "tensorrt-8.0",
+            "tensorrt-8.2",
+        ),
+        (one_node("CumSum", ["x", "x"], constants={}), "tensorrt-10.0", None),
+        (
+            one_node("Resize", ["x", "roi", "scales"], constants=RESIZE, mode="linear"),
+            "tensorrt-7.1",  # half_pixel is what ONNX takes where nothing is said
+            "tensorrt-8.0",
+        ),
+        (
+            one_node(
+                "Resize",
+                ["x", "roi", "scales"],
+                constants=RESIZE,
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            ),
+            None,
+            "tensorrt-7.1",
+        ),
+        (one_node("Resize", ["x", "roi", "scales"], constants=RESIZE, mode="cubic"), "tensorrt-10.0", None),
+        (one_node("Pad", ["x", "pads"], constants=PADS, mode="reflect"), "tensorrt-8.0", "tensorrt-8.2"),
         (
             one_node("MaxPool", ["x"], constants={}, kernel_shape=[2, 2], dilations=[2, 2]),
             "tensorrt-10.0",
