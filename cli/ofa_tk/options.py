@@ -58,6 +58,30 @@ def seed_option(function: F) -> F:
     )(function)
 
 
+def processor_options(function: F) -> F:
+    """`--device` and `--threads`: what PyTorch computes on (`device`, `threads`)."""
+    function = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")(
+        function
+    )
+    return click.option(
+        "--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one."
+    )(function)
+
+
+def judging_options(function: F) -> F:
+    """`--recalibration-images` and `--batch-size`: how subnets are judged."""
+    function = click.option(
+        "--batch-size", type=click.IntRange(min=1), default=200, show_default=True, help="Images at a time."
+    )(function)
+    return click.option(
+        "--recalibration-images",
+        type=click.IntRange(min=0),
+        default=2000,
+        show_default=True,
+        help="Training images for the batch-norm statistics.",
+    )(function)
+
+
 def set_option(function: F) -> F:
     """`--set a.b=c`, repeatable: change one setting of a recipe (`overrides`, a tuple of texts)."""
     return click.option(

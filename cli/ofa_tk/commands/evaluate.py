@@ -37,18 +37,8 @@ from ofa_tk import options, output
 @click.option(
     "--images", type=click.IntRange(min=1), help="Judge on this many images, chosen by seed; all by default."
 )
-@click.option(
-    "--recalibration-images",
-    type=click.IntRange(min=0),
-    default=2000,
-    show_default=True,
-    help="Training images for the batch-norm statistics.",
-)
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=200, show_default=True, help="Images at a time."
-)
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@options.judging_options
+@options.processor_options
 @click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
 @click.option(
     "--pareto",

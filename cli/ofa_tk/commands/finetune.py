@@ -35,8 +35,7 @@ from ofa_tk.training_progress import TrainingProgress
     "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the images."
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@options.processor_options
 @options.seed_option
 @options.set_option
 @options.json_option

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")
 @click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@options.processor_options
 @click.option("--seed", type=click.IntRange(min=0), help="Start of all random streams.")
 @click.option(
     "--price-per-hour", type=click.FloatRange(min=0), help="Of one device, to print what the run costs."
