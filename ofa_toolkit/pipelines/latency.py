@@ -36,7 +36,7 @@ from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 DEFAULT_SIZES = (5, 10, 20, 50)
-UNCALIBRATED = "uncalibrated"
+CALIBRATED, UNCALIBRATED = "calibrated", "uncalibrated"
 _STANDARD_RESOLUTION = 224
 
 
@@ -50,8 +50,10 @@ class PredictedLatency:
         latency_ms: Of a whole batch.
         upper_ms: What it exceeds with probability 1 - confidence; None where none was asked for or the
             variant is uncalibrated.
-        interval: `calibrated`, `uncalibrated`, or None where no confidence was asked for.
+        interval: `calibrated` where bounds for this network are backed, else `uncalibrated`.
         provenance: How the table came about.
+        mape_percent: Mean error of the table on networks it has not seen; None if unknown.
+        mape_of: How that error was found: what was held out, and which networks.
         batch_size: Images per run.
         identity: Of the table.
         extrapolations: How the network lies outside what the table was fitted on.
@@ -61,8 +63,10 @@ class PredictedLatency:
     device: str
     latency_ms: float
     upper_ms: float | None
-    interval: str | None
+    interval: str
     provenance: Provenance
+    mape_percent: float | None
+    mape_of: str | None
     batch_size: int
     identity: str
     extrapolations: tuple[str, ...]
@@ -105,7 +109,7 @@ def predict_latencies(
             if Path(network).is_file():
                 predictions.append(_predict_subnet(table, network, space_name, confidence))
             else:
-                predictions.append(_predict_standard(table, network, confidence, resolution))
+                predictions.append(_predict_standard(table, network, resolution))
     return predictions
 
 
@@ -120,15 +124,15 @@ def _predict_subnet(
     if confidence is not None and bound.is_calibrated:
         upper = float(bound.upper_bound(population, confidence)[0])
     latency = float(bound.predict(population)[0])
-    return _prediction(table, path, latency, upper, confidence, bound.notes(population))
+    return _prediction(
+        table, path, latency, upper, bound.notes(population), is_calibrated=bound.is_calibrated
+    )
 
 
-def _predict_standard(
-    table: LatencyTable, name: str, confidence: float | None, resolution: int | None
-) -> PredictedLatency:
+def _predict_standard(table: LatencyTable, name: str, resolution: int | None) -> PredictedLatency:
     layers = standard_network(name, resolution or _STANDARD_RESOLUTION)
     answer = table.predict_layers(layers)
-    return _prediction(table, name, answer.latency_ms, None, confidence, answer.extrapolations)
+    return _prediction(table, name, answer.latency_ms, None, answer.extrapolations, is_calibrated=False)
 
 
 def _prediction(
@@ -136,17 +140,20 @@ def _prediction(
     network: str,
     latency: float,
     upper: float | None,
-    confidence: float | None,
     notes: tuple[str, ...],
+    *,
+    is_calibrated: bool,
 ) -> PredictedLatency:
-    interval = None if confidence is None else "calibrated" if upper is not None else UNCALIBRATED
+    error = table.variant.errors[0] if table.variant.errors else None
     return PredictedLatency(
         network=network,
         device=table.name,
         latency_ms=latency,
         upper_ms=upper,
-        interval=interval,
+        interval=CALIBRATED if is_calibrated else UNCALIBRATED,
         provenance=table.provenance,
+        mape_percent=None if error is None else error.mape_percent,
+        mape_of=None if error is None else f"{error.split}; {error.space}",
         batch_size=table.variant.batch_size,
         identity=table.identity,
         extrapolations=notes,

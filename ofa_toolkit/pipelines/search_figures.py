@@ -42,6 +42,7 @@ def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, 
     document: dict[str, Any] = {
         "value": round(float(bound.predict(row)[0]), 4),
         "provenance": bound.provenance,
+        "interval": "calibrated" if bound.is_calibrated else "uncalibrated",
         "table": bound.identity,
         "runtime": variant.runtime,
         "runtime_version": variant.runtime_version,
@@ -55,5 +56,11 @@ def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, 
         document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), 4)
         document["confidence"] = confidence
     if variant.errors:
-        document["mape_percent"] = variant.errors[0].mape_percent
+        error = variant.errors[0]
+        document["mape_percent"] = error.mape_percent
+        document["mape_of"] = f"{error.split}; {error.space}"
+    if notes := bound.notes(row):
+        document["extrapolations"] = list(notes)
+    if bound.provenance in ("transferred", "modelled"):
+        document["caveats"] = list(variant.caveats)
     return document

@@ -309,8 +309,12 @@ def _print(found: FoundSubnet, out: Path) -> None:
             if "upper_bound" in latency
             else ""
         )
-        error = f", mean error {latency['mape_percent']:g} %" if "mape_percent" in latency else ""
-        lines[f"latency on {name}"] = f"{latency['value']:.2f} ms ({latency['provenance']}{error}{bound})"
+        error = f"mean error {latency['mape_percent']:g} %" if "mape_percent" in latency else "error unknown"
+        error += " on other networks" if "extrapolations" in latency else ""
+        came_about = f"{latency['provenance']}, {latency['interval']}, {error}"
+        lines[f"latency on {name}"] = f"{latency['value']:.2f} ms ({came_about}{bound})"
+        if "mape_of" in latency:
+            lines[f"error on {name}"] = latency["mape_of"]
     lines["searched"] = f"{found.search['num_evaluations']:,} subnets in {found.search['seconds']:.2f} s"
     output.print_fields(lines, title="Found")
     click.echo()

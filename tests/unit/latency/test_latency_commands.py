@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofa_tk.app import run
+from ofa_toolkit.latency.table import list_devices
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 
@@ -54,10 +55,43 @@ def test_predictions_carry_their_conditions(subnet_path: str, capsys: pytest.Cap
     assert transferred["provenance"] == "transferred"
     assert transferred["batch_size"] == 64
     assert transferred["extrapolations"]
-    assert run([*command, "--confidence", "0.9"]) == 0
+    assert transferred["mape_of"].startswith("A100 from RTX 3090 and back")
+    assert run(command) == 0
     shown = capsys.readouterr()
-    assert "uncalibrated" in shown.out
+    lines = shown.out.splitlines()
+    assert any("fitted, calibrated" in line and "4.1 %" in line and "*" not in line for line in lines)
+    assert any("transferred, uncalibrated" in line and line.rstrip().endswith("%*") for line in lines)
     assert "Warning" in shown.err
+    assert "A100 from RTX 3090 and back" in shown.err
+
+
+@pytest.mark.parametrize("name", ["jetson-nano:transfer-tensorrt-fp16-1", "a40:transfer-pytorch-fp32-64"])
+def test_a_search_says_that_its_figures_are_transferred(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = ("population_size=8", "num_children=8", "num_generations=2")
+    settings = [word for setting in quick for word in ("--set", setting)]
+    assert run(["search", "--device", name, "--latency", "1s", *settings]) == 0
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if line.startswith(f"latency on {name}"))
+    assert "transferred, uncalibrated, mean error" in line
+    written = json.loads((tmp_path / "subnet.json").read_text())["predicted"]["latency_ms"][name]
+    assert written["provenance"] == "transferred"
+    assert written["interval"] == "uncalibrated"
+    assert "leave one device out" in written["mape_of"] or "A100 from RTX 3090 and back" in written["mape_of"]
+    assert written["mape_of"] in text
+    assert written["caveats"][0].startswith("Transferred")
+
+
+def test_every_transferred_variant_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [(d, v) for d in list_devices() for v in d.variants if v.provenance == "transferred"]
+    assert len(found) >= 7
+    for device, variant in found:
+        assert run(["latency", "show", f"{device.name}:{variant.name}"]) == 0
+        shown = capsys.readouterr().out
+        for text in ("transferred", "uncalibrated", "! Transferred", variant.errors[0].split):
+            assert text in shown
 
 
 def test_standard_networks_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

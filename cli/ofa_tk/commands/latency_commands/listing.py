@@ -44,4 +44,5 @@ def command(device: str | None, tables: tuple[Path, ...], as_json: bool) -> None
     ]
     output.print_table(columns, rows)
     output.note("*: the default variant. error: mean, on networks that took no part in the fit.")
+    output.note("transferred: that of the same procedure on devices it can be checked on, left out in turn.")
     output.note("`ofa-tk latency show DEVICE` tells conditions, sources and caveats.")

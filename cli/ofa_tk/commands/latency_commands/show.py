@@ -11,6 +11,7 @@ from ofa_tk import options, output
 
 if TYPE_CHECKING:
     from ofa_toolkit.latency.device import Device, Variant
+    from ofa_toolkit.latency.table import LatencyTable
 
 
 @click.command("show")
@@ -22,15 +23,17 @@ def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
     from ofa_toolkit.core import resources
     from ofa_toolkit.core.config import to_dict
     from ofa_toolkit.latency.device import read_device
+    from ofa_toolkit.latency.table import read_table
 
     name, _, variant_name = device.partition(":")
-    found = read_device(resources.find_entry("latency_tables", name, tables).path)
+    folder = resources.find_entry("latency_tables", name, tables).path
+    found = read_device(folder)
     if variant_name:
         variant = found.variant(variant_name)
         if as_json:
             output.print_json({"device": found.name, **to_dict(variant)})
         else:
-            _print_variant(variant)
+            _print_variant(variant, read_table(folder, variant.name))
         return
     if as_json:
         output.print_json(to_dict(found))
@@ -38,7 +41,7 @@ def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
     _print_device(found)
     for variant in found.variants:
         click.echo()
-        _print_variant(variant)
+        _print_variant(variant, read_table(folder, variant.name))
 
 
 def _print_device(device: Device) -> None:
@@ -58,7 +61,7 @@ def _print_device(device: Device) -> None:
     )
 
 
-def _print_variant(variant: Variant) -> None:
+def _print_variant(variant: Variant, table: LatencyTable) -> None:
     errors = [
         f"MAPE {error.mape_percent:g} %"
         + (f", Spearman {error.spearman:g}" if error.spearman is not None else "")
@@ -75,6 +78,7 @@ def _print_variant(variant: Variant) -> None:
             "networks": variant.networks,
             "method": variant.method,
             "error": "; ".join(errors) or "unknown",
+            "bounds": _bounds(table),
             "source": variant.source,
             "licence": variant.source_licence,
             "date": variant.date,
@@ -84,3 +88,8 @@ def _print_variant(variant: Variant) -> None:
     )
     for caveat in variant.caveats:
         click.echo(f"! {caveat}")
+
+
+def _bounds(table: LatencyTable) -> str:
+    bound = table.content.bound
+    return "uncalibrated" if bound is None else f"calibrated on {len(bound.scores)} held-out networks"
