@@ -11,12 +11,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import onnx
 
 import ofa_toolkit
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.export.quantization import METHODS, CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.spaces.subnet import Subnet
@@ -24,6 +25,8 @@ from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 
 FORMAT = "ofa-toolkit/export"
 VERSION = 1
+
+CalibrationSplit = Literal["train"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,28 @@ class BatchNormSource:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisationSource:
-    """Where the ranges of 8-bit activations come from."""
+    """Where the ranges of 8-bit activations come from: enough to find them again.
+
+    Attributes:
+        images: Data source.
+        split: Of the data source.
+        num_images: A random subset of that many.
+        seed: Of the subset.
+        batch_size: Images the ranges were found on at a time.
+        method: How, see `quantize`.
+    """
 
     images: str
+    split: CalibrationSplit
     num_images: int
-    method: str
+    seed: int
+    batch_size: int
+    method: CalibrationMethod
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.split, get_args(CalibrationSplit)), (self.method, METHODS)):
+            if value not in known:
+                raise ValueError(f"calibration with '{value}'; known: {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +145,7 @@ class Passport:
             if values["quantisation"] is not None:
                 values["quantisation"] = QuantisationSource(**values["quantisation"])
             return cls(**values)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise FileFormatError(f"The passport of the file is damaged: {error}.") from error
 
 

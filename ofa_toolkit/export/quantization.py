@@ -31,6 +31,7 @@ from ofa_toolkit.export.targets import Generation
 
 Images = npt.NDArray[np.float32]
 CalibrationMethod = Literal["minmax", "percentile", "entropy"]
+METHODS: tuple[CalibrationMethod, ...] = ("minmax", "percentile", "entropy")
 
 _WEIGHTED = ("Conv", "Gemm")
 _ACTIVATIONS = ("Relu", "Clip", "HardSigmoid", "HardSwish", "Sigmoid", "Min")

@@ -14,6 +14,7 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import OfaToolkitError
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
 from ofa_toolkit.export.passport import Passport, identify_weights
+from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.graphs import FoldedWeights, build_onnx, count_folded_params
 from ofa_toolkit.graphs.weights import Array, check_weights
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -21,6 +22,7 @@ from ofa_toolkit.spaces.layer_spec import LayerSpec
 Status = Literal["passed", "failed", "not checked"]
 
 _RELATIVE_TOLERANCE = 1e-5
+_RANGE_TOLERANCE: dict[CalibrationMethod, float] = {"minmax": 1e-3, "percentile": 2e-2, "entropy": 2e-2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ def verify_file(
 ) -> list[Check]:
     """Everything about a file that follows from its passport without the supernet.
 
+    The graph of an int8 file depends on its calibration images, see `verify_ranges`.
+
     Args:
         model: The file.
         passport: Its passport.
@@ -83,7 +87,7 @@ def verify_file(
     ]
     stored = stored_weights(model, layers)
     if form.precision == "int8":
-        return [*checks, skip("graph", "8-bit nodes depend on the images they were calibrated on")]
+        return checks  # see `verify_ranges`
     checks.append(judge("graph", *_graph_equals(model, layers, stored, form)))
     if form.precision == "fp32":
         found = identify_weights(stored)
@@ -122,6 +126,39 @@ def verify_weights(
         worst <= 1.0,
         f"largest deviation {worst:.2g} of what {form.precision} allows ({where})",
     )
+
+
+def verify_ranges(model: onnx.ModelProto, derived: onnx.ModelProto, method: CalibrationMethod) -> Check:
+    """Are nodes and activation ranges of an int8 file those that were derived again from its images?
+
+    Other processors round activations differently: an extreme may move a little, a percentile or the least
+    loss of information by a bin of its histogram, a zero point by the rounding of either.
+    """
+    claim = "graph and 8-bit ranges"
+    if list(model.graph.node) != list(derived.graph.node):
+        return judge(claim, False, "the nodes are not what the subnet and its calibration images give")
+    tolerance = _RANGE_TOLERANCE[method]
+    found, expected = _activation_ranges(model), _activation_ranges(derived)
+    worst, where = 0.0, "none"
+    for name, (scale, zero_point) in expected.items():
+        change = abs(found[name][0] / scale - 1) if name in found else np.inf
+        if name in found and abs(found[name][1] - zero_point) > 1:
+            change = np.inf
+        if not change <= worst:
+            worst, where = change, name
+    detail = f"{len(expected)} ranges; largest change {worst:.2g}, {tolerance:g} is allowed ({where})"
+    return judge(claim, found.keys() == expected.keys() and worst <= tolerance, detail)
+
+
+def _activation_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, int]]:
+    """Quantised tensor -> (scale, zero point), of what is not stored in the file."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    ranges = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
+            scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+            ranges[node.input[0]] = (float(scale), int(zero_point))
+    return ranges
 
 
 def stored_weights(

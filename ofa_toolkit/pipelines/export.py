@@ -25,6 +25,7 @@ from ofa_toolkit.pipelines.export_network import (
     OpenSupernet,
     calibration_batches,
     check_images,
+    choose_calibration,
     export_network,
     open_supernet,
     supernet_space,
@@ -34,7 +35,6 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 DEFAULT_SUBNET = Path("subnet.json")
 DEFAULT_ONNX = Path("subnet.onnx")
 
-CALIBRATION_IMAGES = 512
 CHECK_IMAGES: Mapping[Precision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000}
 """Images that outputs are compared on: differences in fp32 show on few, lost accuracy needs many."""
 
@@ -262,12 +262,9 @@ def _write(
         return write_model(network.layers, network.weights, form), None
     assert source.dataset is not None
     assert source.data is not None
-    batch_size = form.batch_size or 1
-    batches = list(
-        calibration_batches(source.dataset, network.subnet.resolution, CALIBRATION_IMAGES, batch_size)
-    )
-    model = write_model(network.layers, network.weights, form, calibration=batches, method=options.method)
-    used = QuantisationSource(images=source.data, num_images=sum(map(len, batches)), method=options.method)
+    used = choose_calibration(source.dataset, source.data, form.batch_size or 1, options.method)
+    batches = calibration_batches(source.dataset, network.subnet.resolution, used)
+    model = write_model(network.layers, network.weights, form, calibration=batches, method=used.method)
     return model, used
 
 

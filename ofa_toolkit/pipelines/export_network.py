@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ofa_toolkit.core.errors import ExportError, FileFormatError
+from ofa_toolkit.core.errors import DataError, ExportError, FileFormatError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, RECALIBRATION_SEED
 from ofa_toolkit.export.comparison import CheckImages
-from ofa_toolkit.export.passport import BatchNormSource
+from ofa_toolkit.export.passport import BatchNormSource, QuantisationSource
+from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.pipelines.evaluate import open_judge
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
@@ -37,6 +37,8 @@ from ofa_toolkit.zoo.identity import identify
 
 CARRIED_IMAGES = batchnorm_images.FILE
 """Images for batch-norm statistics that a supernet's folder may carry; see `read_carried_images`."""
+
+CALIBRATION_IMAGES = 512
 
 _BATCH = 128
 
@@ -173,9 +175,8 @@ def _recalibrate(network: nn.Module, source: OpenSupernet, resolution: int) -> B
             hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
             "of its subnets well, with --keep-batchnorm.",
         )
-    if images.shape[-1] != resolution:
-        images = functional.interpolate(images, size=resolution, mode="bilinear", antialias=True)
-    used = recalibrate_batchnorm(network, torch.split(images, _BATCH))
+    batches = torch.split(batchnorm_images.at_resolution(images, resolution), batchnorm_images.BATCH)
+    used = recalibrate_batchnorm(network, batches)
     return BatchNormSource(kind="carried", images=CARRIED_IMAGES, num_images=used, seed=0)
 
 
@@ -217,10 +218,34 @@ def check_images(dataset: ImageDataset, data: str, resolution: int, limit: int) 
     return CheckImages(description=f"{count} {split} images of {data}", batches=batches)
 
 
+def choose_calibration(
+    dataset: ImageDataset, data: str, batch_size: int, method: CalibrationMethod
+) -> QuantisationSource:
+    """Which training images to find 8-bit ranges on: whole batches, at most `CALIBRATION_IMAGES`.
+
+    Raises:
+        DataError: There is not one batch of them.
+    """
+    available = min(max(CALIBRATION_IMAGES, batch_size), dataset.num_images("train"))
+    if available < batch_size:
+        raise DataError(
+            f"int8 needs at least {batch_size} training images, one batch; '{data}' has {available}."
+        )
+    return QuantisationSource(
+        images=data,
+        split="train",
+        num_images=available // batch_size * batch_size,
+        seed=0,
+        batch_size=batch_size,
+        method=method,
+    )
+
+
 def calibration_batches(
-    dataset: ImageDataset, resolution: int, limit: int, batch_size: int
+    dataset: ImageDataset, resolution: int, source: QuantisationSource
 ) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
-    """Training images as they are judged, in batches of exactly a size, for 8-bit ranges."""
-    for images, _ in dataset.batches("train", batch_size, resolution=resolution, limit=limit):
-        if len(images) == batch_size:
-            yield images.numpy()
+    """The images of a recipe as they are judged, in batches `(N, 3, R, R)` of exactly its size."""
+    for images, _ in dataset.batches(
+        source.split, source.batch_size, resolution=resolution, limit=source.num_images, seed=source.seed
+    ):
+        yield images.numpy()

@@ -8,17 +8,26 @@ from pathlib import Path
 
 import onnx
 
-from ofa_toolkit.core.errors import FileFormatError, MismatchError, OfaToolkitError
+from ofa_toolkit.core.errors import DataError, FileFormatError, MismatchError, OfaToolkitError
 from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare, synthetic_images
-from ofa_toolkit.export.exporter import FileForm
-from ofa_toolkit.export.passport import Passport, load_model, read_passport
+from ofa_toolkit.export.exporter import FileForm, write_model
+from ofa_toolkit.export.passport import Passport, QuantisationSource, load_model, read_passport
 from ofa_toolkit.export.target_devices import resolve_target
-from ofa_toolkit.export.verify import Check, attempt, judge, skip, verify_file, verify_weights
+from ofa_toolkit.export.verify import (
+    Check,
+    attempt,
+    judge,
+    skip,
+    verify_file,
+    verify_ranges,
+    verify_weights,
+)
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.export import CHECK_IMAGES
 from ofa_toolkit.pipelines.export_network import (
     ExportNetwork,
     OpenSupernet,
+    calibration_batches,
     check_images,
     export_network,
     open_supernet,
@@ -136,34 +145,67 @@ def _derive_again(
     data: str | None,
     say: Callable[[str], None],
 ) -> list[Check]:
-    origin = passport.batchnorm
-    images = data or (origin.images if origin.kind == "data" else None)
+    name, origin = supernet or passport.supernet, passport.batchnorm
     try:
-        source = open_supernet(supernet or passport.supernet, images)
+        source, missing = _open(name, data, passport)
+    except FileFormatError:
+        raise
     except OfaToolkitError as error:
-        if isinstance(error, FileFormatError):
+        if data is not None:
             raise
-        return [skip("weights from the supernet", error.message), skip("outputs", "needs the supernet")]
+        return [skip(claim, error.message) for claim in ("supernet", *_from_supernet(passport))]
     identity = source.identity
-    checks = [
-        judge(
-            "supernet", identity == passport.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
-        )
-    ]
-    if checks[0].status == "failed":
-        return [*checks, skip("weights from the supernet", "another supernet lies there")]
+    supernet_check = judge(
+        "supernet", identity == passport.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
+    )
+    if supernet_check.status == "failed":
+        missing = "another supernet lies there"
+    if missing is not None:
+        return [supernet_check, *(skip(claim, missing) for claim in _from_supernet(passport))]
     say("Cutting the subnet out again and recomputing batch-norm statistics")
     network = export_network(source, passport.subnet, keep_batchnorm=origin.kind == "stored")
-    same_source = (network.batchnorm.kind, network.batchnorm.num_images) == (origin.kind, origin.num_images)
-    if same_source:
-        checks.append(verify_weights(model, network.layers, network.weights, form))
-    else:
-        checks.append(
-            skip("weights from the supernet", f"batch norm came from {origin.num_images} of {origin.images}")
-        )
+    if (network.batchnorm.kind, network.batchnorm.num_images) != (origin.kind, origin.num_images):
+        reason = f"batch norm came from {origin.num_images} images of {origin.images}, not from these"
+        return [supernet_check, *(skip(claim, reason) for claim in _from_supernet(passport))]
+    checks = [supernet_check, verify_weights(model, network.layers, network.weights, form)]
+    if passport.quantisation is not None:
+        say("Finding the 8-bit ranges again")
+        checks.append(_ranges(model, network, source, passport.quantisation, form))
     check = _images(source, passport)
     say(f"Comparing with the network on {check.description}")
     return [*checks, _outputs(model, network, passport, check)]
+
+
+def _from_supernet(passport: Passport) -> list[str]:
+    """Claims that only the supernet and the images can prove."""
+    ranges = ["graph and 8-bit ranges"] if passport.quantisation is not None else []
+    return ["weights from the supernet", *ranges, "outputs"]
+
+
+def _open(name: str, data: str | None, passport: Passport) -> tuple[OpenSupernet, str | None]:
+    """The supernet, and why what depends on the images cannot be checked, or None where they are here."""
+    origin = passport.batchnorm
+    if data is not None or origin.kind != "data":
+        return open_supernet(name, data), None
+    try:
+        return open_supernet(name, origin.images), None
+    except DataError as error:
+        reason = f"needs the images the file was made with, --data SOURCE: {error.message}"
+        return open_supernet(name, None), reason
+
+
+def _ranges(
+    model: onnx.ModelProto,
+    network: ExportNetwork,
+    source: OpenSupernet,
+    recipe: QuantisationSource,
+    form: FileForm,
+) -> Check:
+    if source.dataset is None:
+        return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
+    batches = calibration_batches(source.dataset, network.subnet.resolution, recipe)
+    again = write_model(network.layers, network.weights, form, calibration=batches, method=recipe.method)
+    return verify_ranges(model, again, recipe.method)
 
 
 def _images(source: OpenSupernet, passport: Passport) -> CheckImages:

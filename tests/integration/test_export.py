@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from onnx import numpy_helper
+from torchvision.transforms import functional
 
 from ofa_tk.app import run
 from ofa_toolkit.complexity import count_params
@@ -143,8 +144,42 @@ def test_data_gives_statistics_ranges_and_accuracy(here: Path, capsys: pytest.Ca
     run(["verify", "q.onnx", "--json"])
     checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
     assert checks.pop("predicted latency on jetson-nano") == "failed"  # it is made up
-    assert set(checks.values()) == {"passed", "not checked"}
-    assert checks["weights from the supernet"] == "passed"
+    assert set(checks.values()) == {"passed"}
+    assert {"weights from the supernet", "graph and 8-bit ranges", "outputs"} <= checks.keys()
+
+
+def test_verify_finds_changed_ranges_and_says_what_it_cannot_check(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ExportOptions(
+        target="tensorrt-8.6", precision="int8", batch_size=3, data=DATA, max_accuracy_drop=100.0
+    )
+    model = export_onnx("subnet.json", options=options).model
+
+    def verify(edit: Callable[[onnx.ModelProto], None]) -> dict[str, dict]:
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        edit(changed)
+        Path("changed.onnx").write_bytes(changed.SerializeToString())
+        run(["verify", "changed.onnx", "--json"])
+        return {check["claim"]: check for check in out(capsys)["checks"]}
+
+    def widen(changed: onnx.ModelProto) -> None:
+        weights = {tensor.name for tensor in changed.graph.initializer}
+        quantise = [n for n in changed.graph.node if n.op_type == "QuantizeLinear"]
+        node = next(n for n in quantise if n.input[0] not in weights)
+        tensor = next(t for t in changed.graph.initializer if t.name == node.input[1])
+        tensor.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.01), tensor.name)
+        )
+
+    assert verify(widen)["graph and 8-bit ranges"]["status"] == "failed"
+    gone = {**read_passport(model).to_document()["batchnorm"], "images": "npz:gone.npz"}
+    without = verify(edit_passport("batchnorm", gone))
+    assert without["supernet"]["status"] == "passed"
+    for claim in ("weights from the supernet", "graph and 8-bit ranges", "outputs"):
+        assert without[claim]["status"] == "not checked"
+        assert "--data SOURCE" in without[claim]["detail"]
 
 
 @pytest.mark.parametrize(("precision", "drop"), [("fp16", 0.6), ("int8", 2.1)])
@@ -299,15 +334,27 @@ def test_bundle_runs_with_numpy_and_onnxruntime_alone(here: Path, supernet: Path
     assert run(["export", "--bundle", "bundle", "--target", "onnxruntime-cpu"]) == 0
     pixels = generator(0, "picture").integers(0, 256, (48, 40, 3), dtype=np.uint8)
     np.save("picture.npy", pixels)
-    process = subprocess.run(
-        [sys.executable, "-c", RUNNER_GUARD, str(here / "picture.npy")],
-        cwd=here / "bundle",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run_bundle(*paths: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", RUNNER_GUARD, *paths]
+        return subprocess.run(command, cwd=here / "bundle", capture_output=True, text=True, check=False)
+
+    process = run_bundle(str(here / "picture.npy"))
     assert process.returncode == 0, process.stderr
     assert "picture.npy: wave " in process.stdout
+    exported = export_onnx("subnet.json", options=ExportOptions(target="onnxruntime-cpu"))
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    image = functional.center_crop(functional.resize(image, [32], antialias=True), [32])
+    with torch.inference_mode():
+        [shares] = exported.network.network((image - 0.5) / 0.25).softmax(1)
+    assert f"wave {shares.argmax()} ({shares.max():.1%})" in process.stdout
+    np.save("flat.npy", pixels[..., 0])
+    for wrong in ("flat.npy", "absent.npy", "absent.jpg"):
+        process = run_bundle(str(here / wrong))
+        assert process.returncode == 1
+        assert process.stderr.startswith(f"Cannot classify '{here / wrong}' as pixels (height, width, 3)")
+        assert process.stderr.count("\n") == 1
+    assert "python run.py IMAGE" in run_bundle().stderr
     names = {path.name for path in (here / "bundle").iterdir()}
     assert names >= {"model.onnx", "labels.txt", "preprocessing.json", "run.py", "MODEL.md"}
     assert run(["verify", "bundle/model.onnx", "--supernet", str(supernet)]) == 1  # the made-up prediction
