@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import SearchSpace, Subnet
 from ofa_toolkit.training.schedules import Schedule
 
@@ -146,41 +145,3 @@ class AlgorithmConfig:
     def use_zero_gamma(self) -> bool:
         """Whether residual branches start at zero."""
         return False
-
-
-def distilled_pass(subnet: Subnet, distillation: float, temperature: float) -> Pass:
-    """A random subnet on the labels (weight 1) and, where `distillation` is not 0, on the teacher."""
-    return Pass(
-        role="random",
-        subnet=subnet,
-        hard_labels=1.0,
-        soft_labels=distillation,
-        source="teacher" if distillation else None,
-        temperature=temperature,
-    )
-
-
-def check_per_phase(name: str, values: Sequence[float], num_phases: int) -> None:
-    """Refuse a setting that is neither empty nor one positive number per phase."""
-    if values and (len(values) != num_phases or min(values) <= 0):
-        raise ConfigError(f"{name}: expected {num_phases} positive numbers, got {list(values)}.")
-
-
-def share_out_epochs(total: int, proportions: Sequence[float]) -> list[int]:
-    """Split epochs in proportion, each part at least one, by largest remainders.
-
-    Raises:
-        ConfigError: There are fewer epochs than parts.
-    """
-    if total < len(proportions):
-        raise ConfigError(
-            f"training.epochs: {total} are too few for {len(proportions)} phases of at least one epoch."
-        )
-    ideal = np.array(proportions, dtype=float) / sum(proportions) * total
-    epochs = np.maximum(1, np.floor(ideal)).astype(int)
-    while epochs.sum() < total:
-        epochs[int(np.argmax(ideal - epochs))] += 1
-    while epochs.sum() > total:
-        shrinkable = np.where(epochs > 1, epochs - ideal, -np.inf)
-        epochs[int(np.argmax(shrinkable))] -= 1
-    return [int(count) for count in epochs]

@@ -11,25 +11,12 @@ do not drift.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-
-from ofa_toolkit.core.config import Bounds
-from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.spaces import SearchSpace, restrict, sample_subnets
-from ofa_toolkit.training.algorithm import (
-    Algorithm,
-    AlgorithmConfig,
-    Pass,
-    Phase,
-    Position,
-    check_per_phase,
-    distilled_pass,
-    share_out_epochs,
-)
+from ofa_toolkit.spaces import SearchSpace, restrict
+from ofa_toolkit.training.algorithm import Algorithm
+from ofa_toolkit.training.phased import Phased, PhasedConfig, PhaseRule
 
 if TYPE_CHECKING:
     from ofa_toolkit.training.config import RunConfig
@@ -90,31 +77,19 @@ STAGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfaConfig(AlgorithmConfig):
+class OfaConfig(PhasedConfig):
     """Once-for-all progressive shrinking."""
+
+    phase_names: ClassVar[tuple[str, ...]] = tuple(stage.name for stage in STAGES)
 
     name: Literal["ofa"] = "ofa"
     "Once-for-all progressive shrinking."
-    distillation: Annotated[float, Bounds(at_least=0)] = 1.0
-    "Weight of the teacher's predictions, beside weight 1 of the labels (the authors' KD ratio)."
-    temperature: Annotated[float, Bounds(above=0)] = 1.0
-    "Of the distillation."
     kernel_transforms: bool = True
     "Whether smaller kernels pass through learned matrices."
-    skip_teacher: bool = False
-    "Start from `--init` weights: the largest network in them is the teacher, and its phase is left out."
-    phase_epochs: tuple[float, ...] = ()
-    "Proportions of teacher, kernel, depth 1, depth 2, expand 1, expand 2; the authors' where empty."
-    phase_rates: tuple[float, ...] = ()
-    "Learning rates of the phases relative to schedule.learning_rate; the authors' proportions where empty."
-
-    def __post_init__(self) -> None:
-        check_per_phase("phase_epochs", self.phase_epochs, len(STAGES))
-        check_per_phase("phase_rates", self.phase_rates, len(STAGES))
 
     def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
         """Bind progressive shrinking to a run."""
-        return Ofa(self, run, space)
+        return Phased(self, run, space, _rules(space))
 
     @property
     def use_kernel_transforms(self) -> bool:
@@ -122,51 +97,23 @@ class OfaConfig(AlgorithmConfig):
         return self.kernel_transforms
 
 
-class Ofa:
-    """Progressive shrinking bound to a space and a number of epochs. See `OfaConfig`."""
-
-    def __init__(self, config: OfaConfig, run: RunConfig, space: SearchSpace) -> None:
-        if config.skip_teacher and run.init is None:
-            raise ConfigError("algorithm.skip_teacher: without a teacher phase, --init must name weights.")
-        self.config = config
-        proportions = config.phase_epochs or tuple(stage.epochs for stage in STAGES)
-        rates = config.phase_rates or tuple(stage.rate / STAGES[0].rate for stage in STAGES)
-        chosen = _worthwhile(space, skip_teacher=config.skip_teacher)
-        epochs = share_out_epochs(run.training.epochs, [proportions[index] for index in chosen])
-        phases: list[Phase] = []
-        self._networks: dict[str, int] = {}
-        first = 0
-        for index, count in zip(chosen, epochs, strict=True):
-            stage = STAGES[index]
-            phases.append(
-                Phase(
-                    name=stage.name,
-                    first_epoch=first,
-                    epochs=count,
-                    space=_offered(space, stage),
-                    schedule=run.schedule.build(rates[index]),
-                    schedule_start=first,
-                    schedule_epochs=count,
-                    largest_only=index == 0,
-                    sort_protected_widths=stage.sort,
-                    teacher=space.largest() if len(phases) == (0 if config.skip_teacher else 1) else None,
-                    resets_optimizer=True,
-                )
+def _rules(space: SearchSpace) -> list[PhaseRule]:
+    """The phases in this space; those that make nothing elastic which the one before did not fall away."""
+    rules: list[PhaseRule] = []
+    for stage in STAGES:
+        offered = _offered(space, stage)
+        rules.append(
+            PhaseRule(
+                name=stage.name,
+                space=offered,
+                num_networks=stage.num_networks,
+                epochs=stage.epochs,
+                rate=stage.rate / STAGES[0].rate,
+                sort=stage.sort,
+                is_needed=not rules or offered != rules[-1].space,
             )
-            self._networks[stage.name] = stage.num_networks
-            first += count
-        self.phases = tuple(phases)
-
-    def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:
-        """The largest on labels in the teacher phase, else uniform subnets on labels and teacher."""
-        if phase.largest_only:
-            return (Pass(role="largest", subnet=phase.space.largest(position.resolution)),)
-        subnets = sample_subnets(
-            phase.space, self._networks[phase.name], generator, resolution=position.resolution
         )
-        return tuple(
-            distilled_pass(subnet, self.config.distillation, self.config.temperature) for subnet in subnets
-        )
+    return rules
 
 
 def _offered(space: SearchSpace, stage: Stage) -> SearchSpace:
@@ -184,15 +131,3 @@ def _offered(space: SearchSpace, stage: Stage) -> SearchSpace:
         ],
         expand_ratios=keep({e for s in space.stages for e in s.expand_ratios}, stage.expand_ratios),
     )
-
-
-def _worthwhile(space: SearchSpace, *, skip_teacher: bool) -> list[int]:
-    """Indices of the phases that make something elastic which the one before did not."""
-    chosen: list[int] = [] if skip_teacher else [0]
-    before = _offered(space, STAGES[0])
-    for index, stage in enumerate(STAGES[1:], start=1):
-        offered = _offered(space, stage)
-        if offered != before:
-            chosen.append(index)
-        before = offered
-    return chosen

@@ -11,11 +11,12 @@ import torch
 
 from ofa_toolkit.core.errors import ConfigError, UnknownNameError
 from ofa_toolkit.pipelines.recipes import list_recipes, load_recipe
-from ofa_toolkit.training.algorithm import Phase, Position, share_out_epochs
+from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.deps import Deps
 from ofa_toolkit.training.divergence import DivergenceWatch
 from ofa_toolkit.training.losses import hard_cross_entropy, soft_cross_entropy
+from ofa_toolkit.training.phased import share_out_epochs
 from ofa_toolkit.training.schedules import (
     ScheduleConfig,
     constant_increment,
