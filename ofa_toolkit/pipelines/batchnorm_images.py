@@ -15,14 +15,22 @@ from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, RECALIBRATION_SEED, evaluate
-from ofa_toolkit.pipelines.evaluate import open_judge
+from ofa_toolkit.pipelines.evaluate import Judge, open_judge
 from ofa_toolkit.pipelines.export_network import read_carried_images
-from ofa_toolkit.spaces import Subnet, sample_subnets
+from ofa_toolkit.spaces import SearchSpace, Subnet, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
-from ofa_toolkit.supernets.batchnorm_images import save_batchnorm_images, synthesize_batchnorm_images
+from ofa_toolkit.supernets.batchnorm_images import (
+    BATCH,
+    at_resolution,
+    largest_number,
+    save_batchnorm_images,
+    synthesize_batchnorm_images,
+)
+from ofa_toolkit.supernets.batchnorm_targets import StatisticsTarget, measure_target
 
-_BATCH = 128
-_POOL = 32
+DEFAULT_SUBNETS = 96
+DEFAULT_STEPS = 700
+_TARGET_IMAGES = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,37 +57,72 @@ def make_batchnorm_images(
     folder: str | Path,
     data: str,
     *,
-    num_images: int = 256,
-    num_steps: int = 700,
+    num_images: int | None = None,
+    num_subnets: int = DEFAULT_SUBNETS,
+    num_steps: int = DEFAULT_STEPS,
     seed: int = 0,
-    on_step: Callable[[int, float], None] | None = None,
+    checkpoint: Path | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> Path:
     """Optimise synthetic images on a pool of subnets and write them into a supernet's folder.
+
+    The pool has the largest and the smallest subnet at every resolution and random ones, each with its
+    statistics on training images of its own, so that their noise averages out over the pool.
+
+    Args:
+        folder: Of the supernet.
+        data: The images it was trained on.
+        num_images: How many to make; default as many as are useful and fit into 1 MB.
+        num_subnets: Size of the pool.
+        num_steps: Steps of the optimisation.
+        seed: Of pool, noise and order.
+        checkpoint: File that unfinished images are kept in.
+        on_step: Told how many of `num_subnets + num_steps` steps are done.
 
     Raises:
         MismatchError: The data has no statistics to normalise with, or other classes.
     """
     judge = open_judge(str(folder), data, device="cpu")
-    space, dataset = judge.trained_space, judge.dataset
-    resolution = max(space.resolutions)
-    random = sample_subnets(space, _POOL - 2, rng.generator(seed, "batch-norm images"), resolution=resolution)
-    pool = [space.largest(resolution), space.smallest(resolution), *random]
     preprocessing = judge.description.get("preprocessing")
     if preprocessing is None:
         raise MismatchError(f"'{folder}' does not say how its images are normalised.")
+    targets = []
+    for number, subnet in enumerate(_pool(judge.trained_space, num_subnets, seed)):
+        targets.append(_target(judge, subnet, number, seed))
+        if on_step is not None:
+            on_step(number + 1)
+    size = max(judge.trained_space.resolutions)
     pixels = synthesize_batchnorm_images(
         judge.supernet,
-        pool,
-        lambda: _real(dataset, resolution),
+        targets,
         mean=preprocessing["mean"],
         std=preprocessing["std"],
-        num_images=num_images,
-        batch_size=_BATCH,
+        size=size,
+        num_images=num_images or largest_number(size),
         num_steps=num_steps,
         seed=seed,
-        progress=on_step,
+        checkpoint=checkpoint,
+        progress=None if on_step is None else lambda done, _: on_step(len(targets) + done),
     )
     return save_batchnorm_images(folder, pixels)
+
+
+def _pool(space: SearchSpace, num_subnets: int, seed: int) -> list[Subnet]:
+    ends = [end(resolution) for resolution in space.resolutions for end in (space.largest, space.smallest)]
+    random = rng.generator(seed, "batch-norm images")
+    return [*ends, *sample_subnets(space, max(0, num_subnets - len(ends)), random)][:num_subnets]
+
+
+def _target(judge: Judge, subnet: Subnet, number: int, seed: int) -> StatisticsTarget:
+    batches = judge.dataset.batches(
+        "train",
+        BATCH,
+        resolution=subnet.resolution,
+        train_transforms=True,
+        limit=_TARGET_IMAGES,
+        seed=int(rng.generator(seed, "batch-norm targets", number).integers(2**31)),
+    )
+    return measure_target(judge.supernet, subnet, batches, torch.Generator().manual_seed(seed + number))
 
 
 def judge_batchnorm_images(
@@ -100,7 +143,10 @@ def judge_batchnorm_images(
     for subnet in sample_subnets(judge.trained_space, num_subnets, np.random.default_rng(seed)):
         real, synthetic = (
             _top1(judge.supernet, subnet, batches, judge.dataset, num_images)
-            for batches in (_real(judge.dataset, subnet.resolution), torch.split(carried, _BATCH))
+            for batches in (
+                _real(judge.dataset, subnet.resolution),
+                torch.split(at_resolution(carried, subnet.resolution), BATCH),
+            )
         )
         results.append(CarriedAccuracy(subnet=subnet, real_percent=real, carried_percent=synthetic))
         if on_subnet is not None:
@@ -111,7 +157,7 @@ def judge_batchnorm_images(
 def _real(dataset: ImageDataset, resolution: int) -> Iterable[tuple[Tensor, Tensor]]:
     return dataset.batches(
         "train",
-        _BATCH,
+        BATCH,
         resolution=resolution,
         train_transforms=True,
         limit=RECALIBRATION_IMAGES,

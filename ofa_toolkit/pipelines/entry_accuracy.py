@@ -6,13 +6,16 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.pipelines.kept_figures import KeptFigures
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
-from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
 from ofa_toolkit.zoo.card import AccuracyFact, BatchNormStatistics
+from ofa_toolkit.zoo.identity import identify
 
 if TYPE_CHECKING:
     from ofa_toolkit.evaluation.accuracy import Accuracy
@@ -65,7 +68,11 @@ class Question:
 
 
 def measure(
-    folder: Path, questions: Iterable[Question], data: str, notify: Notify | None = None
+    folder: Path,
+    questions: Iterable[Question],
+    data: str,
+    notify: Notify | None = None,
+    kept: KeptFigures | None = None,
 ) -> Iterator[AccuracyFact]:
     """Answer each question with a measured figure.
 
@@ -74,6 +81,7 @@ def measure(
         questions: What to measure.
         data: The data set it was trained on, such as `npz:FILE`; opened with the split the training used.
         notify: Told each figure in one line, as measuring takes minutes.
+        kept: Figures measured before; new ones are added.
 
     Raises:
         DataError, MismatchError: The data set is missing or another one.
@@ -84,24 +92,45 @@ def measure(
     judge = open_judge(str(folder.absolute()), data, device="cpu")
     for question in questions:
         subnet = _subnet(folder, judge.trained_space, question)
-        result = _judge(folder, judge, subnet, question)
+        conditions = _conditions(folder, subnet, question, data)
+        fact = None if kept is None else kept.get(conditions)
+        if fact is None:
+            fact = _figure(folder, judge, subnet, question)
+            if kept is not None:
+                kept.add(conditions, fact)
         if notify is not None:
-            conditions = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
-            notify(f"{question.subnet} ({conditions}): {result.top1_percent:.2f} %")
-        layers = lower(judge.supernet.space, subnet)
-        yield AccuracyFact(
-            subnet=question.subnet,
-            resolution=subnet.resolution,
-            top1_percent=round(result.top1_percent, 3),
-            origin="measured",
-            source=f"{result.num_images} {question.split} images, by ofa-toolkit from the stored weights",
-            num_images=result.num_images,
-            split=question.split,
-            batchnorm=_statistics(question),
-            recalibration_images=result.num_recalibration_images or None,
-            macs=count_macs(layers),
-            params=count_params(layers),
-        )
+            how = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
+            notify(f"{question.subnet} ({how}): {fact.top1_percent:.2f} %")
+        yield dataclasses.replace(fact, subnet=question.subnet)
+
+
+def _figure(folder: Path, judge: Judge, subnet: Subnet, question: Question) -> AccuracyFact:
+    result = _judge(folder, judge, subnet, question)
+    layers = lower(judge.supernet.space, subnet)
+    return AccuracyFact(
+        subnet=question.subnet,
+        resolution=subnet.resolution,
+        top1_percent=round(result.top1_percent, 3),
+        origin="measured",
+        source=f"{result.num_images} {question.split} images, by ofa-toolkit from the stored weights",
+        num_images=result.num_images,
+        split=question.split,
+        batchnorm=_statistics(question),
+        recalibration_images=result.num_recalibration_images or None,
+        macs=count_macs(layers),
+        params=count_params(layers),
+    )
+
+
+def _conditions(folder: Path, subnet: Subnet, question: Question, data: str) -> dict[str, Any]:
+    """All that decides a figure."""
+    from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
+    from ofa_toolkit.supernets.folder import WEIGHTS_FILE
+
+    asked = {name: value for name, value in vars(question).items() if name not in ("subnet", "resolution")}
+    files = [CONFIG_FILE, WEIGHTS_FILE, *([CARRIED_IMAGES] if question.use_carried else [])]
+    identities = {name: identify(folder / name).sha256 for name in files}
+    return {**asked, **identities, "data": data, "architecture": subnet_document(subnet)}
 
 
 def _judge(folder: Path, judge: Judge, subnet: Subnet, question: Question) -> Accuracy:

@@ -15,6 +15,7 @@ from ofa_toolkit.core import files, toml
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
 from ofa_toolkit.pipelines.entry_accuracy import Notify, Question, measure
 from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.kept_figures import KeptFigures
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
@@ -48,6 +49,8 @@ class PackageRequest:
         seed_runs: Runs of the same recipe with other seeds, measured beside the source.
         recalibration_images: Training images for batch-norm statistics.
         replace: Whether an existing folder at `out` is replaced.
+        prepared: A supernet folder that takes the place of the source's; see `prepare_entry`.
+        kept_figures: A file that measured figures are kept in, so that a killed run need not repeat them.
     """
 
     source: Path
@@ -62,6 +65,8 @@ class PackageRequest:
     seed_runs: Sequence[Path] = ()
     recalibration_images: int = 2000
     replace: bool = False
+    prepared: Path | None = None
+    kept_figures: Path | None = None
 
 
 def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> Card:
@@ -83,14 +88,14 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
         ConfigError: The facts do not fit a card.
         OutputError: The folder exists or cannot be written.
     """
-    source = resolve_supernet(request.source)
-    facts = _merge(_stated_before(source), {} if request.facts is None else toml.load(request.facts))
+    facts = read_facts(request)
+    source = request.prepared or resolve_supernet(request.source)
     with files.atomic_directory(request.out, replace=request.replace) as folder:
-        config = _write_supernet(source, folder)
-        _copy_rest(source, folder)
+        config = write_supernet(source, folder)
+        copy_rest(source, folder)
         space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
         subnet_paths = _write_subnets(request, folder, space)
-        _add_predictor(request, source, folder, config, facts)
+        _add_predictor(request, resolve_supernet(request.source), folder, config, facts)
         document = _merge(_known(request, config, folder), facts)
         where = str(request.facts or request.source)
         # Checked before minutes are spent on measuring.
@@ -102,7 +107,17 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
     return card
 
 
-def _write_supernet(source: Path, folder: Path) -> Document:
+def read_facts(request: PackageRequest) -> Document:
+    """What the maker states: in the facts, or on the card of an entry that is packaged again.
+
+    Raises:
+        ConfigError: They state what is measured or counted.
+    """
+    stated = _stated_before(resolve_supernet(request.source))
+    return _merge(stated, {} if request.facts is None else toml.load(request.facts))
+
+
+def write_supernet(source: Path, folder: Path) -> Document:
     """Store the weights as float16; those that are already stay as they are, byte for byte."""
     import torch
 
@@ -116,7 +131,7 @@ def _write_supernet(source: Path, folder: Path) -> Document:
         further["recipe"] = _without_places(recipe)
     save_supernet(folder, supernet, config=further, dtype=torch.float16)
     if _is_stored_in_half(source / WEIGHTS_FILE):
-        # The order of a safetensors header is not fixed; a predictor knows these weights by their hash.
+        # Older files have their metadata in another order; a predictor knows these weights by their hash.
         shutil.copyfile(source / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     return {**config, **further}
 
@@ -141,7 +156,7 @@ def _without_places(recipe: Mapping[str, Any]) -> Document:
     return cleaned
 
 
-def _copy_rest(source: Path, folder: Path) -> None:
+def copy_rest(source: Path, folder: Path) -> None:
     """Take along what else belongs to the supernet: predictor, carried images, subnets; no work folders."""
     written = {CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, README_FILE}
     for path in sorted([*source.iterdir(), *(source / SUBNETS_FOLDER).glob("*.json")]):
@@ -240,14 +255,13 @@ def _accuracy(
 ) -> list[Document]:
     if request.data is None:
         return []
-    questions = [
-        Question(subnet=subnet, recalibration_images=request.recalibration_images)
-        for subnet in ("largest", *subnet_paths, "smallest")
-    ]
+    names = ("largest", *subnet_paths, "smallest")
+    questions = [Question(subnet=name, recalibration_images=request.recalibration_images) for name in names]
     if (folder / CARRIED_IMAGES).is_file():
-        questions += [Question(subnet=subnet, use_carried=True) for subnet in ("largest", "smallest")]
-    facts = list(measure(folder, questions, request.data, notify))
-    others = [_of_other_seed(run, folder, questions, request.data) for run in request.seed_runs]
+        questions += [Question(subnet=name, use_carried=True) for name in names]
+    kept = None if request.kept_figures is None else KeptFigures(request.kept_figures)
+    facts = list(measure(folder, questions, request.data, notify, kept))
+    others = [_of_other_seed(run, folder, questions, request.data, kept) for run in request.seed_runs]
     documents = []
     for index, fact in enumerate(facts):
         document = configuration.to_dict(fact)
@@ -257,18 +271,20 @@ def _accuracy(
     return documents
 
 
-def _of_other_seed(run: Path, folder: Path, questions: Sequence[Question], data: str) -> list[AccuracyFact]:
+def _of_other_seed(
+    run: Path, folder: Path, questions: Sequence[Question], data: str, kept: KeptFigures | None
+) -> list[AccuracyFact]:
     """The same figures for a run with another seed, stored in the same precision for the time being."""
     source = resolve_supernet(run)
     beside = folder / ".other-seed"
     beside.mkdir()
     try:
-        _write_supernet(source, beside)
+        write_supernet(source, beside)
         if (folder / SUBNETS_FOLDER).is_dir():
             shutil.copytree(folder / SUBNETS_FOLDER, beside / SUBNETS_FOLDER)
         if (folder / CARRIED_IMAGES).is_file():
             shutil.copyfile(folder / CARRIED_IMAGES, beside / CARRIED_IMAGES)
-        return list(measure(beside, questions, data))
+        return list(measure(beside, questions, data, kept=kept))
     finally:
         shutil.rmtree(beside)
 

@@ -1,89 +1,108 @@
 """Images made up so that batch-norm statistics come out as they do on the training images.
 
-A subnet needs statistics of its own, and its user may have no images. A few hundred synthetic ones are
-optimised until, in a pool of subnets, the mean and variance in front of every batch norm agree with those on
-real images. They serve subnets outside the pool as well, since layers are shared. No real image enters them.
+A subnet needs statistics of its own, and its user may have no images. Synthetic ones are optimised until, in
+a pool of subnets, the mean and variance in front of every batch norm agree with those on real images. They
+serve subnets outside the pool as well, since layers are shared. No real image enters them.
 
-Departure from the data-free methods this follows (DeepInversion, Yin et al. 2020; ZeroQ, Cai et al. 2020):
+Departures from the data-free methods this follows (DeepInversion, Yin et al. 2020; ZeroQ, Cai et al. 2020):
 targets are measured on real images once per subnet instead of taken from stored running statistics, which in
-a supernet fit no subnet.
+a supernet fit no subnet; and each channel counts by what an error in it does to the predictions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ofa_toolkit.core import files
-from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
-from ofa_toolkit.supernets.extraction import extract
+from ofa_toolkit.supernets.batchnorm_targets import StatisticsTarget, mismatch
 from ofa_toolkit.supernets.supernet import Supernet
 
 FILE = "batchnorm_images.safetensors"
 FORMAT = "ofa-toolkit/batchnorm-images"
 
+BATCH = 128
+"""Images that are optimised, and later used, together."""
+
+LARGEST_FILE = 1_000_000
+_HEADER = 1_000
+_CHECKPOINT_STEPS = 50
+
 Progress = Callable[[int, float], None]
+
+
+def largest_number(size: int) -> int:
+    """How many images of `size` pixels a side are made: at most a batch, and less than 1 MB."""
+    return max(1, min(BATCH, (LARGEST_FILE - _HEADER) // (3 * size**2)))
+
+
+def at_resolution(images: Tensor, resolution: int) -> Tensor:
+    """Images `(N, 3, R, R)` for a subnet of another resolution; made and used with the same resizing."""
+    if images.shape[-1] == resolution:
+        return images
+    return functional.interpolate(images, size=resolution, mode="bilinear", antialias=True)
 
 
 def synthesize_batchnorm_images(
     supernet: Supernet,
-    subnets: Sequence[Subnet],
-    real_batches: Callable[[], Iterable[Tensor | tuple[Tensor, ...]]],
+    targets: Sequence[StatisticsTarget],
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    num_images: int = 256,
-    batch_size: int = 128,
-    num_steps: int = 700,
+    size: int,
+    num_images: int,
+    num_steps: int,
     learning_rate: float = 0.1,
     seed: int = 0,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Optimise images whose batch-norm statistics agree with those on real images.
+    """Optimise images until their batch-norm statistics agree with those on real images.
 
     Args:
         supernet: Left unchanged.
-        subnets: The pool, all at one resolution R: the largest, the smallest, some dozens of random ones.
-        real_batches: Gives the real, normalised images `(N, 3, R, R)` anew at each call.
+        targets: A pool of subnets, at any resolutions, with their statistics on real images.
         mean: Per-channel mean that pixels in 0..1 are normalised with.
         std: Per-channel divisor.
-        num_images: How many to make.
-        batch_size: Images of a step: the images are compared, and later used, in batches of this.
-        num_steps: Steps of Adam, each with one subnet of the pool and one batch.
+        size: Side of the images in pixels; for other resolutions they are resized.
+        num_images: How many to make; all of them make up one batch.
+        num_steps: Steps of Adam, each with one subnet of the pool.
         learning_rate: Of Adam, in normalised pixel values; falls to 0 along a cosine.
         seed: Of the initial noise and the order.
-        progress: Called with the number of steps done and the step's mismatch.
+        checkpoint: File that unfinished images are kept in, and taken from when it was made with the same
+            settings.
+        progress: Called with the number of steps done and the step's mismatch in nats.
 
     Returns:
-        Pixels `(num_images, 3, R, R)`, uint8.
+        Pixels `(num_images, 3, size, size)`, uint8.
     """
-    generator = torch.Generator().manual_seed(seed)
-    networks = [_Target(supernet, subnet, real_batches()) for subnet in subnets]
-    low = (0 - torch.tensor(mean)).div(torch.tensor(std)).view(1, 3, 1, 1)
-    high = (1 - torch.tensor(mean)).div(torch.tensor(std)).view(1, 3, 1, 1)
-    images = _noise(num_images, subnets[0].resolution, generator).clamp(low, high).requires_grad_()
+    offset, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+    low, high = -offset / scale, (1 - offset) / scale
+    images = _noise(num_images, size, torch.Generator().manual_seed(seed)).clamp(low, high).requires_grad_()
     optimizer = torch.optim.Adam([images], lr=learning_rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
-    for step in range(num_steps):
-        target = networks[int(torch.randint(len(networks), (1,), generator=generator))]
-        # Always the same batches: a random one would add the noise of its choice to every comparison.
-        start = batch_size * int(torch.randint(-(-num_images // batch_size), (1,), generator=generator))
-        mismatch = target.mismatch(images[start : start + batch_size])
+    settings = [num_images, size, num_steps, learning_rate, seed, len(targets)]
+    first = 0 if checkpoint is None else _resume(checkpoint, settings, images, optimizer)
+    for step in range(first, num_steps):
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / num_steps)) / 2
+        target = targets[_turn(step, len(targets), seed)]
+        cost = mismatch(supernet, target, at_resolution(images, target.subnet.resolution))
         optimizer.zero_grad()
-        mismatch.backward()  # type: ignore[no-untyped-call]
+        cost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        schedule.step()
         with torch.no_grad():
             images.copy_(images.clamp(low, high))
         if progress is not None:
-            progress(step + 1, float(mismatch.detach()))
-    pixels = images.detach() * torch.tensor(std).view(1, 3, 1, 1) + torch.tensor(mean).view(1, 3, 1, 1)
+            progress(step + 1, float(cost.detach()))
+        if checkpoint is not None and (step + 1) % _CHECKPOINT_STEPS == 0:
+            _keep(checkpoint, settings, step + 1, images, optimizer)
+    pixels: Tensor = images.detach() * scale + offset
     return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -96,40 +115,31 @@ def save_batchnorm_images(folder: str | Path, pixels: Tensor) -> Path:
     return path
 
 
-class _Target:
-    """One subnet, with the statistics that real images give in front of each of its batch norms."""
+def _turn(step: int, num_targets: int, seed: int) -> int:
+    """Each subnet once in every pass over the pool, in an order of the pass's own."""
+    generator = torch.Generator().manual_seed(seed + step // num_targets)
+    return int(torch.randperm(num_targets, generator=generator)[step % num_targets])
 
-    def __init__(
-        self, supernet: Supernet, subnet: Subnet, batches: Iterable[Tensor | tuple[Tensor, ...]]
-    ) -> None:
-        self._network: fx.GraphModule = extract(supernet, subnet).eval().requires_grad_(False)
-        recalibrate_batchnorm(self._network, batches)
-        self._terms: list[Tensor] = []
-        for norm in self._network.modules():
-            if isinstance(norm, nn.BatchNorm2d):
-                norm.register_forward_pre_hook(self._compare)
-        self._network.to(memory_format=torch.channels_last)
 
-    def _compare(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Add a norm's mismatch, and hand on what makes it normalise with the batch's own statistics."""
-        assert isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        (x,) = inputs
-        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        wanted = norm.running_var + norm.eps
-        shift = (mean - norm.running_mean).square() / wanted
-        spread = ((variance + norm.eps) / wanted).log().square()
-        self._terms.append((shift + spread).mean())
-        # The norm stays in evaluation mode: undo the batch's statistics, apply the stored ones.
-        scale = (wanted / (variance + norm.eps)).sqrt()
-        return ((x - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + norm.running_mean.view(1, -1, 1, 1),)
+def _keep(
+    path: Path, settings: list[Any], step: int, images: Tensor, optimizer: torch.optim.Optimizer
+) -> None:
+    state = {"settings": settings, "step": step, "images": images.detach(), "adam": optimizer.state_dict()}
+    with files.atomic_path(path) as temporary:
+        torch.save(state, temporary)
 
-    def mismatch(self, images: Tensor) -> Tensor:
-        """Mean over the batch norms of squared shifts (in deviations) and squared log ratios of variances."""
-        self._terms.clear()
-        self._network(images.contiguous(memory_format=torch.channels_last))
-        return torch.stack(self._terms).mean()
+
+def _resume(path: Path, settings: list[Any], images: Tensor, optimizer: torch.optim.Optimizer) -> int:
+    """Put images and optimiser back to where they were; the number of steps done."""
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["settings"] != settings:
+        return 0
+    with torch.no_grad():
+        images.copy_(state["images"])
+    optimizer.load_state_dict(state["adam"])
+    return int(state["step"])
 
 
 def _noise(num_images: int, size: int, generator: torch.Generator) -> Tensor:

@@ -256,7 +256,38 @@ def verify_command(name: str, data: str | None, as_json: bool) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Its folder. Default: the user's zoo."
 )
-@click.option("--data", metavar="SOURCE", help="Measure the card's figures on these images.")
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    help="Images it was trained on: make batch-norm images, predictor and front, measure the card's figures.",
+)
+@click.option(
+    "--skip",
+    type=click.Choice(["images", "predictor", "front"]),
+    multiple=True,
+    help="Do not make this part. Repeatable.",
+)
+@click.option(
+    "--num-subnets",
+    type=click.IntRange(min=1),
+    default=150,
+    show_default=True,
+    help="Subnets to measure for the predictor.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=2500,
+    show_default=True,
+    help="Held-out training images to measure each of them on.",
+)
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keeps what a killed run has done. Default: `packaging` in RUN.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 @click.option(
     "--subnet",
     "subnets",
@@ -269,7 +300,7 @@ def verify_command(name: str, data: str | None, as_json: bool) -> None:
     "--front",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Include and measure subnets of this front; `ofa-tk search --pareto` writes one.",
+    help="Include and measure subnets of this front instead; `ofa-tk search --pareto` writes one.",
 )
 @click.option(
     "--num-front",
@@ -293,6 +324,7 @@ def verify_command(name: str, data: str | None, as_json: bool) -> None:
     metavar="RUN",
     help="A run of the same recipe with another seed, measured too. Repeatable.",
 )
+@options.seed_option
 @options.force_option
 @options.json_option
 def package_command(
@@ -300,19 +332,34 @@ def package_command(
     name: str,
     out: Path | None,
     data: str | None,
+    skip: tuple[str, ...],
+    num_subnets: int,
+    images: int,
+    work: Path | None,
+    threads: int | None,
     subnets: tuple[Path, ...],
     front: Path | None,
     num_front: int,
     predictor: Path | None,
     facts: Path | None,
     seed_runs: tuple[Path, ...],
+    seed: int,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Turn a run, supernet or entry folder into a zoo entry with float16 weights and a card."""
+    """Turn a run, supernet or entry folder into a zoo entry with float16 weights and a card.
+
+    With --data also its batch-norm images, predictor and front are made, which takes an hour or two for a
+    small supernet on a CPU; killed and started again it goes on.
+    """
+    import torch
+
     from ofa_toolkit.core import config
     from ofa_toolkit.pipelines.package_entry import PackageRequest, default_out, package_entry
+    from ofa_toolkit.pipelines.prepare_entry import PARTS, Preparation, prepare_entry
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     folder = default_out(name) if out is None else out
     request = PackageRequest(
         source=source,
@@ -327,6 +374,15 @@ def package_command(
         seed_runs=seed_runs,
         replace=force,
     )
+    if data is not None:
+        preparation = Preparation(
+            parts=tuple(part for part in PARTS if part not in skip),
+            num_subnets=num_subnets,
+            predictor_images=images,
+            work=work,
+            seed=seed,
+        )
+        request = prepare_entry(request, preparation, notify=output.note, progress_bar=output.progress_bar)
     card = package_entry(request, notify=output.note)
     if as_json:
         output.print_json({"folder": str(folder), "card": config.to_dict(card)})

@@ -1,0 +1,159 @@
+"""Batch-norm statistics of one subnet on real images, and how far other images are from giving the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
+from ofa_toolkit.supernets.extraction import extract
+from ofa_toolkit.supernets.supernet import Supernet
+
+# Of a layer's mean sensitivity, for channels that happened not to matter on the few images judged.
+_LEAST_SENSITIVITY = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormTarget:
+    """What one batch norm should see, each `(channels,)`.
+
+    Attributes:
+        mean: Of its input on real images.
+        variance: Likewise, biased.
+        shift_sensitivity: Fisher information of the predicted label about a shift of the normalised input.
+        scale_sensitivity: The same about the logarithm of its scale.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    shift_sensitivity: Tensor
+    scale_sensitivity: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticsTarget:
+    """What all batch norms of one subnet should see.
+
+    Attributes:
+        subnet: The subnet.
+        norms: In the order of the network.
+    """
+
+    subnet: Subnet
+    norms: tuple[NormTarget, ...]
+
+
+def measure_target(
+    supernet: Supernet,
+    subnet: Subnet,
+    batches: Iterable[Tensor | tuple[Tensor, ...]],
+    generator: torch.Generator,
+) -> StatisticsTarget:
+    """Recalibrate a subnet on real images; the first batch also tells which channels matter.
+
+    Args:
+        supernet: Left unchanged.
+        subnet: A member of its space.
+        batches: Real, normalised images `(N, 3, R, R)`, R the subnet's resolution.
+        generator: Draws labels from the network's predictions.
+
+    Raises:
+        DataError: There was no image.
+    """
+    images = [batch if isinstance(batch, Tensor) else batch[0] for batch in batches]
+    if not images:
+        raise DataError("There are no images to take statistics from.")
+    network = extract(supernet, subnet).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)
+    recalibrate_batchnorm(network, images)
+    sensitivities = _sensitivities(network, images[0], generator)
+    norms = []
+    for norm, (shift, scale) in zip(_norms(network), sensitivities, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norms.append(
+            NormTarget(
+                mean=norm.running_mean.clone(),
+                variance=norm.running_var.clone(),
+                shift_sensitivity=shift,
+                scale_sensitivity=scale,
+            )
+        )
+    return StatisticsTarget(subnet=subnet, norms=tuple(norms))
+
+
+def mismatch(supernet: Supernet, target: StatisticsTarget, images: Tensor) -> Tensor:
+    """What the statistics of other images would cost, in nats.
+
+    It is the Kullback-Leibler divergence between the predictions with real statistics and with those of
+    `images`, to second order and without the interplay of channels: half the squared error of each
+    normalised mean and log deviation times its Fisher information, summed.
+
+    Args:
+        supernet: Left unchanged.
+        target: Of one subnet.
+        images: Normalised, `(N, 3, R, R)`; the result can be differentiated with respect to them.
+    """
+    network = extract(supernet, target.subnet).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)
+    terms: list[Tensor] = []
+
+    def compare(norm: nn.BatchNorm2d, wanted: NormTarget, x: Tensor) -> None:
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        variance, target_variance = variance + norm.eps, wanted.variance + norm.eps
+        shift = (mean - wanted.mean).square() / target_variance
+        log_deviation = (variance / target_variance).log() / 2
+        cost = shift * wanted.shift_sensitivity + log_deviation.square() * wanted.scale_sensitivity
+        terms.append(cost.sum() / 2)
+
+    for norm, wanted in zip(_norms(network), target.norms, strict=True):
+        # In training mode, as in a recalibration: it normalises with the statistics of the images themselves.
+        norm.train()
+        norm.register_forward_pre_hook(
+            lambda norm, inputs, wanted=wanted: compare(norm, wanted, *inputs)
+        )
+    network(images.contiguous(memory_format=torch.channels_last))
+    return torch.stack(terms).sum()
+
+
+def _norms(network: fx.GraphModule) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def _sensitivities(
+    network: fx.GraphModule, images: Tensor, generator: torch.Generator
+) -> list[tuple[Tensor, Tensor]]:
+    """Fisher information about shift and log scale of each batch norm's normalised input, per channel."""
+    normalized: dict[nn.Module, Tensor] = {}
+
+    def capture(norm: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+        assert isinstance(norm, nn.BatchNorm2d)
+        x = functional.batch_norm(inputs[0], norm.running_mean, norm.running_var, eps=norm.eps)
+        if not x.requires_grad:
+            x.requires_grad_()
+        x.retain_grad()
+        normalized[norm] = x
+        return x * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)
+
+    for norm in _norms(network):
+        norm.register_forward_hook(capture)
+    logits = network(images.contiguous(memory_format=torch.channels_last))
+    labels = torch.multinomial(logits.detach().softmax(1), 1, generator=generator).squeeze(1)
+    functional.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+    found = []
+    for x in (normalized[norm] for norm in _norms(network)):
+        assert x.grad is not None
+        shift = x.grad.sum((2, 3)).square().mean(0)
+        scale = (x.grad * x.detach()).sum((2, 3)).square().mean(0)
+        found.append((_at_least(shift), _at_least(scale)))
+    return found
+
+
+def _at_least(sensitivity: Tensor) -> Tensor:
+    return sensitivity.clamp(min=_LEAST_SENSITIVITY * float(sensitivity.mean()))

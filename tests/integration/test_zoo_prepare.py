@@ -1,0 +1,190 @@
+"""One command from a run to an entry, which goes on where it was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from ofa_tk.app import run as ofa_tk
+from ofa_toolkit.core.errors import ConfigError, OutputError
+from ofa_toolkit.evaluation.predictor import load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor_training import EnsembleConfig
+from ofa_toolkit.pipelines import batchnorm_images
+from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.package_entry import PackageRequest, package_entry
+from ofa_toolkit.pipelines.prepare_entry import Preparation, prepare_entry
+from ofa_toolkit.pipelines.verify_entry import verify_entry
+from ofa_toolkit.zoo import Card
+from ofa_toolkit.zoo.entries import load_entry
+from tests.integration.small_runs import IMAGES, run, small_config
+
+SMALL = Preparation(
+    num_subnets=32,
+    predictor_images=8,
+    ensemble=EnsembleConfig(num_members=2, hidden=(4,), num_steps=20),
+    image_subnets=3,
+    image_steps=4,
+)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL at a chosen moment: nothing of ours catches it."""
+
+
+class Watcher:
+    """Keeps what is said, and dies at a step of a stage if told to."""
+
+    def __init__(self, stage: str = "", at: int = -1) -> None:
+        self.stage, self.at = stage, at
+        self.steps: dict[str, list[int]] = {}
+        self.notes: list[str] = []
+
+    @contextlib.contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        steps = self.steps.setdefault(label.partition(" ")[0], [])
+
+        def show(done: int) -> None:
+            assert done <= total
+            steps.append(done)
+            if label.startswith(self.stage or "never") and done == self.at:
+                raise Killed
+
+        yield show
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        if self.stage == "card" and text.startswith("smallest"):
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    run(small_config({"name": "deps"}, training={"epochs": 1}, space={"resolutions": [8, 16]}), folder)
+    return folder
+
+
+def make(trained: Path, out: Path, watcher: Watcher, work: Path, **changes: Any) -> Card:
+    known = {"source": trained, "name": "tiny", "out": out, "data": IMAGES, "recalibration_images": 16}
+    request = PackageRequest(**{**known, **changes})
+    how = Preparation(**{**vars(SMALL), "work": work})
+    prepared = prepare_entry(request, how, notify=watcher.note, progress_bar=watcher.bar)
+    return package_entry(prepared, notify=watcher.note)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_becomes_a_whole_entry_however_often_it_is_killed(trained: Path, tmp_path: Path) -> None:
+    straight, work = tmp_path / "straight", tmp_path / "work"
+    card = make(trained, straight, Watcher(), work)
+    assert {"accuracy_predictor.safetensors", CARRIED_IMAGES, "model.safetensors"} < set(contents(straight))
+    asked = [(fact.subnet, fact.batchnorm) for fact in card.accuracy]
+    names = list(dict.fromkeys(name for name, _ in asked))
+    assert names[0] == "largest"
+    assert names[-1] == "smallest"
+    assert "subnets/01.json" in names
+    assert asked == [(name, how) for how in ("recalibrated", "carried") for name in names]
+    assert load_accuracy_predictor(str(straight)).card.num_subnets == 32
+    assert load_file(straight / CARRIED_IMAGES)["images"].shape == (128, 3, 16, 16)
+    assert all(finding.is_right for finding in verify_entry(load_entry(straight), data=IMAGES))
+    text = "".join(path.read_text() for path in straight.rglob("*") if path.suffix in (".json", ".toml"))
+    assert str(tmp_path) not in text
+
+    killed, work = tmp_path / "killed", tmp_path / "other-work"
+    for stage, at in (("Making", 2), ("Making", 6), ("Measuring", 20), ("card", 0)):
+        with pytest.raises(Killed):
+            make(trained, killed, Watcher(stage, at), work)
+        assert not killed.exists()
+    last = Watcher()
+    assert make(trained, killed, last, work) == card
+    assert last.steps == {}
+    assert contents(killed) == contents(straight)
+
+
+def test_unfinished_images_go_on_at_their_last_step(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ofa_toolkit.supernets.batchnorm_images._CHECKPOINT_STEPS", 2)
+    supernet, checkpoint = trained / "supernet", tmp_path / "images.pt"
+    seen: list[int] = []
+
+    def watch(done: int) -> None:
+        seen.append(done)
+        if len(seen) == 3 + 3:
+            raise Killed
+
+    def images(folder: Path, **options: Any) -> Any:
+        (tmp_path / folder).mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (tmp_path / folder / name).symlink_to(supernet / name)
+        return batchnorm_images.make_batchnorm_images(
+            tmp_path / folder, IMAGES, num_images=8, num_subnets=3, num_steps=5, **options
+        )
+
+    with pytest.raises(Killed):
+        images(Path("first"), checkpoint=checkpoint, on_step=watch)
+    seen[:] = range(100)
+    resumed = images(Path("second"), checkpoint=checkpoint, on_step=seen.append)
+    assert seen[100:] == [1, 2, 3, 6, 7, 8]
+    assert resumed.read_bytes() == images(Path("straight")).read_bytes()
+
+
+def test_settings_that_change_make_a_part_anew(trained: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    make(trained, tmp_path / "one", Watcher(), work)
+    again = Watcher()
+    request = PackageRequest(source=trained, name="tiny", out=tmp_path / "two", data=IMAGES)
+    more = Preparation(**{**vars(SMALL), "work": work, "num_subnets": 34, "parts": ("images", "predictor")})
+    prepared = prepare_entry(request, more, notify=again.note, progress_bar=again.bar)
+    assert list(again.steps) == ["Measuring"]
+    # Two subnets more: the 32 that were measured before stay.
+    assert again.steps["Measuring"] == [32, 33, 34]
+    assert prepared.front is None
+    assert prepared.prepared is not None
+    assert load_accuracy_predictor(str(prepared.prepared)).card.num_subnets == 34
+
+
+def test_an_entry_packaged_again_keeps_its_parts(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny"
+    first = make(trained, out, Watcher(), tmp_path / "work")
+    again = Watcher()
+    second = make(out, out, again, tmp_path / "work-2", replace=True)
+    assert again.steps == {}
+    assert second.files == first.files
+    assert second.accuracy == first.accuracy
+
+
+def test_what_cannot_end_well_is_refused_at_once(trained: Path, tmp_path: Path) -> None:
+    watcher = Watcher()
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OutputError, match="exists already"):
+        make(trained, tmp_path / "there", watcher, tmp_path / "work")
+    with pytest.raises(ConfigError, match="made from images"):
+        make(trained, tmp_path / "out", watcher, tmp_path / "work", data=None)
+    (tmp_path / "facts.toml").write_text('colour = "red"\n')
+    with pytest.raises(ConfigError, match="colour"):
+        make(trained, tmp_path / "out", watcher, tmp_path / "work", facts=tmp_path / "facts.toml")
+    assert watcher.steps == {}
+
+
+def test_the_command_skips_what_it_is_told_to(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tiny"
+    skipped = [word for part in ("images", "predictor", "front") for word in ("--skip", part)]
+    place = ["--out", str(out), "--work", str(tmp_path / "work")]
+    assert ofa_tk(["zoo", "package", str(trained), "--name", "tiny", "--data", IMAGES, *place, *skipped]) == 0
+    assert set(contents(out)) == {"config.json", "model.safetensors", "card.toml", "README.md"}
+    card = json.loads((out / "config.json").read_text())
+    assert card["resolutions"] == [8, 16]
+    captured = capsys.readouterr()
+    assert "Work is kept in" in captured.err
+    assert captured.out.strip() == str(out)
