@@ -22,8 +22,14 @@ _NO_EFFECT = 0.003
 _SOME_EFFECT = 0.25
 _FEWEST_FAMILIES = 4
 _DROP_MEASURED, _DROP_PREDICTED = 0.25, 0.12
+# Honest tables reach 0.23 of the kernel's area at the median and 1.1 of the work for a wider block.
+_MOST_KERNEL_SHARE = 0.5
+_MOST_GROWTH = 1.5
 _ODD_RATE = 300.0
 _SLOWEST_MACS_PER_MS = 5e4
+# Where the peak is known, the least of it that is used, and the most that one call may take besides.
+_LEAST_OF_PEAK = 0.005
+_MOST_OVERHEAD_MS = {True: 300.0, False: 3.0}
 _FASTEST_TFLOPS = {"cpu": 20.0, "phone": 10.0, "embedded-gpu": 300.0, "gpu": 3000.0, None: 3000.0}
 
 
@@ -113,6 +119,32 @@ def monotone(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return _found("monotone", table, message, sorted(set(bad)))
 
 
+def growth(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+    """Time does not grow faster than the work behind it.
+
+    A kernel's work is its area and is only part of a block's, so a block's time never grows as much as the
+    area, and over many blocks by a small part of that. A wider block's work is its MACs.
+    """
+    del others
+    by_kernel = _families(table, "kernel_family", "kernel_size")
+    shares = [
+        (rows[-1].time_ms / rows[0].time_ms - 1) / ((rows[-1].kernel_size / rows[0].kernel_size) ** 2 - 1)
+        for rows in by_kernel
+    ]
+    if len(shares) >= _FEWEST_FAMILIES and (share := float(np.median(shares))) > _MOST_KERNEL_SHARE:
+        message = f"kernel sizes matter too much: {share:.0%} of the growth of their area, at the median"
+        findings = _found("growth", table, message, [row.name for rows in by_kernel for row in rows])
+    else:
+        bad = _beyond(by_kernel, lambda row: float(row.kernel_size**2))
+        findings = _found("growth", table, "times that grow more than the kernel's area does", bad)
+    by_width = [
+        rows for rows in _families(table, "width_family", "width") if all(row.macs > 0 for row in rows)
+    ]
+    bad = _beyond(by_width, lambda row: row.macs, slack=_MOST_GROWTH)
+    message = f"times that grow {_MOST_GROWTH:g} times as much as the work of a wider block"
+    return findings + _found("growth", table, message, bad)
+
+
 def units(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     """No row is a thousand times off its neighbours, and the whole is not a thousand times too slow."""
     del others
@@ -132,10 +164,18 @@ def units(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
             f"times more than {_ODD_RATE:.0f} times off the others for the same work: s, ms or us mixed up"
         )
         findings += _found("units", table, message, odd)
-        if middle < _SLOWEST_MACS_PER_MS:
+        if middle < _SLOWEST_MACS_PER_MS or _is_too_slow(rows, table.peak.fp32_tflops, is_whole=is_whole):
             message = f"{middle / 1e3:.3g} MMAC/s at the median: microseconds read as milliseconds"
             findings += _found("units", table, message, [row.name for row in rows])
     return findings
+
+
+def _is_too_slow(rows: Sequence[Row], peak_tflops: float | None, *, is_whole: bool) -> bool:
+    """Whether most rows take longer than a chip of that peak could."""
+    if peak_tflops is None:
+        return False
+    most = [2e-9 * row.macs / (peak_tflops * _LEAST_OF_PEAK) + _MOST_OVERHEAD_MS[is_whole] for row in rows]
+    return float(np.median([row.time_ms / limit for row, limit in zip(rows, most, strict=True)])) > 1
 
 
 def throughput(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
@@ -156,7 +196,7 @@ def repeats(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return _found("repeats", table, f"fewer than {_FEWEST_RUNS} repeats", few)
 
 
-CHECKS: tuple[Check, ...] = (positive, identical, kernel_effect, monotone, units, throughput, repeats)
+CHECKS: tuple[Check, ...] = (positive, identical, kernel_effect, monotone, growth, units, throughput, repeats)
 
 
 def _found(check: str, table: AuditTable, message: str, rows: Sequence[str]) -> list[Finding]:
@@ -187,6 +227,16 @@ def _families(table: AuditTable, family: str, choice: str) -> list[list[Row]]:
         if len(distinct) > 1:
             found.append([distinct[value] for value in sorted(distinct)])
     return found
+
+
+def _beyond(families: Sequence[Sequence[Row]], work: Callable[[Row], float], slack: float = 1.0) -> list[str]:
+    """Rows whose time, compared with every smaller row of their family, grows more than the work does."""
+    return [
+        row.name
+        for rows in families
+        for number, row in enumerate(rows[1:], start=1)
+        if all(row.time_ms > slack * small.time_ms * work(row) / work(small) for small in rows[:number])
+    ]
 
 
 def _effects(table: AuditTable, family: str, choice: str) -> tuple[list[float], list[str]]:

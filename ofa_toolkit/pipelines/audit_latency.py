@@ -62,7 +62,8 @@ def audit_latency(
     if device is not None:
         known = read_device(resources.find_entry("latency_tables", device, tables).path)
         own = [_on_device(table, known) for table in own]
-    names = {table.name.partition(":")[0] for table in own}
+    # A device's tables may be made from the very file that is looked at.
+    names = {table.name.partition(":")[0] for table in own} | {device}
     others = [*own, *(other for extra in against for other in _read(extra, space))]
     has_predictions = any(table.is_prediction for table in own)
     for entry in resources.entries("latency_tables", tables).values():

@@ -132,6 +132,38 @@ def test_rows_faster_than_smaller_ones_are_named() -> None:
     assert any(names[0] in finding.rows for finding in findings if finding.check == "monotone")
 
 
+def test_a_large_chip_cannot_be_as_slow_as_microseconds_read_as_milliseconds() -> None:
+    def networks(factor: float) -> AuditTable:
+        rows = tuple(Row(name=str(n), time_ms=factor * (20 + n), macs=2e10, is_whole=True) for n in range(9))
+        return AuditTable(name="gpu", rows=rows, kind="gpu", peak=Peak(fp32_tflops=15.7), is_prediction=True)
+
+    assert audit(networks(1), []) == []
+    assert checks(audit(networks(1000), [])) == {"units"}
+
+
+def test_kernel_sizes_that_matter_too_much_are_found() -> None:
+    findings = audit(changed(lambda name, time: 3 * time if "k5" in name else time), [])
+    found = [finding for finding in findings if finding.check == "growth"]
+    assert len(found) == 1
+    assert "kernel sizes matter too much" in found[0].message
+
+
+def test_a_row_that_grows_more_than_its_kernel_is_named() -> None:
+    names = [name for name in honest_times() if "k5" in name]
+    findings = audit(changed(lambda name, time: 4 * time if name == names[3] else time), [])
+    growth = [finding for finding in findings if finding.check == "growth"]
+    assert {row for finding in growth for row in finding.rows} == {names[3]}
+
+
+def test_wider_blocks_that_take_far_too_long_are_named() -> None:
+    rows = tuple(
+        Row(name=f"w{width}", time_ms=time, macs=1e6 * width, width_family="block", width=width)
+        for width, time in ((3, 1.0), (4, 1.4), (6, 4.0))
+    )
+    findings = audit(AuditTable(name="board", rows=rows), [])
+    assert [(finding.check, finding.rows) for finding in findings] == [("growth", ("w6",))]
+
+
 def test_impossible_throughput_is_named() -> None:
     largest = max(honest_times(), key=signature_macs)
     too_fast = 2 * signature_macs(largest) / 0.6e9
