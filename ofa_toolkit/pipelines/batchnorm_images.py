@@ -13,7 +13,6 @@ from torch import Tensor
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.datasets import ImageDataset
-from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, RECALIBRATION_SEED, evaluate
 from ofa_toolkit.pipelines.evaluate import Judge, open_judge
 from ofa_toolkit.pipelines.export_network import read_carried_images
@@ -41,11 +40,13 @@ class CarriedAccuracy:
         subnet: The subnet; none of the pool the images were made with.
         real_percent: Top-1 with statistics of real training images.
         carried_percent: Top-1 with statistics of the images in the folder.
+        other_percent: Top-1 with statistics of other real training images, as many: what chance does.
     """
 
     subnet: Subnet
     real_percent: float
     carried_percent: float
+    other_percent: float
 
     @property
     def difference(self) -> float:
@@ -134,34 +135,39 @@ def judge_batchnorm_images(
     seed: int = 1,
     on_subnet: Callable[[CarriedAccuracy], None] | None = None,
 ) -> list[CarriedAccuracy]:
-    """Compare both kinds of statistics on random subnets and held-out images."""
+    """Compare both kinds of statistics on random subnets, on the test images or `num_images` of them."""
     judge = open_judge(str(folder), data, device="cpu")
     carried = read_carried_images(Path(folder), judge.description)
     if carried is None:
         raise MismatchError(f"'{folder}' carries no images for batch-norm statistics.")
     results = []
     for subnet in sample_subnets(judge.trained_space, num_subnets, np.random.default_rng(seed)):
-        real, synthetic = (
-            _top1(judge.supernet, subnet, batches, judge.dataset, num_images)
-            for batches in (
-                _real(judge.dataset, subnet.resolution),
-                torch.split(at_resolution(carried, subnet.resolution), BATCH),
-            )
+        sources = (
+            _real(judge.dataset, subnet.resolution),
+            torch.split(at_resolution(carried, subnet.resolution), BATCH),
+            _real(judge.dataset, subnet.resolution, RECALIBRATION_SEED + 1),
         )
-        results.append(CarriedAccuracy(subnet=subnet, real_percent=real, carried_percent=synthetic))
+        real, synthetic, other = (
+            _top1(judge.supernet, subnet, batches, judge.dataset, num_images) for batches in sources
+        )
+        results.append(
+            CarriedAccuracy(subnet=subnet, real_percent=real, carried_percent=synthetic, other_percent=other)
+        )
         if on_subnet is not None:
             on_subnet(results[-1])
     return results
 
 
-def _real(dataset: ImageDataset, resolution: int) -> Iterable[tuple[Tensor, Tensor]]:
+def _real(
+    dataset: ImageDataset, resolution: int, seed: int = RECALIBRATION_SEED
+) -> Iterable[tuple[Tensor, Tensor]]:
     return dataset.batches(
         "train",
         BATCH,
         resolution=resolution,
         train_transforms=True,
         limit=RECALIBRATION_IMAGES,
-        seed=RECALIBRATION_SEED,
+        seed=seed,
     )
 
 
@@ -175,6 +181,5 @@ def _top1(
     network = extract(supernet, subnet)
     recalibrate_batchnorm(network, batches)
     network.to(memory_format=torch.channels_last)
-    split: Split = "validation" if dataset.num_images("validation") else "test"
-    judged = dataset.batches(split, 200, resolution=subnet.resolution, limit=num_images)
+    judged = dataset.batches("test", 200, resolution=subnet.resolution, limit=num_images)
     return evaluate(network.eval(), judged).top1_percent
