@@ -6,7 +6,12 @@ tensor's largest entry, the reference's float32 gradients differ from ours compu
 1e-2, and so do ours in float32. The second step starts from weights moved by such gradients at a rate of
 0.09. After it the reference's parameters differ from those of float64 by up to 7e-2 of the largest entry,
 ours in float32 by 8e-2, gradient norms by 0.13 and 0.13, the loss by 1e-3 and 2e-3, batch-norm statistics
-by 2e-3 and 2e-3. The tolerances are about twice the reference's own noise.
+by 2e-3 and 2e-3. `NOISE` is about twice the reference's own noise.
+
+Where rounding is the reference's, the step with sorted channels agrees far better: with its convolution
+kernels (torch 2.14, AVX-512) no activation falls on the other side of a kink, and gradients differ by 1e-5,
+statistics by 1e-5, parameters by 2e-2. `SAME_ROUNDING` holds there; AVX2 kernels already give gradients that
+differ by 8e-4.
 """
 
 from __future__ import annotations
@@ -35,6 +40,50 @@ from tests.golden.generated_values import images, labels, value
 
 FIGURES: dict[str, Any] = json.loads(Path(__file__).with_name("deps_step.json").read_text())
 CASES = ("full_epoch40_sum", "warm_epoch26_reorg")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tolerances:
+    """Of entries in units of their tensor's largest one, of norms relative, of losses in nats."""
+
+    gradients: float
+    statistics: float
+    parameters: float
+    second_losses: float
+    gradient_norms: float
+    median_of_second_norms: float
+    changes: float
+    smallest_change: float  # in units of the largest one
+
+
+NOISE = Tolerances(
+    gradients=1e-2,
+    statistics=5e-3,
+    parameters=0.15,
+    second_losses=6e-3,
+    gradient_norms=5e-3,
+    median_of_second_norms=2e-2,
+    changes=6e-2,
+    smallest_change=1e-2,
+)
+SAME_ROUNDING = Tolerances(
+    gradients=1e-4,
+    statistics=1e-4,
+    parameters=4e-2,
+    second_losses=3e-5,
+    gradient_norms=3e-4,
+    median_of_second_norms=1e-3,
+    changes=1e-2,
+    smallest_change=1e-3,
+)
+HAS_THEIR_KERNELS = (
+    torch.__version__.startswith("2.14.") and torch.backends.cpu.get_cpu_capability() == "AVX512"
+)
+
+
+def tolerances(case: str) -> Tolerances:
+    return SAME_ROUNDING if case.startswith("warm") and HAS_THEIR_KERNELS else NOISE
+
 
 CONFIG: RunConfig = from_values(
     {
@@ -78,10 +127,11 @@ def two_steps(case: str) -> Steps:
         {n: torch.from_numpy(np.asarray(value(names[n], t.shape))) for n, t in supernet.state_dict().items()}
     )
     optimizer = build_optimizer(CONFIG.optimizer, supernet)
+    # The reference's change of the parameters includes that of the sorting.
+    start = {name: p.detach().clone() for name, p in supernet.named_parameters()}
     if case.startswith("warm"):
         assert phase.sort_protected_widths is not None
         sort_channels(supernet, num_protected_widths=phase.sort_protected_widths, optimizer=optimizer)
-    start = {name: p.detach().clone() for name, p in supernet.named_parameters()}
     updater = Updater(supernet, optimizer, CONFIG.training, Process())
     x, y = torch.from_numpy(images(16, 32)), torch.from_numpy(labels(16, 10))
     supernet.train()
@@ -124,23 +174,26 @@ def test_learning_rate_and_epsilon(case: str) -> None:
 def test_losses(case: str) -> None:
     first, second = two_steps(case).results
     np.testing.assert_allclose(first.losses, FIGURES[case]["losses"][0], rtol=1e-6)
-    np.testing.assert_allclose(second.losses, FIGURES[case]["losses"][1], atol=6e-3)
+    np.testing.assert_allclose(second.losses, FIGURES[case]["losses"][1], atol=tolerances(case).second_losses)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradients(case: str) -> None:
-    steps = two_steps(case)
+    steps, tolerance = two_steps(case), tolerances(case)
     wanted = np.array(FIGURES[case]["gradient_norms"][0])
     # A bias that the next batch norm cancels has a gradient of pure rounding noise: an absolute floor.
-    np.testing.assert_allclose(norms(steps.gradients[0]), wanted, rtol=5e-3, atol=1e-5 * wanted.max())
+    np.testing.assert_allclose(
+        norms(steps.gradients[0]), wanted, rtol=tolerance.gradient_norms, atol=1e-5 * wanted.max()
+    )
     second = np.array(FIGURES[case]["gradient_norms"][1])
-    assert np.median(np.abs(norms(steps.gradients[1]) - second) / np.maximum(second, 1e-3)) < 2e-2
+    errors = np.abs(norms(steps.gradients[1]) - second) / np.maximum(second, 1e-3)
+    assert np.median(errors) < tolerance.median_of_second_norms
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_small_tensors(case: str) -> None:
-    """Whole gradients, parameters and statistics of layers whose channels are not sorted."""
-    steps = two_steps(case)
+    """Gradients, parameters and statistics, entry by entry; after sorting also those of sorted channels."""
+    steps, tolerance = two_steps(case), tolerances(case)
     compared = 0
     for name, figures in FIGURES[case]["tensors"].items():
         kind, _, tensor_name = name.partition(".")
@@ -148,7 +201,8 @@ def test_small_tensors(case: str) -> None:
         wanted = np.array(figures)
         if np.abs(wanted).max() < 1e-6:
             continue
-        share = 1e-2 if kind == "grad0" else 5e-3 if "running" in name else 0.15
+        share = tolerance.statistics if "running" in name else tolerance.parameters
+        share = tolerance.gradients if kind == "grad0" else share
         np.testing.assert_allclose(
             tensor.flatten().numpy(), wanted, atol=share * np.abs(wanted).max(), err_msg=name
         )
@@ -158,14 +212,10 @@ def test_small_tensors(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_change_of_parameters(case: str) -> None:
-    wanted = np.array(FIGURES[case]["change_norms"])
-    if case.startswith("warm"):
-        # The figure is measured from before the sorting, so it includes the moved channels.
-        unsorted = [
-            i
-            for i, name in enumerate(FIGURES[CASES[0]]["parameters"])
-            if name.startswith(("first_conv", "classifier", "feature"))
-        ]
-        np.testing.assert_allclose(norms(two_steps(case).change)[unsorted], wanted[unsorted], rtol=6e-2)
-        return
-    np.testing.assert_allclose(norms(two_steps(case).change), wanted, rtol=5e-2, atol=1e-2 * wanted.max())
+    wanted, tolerance = np.array(FIGURES[case]["change_norms"]), tolerances(case)
+    np.testing.assert_allclose(
+        norms(two_steps(case).change),
+        wanted,
+        rtol=tolerance.changes,
+        atol=tolerance.smallest_change * wanted.max(),
+    )
