@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch.nn import functional
 from ofa_toolkit.core.errors import DataError, MismatchError
 from ofa_toolkit.datasets.dataset import ImageDataset, Split
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
+from ofa_toolkit.supernets import Supernet, extract, fold_batchnorm_in_place, recalibrate_batchnorm
 
 RECALIBRATION_IMAGES = 2000
 """Images that batch-norm statistics are recomputed from; the number of the OFA and DϵpS references."""
@@ -108,29 +109,48 @@ def evaluate_subnet(
             f"{dataset.name} has {dataset.num_classes} classes, the supernet {supernet.space.num_classes}.",
             hint="Use the data set it was trained for, or train it on yours: ofa-tk train --init",
         )
+    return evaluate_on_batches(
+        supernet,
+        subnet,
+        dataset.batches(split, batch_size, resolution=subnet.resolution, limit=limit, device=device),
+        recalibration=dataset.batches(
+            "train",
+            batch_size,
+            resolution=subnet.resolution,
+            train_transforms=True,
+            limit=recalibration_images,
+            seed=RECALIBRATION_SEED,
+            device=device,
+        )
+        if recalibration_images
+        else None,
+        device=device,
+    )
+
+
+def evaluate_on_batches(
+    supernet: Supernet,
+    subnet: Subnet,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    recalibration: Iterable[tuple[Tensor, Tensor]] | None,
+    device: torch.device | str,
+) -> Accuracy:
+    """Extract a subnet, recalibrate its batch norm, and judge it on batches that are given.
+
+    Batch norm is folded into the convolutions for judging: the logits are the same to float32 rounding, and
+    what is saved about pays for collecting the statistics.
+
+    Args:
+        supernet: Left unchanged.
+        subnet: A member of `supernet.space`.
+        batches: Images (N, 3, R, R) and labels (N,) to judge on.
+        recalibration: Training images for the statistics; None keeps the supernet's.
+        device: Where to compute.
+    """
     network = extract(supernet, subnet).to(device)
     network.to(memory_format=torch.channels_last)
-    used = 0
-    if recalibration_images:
-        used = recalibrate_batchnorm(
-            network,
-            dataset.batches(
-                "train",
-                batch_size,
-                resolution=subnet.resolution,
-                train_transforms=True,
-                limit=recalibration_images,
-                seed=RECALIBRATION_SEED,
-                device=device,
-            ),
-        )
-    judged = evaluate(
-        network.eval(),
-        dataset.batches(split, batch_size, resolution=subnet.resolution, limit=limit, device=device),
-    )
-    return Accuracy(
-        top1_percent=judged.top1_percent,
-        loss=judged.loss,
-        num_images=judged.num_images,
-        num_recalibration_images=used,
-    )
+    used = 0 if recalibration is None else recalibrate_batchnorm(network, recalibration)
+    fold_batchnorm_in_place(network)
+    judged = evaluate(network.eval(), batches)
+    return dataclasses.replace(judged, num_recalibration_images=used)

@@ -117,13 +117,7 @@ def build_predictor(
     subnets = Encoding(space).decode(population)
     conditions = _conditions(judge, supernet_folder, seed)
     log = AccuracyLog(folder or supernet_folder / "predictor", conditions)
-    # All have read before any writes: the shares must be cut from the same list.
-    process.barrier()
-    meter = SubnetMeter(judge)
-    measure_missing(
-        log, subnets, meter.measure, rank=process.rank, world_size=process.world_size, on_step=on_step
-    )
-    process.barrier()
+    measure_missing(log, subnets, SubnetMeter(judge).measure, process=process, on_step=on_step)
     if not process.is_main:
         return None
     measured = log.read()

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
-from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate_on_batches
 from ofa_toolkit.pipelines.evaluate import Judge
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
-from ofa_toolkit.supernets import extract, recalibrate_batchnorm
+from ofa_toolkit.training.distributed import Process
 
 FORMAT = "ofa-toolkit/measured-accuracies"
 VERSION = 1
@@ -67,11 +66,13 @@ class SubnetMeter:
     def measure(self, subnet: Subnet) -> tuple[float, int]:
         """Top-1 in percent on the held-out images, and how many there were."""
         judge = self._judge
-        network = extract(judge.supernet, subnet).to(judge.device)
-        network.to(memory_format=torch.channels_last)
-        if judge.recalibration_images:
-            recalibrate_batchnorm(network, self._batches("train", subnet.resolution))
-        accuracy = evaluate(network.eval(), self._batches("validation", subnet.resolution))
+        accuracy = evaluate_on_batches(
+            judge.supernet,
+            subnet,
+            self._batches("validation", subnet.resolution),
+            recalibration=self._batches("train", subnet.resolution) if judge.recalibration_images else None,
+            device=judge.device,
+        )
         return accuracy.top1_percent, accuracy.num_images
 
     def _batches(self, split: str, resolution: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -178,20 +179,24 @@ def measure_missing(
     subnets: list[Subnet],
     measure: Callable[[Subnet], tuple[float, int]],
     *,
-    rank: int = 0,
-    world_size: int = 1,
+    process: Process | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Measure this process's share of the subnets that no file holds yet."""
+    """Measure this process's share of the subnets that no file holds yet; all are measured on return."""
+    process = process or Process()
     known = log.read()
-    missing = [index for index in range(len(subnets)) if index not in known][rank::world_size]
-    for done, index in enumerate(missing):
+    # All have read before any writes: the shares must be cut from the same list.
+    process.barrier()
+    missing = [index for index in range(len(subnets)) if index not in known]
+    share = missing[process.rank :: process.world_size]
+    for done, index in enumerate(share):
         if on_step is not None:
-            on_step(done, len(missing))
+            on_step(done, len(share))
         top1_percent, num_images = measure(subnets[index])
-        log.append(rank, index, subnets[index], top1_percent, num_images)
+        log.append(process.rank, index, subnets[index], top1_percent, num_images)
     if on_step is not None:
-        on_step(len(missing), len(missing))
+        on_step(len(share), len(share))
+    process.barrier()
 
 
 def _parse(path: Path, line: str) -> dict[str, Any] | None:

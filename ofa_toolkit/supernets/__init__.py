@@ -6,7 +6,7 @@ from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
 from ofa_toolkit.supernets.channel_sorting import sort_channels
 from ofa_toolkit.supernets.extraction import extract
 from ofa_toolkit.supernets.folder import load_supernet, save_supernet
-from ofa_toolkit.supernets.folding import fold_batchnorm
+from ofa_toolkit.supernets.folding import fold_batchnorm, fold_batchnorm_in_place
 from ofa_toolkit.supernets.network import build_network
 from ofa_toolkit.supernets.official_checkpoints import load_official_checkpoint
 from ofa_toolkit.supernets.official_networks import network_from_config
@@ -17,6 +17,7 @@ __all__ = [
     "build_network",
     "extract",
     "fold_batchnorm",
+    "fold_batchnorm_in_place",
     "load_official_checkpoint",
     "load_supernet",
     "network_from_config",

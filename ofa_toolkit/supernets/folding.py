@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 Folded = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]]
@@ -41,3 +42,24 @@ def fold_batchnorm(network: nn.Module) -> Folded:
             bias = shift + ((0.0 if bias is None else bias) - mean) * factor
         folded[layer] = (weight.astype(np.float32), None if bias is None else bias.astype(np.float32))
     return folded
+
+
+def fold_batchnorm_in_place(network: nn.Module) -> None:
+    """Replace every convolution and its batch norm by one convolution; of no use for training afterwards.
+
+    In evaluation mode the output is the same to float32 rounding, and a pass over each convolution's output
+    is saved.
+
+    Args:
+        network: From `extract` or `build_network`.
+    """
+    for name, (weight, bias) in fold_batchnorm(network).items():
+        layer = network.get_submodule(name)
+        if "bn" not in layer._modules or bias is None:
+            continue
+        conv = layer.get_submodule("conv")
+        assert isinstance(conv, nn.Conv2d)
+        folded = torch.from_numpy(weight).to(conv.weight.device, memory_format=torch.channels_last)
+        conv.weight = nn.Parameter(folded, requires_grad=False)
+        conv.bias = nn.Parameter(torch.from_numpy(bias).to(conv.weight.device), requires_grad=False)
+        del layer._modules["bn"]

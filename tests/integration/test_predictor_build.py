@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from ofa_toolkit.pipelines.search import find_subnet
 from ofa_toolkit.pipelines.verify_search import verify_top
 from ofa_toolkit.spaces import Encoding, get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, save_supernet
+from ofa_toolkit.training.distributed import join, leave
+from tests.integration.process_pair import start_pair
 
 CONFIG = EnsembleConfig(num_members=2, hidden=(8,), num_steps=60)
 CONDITIONS = Conditions(
@@ -123,6 +127,59 @@ def test_a_killed_run_goes_on_and_processes_share(tmp_path: Path) -> None:
     measure_missing(AccuracyLog(tmp_path, CONDITIONS), subnets, measure)
     assert sorted(asked) == [6, 7, 8, 9]
     assert log.read() == {index: float(index) for index in range(10)}
+
+
+def build_in_child(folder: str, connection: Any) -> None:
+    torch.set_num_threads(1)
+    process = join("cpu")
+    judge = open_judge(folder, "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
+    build_predictor(
+        judge,
+        Path(folder),
+        name="tiny",
+        num_subnets=30,
+        config=CONFIG,
+        process=process,
+        on_step=lambda done, share: connection.send((done, share)),
+    )
+    connection.send("built")
+    leave(process)
+
+
+def test_two_processes_killed_half_way_and_resumed_build_what_one_does(folder: Path, tmp_path: Path) -> None:
+    alone, shared = (shutil.copytree(folder, tmp_path / name) for name in ("alone", "shared"))
+    for copy in (alone, shared):
+        shutil.rmtree(copy / "predictor", ignore_errors=True)
+        (copy / "accuracy_predictor.safetensors").unlink(missing_ok=True)
+    judge = open_judge(str(alone), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
+    build_predictor(judge, alone, name="tiny", num_subnets=30, config=CONFIG)
+
+    pair = start_pair(build_in_child, str(shared))
+    for _, receiver in pair:
+        while (step := receiver.recv())[0] < 5:
+            assert step[1] == 15  # half each
+    for process, _ in pair:
+        process.kill()
+        process.join()
+    finished = len(measured_lines(shared))
+    assert 10 <= finished < 30
+    pair = start_pair(build_in_child, str(shared))
+    shares = [receiver.recv()[1] for _, receiver in pair]
+    assert sum(shares) == 30 - finished
+    for process, receiver in pair:
+        while receiver.recv() != "built":
+            pass
+        process.join()
+        assert process.exitcode == 0
+
+    assert sorted(measured_lines(shared)) == sorted(measured_lines(alone))
+    name = "accuracy_predictor.safetensors"
+    assert (shared / name).read_bytes() == (alone / name).read_bytes()
+
+
+def measured_lines(folder: Path) -> list[str]:
+    files = (folder / "predictor").glob("accuracies-*.jsonl")
+    return [line for path in files for line in path.read_text().splitlines()[1:]]
 
 
 def test_other_conditions_are_refused(tmp_path: Path) -> None:

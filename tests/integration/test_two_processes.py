@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,8 @@ from ofa_toolkit.pipelines.train import prepare
 from ofa_toolkit.training.algorithm import Position
 from ofa_toolkit.training.distributed import Process, join, leave, share_batch_norm
 from ofa_toolkit.training.optimizer import set_learning_rate
-from tests.integration.small_runs import preload, run, small_config, weights
+from tests.integration.process_pair import start_pair
+from tests.integration.small_runs import run, small_config, weights
 
 CONFIG = small_config({"name": "bignas", "zero_gamma": False}, training={"dropout": 0.0})
 
@@ -37,10 +35,7 @@ def one_update(process: Process, *, is_frozen: bool) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in trainer.supernet.state_dict().items()}
 
 
-def child(rank: int, port: int, is_frozen: bool, connection: Any) -> None:
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
+def child(is_frozen: bool, connection: Any) -> None:
     torch.set_num_threads(1)
     process = join("cpu")
     tensors = one_update(process, is_frozen=is_frozen)
@@ -48,10 +43,7 @@ def child(rank: int, port: int, is_frozen: bool, connection: Any) -> None:
     leave(process)
 
 
-def whole_run(rank: int, port: int, out: str, connection: Any) -> None:
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
+def whole_run(out: str, connection: Any) -> None:
     method = {"name": "deps", "warmup_share": 0.0, "num_networks": 2}
     loop = {"epochs": 1, "batch_size": 16, "sync_batchnorm": True}
     run(small_config(method, training=loop), Path(out))
@@ -59,21 +51,9 @@ def whole_run(rank: int, port: int, out: str, connection: Any) -> None:
 
 
 def in_two_processes(target: Any, *arguments: Any) -> list[Any]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload()))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    pairs = [context.Pipe(duplex=False) for _ in range(2)]
-    children = [
-        context.Process(target=target, args=(rank, port, *arguments, pairs[rank][1])) for rank in range(2)
-    ]
-    for process in children:
-        process.start()
-    for _, sender in pairs:
-        sender.close()
-    results = [receiver.recv() for receiver, _ in pairs]
-    for process in children:
+    pair = start_pair(target, *arguments)
+    results = [receiver.recv() for _, receiver in pair]
+    for process, _ in pair:
         process.join()
         assert process.exitcode == 0
     return results

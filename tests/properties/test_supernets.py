@@ -13,7 +13,14 @@ from torch import fx, nn
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import SubnetNotInSpaceError
 from ofa_toolkit.spaces import Subnet, get_space, list_spaces, lower, sample_subnets
-from ofa_toolkit.supernets import Supernet, extract, fold_batchnorm, recalibrate_batchnorm, sort_channels
+from ofa_toolkit.supernets import (
+    Supernet,
+    extract,
+    fold_batchnorm,
+    fold_batchnorm_in_place,
+    recalibrate_batchnorm,
+    sort_channels,
+)
 from ofa_toolkit.supernets.channel_sorting import apply_moves
 
 every_space = pytest.mark.parametrize("name", list_spaces())
@@ -215,6 +222,21 @@ def test_folded_weights_compute_the_same_convolution() -> None:
         expected = network.get_submodule("stem.conv.bn")(network.get_submodule("stem.conv.conv")(images))
         folded = nn.functional.conv2d(images, torch.tensor(weight), torch.tensor(bias), stride=2, padding=1)
     torch.testing.assert_close(folded, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v3-compact", "ofa-resnet50"])
+def test_a_network_without_its_batch_norms_computes_the_same(name: str) -> None:
+    supernet = shared_supernet(name)
+    network = extract(supernet, supernet.space.smallest()).eval()
+    recalibrate_batchnorm(network, [some_images(8)])
+    images = some_images(4)
+    with torch.no_grad():
+        expected = network(images)
+        fold_batchnorm_in_place(network)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+        # Float32 rounding, which fifty layers of random weights amplify.
+        tolerance = 2e-4 * float(expected.abs().max())
+        torch.testing.assert_close(network(images), expected, rtol=0, atol=tolerance)
 
 
 def test_dropout_acts_on_demand_and_before_the_classifier() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ofa_tk import options, output
+
+if TYPE_CHECKING:
+    from ofa_toolkit.training.distributed import Process
 
 
 @click.group()
@@ -39,18 +44,8 @@ def command() -> None:
     help="The predictor. Default: accuracy_predictor.safetensors in the supernet's folder.",
 )
 @click.option("--images", type=click.IntRange(min=1), help="Held-out training images; all by default.")
-@click.option(
-    "--recalibration-images",
-    type=click.IntRange(min=0),
-    default=2000,
-    show_default=True,
-    help="Training images for the batch-norm statistics.",
-)
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=200, show_default=True, help="Images at a time."
-)
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@options.judging_options
+@options.processor_options
 @click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
 @options.seed_option
 @options.json_option
@@ -83,17 +78,17 @@ def build(
     if threads is not None:
         torch.set_num_threads(threads)
     process = join(device)
-    judge = open_judge(
-        supernet,
-        data,
-        batch_size=batch_size,
-        limit=images,
-        recalibration_images=recalibration_images,
-        device=str(process.device),
-        num_workers=num_workers,
-    )
     try:
-        with output.progress_bar("Measuring subnets", num_subnets) as show:
+        judge = open_judge(
+            supernet,
+            data,
+            batch_size=batch_size,
+            limit=images,
+            recalibration_images=recalibration_images,
+            device=str(process.device),
+            num_workers=num_workers,
+        )
+        with _progress(process, num_subnets) as show:
             built = build_predictor(
                 judge,
                 resolve_supernet(supernet),
@@ -103,7 +98,7 @@ def build(
                 out=out,
                 seed=seed,
                 process=process,
-                on_step=lambda done, missing: show(num_subnets - missing + done),
+                on_step=show,
             )
     finally:
         leave(process)
@@ -134,6 +129,16 @@ def build(
         output.note(built.verdict)
         output.note(f"Wrote {built.path}")
     output.next_step(f"ofa-tk search --supernet {supernet} --macs 200M")
+
+
+@contextmanager
+def _progress(process: Process, num_subnets: int) -> Iterator[Callable[[int, int], None]]:
+    """The first process shows how far all are, from its own share."""
+    if not process.is_main:
+        yield lambda _done, _share: None
+        return
+    with output.progress_bar("Measuring subnets", num_subnets) as show:
+        yield lambda done, share: show(max(0, num_subnets - process.world_size * (share - done)))
 
 
 @command.command()
