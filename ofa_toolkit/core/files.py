@@ -131,7 +131,7 @@ def check_output(
         return target
     reason = "was not written by ofa-toolkit" if is_default else "exists already"
     raise OutputError(
-        f"'{path}' {reason}; it would be overwritten.", hint="Choose another path with --out, or add --force."
+        f"'{path}' {reason}; it would be overwritten.", hint="Name another path, or add --force."
     )
 
 

@@ -29,6 +29,9 @@ MIN_AGREEMENT: dict[Precision, float] = {"fp32": 100.0, "fp16": 98.0, "int8": 80
 """Percent of images for which file and network must name the same class."""
 
 
+_PROBE_IMAGES = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckImages:
     """Images to compare outputs on.
@@ -66,6 +69,7 @@ class Comparison:
         agreement_percent: Images for which both name the same class.
         network_top1_percent: Accuracy of the network on them, where there are labels.
         file_top1_percent: The same of the file.
+        largest_activation: In an fp16 file: largest magnitude between its nodes; fp16 ends at 65,504.
     """
 
     images: str
@@ -74,6 +78,7 @@ class Comparison:
     agreement_percent: float
     network_top1_percent: float | None = None
     file_top1_percent: float | None = None
+    largest_activation: float | None = None
 
     @property
     def accuracy_drop(self) -> float | None:
@@ -118,6 +123,34 @@ def compare(model: onnx.ModelProto, network: nn.Module, check: CheckImages) -> C
         network_top1_percent=100 * network_right / num_labels if num_labels else None,
         file_top1_percent=100 * right / num_labels if num_labels else None,
     )
+
+
+def largest_half_activation(model: onnx.ModelProto, check: CheckImages) -> float:
+    """Largest magnitude that any node of an fp16 model gives for a few images.
+
+    ONNX Runtime may compute neighbouring nodes in single precision on a CPU, so that an overflow would not
+    show in the outputs; a GPU does not. Here every node's output is asked for, which rounds it to fp16.
+
+    Raises:
+        VerificationError: One is not finite.
+    """
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    outputs = {value.name for value in model.graph.output}
+    between = [name for node in model.graph.node for name in node.output if name not in outputs]
+    del probe.graph.output[:]
+    kind = onnx.TensorProto.FLOAT16
+    probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in between)
+    images = next(iter(check.batches()))[0][:_PROBE_IMAGES]
+    found = ModelRunner(probe).run_all(images)
+    largest = {name: _largest(value) for name, value in zip(between, found, strict=True)}
+    for name, value in largest.items():
+        if not np.isfinite(value):
+            raise VerificationError(
+                f"fp16 overflows at '{name}' on {check.description}: it ends at 65,504.",
+                hint="--precision fp32, or int8 where the target has it",
+            )
+    return max(largest.values())
 
 
 def check_comparison(
@@ -190,14 +223,19 @@ class ModelRunner:
 
     def __call__(self, images: Images) -> Images:
         """Logits `(N, classes)` of images `(N, 3, R, R)`."""
+        return self.run_all(images)[0]
+
+    def run_all(self, images: Images) -> list[npt.NDArray[Any]]:
+        """Every output of the model, `(N, ...)` each."""
         size = self._batch_size or len(images)
         parts = []
         for start in range(0, len(images), size):
             part = images[start : start + size]
             fill = np.repeat(part[-1:], size - len(part), axis=0)
             batch = np.concatenate([part, fill]) if len(fill) else np.ascontiguousarray(part)
-            parts.append(self._session.run(None, {self._input: batch})[0][: len(part)])
-        return np.concatenate(parts)
+            outputs = self._session.run(None, {self._input: batch})
+            parts.append([output[: len(part)] for output in outputs])
+        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
 
 
 def cpu_session(model: bytes, *, num_threads: int = 1) -> Any:
@@ -208,7 +246,10 @@ def cpu_session(model: bytes, *, num_threads: int = 1) -> Any:
     options.intra_op_num_threads = num_threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
+        raise VerificationError(f"ONNX Runtime cannot load the file: {error}") from error
 
 
 def _largest(values: Images) -> float:

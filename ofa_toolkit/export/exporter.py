@@ -13,7 +13,13 @@ from torch import nn
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import ExportError, VerificationError
-from ofa_toolkit.export.comparison import CheckImages, Comparison, check_comparison, compare
+from ofa_toolkit.export.comparison import (
+    CheckImages,
+    Comparison,
+    check_comparison,
+    compare,
+    largest_half_activation,
+)
 from ofa_toolkit.export.lint import check_lint
 from ofa_toolkit.export.passport import Passport, attach
 from ofa_toolkit.export.quantization import CalibrationMethod, gate_convolutions, quantize
@@ -149,9 +155,12 @@ def finish(
         The passport as it is in the model, and the outcome.
 
     Raises:
-        VerificationError: The outputs are further apart than the precision allows.
+        VerificationError: The outputs are further apart than the precision allows, or fp16 overflows.
     """
     comparison = compare(model, network, check)
+    if passport.precision == "fp16":
+        peak = largest_half_activation(model, check)
+        comparison = dataclasses.replace(comparison, largest_activation=peak)
     check_comparison(comparison, passport.precision, max_accuracy_drop=max_accuracy_drop)
     passport = dataclasses.replace(passport, comparison=dataclasses.asdict(comparison))
     attach(model, passport)

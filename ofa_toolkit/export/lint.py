@@ -109,7 +109,7 @@ def _valid(file: _File, _: Target) -> Iterator[Finding]:
     try:
         onnx.checker.check_model(file.model)
         onnx.shape_inference.infer_shapes(without_weights(file.model), check_type=True, strict_mode=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, UnicodeDecodeError) as error:
         yield _error("valid", f"not a valid ONNX model: {str(error).strip().splitlines()[0]}")
     if any(t.data_location == TensorProto.EXTERNAL for t in file.constants.values()):
         yield _error("valid", "weights lie in another file; store them inside")

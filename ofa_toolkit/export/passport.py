@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import onnx
+import onnx.checker
 
 import ofa_toolkit
 from ofa_toolkit.core.errors import FileFormatError
@@ -201,10 +202,25 @@ def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own, whose package ships no types
-        raise FileFormatError(f"'{path}' is not an ONNX file, or is truncated.") from error
+        raise _no_model(path) from error
     if not model.graph.node:
-        raise FileFormatError(f"'{path}' is not an ONNX file, or is truncated.")
+        raise _no_model(path)
     return model
+
+
+def check_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """Raise `FileFormatError` where ONNX itself refuses a model: its nodes and names do not fit together."""
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FileFormatError(f"'{path}' is damaged: {reason}") from error
+
+
+def _no_model(path: str | os.PathLike[str]) -> FileFormatError:
+    return FileFormatError(
+        f"'{path}' is not an ONNX file, or is truncated.", hint="`ofa-tk export --onnx` writes one."
+    )
 
 
 def has_passport(path: Path) -> bool:

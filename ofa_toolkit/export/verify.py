@@ -11,7 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from ofa_toolkit.complexity import count_macs
-from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
 from ofa_toolkit.export.passport import Passport, identify_weights
 from ofa_toolkit.export.quantization import CalibrationMethod
@@ -113,12 +113,16 @@ def verify_weights(
     for name, (weight, bias) in derived.items():
         found_weight, found_bias = stored[name]
         for kind, expected, found in (("weight", weight, found_weight), ("bias", bias, found_bias)):
-            if expected is None or found is None:
+            if expected is None or found is None or expected.shape != found.shape:
+                if expected is not found:
+                    worst, where = np.inf, f"{name}.{kind}"
                 continue
             # Half a step of rounding, and a little for the rounding of the scale itself.
             step = 0.51 * steps.get((name, kind), np.zeros(1, np.float32))
             allowed = _tolerance(form.precision) * float(np.abs(expected).max()) + step
-            excess = float((np.abs(found - expected) / np.maximum(allowed, 1e-30)).max())
+            ratio = np.abs(found - expected) / np.maximum(allowed, 1e-30)
+            # A stored value that is no number is as far off as can be.
+            excess = float(np.nan_to_num(ratio, nan=np.inf, posinf=np.inf).max())
             if excess > worst:
                 worst, where = excess, f"{name}.{kind}"
     return judge(
@@ -139,15 +143,18 @@ def verify_ranges(model: onnx.ModelProto, derived: onnx.ModelProto, method: Cali
         return judge(claim, False, "the nodes are not what the subnet and its calibration images give")
     tolerance = _RANGE_TOLERANCE[method]
     found, expected = _activation_ranges(model), _activation_ranges(derived)
-    worst, where = 0.0, "none"
-    for name, (scale, zero_point) in expected.items():
-        change = abs(found[name][0] / scale - 1) if name in found else np.inf
-        if name in found and abs(found[name][1] - zero_point) > 1:
-            change = np.inf
-        if not change <= worst:
-            worst, where = change, name
+    # Equal nodes read equally named ranges.
+    changes = {name: _range_change(found[name], expected[name]) for name in expected}
+    where = max(changes, key=changes.__getitem__)
+    worst = changes[where]
     detail = f"{len(expected)} ranges; largest change {worst:.2g}, {tolerance:g} is allowed ({where})"
-    return judge(claim, found.keys() == expected.keys() and worst <= tolerance, detail)
+    return judge(claim, worst <= tolerance, detail)
+
+
+def _range_change(found: tuple[float, int], expected: tuple[float, int]) -> float:
+    change = abs(found[0] / expected[0] - 1)
+    is_near = np.isfinite(change) and abs(found[1] - expected[1]) <= 1
+    return float(change) if is_near else float("inf")
 
 
 def _activation_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, int]]:
@@ -156,6 +163,8 @@ def _activation_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, int]]:
     ranges = {}
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
+            if not constants.keys() >= set(node.input[1:3]):
+                raise FileFormatError(f"The range of '{node.input[0]}' is not stored in the file.")
             scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
             ranges[node.input[0]] = (float(scale), int(zero_point))
     return ranges
@@ -180,7 +189,9 @@ def stored_weights(
 def _value(name: str, constants: dict[str, onnx.TensorProto], producers: dict[str, onnx.NodeProto]) -> Array:
     if name in constants:
         return np.asarray(numpy_helper.to_array(constants[name]), dtype=np.float32)
-    node = producers[name]
+    node = producers.get(name)
+    if node is None:
+        raise FileFormatError(f"The weights '{name}' are not stored in the file.")
     value = _value(node.input[0], constants, producers)
     if node.op_type != "DequantizeLinear" or node.input[0] not in constants:
         return value  # fp32 weights followed by QuantizeLinear and DequantizeLinear

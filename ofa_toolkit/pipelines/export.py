@@ -52,6 +52,7 @@ class ExportOptions:
         keep_batchnorm: Keep the supernet's batch-norm statistics.
         max_accuracy_drop: Points of top-1 a file may lose, in place of its precision's limit.
         method: How 8-bit ranges are found.
+        engine: Whether a TensorRT engine is to be built of the file; refused early where the target has none.
         tables: Further folders of devices.
     """
 
@@ -62,6 +63,7 @@ class ExportOptions:
     keep_batchnorm: bool = False
     max_accuracy_drop: float | None = None
     method: CalibrationMethod = "minmax"
+    engine: bool = False
     tables: tuple[Path, ...] = field(default=())
 
 
@@ -126,6 +128,8 @@ def export_onnx(
     form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
     # Refused before the work starts, where it can be known.
     check_options(form, has_data=options.data is not None)
+    if options.engine:
+        check_runs_tensorrt(target)
     source = open_supernet(name, options.data)
     say("Recomputing batch-norm statistics")
     network = export_network(source, described.subnet, keep_batchnorm=options.keep_batchnorm)
@@ -220,6 +224,15 @@ def check_options(form: FileForm, *, has_data: bool) -> None:
         )
 
 
+def check_runs_tensorrt(target: Target) -> None:
+    """Raise `ExportError` where no engine can be built for a target."""
+    if target.generation.runtime != "tensorrt":
+        raise ExportError(
+            f"{target.name} does not run TensorRT.",
+            hint="--target DEVICE, or a generation such as tensorrt-8.6",
+        )
+
+
 def searched_target(described: SubnetFile) -> str:
     """The device a subnet was searched for.
 
@@ -275,9 +288,7 @@ def _passport(
     form: FileForm,
     quantisation: QuantisationSource | None,
 ) -> Passport:
-    preprocessing = dict(source.description.get("preprocessing") or {})
-    if preprocessing:
-        preprocessing["size"] = network.subnet.resolution
+    preprocessing, class_names = describe_images(source, network.subnet.resolution)
     return Passport(
         space=source.space.name,
         space_identity=source.space.identity,
@@ -295,9 +306,17 @@ def _passport(
         params=count_folded_params(network.layers),
         quantisation=quantisation,
         preprocessing=preprocessing,
-        class_names=tuple(source.description.get("class_names") or ()),
+        class_names=class_names,
         predicted=dict(described.predicted),
     )
+
+
+def describe_images(source: OpenSupernet, resolution: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """How an image of that side becomes network input, and the classes' names; empty where not stated."""
+    preprocessing = dict(source.description.get("preprocessing") or {})
+    if preprocessing:
+        preprocessing["size"] = resolution
+    return preprocessing, tuple(source.description.get("class_names") or ())
 
 
 def _check_images(source: OpenSupernet, described: SubnetFile, options: ExportOptions) -> CheckImages:

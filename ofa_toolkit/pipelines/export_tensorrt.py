@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import ExportError, MissingDependencyError, VerificationError
+from ofa_toolkit.core.errors import MissingDependencyError, VerificationError
 from ofa_toolkit.core.resources import cache_path
 from ofa_toolkit.export.build_kit import write_build_kit
 from ofa_toolkit.export.comparison import run_network
@@ -23,7 +23,7 @@ from ofa_toolkit.latency.tensorrt_engine import (
     TorchMemory,
     find_tensorrt,
 )
-from ofa_toolkit.pipelines.export import Exported
+from ofa_toolkit.pipelines.export import Exported, check_runs_tensorrt
 
 DEFAULT_ENGINE = Path("subnet.engine")
 
@@ -85,18 +85,20 @@ def export_tensorrt(exported: Exported, engine: Path, *, force: bool = False) ->
         EngineError: The engine cannot be built.
         VerificationError: The engine does not keep its promises; it is not written.
     """
-    if exported.form.target.generation.runtime != "tensorrt":
-        raise ExportError(
-            f"{exported.form.target.name} does not run TensorRT.", hint="--target DEVICE, or tensorrt-8.6"
-        )
+    check_runs_tensorrt(exported.form.target)
     try:
         library = find_tensorrt("run the build kit on the device.")
     except MissingDependencyError as error:
-        return _kit(exported, engine.with_name(f"{engine.stem}-kit"), error.message, force=force)
+        return _kit(exported, kit_folder(engine), error.message, force=force)
     files.check_output(engine, is_default=False, force=force)
     outcome, plan = build_and_check(exported, library, TorchMemory())
     files.write_bytes(engine, plan)
     return TensorRtOutcome(**{**outcome, "engine": engine})
+
+
+def kit_folder(engine: Path) -> Path:
+    """The folder of the build kit that stands in for an engine."""
+    return engine.with_name(f"{engine.stem}-kit")
 
 
 def build_and_check(exported: Exported, library: Any, memory: DeviceMemory) -> tuple[dict[str, Any], bytes]:

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import onnx
 
-from ofa_toolkit.core.errors import DataError, FileFormatError, MismatchError, OfaToolkitError
+from ofa_toolkit.core.errors import (
+    DataError,
+    FileFormatError,
+    MismatchError,
+    OfaToolkitError,
+    VerificationError,
+)
 from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, write_model
-from ofa_toolkit.export.passport import Passport, QuantisationSource, load_model, read_passport
+from ofa_toolkit.export.passport import Passport, QuantisationSource, check_model, load_model, read_passport
 from ofa_toolkit.export.target_devices import resolve_target
 from ofa_toolkit.export.verify import (
     Check,
@@ -23,7 +29,7 @@ from ofa_toolkit.export.verify import (
     verify_weights,
 )
 from ofa_toolkit.latency.table import load_table
-from ofa_toolkit.pipelines.export import CHECK_IMAGES
+from ofa_toolkit.pipelines.export import CHECK_IMAGES, describe_images
 from ofa_toolkit.pipelines.export_network import (
     ExportNetwork,
     OpenSupernet,
@@ -33,6 +39,9 @@ from ofa_toolkit.pipelines.export_network import (
     open_supernet,
 )
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower
+
+_TOP1_TOLERANCE = 0.5
+"""Points by which another processor's rounding may move the accuracy of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +89,7 @@ def verify_export(
     say = on_step or _silent
     model = load_model(file)
     passport = read_passport(model)
+    check_model(model, file)
     space = _space(passport)
     space.check(passport.subnet)
     layers = lower(space, passport.subnet)
@@ -160,20 +170,34 @@ def _derive_again(
     )
     if supernet_check.status == "failed":
         missing = "another supernet lies there"
+    checks = [supernet_check]
+    if supernet_check.status == "passed":
+        checks.append(_description(source, passport))
     if missing is not None:
-        return [supernet_check, *(skip(claim, missing) for claim in _from_supernet(passport))]
+        return [*checks, *(skip(claim, missing) for claim in _from_supernet(passport))]
     say("Cutting the subnet out again and recomputing batch-norm statistics")
     network = export_network(source, passport.subnet, keep_batchnorm=origin.kind == "stored")
     if (network.batchnorm.kind, network.batchnorm.num_images) != (origin.kind, origin.num_images):
         reason = f"batch norm came from {origin.num_images} images of {origin.images}, not from these"
-        return [supernet_check, *(skip(claim, reason) for claim in _from_supernet(passport))]
-    checks = [supernet_check, verify_weights(model, network.layers, network.weights, form)]
+        return [*checks, *(skip(claim, reason) for claim in _from_supernet(passport))]
+    checks.append(verify_weights(model, network.layers, network.weights, form))
     if passport.quantisation is not None:
         say("Finding the 8-bit ranges again")
         checks.append(_ranges(model, network, source, passport.quantisation, form))
     check = _images(source, passport)
     say(f"Comparing with the network on {check.description}")
     return [*checks, _outputs(model, network, passport, check)]
+
+
+def _description(source: OpenSupernet, passport: Passport) -> Check:
+    """Does the supernet say the same of images and classes?"""
+    stated = describe_images(source, passport.subnet.resolution)
+    same = (dict(passport.preprocessing), passport.class_names) == stated
+    return judge(
+        "preprocessing and class names",
+        same,
+        f"{'as' if same else 'not as'} '{source.name}' has them: {len(stated[1])} names",
+    )
 
 
 def _from_supernet(passport: Passport) -> list[str]:
@@ -221,8 +245,12 @@ def _outputs(model: onnx.ModelProto, network: ExportNetwork, passport: Passport,
         # The file was accepted with the drop it states; it may not have become worse.
         top1 = passport.comparison.get("file_top1_percent")
         before = passport.comparison.get("network_top1_percent")
-        allowed = None if top1 is None or before is None else max(0.0, before - top1) + 0.5
+        allowed = None if top1 is None or before is None else max(0.0, before - top1) + _TOP1_TOLERANCE
         check_comparison(comparison, passport.precision, max_accuracy_drop=allowed)
+        again = comparison.file_top1_percent
+        same_images = passport.comparison.get("images") == comparison.images
+        if same_images and top1 is not None and again is not None and abs(again - top1) > _TOP1_TOLERANCE:
+            raise VerificationError(f"top-1 is {again:.2f} %, the passport says {top1:.2f} %")
         return (
             f"largest difference {comparison.max_relative_error:.1e}, same class "
             f"{comparison.agreement_percent:.1f} % on {comparison.images}"

@@ -240,6 +240,13 @@ def edit_weight(model: onnx.ModelProto) -> None:
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
+def edit_half_weight(model: onnx.ModelProto) -> None:
+    tensor = next(t for t in model.graph.initializer if t.name == "stem.conv.weight")
+    values = numpy_helper.to_array(tensor).copy()
+    values[0, 0, 0, 0] = np.nan
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
 def edit_stride(model: onnx.ModelProto) -> None:
     node = next(node for node in model.graph.node if node.op_type == "HardSigmoid")
     next(a for a in node.attribute if a.name == "alpha").f = 0.2
@@ -266,6 +273,8 @@ def edit_passport(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
         (edit_passport("supernet_identity", "0" * 64), "supernet"),
         (edit_passport("space_identity", "0" * 16), "search space"),
         (edit_passport("generation", "tensorrt-9.0"), "target's software"),
+        (edit_passport("class_names", ["cat"]), "preprocessing and class names"),
+        (edit_passport("preprocessing", {}), "preprocessing and class names"),
     ],
 )
 def test_verify_finds_what_was_changed(
@@ -277,6 +286,15 @@ def test_verify_finds_what_was_changed(
     assert run(["verify", "changed.onnx", "--json"]) == 1
     checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
     assert checks[claim] == "failed"
+
+
+def test_a_weight_that_is_no_number_is_found(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = export_onnx("subnet.json", options=ExportOptions(precision="fp16")).model
+    edit_half_weight(model)
+    Path("changed.onnx").write_bytes(model.SerializeToString())
+    assert run(["verify", "changed.onnx", "--json"]) == 1
+    checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
+    assert checks["weights from the supernet"] == "failed"
 
 
 def test_files_that_are_not_ours_are_told_apart(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,7 +333,20 @@ def test_engine_elsewhere_becomes_a_kit(here: Path, capsys: pytest.CaptureFixtur
         "kit.json",
         "model.onnx",
     ]
-    assert run(["export", "--tensorrt", "--target", "onnxruntime-cpu"]) == 1
+    # A kit of ours is replaced; other folders, and what has no engine, are refused before the work.
+    assert run(["export", "--tensorrt", "--precision", "fp16"]) == 0
+    Path("other-kit").mkdir()
+    Path("there").mkdir()
+    capsys.readouterr()
+    for arguments, message in (
+        (["--tensorrt", "--target", "onnxruntime-cpu"], "onnxruntime-cpu does not run TensorRT"),
+        (["--tensorrt", "other.engine"], "'other-kit' exists already"),
+        (["--bundle", "there"], "'there' exists already"),
+    ):
+        assert run(["export", *arguments]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert "Recomputing" not in error
 
 
 RUNNER_GUARD = """

@@ -107,6 +107,9 @@ def command(
         is_default = onnx_file == _DEFAULT
         out = DEFAULT_ONNX if is_default else Path(onnx_file)
         files.check_output(out, is_default=is_default, force=force, is_ours=has_passport)
+    engine = _engine_path(engine_file, force=force)
+    if bundle is not None:
+        files.check_output(bundle, is_default=False, force=force)
     chosen = ExportOptions(
         target=target,
         precision=precision,
@@ -115,15 +118,15 @@ def command(
         keep_batchnorm=keep_batchnorm,
         max_accuracy_drop=max_drop,
         method=calibration,
+        engine=engine is not None,
         tables=tables,
     )
     exported = export_onnx(subnet, out, supernet=supernet, options=chosen, on_step=output.note)
     outcome = None
-    if engine_file is not None:
-        from ofa_toolkit.pipelines.export_tensorrt import DEFAULT_ENGINE, export_tensorrt
+    if engine is not None:
+        from ofa_toolkit.pipelines.export_tensorrt import export_tensorrt
 
-        engine = DEFAULT_ENGINE if engine_file == _DEFAULT else Path(engine_file)
-        outcome = export_tensorrt(exported, engine, force=force or engine_file == _DEFAULT)
+        outcome = export_tensorrt(exported, engine, force=True)  # `_engine_path` has checked
     if bundle is not None:
         from ofa_toolkit.pipelines.bundle import write_bundle
 
@@ -140,6 +143,19 @@ def command(
     output.next_step(_next(exported, out, outcome, bundle))
 
 
+def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:
+    """Where the engine goes, once neither it nor the kit in its place would destroy anything."""
+    if engine_file is None:
+        return None
+    from ofa_toolkit.core import files
+    from ofa_toolkit.pipelines.export_tensorrt import DEFAULT_ENGINE, kit_folder
+
+    is_default = engine_file == _DEFAULT
+    engine = DEFAULT_ENGINE if is_default else Path(engine_file)
+    files.check_output(kit_folder(engine), is_default=is_default, force=force)
+    return files.check_output(engine, is_default=False, force=force)
+
+
 def _fields(exported: Exported, target: str) -> dict[str, object]:
     comparison, passport = exported.comparison, exported.passport
     side = passport.subnet.resolution
@@ -154,6 +170,8 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
         "largest difference": f"{comparison.max_relative_error:.1e} of the largest logit",
         "same class": f"{comparison.agreement_percent:.1f} %",
     }
+    if comparison.largest_activation is not None:
+        fields["largest activation"] = f"{comparison.largest_activation:.4g} (fp16 ends at 65,504)"
     if comparison.accuracy_drop is not None:
         fields["top-1"] = (
             f"{comparison.file_top1_percent:.2f} % (network {comparison.network_top1_percent:.2f} %)"
