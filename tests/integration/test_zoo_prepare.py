@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_run_becomes_a_whole_entry_however_often_it_is_killed(trained: Path, tmp_path: Path) -> None:
-    straight, work = tmp_path / "straight", tmp_path / "work"
-    card = make(trained, straight, Watcher(), work)
+@pytest.fixture(scope="module")
+def whole(trained: Path) -> tuple[Path, Path, Card]:
+    """An entry made without a break, its work folder and its card."""
+    out, work = trained.parent / "straight", trained.parent / "work"
+    return out, work, make(trained, out, Watcher(), work)
+
+
+def test_a_run_becomes_a_whole_entry_however_often_it_is_killed(
+    trained: Path, whole: tuple[Path, Path, Card], tmp_path: Path
+) -> None:
+    straight, _, card = whole
     assert {"accuracy_predictor.safetensors", CARRIED_IMAGES, "model.safetensors"} < set(contents(straight))
     asked = [(fact.subnet, fact.batchnorm) for fact in card.accuracy]
     names = list(dict.fromkeys(name for name, _ in asked))
@@ -96,7 +105,7 @@ def test_a_run_becomes_a_whole_entry_however_often_it_is_killed(trained: Path, t
     assert load_file(straight / CARRIED_IMAGES)["images"].shape == (128, 3, 16, 16)
     assert all(finding.is_right for finding in verify_entry(load_entry(straight), data=IMAGES))
     text = "".join(path.read_text() for path in straight.rglob("*") if path.suffix in (".json", ".toml"))
-    assert str(tmp_path) not in text
+    assert str(trained.parent) not in text
 
     killed, work = tmp_path / "killed", tmp_path / "other-work"
     for stage, at in (("Making", 2), ("Making", 6), ("Measuring", 20), ("card", 0)):
@@ -137,9 +146,11 @@ def test_unfinished_images_go_on_at_their_last_step(
     assert resumed.read_bytes() == images(Path("straight")).read_bytes()
 
 
-def test_settings_that_change_make_a_part_anew(trained: Path, tmp_path: Path) -> None:
+def test_settings_that_change_make_a_part_anew(
+    trained: Path, whole: tuple[Path, Path, Card], tmp_path: Path
+) -> None:
     work = tmp_path / "work"
-    make(trained, tmp_path / "one", Watcher(), work)
+    shutil.copytree(whole[1], work)
     again = Watcher()
     request = PackageRequest(source=trained, name="tiny", out=tmp_path / "two", data=IMAGES)
     more = Preparation(**{**vars(SMALL), "work": work, "num_subnets": 34, "parts": ("images", "predictor")})
@@ -152,9 +163,9 @@ def test_settings_that_change_make_a_part_anew(trained: Path, tmp_path: Path) ->
     assert load_accuracy_predictor(str(prepared.prepared)).card.num_subnets == 34
 
 
-def test_an_entry_packaged_again_keeps_its_parts(trained: Path, tmp_path: Path) -> None:
-    out = tmp_path / "tiny"
-    first = make(trained, out, Watcher(), tmp_path / "work")
+def test_an_entry_packaged_again_keeps_its_parts(whole: tuple[Path, Path, Card], tmp_path: Path) -> None:
+    out, first = tmp_path / "tiny", whole[2]
+    shutil.copytree(whole[0], out)
     again = Watcher()
     second = make(out, out, again, tmp_path / "work-2", replace=True)
     assert again.steps == {}
