@@ -28,7 +28,7 @@ from ofa_toolkit.supernets.batchnorm_images import (
 from ofa_toolkit.supernets.batchnorm_targets import StatisticsTarget, measure_target
 
 DEFAULT_SUBNETS = 96
-DEFAULT_STEPS = 700
+DEFAULT_STEPS = 500
 _TARGET_IMAGES = 512
 
 
