@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.core import resources, rng
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError, MismatchError
-from ofa_toolkit.latency.device import Device, Provenance, Variant, read_device, write_device
+from ofa_toolkit.latency.device import Device, Error, Provenance, Variant, read_device, write_device
 from ofa_toolkit.latency.intervals import MIN_SCORES
 from ofa_toolkit.latency.predictor import BoundPredictor, Milliseconds, NotCovered
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
@@ -156,6 +156,13 @@ class BoundLatency:
     def provenance(self) -> Provenance:
         """How the table came about."""
         return self.table.provenance
+
+    @property
+    def error(self) -> Error | None:
+        """The table's error on held-out networks, that of this space where one is stated; None if unknown."""
+        errors = self.table.variant.errors
+        own = [error for error in errors if error.space == self.space.name]
+        return next(iter(own or errors), None)
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of a whole batch for each row of `(N, genes)` in ms, `(N,)`.

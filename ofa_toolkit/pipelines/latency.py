@@ -124,15 +124,17 @@ def _predict_subnet(
     if confidence is not None and bound.is_calibrated:
         upper = float(bound.upper_bound(population, confidence)[0])
     latency = float(bound.predict(population)[0])
-    return _prediction(
-        table, path, latency, upper, bound.notes(population), is_calibrated=bound.is_calibrated
-    )
+    notes = bound.notes(population)
+    return _prediction(table, path, latency, upper, notes, bound.error, is_calibrated=bound.is_calibrated)
 
 
 def _predict_standard(table: LatencyTable, name: str, resolution: int | None) -> PredictedLatency:
     layers = standard_network(name, resolution or _STANDARD_RESOLUTION)
     answer = table.predict_layers(layers)
-    return _prediction(table, name, answer.latency_ms, None, answer.extrapolations, is_calibrated=False)
+    error = next(iter(table.variant.errors), None)
+    return _prediction(
+        table, name, answer.latency_ms, None, answer.extrapolations, error, is_calibrated=False
+    )
 
 
 def _prediction(
@@ -141,10 +143,10 @@ def _prediction(
     latency: float,
     upper: float | None,
     notes: tuple[str, ...],
+    error: Error | None,
     *,
     is_calibrated: bool,
 ) -> PredictedLatency:
-    error = table.variant.errors[0] if table.variant.errors else None
     return PredictedLatency(
         network=network,
         device=table.name,

@@ -55,8 +55,7 @@ def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, 
     if bound.is_calibrated:
         document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), 4)
         document["confidence"] = confidence
-    if variant.errors:
-        error = variant.errors[0]
+    if (error := bound.error) is not None:
         document["mape_percent"] = error.mape_percent
         document["mape_of"] = f"{error.split}; {error.space}"
     if notes := bound.notes(row):

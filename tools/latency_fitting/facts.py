@@ -48,8 +48,10 @@ def _peak(
 _JETPACK_46 = ("8.2.1", 13, "3.6")
 _JETPACK_51 = ("8.5.2", 17, "3.8")
 _JETPACK_62 = ("10.3", 20, "3.10")
-_SERVER = ("10.3", 20, "3.10")
-_VOLTA = ("10.3", 20, "3.10")
+# The newest TensorRT that runs on each architecture, and the opset its parser reads. 11 needs Turing or
+# later; 10.5 removed Volta; Pascal's last is 8.6 (support matrix: 10.x needs compute capability 7.0).
+_SERVER = ("11.4", 24, "3.10")
+_VOLTA = ("10.4", 20, "3.10")
 _PASCAL = ("8.6", 17, "3.10")
 
 FACTS: tuple[dict[str, Any], ...] = (
@@ -241,3 +243,18 @@ FACTS: tuple[dict[str, Any], ...] = (
         memory_gb=4,
     ),
 )
+
+MEASURED: dict[str, dict[str, Any]] = {
+    "epyc-zen5": {
+        **_device(
+            "epyc-zen5",
+            "AMD EPYC (Zen 5), virtual machine with 2 cores",
+            "cpu",
+            "AMD EPYC, x86-64, family 26 (Zen 5), AVX-512; 2 cores of a virtual machine",
+            "ofa-tk-onnxruntime-fp32-1",
+            software=("none", 21, "3.11"),
+        ),
+        "clocks": "set by the host of the virtual machine, unknown",
+    }
+}
+"""Devices that `ofa-tk latency measure` measured, for `tools/ship_measured_device.py`."""

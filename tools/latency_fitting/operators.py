@@ -17,9 +17,12 @@ from scipy.interpolate import RBFInterpolator
 
 from latency_fitting.layer_fit import additive_model
 from latency_fitting.measurements import NetworkMeasurements, read_rows
+from latency_fitting.metrics import error_of
 from latency_fitting.tables import FittedTable
+from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.layer_features import layer_features
 from ofa_toolkit.latency.space_table import SpaceTable
+from ofa_toolkit.latency.standard_networks import standard_network
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import LayerSpec, get_space, sample_population
 from ofa_toolkit.spaces.units import UnitTables
@@ -31,6 +34,21 @@ Kind = tuple[bool, int, int, bool]
 OPERATORS_FILE = "v100_trt_conv_ops.csv.gz"
 SPACES = ("ofa-mobilenet-v3-w1.0", "ofa-mobilenet-v3-w1.2", "ofa-proxyless-w1.3")
 VARIANTS = (("fp32", 1), ("fp32", 64), ("fp16", 1), ("fp16", 64), ("int8", 1), ("int8", 64))
+
+E2E_FILE = "e2e_standard_nets.csv"
+_STANDARD_CONDITIONS = ("NVIDIA V100", "paddle-inference + tensorrt", "fp32", "1")
+_STANDARD_NETWORKS = {
+    "MobileNetV1_x0_5": "mobilenet-v1-0.5",
+    "MobileNetV1_x0_75": "mobilenet-v1-0.75",
+    "MobileNetV1": "mobilenet-v1-1.0",
+    "MobileNetV2_x0_5": "mobilenet-v2-0.5",
+    "MobileNetV2_x0_75": "mobilenet-v2-0.75",
+    "MobileNetV2": "mobilenet-v2-1.0",
+    "MobileNetV2_x1_5": "mobilenet-v2-1.5",
+    "MobileNetV2_x2_0": "mobilenet-v2-2.0",
+    "MobileNetV3_large_x1_0": "mobilenet-v3-large",
+    "MobileNetV3_small_x1_0": "mobilenet-v3-small",
+}
 
 _BANDWIDTH = 800e9
 _BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -159,6 +177,23 @@ def composed_subnets(folder: Path, precision: str, batch_size: int) -> NetworkMe
     return _general([compose_tables(composition, name) for name in SPACES])
 
 
+def standard_error(folder: Path, composition: Composition) -> Error:
+    """Error on standard networks that another publication timed on the V100, in fp32 at batch 1."""
+    rows = [
+        row
+        for row in read_rows(folder / E2E_FILE)
+        if (row["device"], row["runtime"], row["precision"], row["batch"]) == _STANDARD_CONDITIONS
+        and row["model"] in _STANDARD_NETWORKS
+    ]
+    composed = [composition(standard_network(_STANDARD_NETWORKS[row["model"]], 224)) for row in rows]
+    return error_of(
+        np.array([float(row["latency_ms"]) for row in rows]),
+        np.array(composed),
+        "whole networks, timed by another publication in Paddle Inference with TensorRT 8.0",
+        "MobileNetV1, V2 and V3 at 224 pixels",
+    )
+
+
 def v100_tables(folder: Path) -> Iterator[FittedTable]:
     """TensorRT in three precisions at batch 1 and 64."""
     rows = read_rows(folder / OPERATORS_FILE)
@@ -189,8 +224,9 @@ def v100_tables(folder: Path) -> Iterator[FittedTable]:
                 "networks": f"{len(own)} single convolutions; no whole network",
                 "is_inferred": ["runtime_version"],
             },
+            errors=[standard_error(folder, composition)] if (precision, batch_size) == ("fp32", 1) else [],
             caveats=[
-                "Composed from operators: whole networks were not measured, so the error is unknown.",
+                "Composed from operators: the source measured no whole network.",
                 "Uncalibrated. Squeeze-excite, h-swish, pooling and launches are modelled, not measured.",
             ],
         )

@@ -28,6 +28,8 @@ _OUTLIER_SCALE = 2.0
 _SMOOTH_ABSOLUTE = 0.005
 _SOFT_MAXIMUM = 60.0
 _NUM_PHYSICAL = 10
+_LATEST = 0.1
+_LEAST_DRIFT = 0.005
 
 
 def _physical(layers: Sequence[LayerSpec]) -> Array:
@@ -221,6 +223,21 @@ def _max_basis(
 def predict(design: UnitDesign, tables: Sequence[Array], population: Population) -> Array:
     """Latency of encoded subnets from unit tables of one or two figures."""
     return design.units.sum(population, tables).max(axis=1)
+
+
+def latest_level(measured: Array, predicted: Array) -> float:
+    """How much slower the last tenth of the rows is than all of them; 1 where they do not differ by 0.5 %.
+
+    Clocks and temperatures drift while thousands of networks are timed one after another. Whoever measures
+    next finds the level of the last rows, not that of the mean.
+
+    Args:
+        measured: Latencies in the order of measuring.
+        predicted: A fit to them.
+    """
+    left = np.log(measured / predicted)
+    drift = float(np.median(left[-round(_LATEST * len(left)) :]) - np.median(left))
+    return float(np.exp(drift)) if abs(drift) > _LEAST_DRIFT else 1.0
 
 
 def space_table(

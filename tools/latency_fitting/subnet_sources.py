@@ -11,15 +11,17 @@ import numpy.typing as npt
 
 from latency_fitting.layer_fit import additive_model
 from latency_fitting.measurements import NetworkMeasurements, SubnetMeasurements, read_subnets
-from latency_fitting.metrics import error_of, held_out, random_folds
+from latency_fitting.metrics import contiguous_folds, error_of, held_out, random_folds
 from latency_fitting.space_fit import (
     UnitDesign,
     fit_max,
+    latest_level,
     predict,
     robust_ridge,
     space_table,
 )
 from latency_fitting.tables import SHIFTED, FittedTable, honest_bound
+from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.layer_features import layer_features
 from ofa_toolkit.latency.layer_model import LayerModel
 from ofa_toolkit.latency.table_file import TableContent
@@ -63,6 +65,10 @@ _NASPERF_CAVEATS = (
     "Batch norm was removed before measuring, and the GPU was not synchronised: times may be low.",
     "Measured at resolutions 160, 176, 192, 208 and 224; others are inter- or extrapolated.",
 )
+DRIFT = (
+    "The device drifted while the rows were measured; the table holds the level of the last tenth of them, "
+    "and earlier rows differ from it by up to a few percent."
+)
 # Later rows of the source are slower throughout: its sessions differ, whatever the first 4,000 rows say.
 _NASPERF_SHIFTED = ("rtx-2080ti",)
 
@@ -89,10 +95,21 @@ class SubnetFit:
         self.rows = self.design.rows(data.population)
 
     def tables(self, column: str, batch: int, chosen: Mask) -> list[Array]:
-        """Unit tables of one column; batch 32 from its own rows and those of batch 64 and 1."""
+        """Unit tables of one column, at the level of the rows that were measured last."""
+        tables = self.mean_tables(column, batch, chosen)
+        level = self.level(column, tables, chosen)
+        return [level * table for table in tables]
+
+    def level(self, column: str, tables: list[Array], chosen: Mask) -> float:
+        """How much slower the rows measured last are than all."""
+        fitted = predict(self.design, tables, self.data.population[chosen])
+        return latest_level(self.data.latencies_ms[column][chosen], fitted)
+
+    def mean_tables(self, column: str, batch: int, chosen: Mask) -> list[Array]:
+        """Unit tables at the mean level; batch 32 from its own rows and those of batch 64 and 1."""
         if batch == 32:
             device = column.removesuffix("_32")
-            large, small = (self.tables(f"{device}_{size}", size, chosen) for size in (64, 1))
+            large, small = (self.mean_tables(f"{device}_{size}", size, chosen) for size in (64, 1))
             population = self.data.population[chosen]
             return fit_max(self.design, population, self.data.latencies_ms[column][chosen], large, small)
         latencies = self.data.latencies_ms[column][chosen]
@@ -108,6 +125,15 @@ class SubnetFit:
         count = len(self.data.population)
         return held_out(
             count, random_folds(count), lambda chosen, asked: self.predict(column, batch, chosen, asked)
+        )
+
+    def later_error(self, column: str, batch: int) -> Error:
+        """Error on the last fifth of the rows by a fit on those measured before."""
+        *_, last = contiguous_folds(len(self.data.population))
+        measured = self.data.latencies_ms[column][last]
+        predicted = self.predict(column, batch, ~last, last)
+        return error_of(
+            measured, predicted, "the fifth measured last, by a fit on the rest", self.data.space.name
         )
 
     def networks(self, column: str) -> NetworkMeasurements:
@@ -151,8 +177,12 @@ def _fitted(
 ) -> FittedTable:
     measured, predicted = fit.data.latencies_ms[column], fit.held_out(column, batch)
     everything = np.ones(len(measured), dtype=np.bool_)
-    exact = space_table(fit.design, fit.tables(column, batch, everything), fit.resolutions)
+    tables = fit.mean_tables(column, batch, everything)
+    level = fit.level(column, tables, everything)
+    exact = space_table(fit.design, [level * table for table in tables], fit.resolutions)
     general: LayerModel = additive_model(fit.networks(column), f"subnets of {fit.data.space.name} only")
+    later = fit.later_error(column, batch)
+    has_drift = level != 1
     is_shifted = source == "nasperf" and device in _NASPERF_SHIFTED
     bound = None if is_shifted else honest_bound(measured, predicted)
     content = TableContent(
@@ -174,6 +204,10 @@ def _fitted(
             "batch_size": batch,
             "method": f"{how[batch]}; other spaces by layer features",
         },
-        errors=[error_of(measured, predicted, "random subnets, five folds", fit.data.space.name)],
-        caveats=[*caveats, *([] if bound is not None else [SHIFTED])],
+        errors=[
+            *([later] if has_drift else []),
+            error_of(measured, predicted, "random subnets, five folds", fit.data.space.name),
+            *([] if has_drift else [later]),
+        ],
+        caveats=[*caveats, *([DRIFT] if has_drift else []), *([] if bound is not None else [SHIFTED])],
     )

@@ -21,7 +21,7 @@ from latency_fitting.facts import FACTS
 from latency_fitting.measurements import read_rows
 from latency_fitting.metrics import mape_percent, spearman
 from latency_fitting.network_sources import ACCEL_BATCH, read_accel
-from latency_fitting.operators import composed_subnets
+from latency_fitting.operators import E2E_FILE, composed_subnets
 from latency_fitting.tables import FittedTable
 from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.layer_features import LAYER_FEATURES, layer_features
@@ -162,7 +162,6 @@ def as_model(
 
 # --- Jetson boards: TensorRT fp16, batch 1 ---
 
-E2E_FILE = "e2e_standard_nets.csv"
 JETSON_ANCHORS = {
     "jetson-nano": "NVIDIA Jetson Nano",
     "jetson-tx2": "NVIDIA Jetson TX2",

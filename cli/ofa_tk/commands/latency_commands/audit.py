@@ -39,8 +39,8 @@ def command(
     """Look for mistakes in a latency table or in raw measurements.
 
     PATH is a device folder, a folder of devices, a table file, or a file of measurements (.yaml, .csv,
-    .jsonl). Found are rows copied from another device, kernel sizes without effect, mixed-up units,
-    negative and non-monotone times, too few repeats, and throughput beyond the chip's peak.
+    .jsonl). Found are rows copied from another device, kernel sizes without effect or with too much,
+    mixed-up units, negative and non-monotone times, too few repeats, and throughput beyond the chip's peak.
     Exits 1 when something is found.
     """
     from ofa_toolkit.pipelines.audit_latency import audit_latency
