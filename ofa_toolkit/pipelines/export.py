@@ -38,6 +38,9 @@ DEFAULT_ONNX = Path("subnet.onnx")
 CHECK_IMAGES: Mapping[Precision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000}
 """Images that outputs are compared on: differences in fp32 show on few, lost accuracy needs many."""
 
+SYNTHETIC_IMAGES: Mapping[Precision, int] = {"fp32": 32, "fp16": 64, "int8": 128}
+"""The same, where there are no real ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
@@ -322,7 +325,7 @@ def describe_images(source: OpenSupernet, resolution: int) -> tuple[dict[str, An
 def _check_images(source: OpenSupernet, described: SubnetFile, options: ExportOptions) -> CheckImages:
     resolution = described.subnet.resolution
     if source.dataset is None:
-        return synthetic_images(resolution, 32 if options.precision == "fp32" else 128)
+        return synthetic_images(resolution, SYNTHETIC_IMAGES[options.precision])
     assert source.data is not None
     return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[options.precision])
 

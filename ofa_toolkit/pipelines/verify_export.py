@@ -29,7 +29,7 @@ from ofa_toolkit.export.verify import (
     verify_weights,
 )
 from ofa_toolkit.latency.table import load_table
-from ofa_toolkit.pipelines.export import CHECK_IMAGES, describe_images
+from ofa_toolkit.pipelines.export import CHECK_IMAGES, SYNTHETIC_IMAGES, describe_images
 from ofa_toolkit.pipelines.export_network import (
     ExportNetwork,
     OpenSupernet,
@@ -235,7 +235,7 @@ def _ranges(
 def _images(source: OpenSupernet, passport: Passport) -> CheckImages:
     resolution = passport.subnet.resolution
     if source.dataset is None or source.data is None:
-        return synthetic_images(resolution, 32 if passport.precision == "fp32" else 128)
+        return synthetic_images(resolution, SYNTHETIC_IMAGES[passport.precision])
     return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[passport.precision])
 
 
