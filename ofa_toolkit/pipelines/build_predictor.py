@@ -176,7 +176,7 @@ def _fit(
         card=PredictorCard(
             space=judge.supernet.space.name,
             space_identity=judge.supernet.space.identity,
-            supernet=name,
+            supernet=Path(name).name,  # a card carries no folders of a machine
             supernet_identity=conditions.supernet_identity,
             dataset=f"{_place_free(conditions.data)}: {conditions.num_images} held-out training images",
             resolutions=space.resolutions,

@@ -62,6 +62,7 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(folder: P
     assert len(lines) == 31
     card = built.predictor.card
     assert card.num_subnets == 30
+    assert card.supernet == folder.name
     assert "held-out training images" in card.dataset
     assert [error.split for error in built.errors] == ["random", "above the 80th percentile"]
     assert [point.num_subnets for point in built.learning_curve] == [6, 12, 24]
