@@ -303,18 +303,21 @@ def _print(found: FoundSubnet, out: Path) -> None:
             f"cases; {accuracy['provenance']}{', extrapolated' if accuracy['is_extrapolation'] else ''})"
         ),
     }
-    for name, latency in found.predicted.get("latency_ms", {}).items():
+    latencies = found.predicted.get("latency_ms", {})
+    for name, latency in latencies.items():
         bound = (
             f", below {latency['upper_bound']:.2f} ms in {100 * latency['confidence']:.0f} % of cases"
             if "upper_bound" in latency
             else ""
         )
-        error = f"mean error {latency['mape_percent']:g} %" if "mape_percent" in latency else "error unknown"
-        error += " on other networks" if "extrapolations" in latency else ""
+        error = "error unknown"
+        if "mape_percent" in latency:
+            error = f"mean error {latency['mape_percent']:g} %"
+            error += " on other networks" if "extrapolations" in latency else ""
         came_about = f"{latency['provenance']}, {latency['interval']}, {error}"
         lines[f"latency on {name}"] = f"{latency['value']:.2f} ms ({came_about}{bound})"
         if "mape_of" in latency:
-            lines[f"error on {name}"] = latency["mape_of"]
+            lines["that error" if len(latencies) == 1 else f"error on {name}"] = latency["mape_of"]
     lines["searched"] = f"{found.search['num_evaluations']:,} subnets in {found.search['seconds']:.2f} s"
     output.print_fields(lines, title="Found")
     click.echo()
