@@ -1,0 +1,1 @@
+"""The subcommands of `ofa-tk zoo`, one a file."""

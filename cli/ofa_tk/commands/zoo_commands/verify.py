@@ -1,0 +1,38 @@
+"""`ofa-tk zoo verify`: files and figures against the card."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from ofa_tk import options, output
+from ofa_toolkit.core.errors import VerificationError
+
+
+@click.command("verify")
+@click.argument("name")
+@click.option("--data", metavar="SOURCE", help="Also measure every figure of the card on these images.")
+@options.json_option
+def command(name: str, data: str | None, as_json: bool) -> None:
+    """Check the files of an entry (a name or a folder) against its card; exit 1 when one differs."""
+    from ofa_toolkit.pipelines import zoo
+    from ofa_toolkit.pipelines.verify_entry import verify_entry
+    from ofa_toolkit.zoo.entries import ZooEntry
+
+    found = zoo.find(name)
+    if not isinstance(found, ZooEntry):
+        raise click.UsageError(f"'{name}' is a published subnet; only supernets have files to check.")
+    findings = verify_entry(found, data=data, notify=output.note)
+    wrong = [finding for finding in findings if not finding.is_right]
+    if as_json:
+        document = {"is_right": not wrong, "findings": [dataclasses.asdict(finding) for finding in findings]}
+        output.print_json(document)
+    else:
+        rows = [(f.subject, "right" if f.is_right else "wrong", f.detail) for f in findings]
+        output.print_table(["subject", "is", "detail"], rows)
+    if wrong:
+        raise VerificationError(
+            f"'{name}' is not what its card says: {wrong[0].subject}: {wrong[0].detail}.",
+            hint="Download it again, or tell its maker.",
+        )
