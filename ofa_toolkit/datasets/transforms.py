@@ -49,8 +49,8 @@ class TransformConfig:
     crop_padding: Annotated[float, Bounds(at_least=0, at_most=0.5)] = 0.125
     "Small images: reflected border before the random crop, as a share of the side (0.125 is 4 of 32 pixels)."
     resized_crop: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
-    """Small images: least share of the area that a random crop keeps, stretched back to the full side; 1 crops
-    from the reflected border instead."""
+    """Small images: least share of the area that a random crop keeps, stretched back to the full side; 1
+    crops from the reflected border instead."""
     flip: bool = True
     "Mirror half of the images left to right."
     cutout: Annotated[float, Bounds(at_least=0, below=1)] = 0.0

@@ -175,8 +175,8 @@ def _recalibrate(network: nn.Module, source: OpenSupernet, resolution: int) -> B
             hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
             "of its subnets well, with --keep-batchnorm.",
         )
-    batches = torch.split(batchnorm_images.at_resolution(images, resolution), batchnorm_images.BATCH)
-    used = recalibrate_batchnorm(network, batches)
+    resized = batchnorm_images.at_resolution(images, resolution)
+    used = recalibrate_batchnorm(network, torch.split(resized, batchnorm_images.BATCH))
     return BatchNormSource(kind="carried", images=CARRIED_IMAGES, num_images=used, seed=0)
 
 

@@ -210,7 +210,7 @@ class _Maker:
         if not predictor.is_file() or any((self.source / "subnets").glob("*.json")):
             return None
         from ofa_toolkit.pipelines.search_front import find_front
-        from ofa_toolkit.pipelines.search_setup import SearchRequest
+        from ofa_toolkit.pipelines.search_request import SearchRequest
 
         path = self.work / "front.json"
         settings = {"predictor": _sha256(predictor), "seed": self.preparation.seed}

@@ -20,7 +20,8 @@ from ofa_toolkit.core import quantities
 from ofa_toolkit.core.config import from_dict
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.pipelines.search_outcome import Candidate, describe_candidate, infeasible, not_binding
-from ofa_toolkit.pipelines.search_setup import DeviceRequest, SearchContext, SearchRequest
+from ofa_toolkit.pipelines.search_request import DeviceRequest, SearchRequest
+from ofa_toolkit.pipelines.search_setup import SearchContext
 from ofa_toolkit.search.archive import SearchResult
 from ofa_toolkit.search.baselines import exhaustive_search, random_search
 from ofa_toolkit.search.evolution import EvolutionConfig, evolve

@@ -18,7 +18,8 @@ from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.pipelines.search import Method, limits_document, run
 from ofa_toolkit.pipelines.search_figures import predicted
 from ofa_toolkit.pipelines.search_outcome import infeasible
-from ofa_toolkit.pipelines.search_setup import SearchContext, SearchRequest
+from ofa_toolkit.pipelines.search_request import SearchRequest
+from ofa_toolkit.pipelines.search_setup import SearchContext
 from ofa_toolkit.search.problem import Objective
 from ofa_toolkit.spaces.encoding import Encoding
 from ofa_toolkit.spaces.subnet import Subnet

@@ -6,85 +6,25 @@ Whatever does not belong together is refused by name here, before anything is se
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ofa_toolkit.complexity import PopulationComplexity
-from ofa_toolkit.core import quantities, resources
-from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, unknown_name
+from ofa_toolkit.core import quantities
+from ofa_toolkit.core.errors import ConfigError, unknown_name
 from ofa_toolkit.core.quantities import QuantityKind
-from ofa_toolkit.evaluation.predictor import FILE_NAME, BoundAccuracy, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor import BoundAccuracy, load_accuracy_predictor
 from ofa_toolkit.latency.table import BoundLatency, load_table
+from ofa_toolkit.pipelines.search_choices import listed, restricted_space
+from ofa_toolkit.pipelines.search_request import DeviceRequest, SearchRequest
+from ofa_toolkit.pipelines.search_supernet import check_weights, predictor_path, resolve_space
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
-from ofa_toolkit.spaces import SPACES, SearchSpace, get_space, restrict
 from ofa_toolkit.spaces.encoding import Population
-from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
-from ofa_toolkit.spaces.trained_space import trained_space
 
-DEFAULT_SUPERNET = "ofa-mobilenet-v3-w1.0"
 BYTES_PER_VALUE = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1}
-CHOICES = {
-    "resolution": "resolutions",
-    "depth": "depths",
-    "kernel_size": "kernel_sizes",
-    "expand_ratio": "expand_ratios",
-}
-"""What `fix`, `maximum` and `minimum` may name, and the parameter of `restrict` it stands for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceRequest:
-    """A device and what is asked of it.
-
-    Attributes:
-        name: `device` or `device:variant`.
-        latency_ms: Longest time of a batch, or None.
-        throughput: Least images per second, or None.
-    """
-
-    name: str
-    latency_ms: float | None = None
-    throughput: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchRequest:
-    """Everything that decides a search but its effort.
-
-    Attributes:
-        supernet: Zoo name or folder whose space and accuracy predictor are used; None for the space alone.
-        space: Name of the search space; None takes the supernet's.
-        predictor: File of another accuracy predictor.
-        devices: Devices, with or without limits; the first is the one `latency` refers to.
-        macs: Most multiply-accumulates of one image.
-        params: Most parameters.
-        memory_bytes: Most bytes of live activations of one image, in the first device's precision or fp32.
-        accuracy: Least predicted top-1 in percent.
-        minimize: What to make small instead of making the accuracy large: latency, macs, params or memory.
-        fix, maximum, minimum: Limits on the choices, such as `{"resolution": (160,)}`, `{"kernel_size": 5}`.
-        confidence: Require latencies below the table's bound at this level instead of the prediction.
-        tables: Further folders of latency tables.
-    """
-
-    supernet: str | None = None
-    space: str | None = None
-    predictor: Path | None = None
-    devices: tuple[DeviceRequest, ...] = ()
-    macs: float | None = None
-    params: float | None = None
-    memory_bytes: float | None = None
-    accuracy: float | None = None
-    minimize: str | None = None
-    fix: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    maximum: Mapping[str, float] = field(default_factory=dict)
-    minimum: Mapping[str, float] = field(default_factory=dict)
-    confidence: float | None = None
-    tables: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +67,10 @@ class SearchContext:
     def __init__(self, request: SearchRequest) -> None:
         self.request = request
         self.warnings: list[str] = []
-        folder, self.full_space, self.supernet_name = _resolve(request)
-        predictor = load_accuracy_predictor(_predictor_path(request, folder, self.supernet_name))
-        _check_supernet(predictor.card.supernet_identity, folder)
-        self.space = self._restricted(predictor.card.resolutions)
+        folder, self.full_space, self.supernet_name = resolve_space(request)
+        predictor = load_accuracy_predictor(predictor_path(request, folder, self.supernet_name))
+        check_weights(predictor.card.supernet_identity, folder)
+        self.space = restricted_space(request, self.full_space, predictor.card.resolutions)
         self.accuracy: BoundAccuracy = predictor.bind(self.space)
         self._warn_about_resolutions()
         self.latencies: dict[str, BoundLatency] = {}
@@ -284,35 +224,12 @@ class SearchContext:
     def _complexity_genes(self) -> int:
         return 1 + sum(stage.max_depth + int(stage.has_elastic_width) for stage in self.space.stages)
 
-    def _restricted(self, covered: tuple[int, ...]) -> SearchSpace:
-        """The trained space within the user's limits on choices, at covered resolutions unless asked."""
-        request, space = self.request, self.full_space
-        given = (request.fix, request.maximum, request.minimum)
-        for name in {name for limits in given for name in limits}:
-            if name not in CHOICES:
-                raise unknown_name("choice", name, CHOICES)
-        kept: dict[str, tuple[Any, ...]] = {}
-        for name, parameter in CHOICES.items():
-            offered = _offered(space, name)
-            chosen = _allowed(request, space, name, offered)
-            if name == "resolution" and not any(name in limits for limits in given):
-                chosen = tuple(value for value in chosen if value in covered)
-            if not chosen:
-                raise ConfigError(f"No {name} is left of what {space.name} offers: {_listed(offered)}.")
-            if chosen != offered:
-                kept[parameter] = chosen
-        if "expand_ratios" in kept and any(stage.compound for stage in space.stages):
-            raise ConfigError(
-                f"'{space.name}' ties expand ratios to depths.", hint="Limit depth instead of expand_ratio."
-            )
-        return restrict(space, **kept) if kept else space
-
     def _warn_about_resolutions(self) -> None:
         uncovered = self.accuracy.uncovered_resolutions
         if uncovered:
-            covered = _listed(self.accuracy.predictor.card.resolutions)
+            covered = listed(self.accuracy.predictor.card.resolutions)
             self.warnings.append(
-                f"The accuracy predictor covers resolutions {covered}; at {_listed(uncovered)} it goes on in "
+                f"The accuracy predictor covers resolutions {covered}; at {listed(uncovered)} it goes on in "
                 "a straight line and nothing backs it."
             )
 
@@ -324,118 +241,3 @@ PERCENT = QuantityKind(
     example="75%",
     print_units=("%",),
 )
-
-
-def _allowed(
-    request: SearchRequest, space: SearchSpace, name: str, offered: tuple[float, ...]
-) -> tuple[float, ...]:
-    """The offered values within what the user fixed and bounded."""
-    wanted = tuple(request.fix.get(name, offered))
-    unknown = [value for value in wanted if value not in offered]
-    if unknown:
-        raise ConfigError(f"{name} {unknown[0]:g} is not offered; {space.name} offers {_listed(offered)}.")
-    low, high = request.minimum.get(name, -np.inf), request.maximum.get(name, np.inf)
-    return tuple(value for value in offered if value in wanted and low <= value <= high)
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
-
-
-def _offered(space: SearchSpace, name: str) -> tuple[float, ...]:
-    if name == "resolution":
-        return space.resolutions
-    values: set[float] = set()
-    for stage in space.stages:
-        values.update(getattr(stage, CHOICES[name]))
-    return tuple(sorted(values))
-
-
-def _resolve(request: SearchRequest) -> tuple[Path | None, SearchSpace, str]:
-    """Folder of the supernet (None without one), the space of its subnets, and its name."""
-    name = request.supernet or request.space or DEFAULT_SUPERNET
-    entry = None if os.sep in name or name.startswith(".") else resources.entries("zoo").get(name)
-    folder: Path | None = None
-    if entry is not None:
-        folder = entry.path
-        space = _space_of_entry(folder)
-    elif request.supernet is None:
-        space = get_space(name)
-    else:
-        folder = _existing_folder(name)
-        space = _space_of_folder(folder)
-    if request.space is not None and request.supernet is not None:
-        wanted = get_space(request.space)
-        if wanted.name != space.name:
-            raise MismatchError(
-                f"The supernet '{request.supernet}' is of space '{space.name}', not of '{wanted.name}'.",
-                hint="Leave out --space: the supernet decides it.",
-            )
-    return folder, space, name
-
-
-def _space_of_entry(folder: Path) -> SearchSpace:
-    if (folder / "config.json").is_file():
-        return _space_of_folder(folder)
-    from ofa_toolkit.zoo.entries import load_entry
-
-    card = load_entry(folder).card
-    if card.space is None:
-        raise ConfigError(f"The space of '{card.name}' is not one of ofa-toolkit's; it cannot be searched.")
-    return get_space(card.space).with_num_classes(card.data.num_classes)
-
-
-def _existing_folder(name: str) -> Path:
-    if name.startswith("hf-hub:"):
-        from ofa_toolkit.zoo import resolve_supernet
-
-        return resolve_supernet(name)
-    path = Path(name).expanduser()
-    for folder in (path, path / "supernet"):
-        if (folder / "config.json").is_file():
-            return folder
-    if path.is_dir() or os.sep in name:
-        raise FileFormatError(
-            f"'{name}' is no supernet folder: it has no config.json.",
-            hint="Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`.",
-        )
-    raise unknown_name("supernet", name, [*resources.entries("zoo"), *SPACES])
-
-
-def _space_of_folder(folder: Path) -> SearchSpace:
-    description = read_supernet_config(folder)
-    return trained_space(space_of(description, folder), description)
-
-
-def _predictor_path(request: SearchRequest, folder: Path | None, name: str) -> Path:
-    if request.predictor is not None:
-        return request.predictor
-    if folder is None:
-        raise ConfigError(
-            f"There is no accuracy predictor for the space '{name}' without a supernet.",
-            hint="Name a supernet with --supernet, or a predictor file with --predictor.",
-        )
-    if not (folder / FILE_NAME).is_file():
-        raise FileFormatError(
-            f"The supernet '{name}' has no accuracy predictor.",
-            hint=f"Build one: ofa-tk predictor build --supernet {name} --data DATA",
-        )
-    return folder / FILE_NAME
-
-
-def _check_supernet(identity: str, folder: Path | None) -> None:
-    """Refuse a predictor that was made for other weights than the folder's."""
-    if folder is None or identity == "unknown":
-        return
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        return
-    from ofa_toolkit.evaluation.supernet_identity import weights_identity
-
-    found = weights_identity(weights)
-    if found != identity:
-        raise MismatchError(
-            f"The accuracy predictor was built for other weights ({identity[:12]}) than those in '{folder}' "
-            f"({found[:12]}).",
-            hint=f"Build it again: ofa-tk predictor build --supernet {folder} --data DATA",
-        )

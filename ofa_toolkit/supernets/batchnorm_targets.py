@@ -115,9 +115,7 @@ def mismatch(supernet: Supernet, target: StatisticsTarget, images: Tensor) -> Te
     for norm, wanted in zip(_norms(network), target.norms, strict=True):
         # In training mode, as in a recalibration: it normalises with the statistics of the images themselves.
         norm.train()
-        norm.register_forward_pre_hook(
-            lambda norm, inputs, wanted=wanted: compare(norm, wanted, *inputs)
-        )
+        norm.register_forward_pre_hook(lambda norm, inputs, wanted=wanted: compare(norm, wanted, *inputs))
     network(images.contiguous(memory_format=torch.channels_last))
     return torch.stack(terms).sum()
 

@@ -20,7 +20,7 @@ from ofa_toolkit.evaluation.predictor_file import write_predictor
 from ofa_toolkit.pipelines.report import page, read_front
 from ofa_toolkit.pipelines.search import device_requests, find_subnet
 from ofa_toolkit.pipelines.search_front import find_front
-from ofa_toolkit.pipelines.search_setup import SearchRequest
+from ofa_toolkit.pipelines.search_request import SearchRequest
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
 

@@ -50,7 +50,7 @@ def command(
     documents = [read_front(path) for path in fronts]
     if devices:
         from ofa_toolkit.pipelines.search_front import find_front
-        from ofa_toolkit.pipelines.search_setup import DeviceRequest, SearchRequest
+        from ofa_toolkit.pipelines.search_request import DeviceRequest, SearchRequest
 
         for device in devices:
             request = SearchRequest(supernet=supernet, devices=(DeviceRequest(name=device),), tables=tables)

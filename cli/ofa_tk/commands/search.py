@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ofa_toolkit.pipelines.search import FoundSubnet
     from ofa_toolkit.pipelines.search_front import Front
     from ofa_toolkit.pipelines.search_outcome import Candidate
-    from ofa_toolkit.pipelines.search_setup import SearchRequest
+    from ofa_toolkit.pipelines.search_request import SearchRequest
     from ofa_toolkit.pipelines.verify_search import Verified
 
 
@@ -187,7 +187,7 @@ def command(
     Example: ofa-tk search --device jetson-nano --latency 20ms
     """
     from ofa_toolkit.pipelines.search import device_requests, search
-    from ofa_toolkit.pipelines.search_setup import SearchRequest
+    from ofa_toolkit.pipelines.search_request import SearchRequest
 
     request = SearchRequest(
         devices=device_requests(devices, latencies, throughputs),
