@@ -150,7 +150,7 @@ def _sensitivities(
         shift = x.grad.sum((2, 3)).square().mean(0)
         scale = (x.grad * x.detach()).sum((2, 3)).square().mean(0)
         found.append((_at_least(shift), _at_least(scale)))
-    # The network's hooks hold this, and the network is a reference cycle: gigabytes would wait for a collection.
+    # The network's hooks hold this, and the network is a reference cycle: gigabytes would linger.
     normalized.clear()
     return found
 
