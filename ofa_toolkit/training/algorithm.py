@@ -44,6 +44,11 @@ class Pass:
     temperature: float = 1.0
     use_dropout: bool = True
 
+    @property
+    def label_weight(self) -> float:
+        """Of hard and soft labels together."""
+        return self.hard_labels + self.soft_labels
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:

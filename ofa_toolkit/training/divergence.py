@@ -10,7 +10,7 @@ _LEARNED = 0.85
 
 
 class DivergenceWatch:
-    """Watches the loss of each step's first pass.
+    """Watches the loss of each step's first pass, within a phase.
 
     Args:
         num_classes: Chance is a loss of ln(num_classes).
@@ -23,12 +23,23 @@ class DivergenceWatch:
         self.mean: float | None = None
         self.best = math.inf
 
-    def check(self, losses: tuple[float, ...]) -> str | None:
-        """Take in the losses of an update; returns what is wrong with them, or None."""
+    def reset(self) -> None:
+        """A phase begins: other networks, which may start at chance, and another loss."""
+        self.mean = None
+        self.best = math.inf
+
+    def check(self, losses: tuple[float, ...], label_weight: float = 1.0) -> str | None:
+        """Take in the losses of an update; returns what is wrong with them, or None.
+
+        Args:
+            losses: Of its passes.
+            label_weight: Sum of the weights of hard and soft labels in the first, each at ln(num_classes) by
+                chance.
+        """
         for loss in losses:
             if not math.isfinite(loss):
                 return f"the loss is {loss}"
-        loss = losses[0]
+        loss = losses[0] / label_weight
         self.mean = loss if self.mean is None else self.mean + (loss - self.mean) / self.window
         self.best = min(self.best, self.mean)
         if self.best < _LEARNED * self.chance and self.mean > _CHANCE * self.chance:

@@ -156,11 +156,11 @@ class Trainer:
         mark = time.monotonic()
         for batch in batches:
             waited += time.monotonic() - mark
-            result = self._update(phase, batch)
+            result, label_weight = self._update(phase, batch)
             now = time.monotonic()
             self._count_time(phase, now - mark)
             mark = now
-            problem = self.watch.check(result.losses)
+            problem = self.watch.check(result.losses, label_weight)
             if problem:
                 self._roll_back(problem)
                 return
@@ -177,8 +177,8 @@ class Trainer:
         stream = generator(self.config.training.seed, "resolution", epoch, step)
         return int(stream.choice(choices))
 
-    def _update(self, phase: Phase, batch: Batch) -> StepResult:
-        """One step of the algorithm at the present position."""
+    def _update(self, phase: Phase, batch: Batch) -> tuple[StepResult, float]:
+        """One step of the algorithm at the present position, and the weight of its first pass's labels."""
         state, seed = self.state, self.config.training.seed
         images, labels = batch
         position = Position(
@@ -213,10 +213,11 @@ class Trainer:
                 values["phase"] = phase.name
                 values |= {"gradient_norm": result.total_norm, "first_gradient_norm": result.first_norm}
             self._log.write("step", state.step, values)
-        return result
+        return result, passes[0].label_weight
 
     def _begin(self, index: int, phase: Phase) -> None:
         """What happens once when a phase begins."""
+        self.watch.reset()
         if phase.teacher is not None:
             self.updater.teacher = self.frozen_copy(phase.teacher)
         if phase.resets_optimizer:

@@ -170,6 +170,16 @@ def test_divergence_is_a_jump_to_chance_or_no_number() -> None:
     assert "nan" in str(watch.check((1.0, float("nan"))))
 
 
+def test_networks_of_a_new_phase_may_start_at_chance() -> None:
+    watch = DivergenceWatch(num_classes=10, window=5)
+    assert all(watch.check((1.0,)) is None for _ in range(20))
+    watch.reset()
+    # Labels and teacher, each at chance.
+    assert all(watch.check((4.6,), 2.0) is None for _ in range(20))
+    assert all(watch.check((3.0,), 2.0) is None for _ in range(20)), "1.5 for each of both"
+    assert any(watch.check((4.6,), 2.0) for _ in range(20))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
