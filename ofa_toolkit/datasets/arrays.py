@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ Images = npt.NDArray[np.uint8]
 
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _MEAN_SAMPLE = 10_000
+_MEAN_CHUNK = 256
 
 
 class ArrayDataset(ImageDataset):
@@ -178,11 +180,17 @@ def measured_preprocessing(images: Images) -> Preprocessing:
     """Normalisation from the images' own mean and standard deviation, from at most 10,000 of them."""
     # At random: stored order may interleave classes, and a stride would then pick some of them.
     rows = generator(0, "mean").permutation(len(images))[:_MEAN_SAMPLE]
-    sample = images[rows].astype(np.float32) / 255
-    std = np.maximum(sample.std(axis=(0, 1, 2)), 1e-3)
+    # Counted as integers: sums of float32 stop growing at 2 ** 24.
+    counts = np.zeros((3, 256), dtype=np.int64)
+    for part in np.array_split(rows, math.ceil(len(rows) / _MEAN_CHUNK)):
+        pixels = images[part].reshape(-1, 3)
+        counts += [np.bincount(pixels[:, channel], minlength=256) for channel in range(3)]
+    values = np.arange(256) / 255
+    mean = counts @ values / counts.sum(1)
+    std = np.maximum(np.sqrt(counts @ values**2 / counts.sum(1) - mean**2), 1e-3)
     return Preprocessing(
         size=int(images.shape[1]),
-        mean=[round(float(value), 4) for value in sample.mean(axis=(0, 1, 2))],
+        mean=[round(float(value), 4) for value in mean],
         std=[round(float(value), 4) for value in std],
         interpolation="bilinear",
         crop=1.0,

@@ -16,6 +16,7 @@ from torchvision import datasets as torchvision_datasets
 
 from ofa_toolkit.core.errors import DataError, UnknownNameError
 from ofa_toolkit.datasets import SOURCES, ImageDataset, TransformConfig, open_dataset
+from ofa_toolkit.datasets.arrays import measured_preprocessing
 from ofa_toolkit.datasets.dataset import hold_out
 from ofa_toolkit.datasets.transforms import stretch_boxes
 
@@ -185,6 +186,14 @@ def test_a_box_is_stretched_as_interpolation_does() -> None:
     stretched = stretch_boxes(images, np.array([[2.0, 3, 4, 4], [2, 3, 4, 4]]))
     reference = functional.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
     assert torch.allclose(stretched, reference[:, :, 4:12, 6:14], atol=1e-5)
+
+
+def test_normalisation_of_many_pixels_is_their_mean() -> None:
+    # Twenty million pixels a channel: more than a float32 can count.
+    images = np.broadcast_to(np.array([255, 51, 0], dtype=np.uint8), (5_000, 64, 64, 3))
+    found = measured_preprocessing(images)
+    assert found["mean"] == [1.0, 0.2, 0.0]
+    assert found["std"] == [0.001] * 3
 
 
 def test_held_out_classes_are_in_proportion() -> None:
