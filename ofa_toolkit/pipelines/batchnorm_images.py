@@ -73,7 +73,7 @@ def make_batchnorm_images(
     Args:
         folder: Of the supernet.
         data: The images it was trained on.
-        num_images: How many to make; default as many as are useful and fit into 1 MB.
+        num_images: How many to make; default as many as `largest_number` says.
         num_subnets: Size of the pool.
         num_steps: Steps of the optimisation.
         seed: Of pool, noise and order.

@@ -42,11 +42,17 @@ def render_readme(card: Card, subnets: PublishedSubnets | None = None) -> str:
 
 
 def _front_matter(card: Card) -> str:
-    known = card.licence.name.lower() if card.licence.name not in ("unstated", "unknown") else "other"
+    name = card.licence.name
+    # The hub knows identifiers; anything in words is "other" with a name.
+    licence = [f"license: {name.lower()}"]
+    if " " in name:
+        licence = ["license: other", f"license_name: {name.lower().replace(' ', '-')}"]
+    elif name in ("unstated", "unknown"):
+        licence = ["license: other"]
     return "\n".join(
         [
             "---",
-            f"license: {known}",
+            *licence,
             "library_name: ofa-toolkit",
             "pipeline_tag: image-classification",
             "tags: [once-for-all, supernet, neural-architecture-search]",
