@@ -83,13 +83,12 @@ class Study:
 
         folds = random_folds(len(train), 5, generator(SEED, "benchmark", split))
         inside = hold_out(RANDOM, folds, own, inner)
-        kinds = [top_rows(own)]
-        kinds += [
-            np.flatnonzero(self.measured.search[train] == s) for s in np.unique(self.measured.search[train])
-        ]
-        outside = [hold_out("a kind", [kind], own, inner) for kind in kinds if len(kind) < len(own)]
+        outside = [hold_out(TOP, [top_rows(own)], own, inner)]
+        searches = self.measured.search[train]
+        origins = [hold_out(s, [np.flatnonzero(searches == s)], own, inner) for s in np.unique(searches)]
         rarity = surprisal(self.one_hot[train])
-        model = IntervalModel(interval_facts(inside, outside, own, self.one_hot[train] @ rarity))
+        surprisals = self.one_hot[train] @ rarity
+        model = IntervalModel(interval_facts(inside, outside, own, surprisals, origins=origins))
         extrapolates = ~model.is_inside(held.predicted, self.one_hot[held.rows] @ rarity)
         everywhere = np.ones(len(held.rows), dtype=bool)
         half = model.half_width(held.spread, everywhere, extrapolates, CONFIDENCE)

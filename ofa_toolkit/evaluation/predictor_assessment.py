@@ -86,26 +86,33 @@ def interval_facts(
     measured: Values,
     surprisals: Values,
     *,
+    origins: Sequence[HeldOut] = (),
     unmeasured_points: Mapping[float, float] | None = None,
 ) -> IntervalFacts:
     """What an interval needs, from held-out predictions.
 
     Args:
         inside: Predictions from random folds.
-        outside: Predictions for held-out kinds of subnets, one entry a kind.
+        outside: Predictions for held-out kinds of subnets unlike the others, one entry a kind.
+        origins: Predictions for subnets held out by how they came about, one entry an origin. A subnet
+            that is asked about came about in yet another way, so the worst of them counts for all
+            subnets, also for those that resemble the fitted ones.
         measured: All measured accuracies in percent.
         surprisals: Surprisal of all measured subnets in nats.
         unmeasured_points: For each of `CONFIDENCES` what is added at resolutions without measurements.
     """
     noise = float(np.abs(inside.errors).mean())
-    quantiles = [score_quantiles(kind.errors, kind.spread, noise) for kind in (inside, *outside)]
-    worst = np.max(quantiles, axis=0)
+
+    def worst(kinds: Sequence[HeldOut]) -> tuple[float, ...]:
+        quantiles = [score_quantiles(kind.errors, kind.spread, noise) for kind in kinds]
+        return tuple(float(q) for q in np.max(quantiles, axis=0))
+
     added = unmeasured_points or dict.fromkeys(CONFIDENCES, 0.0)
     return IntervalFacts(
         noise_points=noise,
         confidences=CONFIDENCES,
-        inside=quantiles[0],
-        outside=tuple(float(q) for q in worst),
+        inside=worst((inside, *origins)),
+        outside=worst((inside, *origins, *outside)),
         unmeasured_points=tuple(added[confidence] for confidence in CONFIDENCES),
         lowest_percent=float(np.percentile(measured, 1)),
         highest_percent=float(np.percentile(measured, 99)),

@@ -43,9 +43,10 @@ class IntervalFacts:
     confidences: tuple[Annotated[float, Bounds(above=0, below=1)], ...]
     "Levels at which the quantiles below were taken, ascending."
     inside: tuple[float, ...]
-    "Quantiles of |error| over scale on held-out subnets like the fitted ones, one per level."
+    """Quantiles of |error| over scale for subnets like the fitted ones, one per level: of random folds, or
+    the worst of leaving each origin of fitted subnets out, where there are several."""
     outside: tuple[float, ...]
-    "The same on held-out subnets unlike the fitted ones: the worst of the splits that hold out a kind."
+    "The same for subnets unlike the fitted ones: the worst of these and of holding out kinds of subnets."
     unmeasured_points: tuple[float, ...]
     "Added at a resolution where nothing was measured, in points, one per level."
     lowest_percent: float

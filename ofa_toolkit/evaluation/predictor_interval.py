@@ -2,9 +2,10 @@
 
 A scale for each subnet, `sqrt(noise^2 + spread^2)`, combines the error that all subnets have with the
 disagreement of the ensemble; quantiles of held-out |error| over scale turn it into a half width (normalised
-split conformal prediction, Lei et al. 2018). Departure: two sets of quantiles. Predictors are worse on
-subnets unlike the fitted ones (found by other searches, or better than nearly all of them), so the
-quantiles for those come from splits that hold out such subnets.
+split conformal prediction, Lei et al. 2018). Departures: Where the fitted subnets came from several
+searches, a random split flatters, for subnets of one search resemble each other; the quantiles are then the
+worst of leaving each search out. And there are two sets of quantiles: predictors are worse on subnets better
+than nearly all fitted ones, so those for subnets unlike the fitted ones also come from holding out the best.
 """
 
 from __future__ import annotations

@@ -10,9 +10,16 @@ import pytest
 
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
 from ofa_toolkit.evaluation.predictor import AccuracyPredictor, load_accuracy_predictor
-from ofa_toolkit.evaluation.predictor_assessment import hold_out, interval_facts, random_folds, top_rows
+from ofa_toolkit.evaluation.predictor_assessment import (
+    HeldOut,
+    hold_out,
+    interval_facts,
+    random_folds,
+    top_rows,
+)
 from ofa_toolkit.evaluation.predictor_choices import Choices
 from ofa_toolkit.evaluation.predictor_file import read_predictor, write_predictor
+from ofa_toolkit.evaluation.predictor_interval import score_quantiles
 from ofa_toolkit.evaluation.predictor_training import (
     EnsembleConfig,
     fit_ensemble,
@@ -228,6 +235,22 @@ def test_intervals_from_held_out_errors_cover_new_rows() -> None:
     low, high = predictor.bind(space).interval(rows[400:], 0.9)
     covered = ((low <= truth[400:]) & (truth[400:] <= high)).mean()
     assert 0.85 <= covered <= 1
+
+
+def test_an_origin_that_was_predicted_worse_widens_every_interval() -> None:
+    random = np.random.default_rng(2)
+
+    def held(split: str, deviation: float) -> HeldOut:
+        measured = random.uniform(70, 80, 200)
+        predicted = measured + deviation * random.normal(size=200)
+        return HeldOut(split, np.arange(200), predicted, np.full(200, 0.05), measured)
+
+    inside, top, usual, unusual = (held(*kind) for kind in (("r", 0.1), ("t", 0.3), ("a", 0.1), ("b", 0.2)))
+    narrow = interval_facts(inside, [top], inside.measured, np.ones(200))
+    wide = interval_facts(inside, [top], inside.measured, np.ones(200), origins=[usual, unusual])
+    assert wide.inside == score_quantiles(unusual.errors, unusual.spread, wide.noise_points)
+    assert all(w > 1.5 * n for w, n in zip(wide.inside, narrow.inside, strict=True))
+    assert wide.outside == narrow.outside == score_quantiles(top.errors, top.spread, wide.noise_points)
 
 
 def test_rank_correlations_with_ties() -> None:
