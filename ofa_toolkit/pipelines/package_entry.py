@@ -243,11 +243,11 @@ def _add_predictor(
 
 
 def _without_place(dataset: str, name: str | None) -> str:
-    """`npz:/data/x.npz: 400 images` becomes `CIFAR-10: 400 images`: a path means nothing elsewhere."""
-    if "/" not in dataset:
+    """`npz:/data/x.npz: 400 images` becomes `CIFAR-10: 400 images`: a file means nothing elsewhere."""
+    is_named = name not in (None, "unknown")
+    if not is_named and "/" not in dataset:
         return dataset
-    kind, _, rest = dataset.partition(":")
-    return f"{name or kind}: {rest.rpartition(': ')[2]}"
+    return f"{name if is_named else dataset.partition(':')[0]}: {dataset.rpartition(': ')[2]}"
 
 
 def _accuracy(

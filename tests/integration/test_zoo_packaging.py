@@ -154,7 +154,7 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
     assert again.accuracy[2].top1_percent == again.accuracy[0].top1_percent
 
 
-def write_predictor_for(folder: Path, weights: Path, path: Path) -> None:
+def write_predictor_for(folder: Path, weights: Path, path: Path, images: str = "images.npz") -> None:
     """A predictor that says it was built for these weights; what it predicts does not matter here."""
     bundled = load_accuracy_predictor("ofa-mobilenet-v3-w1.0")
     card = dataclasses.replace(
@@ -163,7 +163,7 @@ def write_predictor_for(folder: Path, weights: Path, path: Path) -> None:
         space_identity=read_card_identity(folder),
         supernet=str(folder),
         supernet_identity=str(identify(weights).sha256),
-        dataset=f"npz:{folder}/images.npz: 400 held-out training images",
+        dataset=f"npz:{images}: 400 held-out training images",
     )
     write_predictor(path, dataclasses.replace(bundled, card=card))
 
@@ -172,11 +172,12 @@ def read_card_identity(folder: Path) -> str:
     return str(json.loads((folder / "config.json").read_text())["space_identity"])
 
 
+@pytest.mark.parametrize("images", ["images.npz", "/data/images.npz"])
 def test_a_predictor_follows_its_weights_into_float16(
-    runs: tuple[Path, Path], tmp_path: Path, facts: Path
+    runs: tuple[Path, Path], tmp_path: Path, facts: Path, images: str
 ) -> None:
     source, predictor = runs[0] / "supernet", tmp_path / "predictor.safetensors"
-    write_predictor_for(source, source / "model.safetensors", predictor)
+    write_predictor_for(source, source / "model.safetensors", predictor, images)
     out = tmp_path / "tiny"
     package_entry(request(runs, out, data=None, facts=facts, predictor=predictor))
     card = read_predictor(out / "accuracy_predictor.safetensors").card
