@@ -58,14 +58,18 @@ def seed_option(function: F) -> F:
     )(function)
 
 
-def processor_options(function: F) -> F:
-    """`--device` and `--threads`: what PyTorch computes on (`device`, `threads`)."""
-    function = click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")(
+def threads_option(function: F) -> F:
+    """`--threads`: CPU threads of PyTorch (`threads`)."""
+    return click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")(
         function
     )
+
+
+def processor_options(function: F) -> F:
+    """`--device` and `--threads`: what PyTorch computes on (`device`, `threads`)."""
     return click.option(
         "--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one."
-    )(function)
+    )(threads_option(function))
 
 
 def judging_options(function: F) -> F:

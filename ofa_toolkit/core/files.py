@@ -13,7 +13,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ofa_toolkit.core import toml
 from ofa_toolkit.core.errors import OutputError
@@ -147,6 +147,28 @@ def carries_format_tag(path: Path) -> bool:
         return False
     tag = document.get("format") if isinstance(document, dict) else None
     return isinstance(tag, str) and tag.startswith(FORMAT_PREFIX)
+
+
+def append_lines(path: str | os.PathLike[str], *lines: str) -> None:
+    """Append lines of text, on disk when this returns; what a killed run left of a line stays apart.
+
+    Readers must expect that cut-off line. Missing parent folders are made.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    target = _real_target(Path(path))
+    with _explained(path), target.open("a+b") as file:
+        if file.tell() and not _ends_a_line(file):
+            file.write(b"\n")
+        file.write("".join(f"{line}\n" for line in lines).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _read_document(path: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ofa_toolkit.core.errors import DataError, MismatchError
-from ofa_toolkit.datasets.dataset import ImageDataset, Split
+from ofa_toolkit.datasets.dataset import Batch, ImageDataset, Split
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.supernets import Supernet, extract, fold_batchnorm_in_place, recalibrate_batchnorm
 
@@ -113,17 +113,41 @@ def evaluate_subnet(
         supernet,
         subnet,
         dataset.batches(split, batch_size, resolution=subnet.resolution, limit=limit, device=device),
-        recalibration=dataset.batches(
-            "train",
-            batch_size,
-            resolution=subnet.resolution,
-            train_transforms=True,
-            limit=recalibration_images,
-            seed=RECALIBRATION_SEED,
-            device=device,
+        recalibration=recalibration_batches(
+            dataset, subnet.resolution, batch_size=batch_size, limit=recalibration_images, device=device
         )
         if recalibration_images
         else None,
+        device=device,
+    )
+
+
+def recalibration_batches(
+    dataset: ImageDataset,
+    resolution: int,
+    *,
+    batch_size: int,
+    limit: int = RECALIBRATION_IMAGES,
+    seed: int = RECALIBRATION_SEED,
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:
+    """Augmented training images to recompute batch-norm statistics from, the same for equal seeds.
+
+    Args:
+        dataset: Images.
+        resolution: Of the subnet.
+        batch_size: Images at a time.
+        limit: How many in all.
+        seed: Of the choice of images and their augmentation.
+        device: Where to put them.
+    """
+    return dataset.batches(
+        "train",
+        batch_size,
+        resolution=resolution,
+        train_transforms=True,
+        limit=limit,
+        seed=seed,
         device=device,
     )
 

@@ -71,6 +71,11 @@ class Error:
     space: str = UNKNOWN
     "Which networks they were: the name of a search space, or a description."
 
+    @property
+    def how_found(self) -> str:
+        """What was held out, and which networks: for the reader of the error."""
+        return f"{self.split}; {self.space}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:

@@ -33,6 +33,9 @@ Folder = str | os.PathLike[str]
 
 _COVERAGE_ROWS = 256
 
+CALIBRATED, UNCALIBRATED = "calibrated", "uncalibrated"
+"""Whether bounds on a latency are backed by held-out networks."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPrediction:
@@ -196,6 +199,11 @@ class BoundLatency:
         """Whether `upper_bound` is backed by held-out subnets of this space."""
         content = self.table.content
         return content.bound is not None and self._bound_covers(content)
+
+    @property
+    def interval(self) -> str:
+        """The same in a word."""
+        return CALIBRATED if self.is_calibrated else UNCALIBRATED
 
     def _bound_covers(self, content: TableContent) -> bool:
         if self.extrapolations or content.bound_space is None:

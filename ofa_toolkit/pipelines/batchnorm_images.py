@@ -13,7 +13,7 @@ from torch import Tensor
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.datasets import ImageDataset
-from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, RECALIBRATION_SEED, evaluate
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate, recalibration_batches
 from ofa_toolkit.pipelines.evaluate import Judge, open_judge
 from ofa_toolkit.pipelines.export_network import read_carried_images
 from ofa_toolkit.spaces import SearchSpace, Subnet, sample_subnets
@@ -115,11 +115,10 @@ def _pool(space: SearchSpace, num_subnets: int, seed: int) -> list[Subnet]:
 
 
 def _target(judge: Judge, subnet: Subnet, number: int, seed: int) -> StatisticsTarget:
-    batches = judge.dataset.batches(
-        "train",
-        BATCH,
-        resolution=subnet.resolution,
-        train_transforms=True,
+    batches = recalibration_batches(
+        judge.dataset,
+        subnet.resolution,
+        batch_size=BATCH,
         limit=_TARGET_IMAGES,
         seed=int(rng.generator(seed, "batch-norm targets", number).integers(2**31)),
     )
@@ -143,9 +142,11 @@ def judge_batchnorm_images(
     results = []
     for subnet in sample_subnets(judge.trained_space, num_subnets, np.random.default_rng(seed)):
         sources = (
-            _real(judge.dataset, subnet.resolution),
+            recalibration_batches(judge.dataset, subnet.resolution, batch_size=BATCH),
             torch.split(at_resolution(carried, subnet.resolution), BATCH),
-            _real(judge.dataset, subnet.resolution, RECALIBRATION_SEED + 1),
+            recalibration_batches(
+                judge.dataset, subnet.resolution, batch_size=BATCH, seed=RECALIBRATION_SEED + 1
+            ),
         )
         real, synthetic, other = (
             _top1(judge.supernet, subnet, batches, judge.dataset, num_images) for batches in sources
@@ -156,19 +157,6 @@ def judge_batchnorm_images(
         if on_subnet is not None:
             on_subnet(results[-1])
     return results
-
-
-def _real(
-    dataset: ImageDataset, resolution: int, seed: int = RECALIBRATION_SEED
-) -> Iterable[tuple[Tensor, Tensor]]:
-    return dataset.batches(
-        "train",
-        BATCH,
-        resolution=resolution,
-        train_transforms=True,
-        limit=RECALIBRATION_IMAGES,
-        seed=seed,
-    )
 
 
 def _top1(

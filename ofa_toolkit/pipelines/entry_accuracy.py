@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,12 +93,11 @@ def measure(
     judge = open_judge(str(folder.absolute()), data, device="cpu")
     for question in questions:
         subnet = _subnet(folder, judge.trained_space, question)
-        conditions = _conditions(folder, subnet, question, data)
-        fact = None if kept is None else kept.get(conditions)
-        if fact is None:
+        if kept is None:
             fact = _figure(folder, judge, subnet, question)
-            if kept is not None:
-                kept.add(conditions, fact)
+        else:
+            conditions = _conditions(folder, subnet, question, data)
+            fact = kept.get_or_measure(conditions, partial(_figure, folder, judge, subnet, question))
         if notify is not None:
             how = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
             notify(f"{question.subnet} ({how}): {fact.top1_percent:.2f} %")

@@ -139,7 +139,7 @@ def export_onnx(
     say(f"Writing the network for {target.name}")
     model, quantisation = _write(source, network, form, options)
     passport = _passport(source, described, network, form, quantisation)
-    check = _check_images(source, described, options)
+    check = comparison_images(source, described.subnet.resolution, options.precision)
     say(f"Comparing with the network on {check.description}")
     passport, comparison = finish(
         model, network.network, check, passport, max_accuracy_drop=options.max_accuracy_drop
@@ -322,12 +322,12 @@ def describe_images(source: OpenSupernet, resolution: int) -> tuple[dict[str, An
     return preprocessing, tuple(source.description.get("class_names") or ())
 
 
-def _check_images(source: OpenSupernet, described: SubnetFile, options: ExportOptions) -> CheckImages:
-    resolution = described.subnet.resolution
+def comparison_images(source: OpenSupernet, resolution: int, precision: Precision) -> CheckImages:
+    """What outputs are compared on: images of the data set that is open, else made-up ones."""
     if source.dataset is None:
-        return synthetic_images(resolution, SYNTHETIC_IMAGES[options.precision])
+        return synthetic_images(resolution, SYNTHETIC_IMAGES[precision])
     assert source.data is not None
-    return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[options.precision])
+    return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[precision])
 
 
 def describe_target(target: Target) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ofa_toolkit.core.errors import DataError, ExportError, FileFormatError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
-from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, RECALIBRATION_SEED
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, recalibration_batches
 from ofa_toolkit.export.comparison import CheckImages
 from ofa_toolkit.export.passport import BatchNormSource, QuantisationSource
 from ofa_toolkit.export.quantization import CalibrationMethod
@@ -158,14 +158,7 @@ def export_network(source: OpenSupernet, subnet: Subnet, *, keep_batchnorm: bool
 def _recalibrate(network: nn.Module, source: OpenSupernet, resolution: int) -> BatchNormSource:
     if source.dataset is not None:
         assert source.data is not None
-        batches = source.dataset.batches(
-            "train",
-            _BATCH,
-            resolution=resolution,
-            train_transforms=True,
-            limit=RECALIBRATION_IMAGES,
-            seed=RECALIBRATION_SEED,
-        )
+        batches = recalibration_batches(source.dataset, resolution, batch_size=_BATCH)
         used = recalibrate_batchnorm(network, batches)
         return BatchNormSource(kind="data", images=source.data, num_images=used, seed=RECALIBRATION_SEED)
     images = read_carried_images(source.folder, source.description)

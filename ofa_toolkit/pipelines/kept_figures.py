@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
+from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.zoo.card import AccuracyFact
 
@@ -29,21 +29,16 @@ class KeptFigures:
             for line in path.read_text(encoding="utf-8").splitlines():
                 self._read(line)
 
-    def get(self, conditions: Mapping[str, Any]) -> AccuracyFact | None:
-        """The figure measured under exactly these conditions, if there is one."""
-        return self._found.get(_key(conditions))
-
-    def add(self, conditions: Mapping[str, Any], fact: AccuracyFact) -> None:
-        """Keep a figure, on disk when this returns."""
+    def get_or_measure(
+        self, conditions: Mapping[str, Any], measure: Callable[[], AccuracyFact]
+    ) -> AccuracyFact:
+        """The figure kept under exactly these conditions, else a new one, which is on disk on return."""
         key = _key(conditions)
-        self._found[key] = fact
-        record = json.dumps({"key": key, "figure": configuration.to_dict(fact)}, ensure_ascii=False)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            # A line of its own also after one that was cut off.
-            file.write(f"\n{record}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if key not in self._found:
+            fact = self._found[key] = measure()
+            record = {"key": key, "figure": configuration.to_dict(fact)}
+            files.append_lines(self._path, json.dumps(record, ensure_ascii=False))
+        return self._found[key]
 
     def _read(self, line: str) -> None:
         try:

@@ -29,14 +29,20 @@ from ofa_toolkit.latency.device import (
 )
 from ofa_toolkit.latency.probes_file import Probes, read_probes
 from ofa_toolkit.latency.standard_networks import standard_network
-from ofa_toolkit.latency.table import LatencyTable, list_devices, load_table, read_table, write_table
+from ofa_toolkit.latency.table import (
+    UNCALIBRATED,
+    LatencyTable,
+    list_devices,
+    load_table,
+    read_table,
+    write_table,
+)
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import Encoding, get_space
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 DEFAULT_SIZES = (5, 10, 20, 50)
-CALIBRATED, UNCALIBRATED = "calibrated", "uncalibrated"
 _STANDARD_RESOLUTION = 224
 
 
@@ -125,16 +131,14 @@ def _predict_subnet(
         upper = float(bound.upper_bound(population, confidence)[0])
     latency = float(bound.predict(population)[0])
     notes = bound.notes(population)
-    return _prediction(table, path, latency, upper, notes, bound.error, is_calibrated=bound.is_calibrated)
+    return _prediction(table, path, latency, upper, notes, bound.error, bound.interval)
 
 
 def _predict_standard(table: LatencyTable, name: str, resolution: int | None) -> PredictedLatency:
     layers = standard_network(name, resolution or _STANDARD_RESOLUTION)
     answer = table.predict_layers(layers)
     error = next(iter(table.variant.errors), None)
-    return _prediction(
-        table, name, answer.latency_ms, None, answer.extrapolations, error, is_calibrated=False
-    )
+    return _prediction(table, name, answer.latency_ms, None, answer.extrapolations, error, UNCALIBRATED)
 
 
 def _prediction(
@@ -144,18 +148,17 @@ def _prediction(
     upper: float | None,
     notes: tuple[str, ...],
     error: Error | None,
-    *,
-    is_calibrated: bool,
+    interval: str,
 ) -> PredictedLatency:
     return PredictedLatency(
         network=network,
         device=table.name,
         latency_ms=latency,
         upper_ms=upper,
-        interval=CALIBRATED if is_calibrated else UNCALIBRATED,
+        interval=interval,
         provenance=table.provenance,
         mape_percent=None if error is None else error.mape_percent,
-        mape_of=None if error is None else f"{error.split}; {error.space}",
+        mape_of=None if error is None else error.how_found,
         batch_size=table.variant.batch_size,
         identity=table.identity,
         extrapolations=notes,

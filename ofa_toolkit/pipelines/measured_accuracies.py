@@ -8,7 +8,6 @@ processes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
-from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate_on_batches
+from ofa_toolkit.evaluation.accuracy import evaluate_on_batches, recalibration_batches
 from ofa_toolkit.pipelines.evaluate import Judge
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
@@ -96,13 +96,11 @@ class SubnetMeter:
     def _prepare(self, split: str, resolution: int) -> Any:
         judge = self._judge
         if split == "train":
-            return judge.dataset.batches(
-                "train",
-                judge.batch_size,
-                resolution=resolution,
-                train_transforms=True,
+            return recalibration_batches(
+                judge.dataset,
+                resolution,
+                batch_size=judge.batch_size,
                 limit=judge.recalibration_images,
-                seed=RECALIBRATION_SEED,
                 device=judge.device,
             )
         return judge.dataset.batches(
@@ -151,14 +149,8 @@ class AccuracyLog:
             "num_images": num_images,
             **subnet_document(subnet),
         }
-        lines = [] if path.exists() else [self._header()]
-        with path.open("a", encoding="utf-8") as file:
-            if lines == [] and not _ends_a_line(path):
-                file.write("\n")  # a line that was cut off when a run was killed
-            for line in (*lines, record):
-                file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        header = [] if path.exists() else [self._header()]
+        files.append_lines(path, *map(json.dumps, (*header, record)))
 
     def _header(self) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, **vars(self._conditions)}
@@ -213,8 +205,3 @@ def _parse(path: Path, line: str) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise FileFormatError(f"'{path}' is damaged: a line holds no object.")
     return record
-
-
-def _ends_a_line(path: Path) -> bool:
-    content = path.read_bytes()
-    return not content or content.endswith(b"\n")

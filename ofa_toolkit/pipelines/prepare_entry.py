@@ -25,11 +25,13 @@ from ofa_toolkit.pipelines.entry_accuracy import Notify
 from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.package_entry import (
     PREDICTOR_FILE,
+    SUBNETS_FOLDER,
     PackageRequest,
     copy_rest,
     package_entry,
     write_supernet,
 )
+from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.resolving import resolve_supernet
 
 Part = Literal["images", "predictor", "front"]
@@ -92,7 +94,7 @@ def prepare_entry(
     if request.data is None:
         raise ConfigError("The parts of an entry are made from images.", hint="Add --data SOURCE")
     if request.out.exists() and not request.replace:
-        # Now and not in an hour.
+        # Now and not after all the work.
         raise OutputError(f"Cannot write folder '{request.out}': it exists already.", hint="Add --force.")
     source = resolve_supernet(request.source)
     work = (preparation.work or request.source / WORK_FOLDER) / _identity(source, request.data)
@@ -152,15 +154,15 @@ class _Maker:
             make_batchnorm_images,
         )
 
-        steps = self.preparation.image_steps or DEFAULT_STEPS
-        subnets = self.preparation.image_subnets or DEFAULT_SUBNETS
+        steps = how.image_steps or DEFAULT_STEPS
+        subnets = how.image_subnets or DEFAULT_SUBNETS
         with self.progress_bar("Making images for batch-norm statistics", subnets + steps) as show:
             make_batchnorm_images(
                 self.supernet,
                 self.data,
                 num_subnets=subnets,
                 num_steps=steps,
-                seed=self.preparation.seed,
+                seed=how.seed,
                 checkpoint=self.work / "images.pt",
                 on_step=show,
             )
@@ -207,13 +209,13 @@ class _Maker:
         if self.request.front is not None or self.request.subnets or "front" not in self.preparation.parts:
             return self.request.front
         predictor = self.supernet / PREDICTOR_FILE
-        if not predictor.is_file() or any((self.source / "subnets").glob("*.json")):
+        if not predictor.is_file() or any((self.source / SUBNETS_FOLDER).glob("*.json")):
             return None
         from ofa_toolkit.pipelines.search_front import find_front
         from ofa_toolkit.pipelines.search_request import SearchRequest
 
         path = self.work / "front.json"
-        settings = {"predictor": _sha256(predictor), "seed": self.preparation.seed}
+        settings = {"predictor": identify(predictor).sha256, "seed": self.preparation.seed}
         if self._is_wanted("front", path, settings):
             found = find_front(
                 SearchRequest(supernet=str(self.supernet.absolute())), ["macs"], seed=self.preparation.seed
@@ -244,11 +246,7 @@ class _Maker:
 def _identity(source: Path, data: str) -> str:
     """Another name for other weights, files or images, so that nothing of one ends up with another."""
     content = hashlib.sha256(data.encode())
-    for path in sorted([*source.glob("*"), *source.glob("subnets/*.json")]):
+    for path in sorted([*source.glob("*"), *source.glob(f"{SUBNETS_FOLDER}/*.json")]):
         if path.is_file() and not path.name.startswith("."):
-            content.update(f"{path.relative_to(source)} {_sha256(path)}".encode())
+            content.update(f"{path.relative_to(source)} {identify(path).sha256}".encode())
     return content.hexdigest()[:12]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -42,7 +42,7 @@ def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, 
     document: dict[str, Any] = {
         "value": round(float(bound.predict(row)[0]), 4),
         "provenance": bound.provenance,
-        "interval": "calibrated" if bound.is_calibrated else "uncalibrated",
+        "interval": bound.interval,
         "table": bound.identity,
         "runtime": variant.runtime,
         "runtime_version": variant.runtime_version,
@@ -57,7 +57,7 @@ def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, 
         document["confidence"] = confidence
     if (error := bound.error) is not None:
         document["mape_percent"] = error.mape_percent
-        document["mape_of"] = f"{error.split}; {error.space}"
+        document["mape_of"] = error.how_found
     if notes := bound.notes(row):
         document["extrapolations"] = list(notes)
     if bound.provenance in ("transferred", "modelled"):

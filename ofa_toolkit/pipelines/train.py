@@ -15,7 +15,7 @@ import torch
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
-from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED
+from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.spaces.supernet_description import read_supernet_config
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder
@@ -261,13 +261,11 @@ def _save(trainer: Trainer, folder: Path) -> None:
     subnet = trainer.judged or space.largest()
     num_images = recalibrate_batchnorm(
         supernet,
-        dataset.batches(
-            "train",
-            config.validation.batch_size,
-            resolution=subnet.resolution,
-            train_transforms=True,
+        recalibration_batches(
+            dataset,
+            subnet.resolution,
+            batch_size=config.validation.batch_size,
             limit=config.validation.recalibration_images,
-            seed=RECALIBRATION_SEED,
             device=trainer.process.device,
         ),
         subnet=subnet,

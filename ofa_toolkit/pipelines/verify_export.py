@@ -15,7 +15,7 @@ from ofa_toolkit.core.errors import (
     OfaToolkitError,
     VerificationError,
 )
-from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare, synthetic_images
+from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare
 from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.passport import Passport, QuantisationSource, check_model, load_model, read_passport
 from ofa_toolkit.export.target_devices import resolve_target
@@ -29,12 +29,11 @@ from ofa_toolkit.export.verify import (
     verify_weights,
 )
 from ofa_toolkit.latency.table import load_table
-from ofa_toolkit.pipelines.export import CHECK_IMAGES, SYNTHETIC_IMAGES, describe_images
+from ofa_toolkit.pipelines.export import comparison_images, describe_images
 from ofa_toolkit.pipelines.export_network import (
     ExportNetwork,
     OpenSupernet,
     calibration_batches,
-    check_images,
     export_network,
     open_supernet,
 )
@@ -184,7 +183,7 @@ def _derive_again(
     if passport.quantisation is not None:
         say("Finding the 8-bit ranges again")
         checks.append(_ranges(model, network, source, passport.quantisation, form))
-    check = _images(source, passport)
+    check = comparison_images(source, passport.subnet.resolution, passport.precision)
     say(f"Comparing with the network on {check.description}")
     return [*checks, _outputs(model, network, passport, check)]
 
@@ -230,13 +229,6 @@ def _ranges(
     batches = calibration_batches(source.dataset, network.subnet.resolution, recipe)
     again = write_model(network.layers, network.weights, form, calibration=batches, method=recipe.method)
     return verify_ranges(model, again, recipe.method)
-
-
-def _images(source: OpenSupernet, passport: Passport) -> CheckImages:
-    resolution = passport.subnet.resolution
-    if source.dataset is None or source.data is None:
-        return synthetic_images(resolution, SYNTHETIC_IMAGES[passport.precision])
-    return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[passport.precision])
 
 
 def _outputs(model: onnx.ModelProto, network: ExportNetwork, passport: Passport, check: CheckImages) -> Check:

@@ -20,6 +20,18 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_appended_lines_stay_apart_from_one_that_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "log.jsonl"
+    files.append_lines(path, "one", "two")
+    files.append_lines(path, "three")
+    assert path.read_text() == "one\ntwo\nthree\n"
+    path.write_text("one\ntw")
+    files.append_lines(path, "drei", "ä")
+    assert path.read_text(encoding="utf-8").splitlines() == ["one", "tw", "drei", "ä"]
+    with pytest.raises(OutputError):
+        files.append_lines(tmp_path, "a folder")
+
+
 def test_write_makes_parents_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b.txt"
     files.write_text(path, "one\n")
