@@ -153,7 +153,7 @@ def _one_budget(
     chosen = found.candidates[0]
     return QuickstartRow(
         budget_ms=budget_ms,
-        top1_percent=chosen.top1_percent,
+        top1_percent=found.predicted["top1_percent"]["value"],
         macs=count_macs(exported.network.layers),
         predicted_ms=chosen.latency_ms[table],
         measured_ms=time_file(onnx_file),

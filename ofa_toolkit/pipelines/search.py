@@ -100,6 +100,7 @@ def find_subnet(
     memory: str | float | None = None,
     accuracy: str | float | None = None,
     minimize: str | None = None,
+    maximize: str = "accuracy",
     fix: Mapping[str, float | Sequence[float]] | None = None,
     maximum: Mapping[str, float] | None = None,
     minimum: Mapping[str, float] | None = None,
@@ -126,6 +127,7 @@ def find_subnet(
         memory: Most bytes of live activations of one image.
         accuracy: Least predicted top-1.
         minimize: `latency[:device]`, `macs`, `params` or `memory`, instead of maximising accuracy.
+        maximize: `accuracy`, or `macs`, which needs no accuracy predictor.
         fix: Allowed values by choice: resolution, depth, kernel_size, expand_ratio.
         maximum: Largest value by choice.
         minimum: Smallest value by choice.
@@ -150,6 +152,7 @@ def find_subnet(
         memory_bytes=_quantity("memory", memory),
         accuracy=_percent(accuracy),
         minimize=minimize,
+        maximize=maximize,
         fix={name: _values(value) for name, value in (fix or {}).items()},
         maximum=dict(maximum or {}),
         minimum=dict(minimum or {}),
@@ -182,7 +185,7 @@ def search(
         supernet=context.supernet_name,
         predicted=chosen.predicted,
         search={
-            "objective": request.minimize or "accuracy",
+            "objective": request.objective,
             "limits": limits_document(context),
             "method": method,
             "seed": seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ofa_toolkit.evaluation.predictor import BoundAccuracy
 from ofa_toolkit.pipelines.search_setup import SearchContext
 
 INTERVAL_CONFIDENCE = 0.9
@@ -11,18 +12,9 @@ INTERVAL_CONFIDENCE = 0.9
 
 def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
     """Every figure of one encoded subnet `(1, genes)`, each with how it came about."""
-    card = context.accuracy.predictor.card
-    low, high = context.accuracy.interval(row, INTERVAL_CONFIDENCE)
-    document: dict[str, Any] = {
-        "top1_percent": {
-            "value": round(float(context.accuracy.predict(row)[0]), 3),
-            "interval": [round(float(low[0]), 3), round(float(high[0]), 3)],
-            "confidence": INTERVAL_CONFIDENCE,
-            "provenance": card.provenance,
-            "is_extrapolation": bool(context.accuracy.is_extrapolation(row)[0]),
-            "dataset": card.dataset,
-        }
-    }
+    document: dict[str, Any] = {}
+    if context.accuracy is not None:
+        document["top1_percent"] = _accuracy_document(context.accuracy, row)
     if context.latencies:
         document["latency_ms"] = {name: _latency_document(context, name, row) for name in context.latencies}
     return document | {
@@ -33,6 +25,19 @@ def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
             "bytes_per_value": context.bytes_per_value,
             "provenance": "counted",
         },
+    }
+
+
+def _accuracy_document(accuracy: BoundAccuracy, row: Any) -> dict[str, Any]:
+    card = accuracy.predictor.card
+    low, high = accuracy.interval(row, INTERVAL_CONFIDENCE)
+    return {
+        "value": round(float(accuracy.predict(row)[0]), 3),
+        "interval": [round(float(low[0]), 3), round(float(high[0]), 3)],
+        "confidence": INTERVAL_CONFIDENCE,
+        "provenance": card.provenance,
+        "is_extrapolation": bool(accuracy.is_extrapolation(row)[0]),
+        "dataset": card.dataset,
     }
 
 

@@ -29,7 +29,7 @@ class Candidate:
     Attributes:
         name: Such as `chosen` or `best uniform`.
         subnet: The subnet.
-        top1_percent: Predicted accuracy.
+        top1_percent: Predicted accuracy; None without a predictor.
         latency_ms: By `device:variant`.
         macs: Multiply-accumulates of one image.
         params: Parameters.
@@ -39,7 +39,7 @@ class Candidate:
 
     name: str
     subnet: Subnet
-    top1_percent: float
+    top1_percent: float | None
     latency_ms: dict[str, float]
     macs: int
     params: int
@@ -51,7 +51,7 @@ class Candidate:
         return {
             "name": self.name,
             **subnet_document(self.subnet),
-            "top1_percent": round(self.top1_percent, 3),
+            **({} if self.top1_percent is None else {"top1_percent": round(self.top1_percent, 3)}),
             "latency_ms": {name: round(value, 4) for name, value in self.latency_ms.items()},
             "macs": self.macs,
             "params": self.params,
@@ -65,7 +65,7 @@ def describe_candidate(context: SearchContext, name: str, row: Population) -> Ca
     return Candidate(
         name=name,
         subnet=Encoding(context.space).decode(row)[0],
-        top1_percent=float(context.accuracy.predict(row)[0]),
+        top1_percent=float(context.accuracy.predict(row)[0]) if context.accuracy else None,
         latency_ms={device: float(bound.predict(row)[0]) for device, bound in context.latencies.items()},
         macs=int(context.figure("macs")(row)[0]),
         params=int(context.figure("params")(row)[0]),

@@ -36,6 +36,7 @@ class SearchRequest:
         memory_bytes: Most bytes of live activations of one image, in the first device's precision or fp32.
         accuracy: Least predicted top-1 in percent.
         minimize: What to make small instead of making the accuracy large: latency, macs, params or memory.
+        maximize: What to make large: accuracy, or macs, for which no accuracy predictor is needed.
         fix, maximum, minimum: Limits on the choices, such as `{"resolution": (160,)}`, `{"kernel_size": 5}`.
         confidence: Require latencies below the table's bound at this level instead of the prediction.
         tables: Further folders of latency tables.
@@ -50,8 +51,14 @@ class SearchRequest:
     memory_bytes: float | None = None
     accuracy: float | None = None
     minimize: str | None = None
+    maximize: str = "accuracy"
     fix: Mapping[str, Sequence[float]] = field(default_factory=dict)
     maximum: Mapping[str, float] = field(default_factory=dict)
     minimum: Mapping[str, float] = field(default_factory=dict)
     confidence: float | None = None
     tables: tuple[Path, ...] = ()
+
+    @property
+    def objective(self) -> str:
+        """The figure that is made large, or small where `minimize` names one."""
+        return self.minimize or self.maximize

@@ -16,13 +16,21 @@ from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import quantities
 from ofa_toolkit.core.errors import ConfigError, unknown_name
 from ofa_toolkit.core.quantities import QuantityKind
-from ofa_toolkit.evaluation.predictor import BoundAccuracy, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor import AccuracyPredictor, BoundAccuracy, load_accuracy_predictor
 from ofa_toolkit.latency.table import BoundLatency, load_table
 from ofa_toolkit.pipelines.search_choices import listed, restricted_space
 from ofa_toolkit.pipelines.search_request import DeviceRequest, SearchRequest
-from ofa_toolkit.pipelines.search_supernet import check_weights, predictor_path, resolve_space
+from ofa_toolkit.pipelines.search_supernet import (
+    check_weights,
+    missing_predictor,
+    predictor_path,
+    resolve_space,
+)
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
 from ofa_toolkit.spaces.encoding import Population
+
+MAXIMIZED = ("accuracy", "macs")
+"""What a search can make large. More MACs stand for a more accurate network by rule of thumb only."""
 
 BYTES_PER_VALUE = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
@@ -58,7 +66,7 @@ class SearchContext:
         request: What was asked.
         full_space: The supernet's space, as trained.
         space: The part of it that is searched.
-        accuracy: The predictor, bound.
+        accuracy: The predictor, bound; None where there is none and the request needs none.
         latencies: Tables by `device:variant`, bound, in the order asked.
         limits: The constraints.
         warnings: What the user should know about the data behind the answer.
@@ -67,12 +75,12 @@ class SearchContext:
     def __init__(self, request: SearchRequest) -> None:
         self.request = request
         self.warnings: list[str] = []
-        folder, self.full_space, self.supernet_name = resolve_space(request)
-        predictor = load_accuracy_predictor(predictor_path(request, folder, self.supernet_name))
-        check_weights(predictor.card.supernet_identity, folder)
-        self.space = restricted_space(request, self.full_space, predictor.card.resolutions)
-        self.accuracy: BoundAccuracy = predictor.bind(self.space)
-        self._warn_about_resolutions()
+        self._folder, self.full_space, self.supernet_name = resolve_space(request)
+        predictor = self._predictor()
+        covered = predictor.card.resolutions if predictor else self.full_space.resolutions
+        self.space = restricted_space(request, self.full_space, covered)
+        self.accuracy: BoundAccuracy | None = predictor.bind(self.space) if predictor else None
+        self._warn_about_accuracy()
         self.latencies: dict[str, BoundLatency] = {}
         for device in request.devices:
             table = load_table(device.name, request.tables)
@@ -87,28 +95,45 @@ class SearchContext:
         constraints = [limit.constraint for limit in self.limits]
         return SearchProblem(self.space, objectives or [self.objective], constraints)
 
+    def _predictor(self) -> AccuracyPredictor | None:
+        """The accuracy predictor asked for or that of the supernet; None where there is none."""
+        path = predictor_path(self.request, self._folder)
+        if path is None:
+            return None
+        predictor = load_accuracy_predictor(path)
+        check_weights(predictor.card.supernet_identity, self._folder)
+        return predictor
+
     @property
     def objective(self) -> Objective:
-        """What is made large, or small."""
-        if self.request.minimize is None:
-            return Objective(figure=self.figure("accuracy"), is_maximized=True)
-        return Objective(figure=self.figure(self.request.minimize))
+        """What is made large, or small.
+
+        Raises:
+            ConfigError: Both are asked for, or the figure cannot be made large.
+        """
+        request = self.request
+        if request.minimize is None:
+            if request.maximize not in MAXIMIZED:
+                raise unknown_name("figure to maximize", request.maximize, MAXIMIZED)
+        elif request.maximize != "accuracy":
+            raise ConfigError("A search makes one figure small or one large, not both.")
+        return Objective(figure=self.figure(request.objective), is_maximized=request.minimize is None)
 
     def figure(self, name: str) -> Figure:
         """A figure by the name a user gives it: accuracy, macs, params, memory, latency[:device]."""
         if name == "latency" or name.startswith("latency:"):
             return self._latency_figures[self.table_name(name.partition(":")[2])]
         figures = {
-            "accuracy": self._accuracy_figure,
-            "macs": self._macs_figure,
-            "params": self._params_figure,
-            "memory": self._memory_figure,
+            "accuracy": lambda: self._accuracy_figure,
+            "macs": lambda: self._macs_figure,
+            "params": lambda: self._params_figure,
+            "memory": lambda: self._memory_figure,
         }
         if name not in figures:
             raise unknown_name(
                 "figure", name, [*figures, "latency", *(f"latency:{n}" for n in self.latencies)]
             )
-        return figures[name]
+        return figures[name]()
 
     def table_name(self, device: str) -> str:
         """The `device:variant` among the request's that a user means; the first for the empty text."""
@@ -132,6 +157,8 @@ class SearchContext:
 
     @functools.cached_property
     def _accuracy_figure(self) -> Figure:
+        if self.accuracy is None:
+            raise missing_predictor(self.supernet_name, self._folder)
         return Figure(name="accuracy", evaluate=self.accuracy.predict, decimals=4)
 
     @functools.cached_property
@@ -224,7 +251,10 @@ class SearchContext:
     def _complexity_genes(self) -> int:
         return 1 + sum(stage.max_depth + int(stage.has_elastic_width) for stage in self.space.stages)
 
-    def _warn_about_resolutions(self) -> None:
+    def _warn_about_accuracy(self) -> None:
+        if self.accuracy is None:
+            self.warnings.append("No accuracy is predicted: the supernet has no accuracy predictor.")
+            return
         uncovered = self.accuracy.uncovered_resolutions
         if uncovered:
             covered = listed(self.accuracy.predictor.card.resolutions)

@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 
 from ofa_toolkit.core import resources
-from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, unknown_name
+from ofa_toolkit.core.errors import (
+    ConfigError,
+    FileFormatError,
+    MismatchError,
+    OfaToolkitError,
+    unknown_name,
+)
 from ofa_toolkit.evaluation.predictor import FILE_NAME
 from ofa_toolkit.pipelines.search_request import SearchRequest
 from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
@@ -64,25 +70,26 @@ def _space_of_folder(folder: Path) -> SearchSpace:
     return trained_space(space_of(description, folder), description)
 
 
-def predictor_path(request: SearchRequest, folder: Path | None, name: str) -> Path:
-    """The accuracy predictor's file: the one asked for, or the supernet's.
-
-    Raises:
-        ConfigError, FileFormatError: There is none.
-    """
+def predictor_path(request: SearchRequest, folder: Path | None) -> Path | None:
+    """The accuracy predictor's file: the one asked for, or the supernet's; None where there is none."""
     if request.predictor is not None:
         return request.predictor
+    own = folder / FILE_NAME if folder is not None else None
+    return own if own is not None and own.is_file() else None
+
+
+def missing_predictor(name: str, folder: Path | None) -> OfaToolkitError:
+    """The error of a search that needs an accuracy predictor where there is none."""
+    otherwise = "or search for the most MACs instead: --maximize macs"
     if folder is None:
-        raise ConfigError(
+        return ConfigError(
             f"There is no accuracy predictor for the space '{name}' without a supernet.",
-            hint="Name a supernet with --supernet, or a predictor file with --predictor.",
+            hint=f"Name a supernet with --supernet or a predictor file with --predictor, {otherwise}",
         )
-    if not (folder / FILE_NAME).is_file():
-        raise FileFormatError(
-            f"The supernet '{name}' has no accuracy predictor.",
-            hint=f"Build one: ofa-tk predictor build --supernet {name} --data DATA",
-        )
-    return folder / FILE_NAME
+    return FileFormatError(
+        f"The supernet '{name}' has no accuracy predictor.",
+        hint=f"Build one: ofa-tk predictor build --supernet {name} --data DATA, {otherwise}",
+    )
 
 
 def check_weights(identity: str, folder: Path | None) -> None:

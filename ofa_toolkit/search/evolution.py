@@ -4,7 +4,8 @@ pymoo runs the loop, ranks and selects survivors (Blank & Deb 2020, pymoo; Deb e
 feasible before infeasible). Variation is ours, for the space's encoding. Source of the scheme: OFA's
 evolutionary finder (Cai et al. 2020). Departures: children are never duplicates, the last generation is
 ranked like the others, subnets beyond the limits stay in the population while there are too few within
-them instead of being redrawn without end, and a local search finishes (`local.refine`).
+them instead of being redrawn without end, the uniform subnets take part, and a local search finishes
+(`local.refine`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ofa_toolkit.search.local import LocalConfig, polish_front, refine
 from ofa_toolkit.search.operators import Operators
 from ofa_toolkit.search.problem import SearchProblem
 from ofa_toolkit.search.rows import distinct
+from ofa_toolkit.search.uniform import uniform_subnets
 
 if TYPE_CHECKING:
     from pymoo.core.algorithm import Algorithm
@@ -75,6 +77,8 @@ def evolve(problem: SearchProblem, *, config: EvolutionConfig | None = None, see
         for individual in children:
             individual.evaluated.update(("F", "G", "H"))
         algorithm.tell(infills=children)
+    # What one would pick by hand takes part, so that a short search cannot end below it.
+    archive.evaluate(uniform_subnets(problem.space))
     if config.local is not None:
         finish = refine if len(problem.objectives) == 1 else polish_front
         finish(archive, config=config.local)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 from ofa_toolkit.spaces.encoding import Encoding, Population
@@ -9,6 +10,7 @@ from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
 
 
+@functools.lru_cache(maxsize=4)
 def uniform_subnets(space: SearchSpace) -> Population:
     """All subnets whose stages take the same depth, kernel size, expand ratio and width, `(N, genes)`.
 
@@ -26,7 +28,9 @@ def uniform_subnets(space: SearchSpace) -> Population:
     for resolution, rank in itertools.product(space.resolutions, itertools.product(*map(range, ranks))):
         subnet = Subnet(resolution, tuple(_choice(space, index, rank) for index in range(len(space.stages))))
         found[subnet] = None
-    return Encoding(space).encode(list(found))
+    population = Encoding(space).encode(list(found))
+    population.setflags(write=False)  # shared by all callers
+    return population
 
 
 def _choice(space: SearchSpace, index: int, rank: tuple[int, ...]) -> StageChoice:

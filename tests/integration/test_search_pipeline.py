@@ -74,6 +74,24 @@ def test_the_cheapest_subnet_that_is_accurate_enough() -> None:
     assert found.predicted["macs"]["value"] < 250e6
 
 
+@pytest.mark.parametrize("supernet", ["ofa-proxyless-w1.3", "ofa-resnet50"])
+def test_the_largest_subnet_that_fits_where_no_accuracy_can_be_predicted(supernet: str) -> None:
+    found = quick(supernet=supernet, device="jetson-nano", latency="12ms", maximize="macs")
+    chosen, smallest, _, uniform = found.candidates
+    assert chosen.latency_ms["jetson-nano:transfer-tensorrt-fp16-1"] <= 12
+    assert chosen.macs > smallest.macs
+    assert chosen.macs >= uniform.macs
+    assert chosen.top1_percent is None
+    assert "top1_percent" not in found.document()["predicted"]
+    assert "No accuracy is predicted" in found.warnings[0]
+
+
+def test_more_macs_are_not_taken_for_accuracy_where_it_can_be_predicted() -> None:
+    most, best = quick(macs="150M", maximize="macs"), quick(macs="150M")
+    assert most.predicted["macs"]["value"] > best.predicted["macs"]["value"]
+    assert most.predicted["top1_percent"]["value"] < best.predicted["top1_percent"]["value"]
+
+
 def test_throughput_counts_whole_batches() -> None:
     found = quick(device="v100", throughput="3000/s")
     (latency,) = found.predicted["latency_ms"].values()
@@ -171,6 +189,14 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
             ofa_toolkit.core.errors.FileFormatError,
             "has no accuracy predictor",
         ),
+        (
+            {"supernet": "ofa-resnet50", "maximize": "macs", "accuracy": "75%"},
+            ofa_toolkit.core.errors.FileFormatError,
+            "has no accuracy predictor",
+        ),
+        ({"space": "ofa-resnet50"}, ofa_toolkit.core.errors.FileFormatError, "has no accuracy predictor"),
+        ({"maximize": "mac"}, UnknownNameError, "Unknown figure to maximize 'mac'"),
+        ({"maximize": "macs", "minimize": "macs"}, ConfigError, "one figure small or one large"),
     ],
 )
 def test_bad_requests(limits: dict[str, object], error: type[Exception], message: str) -> None:

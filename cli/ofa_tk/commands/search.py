@@ -99,6 +99,13 @@ class _Percent(click.ParamType[float]):
     help="latency[:DEVICE], macs, params or memory, instead of the best accuracy.",
 )
 @click.option(
+    "--maximize",
+    type=click.Choice(["accuracy", "macs"]),
+    default="accuracy",
+    show_default=True,
+    help="What to make large; MACs need no accuracy predictor.",
+)
+@click.option(
     "--fix",
     multiple=True,
     type=_Choice(),
@@ -201,6 +208,8 @@ def command(
     for path in front_files:
         files.check_output(path, is_default=False, force=force)
     effort = _effort(overrides)
+    if front_files and request.maximize != "accuracy":
+        raise click.UsageError("--pareto is of accuracy against cost; it does not go with --maximize.")
     if verify_top is None and (data is not None or runtime is not None):
         raise click.UsageError("--data and --measure belong to --verify-top K.")
     if verify_top is not None and (data is None or request.supernet is None):
@@ -257,7 +266,7 @@ def _print_verified(verified: Sequence[Verified]) -> None:
     rows = [
         (
             v.predicted_rank,
-            f"{v.candidate.top1_percent:.2f}",
+            _percent(v.candidate.top1_percent),
             f"{v.top1_percent:.2f}",
             *([f"{v.latency_ms:.3f}"] if v.latency_ms is not None else []),
         )
@@ -294,15 +303,13 @@ def _effort(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _print(found: FoundSubnet, out: Path) -> None:
-    accuracy = found.predicted["top1_percent"]
-    low, high = accuracy["interval"]
-    lines = {
-        "supernet": found.supernet,
-        "predicted top-1": (
+    lines = {"supernet": found.supernet, "predicted top-1": "unknown"}
+    if accuracy := found.predicted.get("top1_percent"):
+        low, high = accuracy["interval"]
+        lines["predicted top-1"] = (
             f"{accuracy['value']:.2f} % ({low:.2f} to {high:.2f} in {100 * accuracy['confidence']:.0f} % of "
             f"cases; {accuracy['provenance']}{', extrapolated' if accuracy['is_extrapolation'] else ''})"
-        ),
-    }
+        )
     latencies = found.predicted.get("latency_ms", {})
     for name, latency in latencies.items():
         bound = (
@@ -344,7 +351,7 @@ def _print_candidates(candidates: Sequence[Candidate]) -> None:
         (
             candidate.name,
             candidate.subnet.resolution,
-            f"{candidate.top1_percent:.2f}",
+            _percent(candidate.top1_percent),
             *(f"{value:.2f}" for value in candidate.latency_ms.values()),
             f"{candidate.macs / 1e6:.0f}",
             f"{candidate.params / 1e6:.2f}",
@@ -353,6 +360,10 @@ def _print_candidates(candidates: Sequence[Candidate]) -> None:
         for candidate in candidates
     ]
     output.print_table(columns, rows)
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def _print_stages(found: FoundSubnet) -> None:

@@ -13,6 +13,7 @@ from ofa_toolkit.search.evolution import EvolutionConfig, evolve
 from ofa_toolkit.search.local import LocalConfig, refine
 from ofa_toolkit.search.pareto import pareto_rows
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
+from ofa_toolkit.search.uniform import uniform_subnets
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.encoding import Population
 
@@ -74,7 +75,20 @@ def test_same_seed_same_answer_and_another_seed_another_path() -> None:
     first, again, other = (evolve(problem, config=QUICK, seed=seed) for seed in (5, 5, 6))
     assert (first.population == again.population).all()
     assert first.num_evaluations == again.num_evaluations
-    assert first.population.tobytes() != other.population.tobytes()
+    assert first.num_evaluations != other.num_evaluations
+
+
+@pytest.mark.parametrize("name", ["ofa-resnet50", "ofa-mobilenet-v3-w1.0"])
+def test_a_short_search_is_never_worse_than_the_best_uniform_subnet(name: str) -> None:
+    space = get_space(name)
+    problem = SearchProblem(
+        space, [Objective(figure=macs(space), is_maximized=True)], [Constraint(figure=macs(space), limit=4e8)]
+    )
+    config = EvolutionConfig(population_size=10, num_children=10, num_generations=2, local=None)
+    found = evolve(problem, config=config, seed=0)
+    uniform = problem.evaluate(uniform_subnets(space))
+    assert found.is_feasible
+    assert found.scores.objectives[0, 0] <= uniform.objectives[uniform.is_feasible, 0].min()
 
 
 def test_last_bits_of_the_scores_decide_nothing() -> None:
