@@ -52,7 +52,8 @@ def depthwise_conv2d(images: Tensor, weight: Tensor, stride: int = 1, padding: i
 
 def _takes_fast_path(images: Tensor, weight: Tensor) -> bool:
     return (
-        weight.shape[-1] > _COLUMNS
+        not torch.compiler.is_compiling()
+        and weight.shape[-1] > _COLUMNS
         and torch.is_grad_enabled()
         and (images.requires_grad or weight.requires_grad)
         and images.device.type == weight.device.type == "cpu"
@@ -61,7 +62,6 @@ def _takes_fast_path(images: Tensor, weight: Tensor) -> bool:
         and weight.shape[:2] == (images.shape[1], 1)
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -73,7 +73,10 @@ class Supernet(nn.Module):
         Raises:
             SubnetNotInSpaceError: The subnet holds a choice the space does not offer.
         """
-        layers = lower(self.space, subnet)
+        return self.run_layers(lower(self.space, subnet), images, use_dropout=use_dropout)
+
+    def run_layers(self, layers: Sequence[LayerSpec], images: Tensor, *, use_dropout: bool = True) -> Tensor:
+        """Run one subnet given as `lower` made it; as `forward` otherwise. This part can be compiled."""
         last_reader = {name: index for index, layer in enumerate(layers) for name in layer.inputs}
         outputs: dict[str, Tensor] = {NETWORK_INPUT: images}
         for index, layer in enumerate(layers):

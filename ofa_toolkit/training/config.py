@@ -95,7 +95,8 @@ class LoopConfig:
     channels_last: bool = True
     "Memory order of images and weights; faster on most devices."
     compile: bool = False
-    "Compile the largest and the smallest network with torch.compile; random ones stay as they are."
+    """Compile the largest and the smallest network at each resolution with torch.compile, which takes minutes
+    each; random ones stay as they are."""
     sync_batchnorm: bool = False
     "Whether batch norm uses the statistics of all processes."
     record_gradients_every: Annotated[int, Bounds(at_least=1)] | None = None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.spaces import Subnet
+from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.training.algorithm import Pass
 from ofa_toolkit.training.config import LoopConfig
@@ -141,17 +141,18 @@ class Updater:
         return logits.float()
 
     def _forward(self, item: Pass) -> Forward:
-        subnet, use_dropout = item.subnet, item.use_dropout
+        layers, use_dropout = lower(self.supernet.space, item.subnet), item.use_dropout
 
         def run(images: Tensor) -> Tensor:
-            logits: Tensor = self.supernet(images, subnet, use_dropout=use_dropout)
-            return logits
+            return self.supernet.run_layers(layers, images, use_dropout=use_dropout)
 
         if not self.config.compile or item.role == "random":
             return run
-        if subnet not in self._compiled:
-            self._compiled[subnet] = torch.compile(run)
-        return self._compiled[subnet]
+        if item.subnet not in self._compiled:
+            # A code object of its own: torch counts and limits recompilations by code object.
+            run.__code__ = run.__code__.replace()
+            self._compiled[item.subnet] = torch.compile(run, fullgraph=True, dynamic=False)
+        return self._compiled[item.subnet]
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.config.precision == "float32":
