@@ -115,7 +115,8 @@ def test_dry_run_predicts_what_the_phases_cost(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_every_setting_of_the_step_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["rmsprop", "adamw"])
+def test_every_setting_of_the_step_works(kind: str, tmp_path: Path) -> None:
     config = small_config(
         METHODS["deps"],
         training={
@@ -126,7 +127,7 @@ def test_every_setting_of_the_step_works(tmp_path: Path) -> None:
             "precision": "bfloat16",
             "channels_last": False,
         },
-        optimizer={"kind": "rmsprop"},
+        optimizer={"kind": kind},
         schedule={"learning_rate": 0.01, "kind": "exponential", "floor": 0.05, "warmup_share": 0.1},
     )
     result, _ = run(config, tmp_path / "run")
