@@ -1,11 +1,12 @@
-"""How well a supernet's synthetic images replace training images for batch-norm statistics.
+"""How well what a supernet carries for batch-norm statistics replaces training images.
 
     OMP_NUM_THREADS=1 python benchmarks/batchnorm_images.py zoo/NAME npz:FILE [--subnets 20] [--images N]
 
-Random subnets, none of those the images were optimised on, are judged on test images three times: with
-statistics of 2,000 training images, of the images in the folder, and of 2,000 other training images, which
-tells how much chance there is in a difference. Aim: every subnet within 0.5 points of the first.
-With `--make` the images are made first (one core: about ten minutes), into the folder.
+Random subnets, none of those the images were optimised on or corrected by, are judged on test images three
+times: with statistics of 2,000 training images, of the images in the folder, corrected where it has
+corrections, and of 2,000 other training images, which tells how much chance there is in a difference. Aim:
+every subnet within 0.5 points of the first. With `--make` they are made first (one core: about fifteen
+minutes), into the folder.
 """
 
 from __future__ import annotations

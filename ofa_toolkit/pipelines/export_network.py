@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ofa_toolkit.core.errors import DataError, ExportError, FileFormatError
+from ofa_toolkit.core.errors import DataError, ExportError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, recalibration_batches
@@ -25,18 +24,19 @@ from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
 from ofa_toolkit.supernets import (
     Supernet,
-    batchnorm_images,
+    carried_statistics,
     extract,
     fold_batchnorm,
     load_supernet,
     recalibrate_batchnorm,
 )
+from ofa_toolkit.supernets.carried_statistics import read_carried_statistics
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 from ofa_toolkit.zoo import resolve_supernet
 from ofa_toolkit.zoo.identity import identify
 
-CARRIED_IMAGES = batchnorm_images.FILE
-"""Images for batch-norm statistics that a supernet's folder may carry; see `read_carried_images`."""
+CARRIED_IMAGES = carried_statistics.FILE
+"""What a supernet's folder may carry for batch-norm statistics; see `read_carried_statistics`."""
 
 CALIBRATION_IMAGES = 512
 
@@ -161,42 +161,15 @@ def _recalibrate(network: nn.Module, source: OpenSupernet, resolution: int) -> B
         batches = recalibration_batches(source.dataset, resolution, batch_size=_BATCH)
         used = recalibrate_batchnorm(network, batches)
         return BatchNormSource(kind="data", images=source.data, num_images=used, seed=RECALIBRATION_SEED)
-    images = read_carried_images(source.folder, source.description)
-    if images is None:
+    carried = read_carried_statistics(source.folder, source.description)
+    if carried is None:
         raise ExportError(
             f"Nothing to recompute batch-norm statistics from: '{source.name}' carries no images.",
             hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
             "of its subnets well, with --keep-batchnorm.",
         )
-    resized = batchnorm_images.at_resolution(images, resolution)
-    used = recalibrate_batchnorm(network, torch.split(resized, batchnorm_images.BATCH))
+    used = carried.recalibrate(network, resolution)
     return BatchNormSource(kind="carried", images=CARRIED_IMAGES, num_images=used, seed=0)
-
-
-def read_carried_images(folder: Path, description: dict[str, Any]) -> Tensor | None:
-    """The images a supernet's folder carries for batch-norm statistics, normalised, `(N, 3, R, R)`.
-
-    The file holds one tensor `images`: uint8 pixels, to be normalised with the folder's preprocessing, or
-    floating-point values that are normalised already.
-
-    Raises:
-        FileFormatError: The file is damaged.
-    """
-    import safetensors
-    from safetensors.torch import load_file
-
-    path = folder / CARRIED_IMAGES
-    if not path.is_file():
-        return None
-    try:
-        images = load_file(path)["images"]
-    except (safetensors.SafetensorError, OSError, KeyError) as error:
-        raise FileFormatError(f"'{path}' is damaged: {error}.") from error
-    if images.dtype != torch.uint8:
-        return images.float()
-    preprocessing = description["preprocessing"]
-    mean, std = (torch.tensor(preprocessing[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-    return (images.float() / 255 - mean) / std
 
 
 def check_images(dataset: ImageDataset, data: str, resolution: int, limit: int) -> CheckImages:

@@ -54,6 +54,7 @@ class Preparation:
         image_subnets: Subnets that the images for batch-norm statistics are optimised on; None for the
             default.
         image_steps: Steps of that; None for the default.
+        correction_subnets: Subnets that tell what the images get wrong; None for the default.
         work: Folder for unfinished work; default `packaging` in the source.
         seed: Of images, predictor and search.
     """
@@ -64,6 +65,7 @@ class Preparation:
     predictor_images: int = 2500
     image_subnets: int | None = None
     image_steps: int | None = None
+    correction_subnets: int | None = None
     work: Path | None = None
     seed: int = 0
 
@@ -145,10 +147,16 @@ class _Maker:
     def make_images(self) -> None:
         path = self.supernet / CARRIED_IMAGES
         how = self.preparation
-        settings = {"subnets": how.image_subnets, "steps": how.image_steps, "seed": how.seed}
+        settings = {
+            "subnets": how.image_subnets,
+            "steps": how.image_steps,
+            "correction_subnets": how.correction_subnets,
+            "seed": how.seed,
+        }
         if not self._is_wanted("images", path, settings):
             return
         from ofa_toolkit.pipelines.batchnorm_images import (
+            DEFAULT_CORRECTION_SUBNETS,
             DEFAULT_STEPS,
             DEFAULT_SUBNETS,
             make_batchnorm_images,
@@ -156,12 +164,15 @@ class _Maker:
 
         steps = how.image_steps or DEFAULT_STEPS
         subnets = how.image_subnets or DEFAULT_SUBNETS
-        with self.progress_bar("Making images for batch-norm statistics", subnets + steps) as show:
+        corrected = how.correction_subnets or DEFAULT_CORRECTION_SUBNETS
+        total = subnets + steps + corrected
+        with self.progress_bar("Making images for batch-norm statistics", total) as show:
             make_batchnorm_images(
                 self.supernet,
                 self.data,
                 num_subnets=subnets,
                 num_steps=steps,
+                num_correction_subnets=corrected,
                 seed=how.seed,
                 checkpoint=self.work / "images.pt",
                 on_step=show,

@@ -116,7 +116,10 @@ class SearchContext:
             if request.maximize not in MAXIMIZED:
                 raise unknown_name("figure to maximize", request.maximize, MAXIMIZED)
         elif request.maximize != "accuracy":
-            raise ConfigError("A search makes one figure small or one large, not both.")
+            raise ConfigError(
+                "A search makes one figure small or one large, not both.",
+                hint="Bound the other one, such as --macs 100M, and name only the figure that counts.",
+            )
         return Objective(figure=self.figure(request.objective), is_maximized=request.minimize is None)
 
     def figure(self, name: str) -> Figure:

@@ -1,12 +1,15 @@
 """Images made up so that batch-norm statistics come out as they do on the training images.
 
 A subnet needs statistics of its own, and its user may have no images. Synthetic ones are optimised until, in
-a pool of subnets, the mean and variance in front of every batch norm agree with those on real images. They
-serve subnets outside the pool as well, since layers are shared. No real image enters them.
+a pool of subnets, the mean and variance in front of every batch norm agree with those on real images, but for
+what they are off by in all subnets, which `batchnorm_corrections` puts right: the images have to tell what is
+particular to a subnet. They serve subnets outside the pool as well, since layers are shared. No real image
+enters them.
 
 Departures from the data-free methods this follows (DeepInversion, Yin et al. 2020; ZeroQ, Cai et al. 2020):
 targets are measured on real images once per subnet instead of taken from stored running statistics, which in
-a supernet fit no subnet; and each channel counts by what an error in it does to the predictions.
+a supernet fit no subnet; each channel counts by what an error in it does to the predictions; and errors that
+are common to all subnets are corrected instead of optimised away.
 """
 
 from __future__ import annotations
@@ -16,47 +19,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ofa_toolkit.core import files
-from ofa_toolkit.supernets.batchnorm_targets import StatisticsTarget, mismatch
+from ofa_toolkit.supernets.batchnorm_targets import StatisticsTarget, mismatch, statistics_errors
+from ofa_toolkit.supernets.carried_statistics import at_resolution
 from ofa_toolkit.supernets.supernet import Supernet
 
-FILE = "batchnorm_images.safetensors"
-FORMAT = "ofa-toolkit/batchnorm-images"
+MOST_IMAGES = 128
+"""They are optimised, and later used, as one batch."""
 
-BATCH = 128
-"""Images that are optimised, and later used, together."""
-
-LARGEST_FILE = 600_000
-"""Bytes; a million gave no better statistics with 96-pixel images, and a small entry should stay small."""
+LARGEST_FILE = 620_000
+"""Bytes, with the corrections: a small entry should stay small."""
 _HEADER = 1_000
 _CHECKPOINT_STEPS = 50
 
 Progress = Callable[[int, float], None]
 
 
-def largest_number(size: int) -> int:
-    """How many images of `size` pixels a side are made: at most a batch, and less than `LARGEST_FILE`."""
-    return max(1, min(BATCH, (LARGEST_FILE - _HEADER) // (3 * size**2)))
-
-
-def at_resolution(images: Tensor, resolution: int) -> Tensor:
-    """Images `(N, 3, R, R)` for a subnet of another resolution; made and used in the same way.
-
-    Late layers see a few pixels of a small image only, so that its channels' statistics would rest on too few
-    values: up to three quarters of the size, the four corners are taken, which makes `(4 N, 3, r, r)`.
-    """
-    size = images.shape[-1]
-    if size == resolution:
-        return images
-    if 4 * resolution <= 3 * size:
-        ends = (slice(None, resolution), slice(size - resolution, None))
-        return torch.cat([images[:, :, rows, columns] for rows in ends for columns in ends])
-    return functional.interpolate(images, size=resolution, mode="bilinear", antialias=True)
+def largest_number(size: int, num_bytes: int = 0) -> int:
+    """How many images of `size` pixels a side are made: what `num_bytes` leave of `LARGEST_FILE`."""
+    return max(1, min(MOST_IMAGES, (LARGEST_FILE - _HEADER - num_bytes) // (3 * size**2)))
 
 
 def synthesize_batchnorm_images(
@@ -73,7 +58,7 @@ def synthesize_batchnorm_images(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Optimise images until their batch-norm statistics agree with those on real images.
+    """Optimise images until their batch-norm statistics are off from real ones by the same in every subnet.
 
     Args:
         supernet: Left unchanged.
@@ -97,11 +82,15 @@ def synthesize_batchnorm_images(
     images = _noise(num_images, size, torch.Generator().manual_seed(seed)).clamp(low, high).requires_grad_()
     optimizer = torch.optim.Adam([images], lr=learning_rate, betas=(0.9, 0.99))
     settings = [num_images, size, num_steps, learning_rate, seed, len(targets)]
-    first = 0 if checkpoint is None else _resume(checkpoint, settings, images, optimizer)
+    usual = _UsualErrors(targets)
+    first = 0 if checkpoint is None else _resume(checkpoint, settings, images, optimizer, usual)
     for step in range(first, num_steps):
         optimizer.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / num_steps)) / 2
         target = targets[_turn(step, len(targets), seed)]
-        cost = mismatch(supernet, target, at_resolution(images, target.subnet.resolution))
+        resolution = target.subnet.resolution
+        errors = statistics_errors(supernet, target, at_resolution(images, resolution))
+        cost = mismatch(target, usual.taken_from(resolution, errors))
+        usual.update(resolution, errors)
         optimizer.zero_grad()
         cost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -110,18 +99,9 @@ def synthesize_batchnorm_images(
         if progress is not None:
             progress(step + 1, float(cost.detach()))
         if checkpoint is not None and (step + 1) % _CHECKPOINT_STEPS == 0:
-            _keep(checkpoint, settings, step + 1, images, optimizer)
+            _keep(checkpoint, settings, step + 1, images, optimizer, usual)
     pixels: Tensor = images.detach() * scale + offset
     return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def save_batchnorm_images(folder: str | Path, pixels: Tensor) -> Path:
-    """Write uint8 pixels `(N, 3, R, R)` beside a supernet, where export finds them."""
-    path = Path(folder) / FILE
-    files.write_bytes(
-        path, safetensors.torch.save({"images": pixels.contiguous()}, metadata={"format": FORMAT})
-    )
-    return path
 
 
 def _turn(step: int, num_targets: int, seed: int) -> int:
@@ -130,16 +110,58 @@ def _turn(step: int, num_targets: int, seed: int) -> int:
     return int(torch.randperm(num_targets, generator=generator)[step % num_targets])
 
 
+class _UsualErrors:
+    """Running means of the errors at each resolution, over the subnets that have the channel."""
+
+    _RATE = 0.1
+
+    def __init__(self, targets: Sequence[StatisticsTarget]) -> None:
+        self.means: dict[str, Tensor] = {}
+        for target in targets:
+            for name, norm in target.norms.items():
+                key, channels = f"{target.subnet.resolution} {name}", len(norm.mean)
+                if key not in self.means or self.means[key].shape[1] < channels:
+                    self.means[key] = torch.zeros(2, channels)
+
+    def taken_from(self, resolution: int, errors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is particular to a subnet."""
+        return {name: error - self._mean(resolution, name, error) for name, error in errors.items()}
+
+    def update(self, resolution: int, errors: dict[str, Tensor]) -> None:
+        for name, error in errors.items():
+            self._mean(resolution, name, error).lerp_(error.detach(), self._RATE)
+
+    def _mean(self, resolution: int, name: str, error: Tensor) -> Tensor:
+        return self.means[f"{resolution} {name}"][:, : error.shape[1]]
+
+
 def _keep(
-    path: Path, settings: list[Any], step: int, images: Tensor, optimizer: torch.optim.Optimizer
+    path: Path,
+    settings: list[Any],
+    step: int,
+    images: Tensor,
+    optimizer: torch.optim.Optimizer,
+    usual: _UsualErrors,
 ) -> None:
-    state = {"settings": settings, "step": step, "images": images.detach(), "adam": optimizer.state_dict()}
+    state = {
+        "settings": settings,
+        "step": step,
+        "images": images.detach(),
+        "adam": optimizer.state_dict(),
+        "usual": usual.means,
+    }
     with files.atomic_path(path) as temporary:
         torch.save(state, temporary)
 
 
-def _resume(path: Path, settings: list[Any], images: Tensor, optimizer: torch.optim.Optimizer) -> int:
-    """Put images and optimiser back to where they were; the number of steps done."""
+def _resume(
+    path: Path,
+    settings: list[Any],
+    images: Tensor,
+    optimizer: torch.optim.Optimizer,
+    usual: _UsualErrors,
+) -> int:
+    """Put everything back to where it was; the number of steps done."""
     if not path.is_file():
         return 0
     state = torch.load(path, weights_only=True)
@@ -148,6 +170,7 @@ def _resume(path: Path, settings: list[Any], images: Tensor, optimizer: torch.op
     with torch.no_grad():
         images.copy_(state["images"])
     optimizer.load_state_dict(state["adam"])
+    usual.means = state["usual"]
     return int(state["step"])
 
 

@@ -1,8 +1,8 @@
-"""Batch-norm statistics of one subnet on real images, and how far other images are from giving the same."""
+"""Batch-norm statistics of one subnet on real images, and what those of other images are off by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
+from ofa_toolkit.supernets.carried_statistics import batch_norms
 from ofa_toolkit.supernets.extraction import extract
 from ofa_toolkit.supernets.supernet import Supernet
 
@@ -42,11 +43,11 @@ class StatisticsTarget:
 
     Attributes:
         subnet: The subnet.
-        norms: In the order of the network.
+        norms: By their names in the extracted network.
     """
 
     subnet: Subnet
-    norms: tuple[NormTarget, ...]
+    norms: Mapping[str, NormTarget]
 
 
 def measure_target(
@@ -73,55 +74,66 @@ def measure_target(
     network.to(memory_format=torch.channels_last)
     recalibrate_batchnorm(network, images)
     sensitivities = _sensitivities(network, images[0], generator)
-    norms = []
-    for norm, (shift, scale) in zip(_norms(network), sensitivities, strict=True):
+    norms = {}
+    for (name, norm), (shift, scale) in zip(batch_norms(network), sensitivities, strict=True):
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        norms.append(
-            NormTarget(
-                mean=norm.running_mean.clone(),
-                variance=norm.running_var.clone(),
-                shift_sensitivity=shift,
-                scale_sensitivity=scale,
-            )
+        norms[name] = NormTarget(
+            mean=norm.running_mean.clone(),
+            variance=norm.running_var.clone(),
+            shift_sensitivity=shift,
+            scale_sensitivity=scale,
         )
-    return StatisticsTarget(subnet=subnet, norms=tuple(norms))
+    return StatisticsTarget(subnet=subnet, norms=norms)
 
 
-def mismatch(supernet: Supernet, target: StatisticsTarget, images: Tensor) -> Tensor:
-    """What the statistics of other images would cost, in nats.
-
-    It is the Kullback-Leibler divergence between the predictions with real statistics and with those of
-    `images`, to second order and without the interplay of channels: half the squared error of each
-    normalised mean and log deviation times its Fisher information, summed.
+def statistics_errors(supernet: Supernet, target: StatisticsTarget, images: Tensor) -> dict[str, Tensor]:
+    """What has to be added to the statistics of other images to have those of the target.
 
     Args:
         supernet: Left unchanged.
         target: Of one subnet.
         images: Normalised, `(N, 3, R, R)`; the result can be differentiated with respect to them.
+
+    Returns:
+        By name of the batch norm, `(2, channels)`: to the mean, in standard deviations, and to the logarithm
+        of the standard deviation.
     """
     network = extract(supernet, target.subnet).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)
-    terms: list[Tensor] = []
+    errors: dict[str, Tensor] = {}
 
-    def compare(norm: nn.BatchNorm2d, wanted: NormTarget, x: Tensor) -> None:
+    def compare(name: str, norm: nn.BatchNorm2d, x: Tensor) -> None:
+        wanted = target.norms[name]
         variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        variance, target_variance = variance + norm.eps, wanted.variance + norm.eps
-        shift = (mean - wanted.mean).square() / target_variance
-        log_deviation = (variance / target_variance).log() / 2
-        cost = shift * wanted.shift_sensitivity + log_deviation.square() * wanted.scale_sensitivity
-        terms.append(cost.sum() / 2)
+        target_variance = wanted.variance + norm.eps
+        shift = (wanted.mean - mean) / target_variance.sqrt()
+        errors[name] = torch.stack([shift, (target_variance / (variance + norm.eps)).log() / 2])
 
-    for norm, wanted in zip(_norms(network), target.norms, strict=True):
+    for name, norm in batch_norms(network):
         # In training mode, as in a recalibration: it normalises with the statistics of the images themselves.
         norm.train()
-        norm.register_forward_pre_hook(lambda norm, inputs, wanted=wanted: compare(norm, wanted, *inputs))
+        norm.register_forward_pre_hook(lambda norm, inputs, name=name: compare(name, norm, *inputs))
     network(images.contiguous(memory_format=torch.channels_last))
+    return errors
+
+
+def mismatch(target: StatisticsTarget, errors: Mapping[str, Tensor]) -> Tensor:
+    """What errors of the statistics cost, in nats.
+
+    It is the Kullback-Leibler divergence between the predictions with the right statistics and with the
+    wrong ones, to second order and without the interplay of channels: half the squared error of each
+    normalised mean and log deviation times its Fisher information, summed.
+
+    Args:
+        target: Of one subnet.
+        errors: As `statistics_errors` gives them.
+    """
+    terms = []
+    for name, wanted in target.norms.items():
+        sensitivity = torch.stack([wanted.shift_sensitivity, wanted.scale_sensitivity])
+        terms.append((errors[name].square() * sensitivity).sum() / 2)
     return torch.stack(terms).sum()
-
-
-def _norms(network: fx.GraphModule) -> list[nn.BatchNorm2d]:
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def _sensitivities(
@@ -139,13 +151,13 @@ def _sensitivities(
         normalized[norm] = x
         return x * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)
 
-    for norm in _norms(network):
+    for _, norm in batch_norms(network):
         norm.register_forward_hook(capture)
     logits = network(images.contiguous(memory_format=torch.channels_last))
     labels = torch.multinomial(logits.detach().softmax(1), 1, generator=generator).squeeze(1)
     functional.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
     found = []
-    for x in (normalized[norm] for norm in _norms(network)):
+    for x in (normalized[norm] for _, norm in batch_norms(network)):
         assert x.grad is not None
         shift = x.grad.sum((2, 3)).square().mean(0)
         scale = (x.grad * x.detach()).sum((2, 3)).square().mean(0)

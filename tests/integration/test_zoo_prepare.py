@@ -31,6 +31,7 @@ SMALL = Preparation(
     ensemble=EnsembleConfig(num_members=2, hidden=(4,), num_steps=20),
     image_subnets=3,
     image_steps=4,
+    correction_subnets=3,
 )
 
 
@@ -135,14 +136,20 @@ def test_unfinished_images_go_on_at_their_last_step(
         for name in ("config.json", "model.safetensors"):
             (tmp_path / folder / name).symlink_to(supernet / name)
         return batchnorm_images.make_batchnorm_images(
-            tmp_path / folder, IMAGES, num_images=8, num_subnets=3, num_steps=5, **options
+            tmp_path / folder,
+            IMAGES,
+            num_images=8,
+            num_subnets=3,
+            num_steps=5,
+            num_correction_subnets=3,
+            **options,
         )
 
     with pytest.raises(Killed):
         images(Path("first"), checkpoint=checkpoint, on_step=watch)
     seen[:] = range(100)
     resumed = images(Path("second"), checkpoint=checkpoint, on_step=seen.append)
-    assert seen[100:] == [1, 2, 3, 6, 7, 8]
+    assert seen[100:] == [1, 2, 3, 6, 7, 8, 9, 10, 11]
     assert resumed.read_bytes() == images(Path("straight")).read_bytes()
 
 

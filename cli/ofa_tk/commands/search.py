@@ -266,7 +266,7 @@ def _print_verified(verified: Sequence[Verified]) -> None:
     rows = [
         (
             v.predicted_rank,
-            _percent(v.candidate.top1_percent),
+            _percent_text(v.candidate.top1_percent),
             f"{v.top1_percent:.2f}",
             *([f"{v.latency_ms:.3f}"] if v.latency_ms is not None else []),
         )
@@ -351,7 +351,7 @@ def _print_candidates(candidates: Sequence[Candidate]) -> None:
         (
             candidate.name,
             candidate.subnet.resolution,
-            _percent(candidate.top1_percent),
+            _percent_text(candidate.top1_percent),
             *(f"{value:.2f}" for value in candidate.latency_ms.values()),
             f"{candidate.macs / 1e6:.0f}",
             f"{candidate.params / 1e6:.2f}",
@@ -362,7 +362,7 @@ def _print_candidates(candidates: Sequence[Candidate]) -> None:
     output.print_table(columns, rows)
 
 
-def _percent(value: float | None) -> str:
+def _percent_text(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
 
 

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.spaces import Subnet, get_space, restrict, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
+from ofa_toolkit.supernets.batchnorm_corrections import measure_corrections
 from ofa_toolkit.supernets.batchnorm_images import (
-    FILE,
     LARGEST_FILE,
-    at_resolution,
     largest_number,
-    save_batchnorm_images,
     synthesize_batchnorm_images,
 )
-from ofa_toolkit.supernets.batchnorm_targets import StatisticsTarget, measure_target, mismatch
+from ofa_toolkit.supernets.batchnorm_targets import (
+    StatisticsTarget,
+    measure_target,
+    mismatch,
+    statistics_errors,
+)
+from ofa_toolkit.supernets.carried_statistics import (
+    at_resolution,
+    normalized,
+    write_carried_statistics,
+)
 
 SPACE = restrict(
     get_space("mobilenet-v3-compact").with_num_classes(4).with_resolutions((8, 16)),
     depths=[1],
     expand_ratios=[3],
 )
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+PREPROCESSING = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +67,13 @@ def target_of(supernet: Supernet, subnet: Subnet) -> StatisticsTarget:
 def test_images_match_themselves_and_others_do_not(supernet: Supernet) -> None:
     images = real_images(16)
     target = measure_target(supernet, SPACE.largest(16), [images], torch.Generator().manual_seed(0))
-    assert float(mismatch(supernet, target, images)) < 1e-6
+
+    def cost(images: torch.Tensor) -> float:
+        return float(mismatch(target, statistics_errors(supernet, target, images)))
+
+    assert cost(images) < 1e-6
     others = real_images(16, seed=2)
-    assert float(mismatch(supernet, target, 2 * images)) > 10 * float(mismatch(supernet, target, others)) > 0
+    assert cost(2 * images) > 10 * cost(others) > 0
 
 
 def test_a_target_needs_images(supernet: Supernet) -> None:
@@ -85,7 +97,7 @@ def test_the_mismatch_is_what_wrong_statistics_cost(supernet: Supernet) -> None:
 
     said, found = 0.0, 0.0
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for norm, wanted in list(zip(norms, target.norms, strict=True))[1::6]:
+    for norm, wanted in list(zip(norms, target.norms.values(), strict=True))[1::6]:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         mean, variance = norm.running_mean.clone(), norm.running_var.clone()
@@ -102,44 +114,59 @@ def test_the_mismatch_is_what_wrong_statistics_cost(supernet: Supernet) -> None:
     assert said == pytest.approx(found, rel=0.3)
 
 
-def test_made_images_serve_subnets_and_resolutions_alike(supernet: Supernet, tmp_path: Path) -> None:
+def test_made_images_serve_subnets_and_resolutions_alike(supernet: Supernet) -> None:
     random = rng.generator(0, "pool")
-    pool = [subnet for size in (8, 16) for subnet in sample_subnets(SPACE, 2, random, resolution=size)]
+    pool = [subnet for size in (8, 16) for subnet in sample_subnets(SPACE, 6, random, resolution=size)]
     steps: list[int] = []
 
     def made(num_steps: int) -> torch.Tensor:
         return synthesize_batchnorm_images(
             supernet,
             [target_of(supernet, subnet) for subnet in pool],
-            mean=MEAN,
-            std=STD,
+            mean=PREPROCESSING["mean"],
+            std=PREPROCESSING["std"],
             size=16,
             num_images=16,
             num_steps=num_steps,
             progress=lambda done, _: steps.append(done),
         )
 
-    pixels, noise = made(30), made(0)
-    assert steps == list(range(1, 31))
+    pixels, noise = made(60), made(0)
+    assert steps == list(range(1, 61))
     assert (pixels.dtype, tuple(pixels.shape)) == (torch.uint8, (16, 3, 16, 16))
-    offset, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    for size in (8, 16):
-        others = sample_subnets(SPACE, 20, random, resolution=size)
-        subnet = next(subnet for subnet in others if subnet not in pool)
-        target = target_of(supernet, subnet)
-        costs = [
-            float(mismatch(supernet, target, at_resolution((p / 255 - offset) / scale, subnet.resolution)))
-            for p in (pixels, noise)
-        ]
-        assert costs[0] < costs[1] / 3
-    path = save_batchnorm_images(tmp_path, pixels)
-    assert path.name == FILE
-    assert torch.equal(load_file(path)["images"], pixels)
+    costs = [costs_elsewhere(supernet, normalized(p, PREPROCESSING), pool) for p in (pixels, noise)]
+    assert all(made < 0.6 * unmade for made, unmade in zip(*costs, strict=True))
 
 
-@pytest.mark.parametrize(("size", "number"), [(32, 128), (48, 86), (64, 48), (96, 21), (224, 3), (600, 1)])
+def costs_elsewhere(supernet: Supernet, images: torch.Tensor, pool: list[Subnet]) -> list[float]:
+    """Of corrected statistics, in a subnet of either size that is not in the pool."""
+    random = rng.generator(0, "elsewhere")
+    fresh = [subnet for size in (8, 16) for subnet in sample_subnets(SPACE, 8, random, resolution=size)]
+    fresh = [subnet for subnet in fresh if subnet not in pool]
+    networks = ((subnet.resolution, extract(supernet, subnet)) for subnet in fresh[1:-1])
+
+    def real() -> Iterator[tuple[int, torch.nn.Module]]:
+        for resolution, network in networks:
+            recalibrate_batchnorm(network, [real_images(resolution)])
+            yield resolution, network
+
+    corrections = measure_corrections(images, real(), SPACE.resolutions)
+    costs = []
+    for subnet in (fresh[0], fresh[-1]):
+        target, row = target_of(supernet, subnet), SPACE.resolutions.index(subnet.resolution)
+        errors = statistics_errors(supernet, target, at_resolution(images, subnet.resolution))
+        for name, shift in corrections.shifts.items():
+            if name in errors:
+                usual = torch.stack([shift[row], corrections.log_scales[name][row]])
+                errors[name] -= usual[:, : errors[name].shape[1]]
+        costs.append(float(mismatch(target, errors)))
+    return costs
+
+
+@pytest.mark.parametrize(("size", "number"), [(32, 128), (48, 89), (64, 50), (96, 22), (224, 4), (600, 1)])
 def test_as_many_images_as_fit_into_the_file(tmp_path: Path, size: int, number: int) -> None:
     assert largest_number(size) == number
     if number > 1:
-        path = save_batchnorm_images(tmp_path, torch.zeros(number, 3, size, size, dtype=torch.uint8))
+        pixels = torch.zeros(number, 3, size, size, dtype=torch.uint8)
+        path = write_carried_statistics(tmp_path, pixels, corrections=None)
         assert path.stat().st_size <= LARGEST_FILE
