@@ -61,7 +61,7 @@ class Corrections:
             variance = norm.running_var + norm.eps
             variance = variance * (2 * self.log_scales[name][row, channels].float()).exp()
             norm.running_mean += self.shifts[name][row, channels].float() * variance.sqrt()
-            norm.running_var.copy_(variance - norm.eps)
+            norm.running_var.copy_((variance - norm.eps).clamp(min=0))
 
 
 @dataclass(frozen=True, kw_only=True)
