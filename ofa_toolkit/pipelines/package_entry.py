@@ -261,11 +261,13 @@ def _accuracy(
         questions += [Question(subnet=name, use_carried=True) for name in names]
     kept = None if request.kept_figures is None else KeptFigures(request.kept_figures)
     facts = list(measure(folder, questions, request.data, notify, kept))
-    others = [_of_other_seed(run, folder, questions, request.data, kept) for run in request.seed_runs]
+    # What is carried belongs to the stored weights alone.
+    common = [question for question in questions if not question.use_carried]
+    others = [_of_other_seed(run, folder, common, request.data, kept) for run in request.seed_runs]
     documents = []
     for index, fact in enumerate(facts):
         document = configuration.to_dict(fact)
-        if others:
+        if others and index < len(common):
             document["top1_by_seed"] = [fact.top1_percent, *(other[index].top1_percent for other in others)]
         documents.append(document)
     return documents
@@ -274,7 +276,7 @@ def _accuracy(
 def _of_other_seed(
     run: Path, folder: Path, questions: Sequence[Question], data: str, kept: KeptFigures | None
 ) -> list[AccuracyFact]:
-    """The same figures for a run with another seed, stored in the same precision for the time being."""
+    """Figures for a run with another seed, stored in the same precision for the time being."""
     source = resolve_supernet(run)
     beside = folder / ".other-seed"
     beside.mkdir()
@@ -282,8 +284,6 @@ def _of_other_seed(
         write_supernet(source, beside)
         if (folder / SUBNETS_FOLDER).is_dir():
             shutil.copytree(folder / SUBNETS_FOLDER, beside / SUBNETS_FOLDER)
-        if (folder / CARRIED_IMAGES).is_file():
-            shutil.copyfile(folder / CARRIED_IMAGES, beside / CARRIED_IMAGES)
         return list(measure(beside, questions, data, kept=kept))
     finally:
         shutil.rmtree(beside)

@@ -7,6 +7,7 @@ to it; the corrections take away what is wrong in every subnet.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +22,12 @@ from torch.nn import functional
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
+from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 FILE = "batchnorm_images.safetensors"
 FORMAT = "ofa-toolkit/batchnorm-images"
 _SHIFT, _LOG_SCALE = "shift.", "log_scale."
+_WEIGHTS = "weights_sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +129,13 @@ def write_carried_statistics(folder: str | Path, pixels: Tensor, corrections: Co
     Args:
         folder: The supernet's.
         pixels: uint8, `(N, 3, R, R)`.
-        corrections: Of these images; stored as float16.
+        corrections: Of these images; stored as float16, and bound to the weights in the folder.
     """
     path = Path(folder) / FILE
     tensors = {"images": pixels.contiguous()}
     if corrections is not None:
         # Not as metadata, whose order safetensors does not fix: the same contents are to be the same file.
+        tensors[_WEIGHTS] = _weights_identity(path.parent)
         tensors["resolutions"] = torch.tensor(corrections.resolutions)
         for prefix, tables in ((_SHIFT, corrections.shifts), (_LOG_SCALE, corrections.log_scales)):
             tensors |= {prefix + name: table.half().contiguous() for name, table in tables.items()}
@@ -149,6 +153,7 @@ def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) 
 
     Raises:
         FileFormatError: The file is damaged.
+        MismatchError: Its corrections were measured on other weights than those in the folder.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -156,8 +161,9 @@ def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) 
     try:
         tensors = safetensors.torch.load_file(path)
         images = tensors.pop("images")
-        corrections = None
+        corrections, is_own = None, True
         if tensors:
+            is_own = torch.equal(tensors[_WEIGHTS], _weights_identity(path.parent))
             corrections = Corrections(
                 resolutions=tuple(tensors["resolutions"].tolist()),
                 shifts=_with_prefix(tensors, _SHIFT),
@@ -165,9 +171,20 @@ def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) 
             )
     except (safetensors.SafetensorError, OSError, KeyError) as error:
         raise FileFormatError(f"'{path}' is damaged: {error}.") from error
+    if not is_own:
+        raise MismatchError(
+            f"'{path}' was made for other weights than those beside it.",
+            hint="Delete it: with --data, statistics come from training images, and `ofa-tk zoo package "
+            "--data` makes it for these weights.",
+        )
     if images.dtype == torch.uint8:
         images = normalized(images, description["preprocessing"])
     return CarriedStatistics(images=images.float(), corrections=corrections)
+
+
+def _weights_identity(folder: Path) -> Tensor:
+    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).digest()
+    return torch.tensor(list(digest), dtype=torch.uint8)
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -203,7 +203,7 @@ def test_images_carried_for_batch_norm_are_judged_too(runs: tuple[Path, Path], t
     shutil.copytree(runs[0] / "supernet", source)
     images = torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)
     safetensors.torch.save_file({"images": images}, source / CARRIED_IMAGES)
-    card = package_entry(request((source, source), tmp_path / "tiny"))
+    card = package_entry(request((source, source), tmp_path / "tiny", seed_runs=[runs[1]]))
     asked = [(fact.subnet, fact.batchnorm, fact.recalibration_images) for fact in card.accuracy]
     assert asked == [
         ("largest", "recalibrated", 16),
@@ -211,6 +211,8 @@ def test_images_carried_for_batch_norm_are_judged_too(runs: tuple[Path, Path], t
         ("largest", "carried", 20),
         ("smallest", "carried", 20),
     ]
+    # The images are the stored weights' own.
+    assert [len(fact.top1_by_seed) for fact in card.accuracy] == [2, 2, 0, 0]
     findings = verify_entry(load_entry(tmp_path / "tiny"), data=IMAGES)
     assert len(findings) == 3 + 4
     assert all(finding.is_right for finding in findings)

@@ -23,6 +23,7 @@ from ofa_toolkit.supernets.carried_statistics import (
     read_carried_statistics,
     write_carried_statistics,
 )
+from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 SPACE = restrict(
     get_space("mobilenet-v3-compact").with_num_classes(4).with_resolutions((8, 16)),
@@ -143,6 +144,7 @@ def test_they_arrive_as_they_were_written(
     supernet: Supernet, corrections: Corrections, tmp_path: Path
 ) -> None:
     pixels = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
+    (tmp_path / WEIGHTS_FILE).write_bytes(b"weights")
     path = write_carried_statistics(tmp_path, pixels, corrections)
     first = path.read_bytes()
     assert path.stat().st_size - pixels.numel() < largest_size(extract(supernet, SPACE.largest()), 2) + 1000
@@ -165,7 +167,13 @@ def test_what_is_missing_damaged_or_anothers_is_refused(
 ) -> None:
     description = {"preprocessing": PREPROCESSING}
     assert read_carried_statistics(tmp_path, description) is None
+    weights = tmp_path / WEIGHTS_FILE
+    weights.write_bytes(b"weights")
     path = write_carried_statistics(tmp_path, torch.zeros(1, 3, 16, 16, dtype=torch.uint8), corrections)
+    weights.write_bytes(b"others")
+    with pytest.raises(MismatchError, match="made for other weights"):
+        read_carried_statistics(tmp_path, description)
+    weights.write_bytes(b"weights")
     for damaged in (path.read_bytes()[:-1], b"", path.read_bytes().replace(b"resolutions", b"revolutions")):
         path.write_bytes(damaged)
         with pytest.raises(FileFormatError, match="damaged"):
