@@ -108,8 +108,8 @@ def command(
 ) -> None:
     """Turn a run, supernet or entry folder into a zoo entry with float16 weights and a card.
 
-    With --data also its batch-norm images, predictor and front are made, which takes one CPU core about ten
-    minutes for a supernet as small as the bundled ones; killed and started again it goes on.
+    With --data also its batch-norm images, predictor and front are made, which takes one CPU core about half
+    an hour for a supernet as small as the bundled ones; killed and started again it goes on.
     """
     import torch
 
