@@ -5,8 +5,8 @@
 Random subnets, none of those the images were optimised on or corrected by, are judged on test images three
 times: with statistics of 2,000 training images, of the images in the folder, corrected where it has
 corrections, and of 2,000 other training images, which tells how much chance there is in a difference. Aim:
-every subnet within 0.5 points of the first. With `--make` they are made first (one core: about fifteen
-minutes), into the folder.
+every subnet within 0.5 points of the first. With `--make` they are made first (one core: a quarter of an
+hour or more), into the folder.
 """
 
 from __future__ import annotations

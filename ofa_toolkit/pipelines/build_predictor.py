@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.evaluation.predictor import FILE_NAME, AccuracyPredictor
 from ofa_toolkit.evaluation.predictor_assessment import (
     RANDOM,
@@ -27,7 +28,6 @@ from ofa_toolkit.evaluation.predictor_file import write_predictor
 from ofa_toolkit.evaluation.predictor_training import EnsembleConfig, fit_ensemble, predict_members, surprisal
 from ofa_toolkit.evaluation.rank_correlation import spearman
 from ofa_toolkit.evaluation.stratified import stratified_population
-from ofa_toolkit.evaluation.supernet_identity import weights_identity
 from ofa_toolkit.pipelines.evaluate import Judge
 from ofa_toolkit.pipelines.measured_accuracies import AccuracyLog, Conditions, SubnetMeter, measure_missing
 from ofa_toolkit.spaces import Encoding

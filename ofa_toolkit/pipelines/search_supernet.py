@@ -99,7 +99,7 @@ def check_weights(identity: str, folder: Path | None) -> None:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         return
-    from ofa_toolkit.evaluation.supernet_identity import weights_identity
+    from ofa_toolkit.core.weights_identity import weights_identity
 
     found = weights_identity(weights)
     if found != identity:

@@ -6,7 +6,7 @@ recompute them for each subnet before it is judged or deployed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -95,6 +95,13 @@ def recalibrate_batchnorm(
         norm.running_mean[: len(mean)] = mean.to(norm.running_mean)
         norm.running_var[: len(variance)] = variance.to(norm.running_var)
     return num_images
+
+
+def batch_norms(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
+    """Batch norms of an extracted network and their names."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            yield name, module
 
 
 def _prepare(

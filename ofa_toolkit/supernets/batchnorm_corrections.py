@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ofa_toolkit.supernets.carried_statistics import (
-    CarriedStatistics,
-    Corrections,
-    batch_norms,
-)
+from ofa_toolkit.supernets.batchnorm import batch_norms
+from ofa_toolkit.supernets.batchnorm_targets import statistics_error
+from ofa_toolkit.supernets.carried_statistics import CarriedStatistics, Corrections
 
 # Bytes at most that a tensor takes in the file's header.
 _HEADER = 150
@@ -39,10 +37,8 @@ def measure_corrections(
         real = {name: _statistics(norm) for name, norm in batch_norms(network)}
         carried.recalibrate(network, resolution)
         for name, norm in batch_norms(network):
-            (mean, deviation), (wanted_mean, wanted_deviation) = _statistics(norm), real[name]
-            shift = (wanted_mean - mean) / wanted_deviation
-            log_scale = (wanted_deviation / deviation).log()
-            errors[name].append((resolutions.index(resolution), torch.stack([shift, log_scale])))
+            error = statistics_error(_statistics(norm), real[name], norm.eps)
+            errors[name].append((resolutions.index(resolution), error))
     means = {name: _means(found, len(resolutions)) for name, found in errors.items()}
     return Corrections(
         resolutions=tuple(resolutions),
@@ -53,15 +49,15 @@ def measure_corrections(
 
 def largest_size(network: nn.Module, num_resolutions: int) -> int:
     """Bytes that corrections take in the file, of a supernet whose largest subnet is `network`."""
-    numbers = sum(norm.num_features for _, norm in batch_norms(network)) * num_resolutions
-    return 2 * (numbers * torch.half.itemsize + sum(_HEADER for _ in batch_norms(network)))
+    bytes_per_channel = num_resolutions * torch.half.itemsize
+    return 2 * sum(norm.num_features * bytes_per_channel + _HEADER for _, norm in batch_norms(network))
 
 
 def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of its input, as it normalises with them."""
+    """Running mean and variance, kept."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    return norm.running_mean.clone(), (norm.running_var + norm.eps).sqrt()
+    return norm.running_mean.clone(), norm.running_var.clone()
 
 
 def _means(errors: Sequence[tuple[int, Tensor]], num_rows: int) -> Tensor:

@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
-from ofa_toolkit.supernets.carried_statistics import batch_norms
+from ofa_toolkit.supernets.batchnorm import batch_norms, recalibrate_batchnorm
 from ofa_toolkit.supernets.extraction import extract
 from ofa_toolkit.supernets.supernet import Supernet
 
@@ -87,6 +86,22 @@ def measure_target(
     return StatisticsTarget(subnet=subnet, norms=norms)
 
 
+def statistics_error(found: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], eps: float) -> Tensor:
+    """What has to be added to statistics to have the wanted ones.
+
+    Args:
+        found: Mean and variance of one batch norm's input, each `(channels,)`.
+        wanted: Likewise.
+        eps: Of the batch norm.
+
+    Returns:
+        `(2, channels)`: to the mean, in wanted standard deviations, and to the logarithm of the deviation.
+    """
+    (mean, variance), (wanted_mean, wanted_variance) = found, wanted
+    shift = (wanted_mean - mean) / (wanted_variance + eps).sqrt()
+    return torch.stack([shift, ((wanted_variance + eps) / (variance + eps)).log() / 2])
+
+
 def statistics_errors(supernet: Supernet, target: StatisticsTarget, images: Tensor) -> dict[str, Tensor]:
     """What has to be added to the statistics of other images to have those of the target.
 
@@ -96,8 +111,7 @@ def statistics_errors(supernet: Supernet, target: StatisticsTarget, images: Tens
         images: Normalised, `(N, 3, R, R)`; the result can be differentiated with respect to them.
 
     Returns:
-        By name of the batch norm, `(2, channels)`: to the mean, in standard deviations, and to the logarithm
-        of the standard deviation.
+        `statistics_error` by name of the batch norm.
     """
     network = extract(supernet, target.subnet).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)
@@ -106,9 +120,7 @@ def statistics_errors(supernet: Supernet, target: StatisticsTarget, images: Tens
     def compare(name: str, norm: nn.BatchNorm2d, x: Tensor) -> None:
         wanted = target.norms[name]
         variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        target_variance = wanted.variance + norm.eps
-        shift = (wanted.mean - mean) / target_variance.sqrt()
-        errors[name] = torch.stack([shift, (target_variance / (variance + norm.eps)).log() / 2])
+        errors[name] = statistics_error((mean, variance), (wanted.mean, wanted.variance), norm.eps)
 
     for name, norm in batch_norms(network):
         # In training mode, as in a recalibration: it normalises with the statistics of the images themselves.

@@ -7,8 +7,7 @@ to it; the corrections take away what is wrong in every subnet.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from torch.nn import functional
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
-from ofa_toolkit.supernets.batchnorm import recalibrate_batchnorm
+from ofa_toolkit.core.weights_identity import weights_identity
+from ofa_toolkit.supernets.batchnorm import batch_norms, recalibrate_batchnorm
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 FILE = "batchnorm_images.safetensors"
@@ -109,13 +109,6 @@ def at_resolution(images: Tensor, resolution: int) -> Tensor:
     return functional.interpolate(images, size=resolution, mode="bilinear", antialias=True)
 
 
-def batch_norms(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
-    """Batch norms of an extracted network and their names."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            yield name, module
-
-
 def normalized(pixels: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
     """uint8 pixels `(N, 3, R, R)` as a network's input."""
     mean, std = (torch.tensor(preprocessing[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
@@ -135,7 +128,8 @@ def write_carried_statistics(folder: str | Path, pixels: Tensor, corrections: Co
     tensors = {"images": pixels.contiguous()}
     if corrections is not None:
         # Not as metadata, whose order safetensors does not fix: the same contents are to be the same file.
-        tensors[_WEIGHTS] = _weights_identity(path.parent)
+        identity = bytes.fromhex(weights_identity(path.parent / WEIGHTS_FILE))
+        tensors[_WEIGHTS] = torch.tensor(list(identity), dtype=torch.uint8)
         tensors["resolutions"] = torch.tensor(corrections.resolutions)
         for prefix, tables in ((_SHIFT, corrections.shifts), (_LOG_SCALE, corrections.log_scales)):
             tensors |= {prefix + name: table.half().contiguous() for name, table in tables.items()}
@@ -161,9 +155,9 @@ def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) 
     try:
         tensors = safetensors.torch.load_file(path)
         images = tensors.pop("images")
-        corrections, is_own = None, True
+        corrections, weights = None, None
         if tensors:
-            is_own = torch.equal(tensors[_WEIGHTS], _weights_identity(path.parent))
+            weights = bytes(tensors[_WEIGHTS].tolist()).hex()
             corrections = Corrections(
                 resolutions=tuple(tensors["resolutions"].tolist()),
                 shifts=_with_prefix(tensors, _SHIFT),
@@ -171,7 +165,7 @@ def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) 
             )
     except (safetensors.SafetensorError, OSError, KeyError) as error:
         raise FileFormatError(f"'{path}' is damaged: {error}.") from error
-    if not is_own:
+    if weights is not None and weights != weights_identity(path.parent / WEIGHTS_FILE):
         raise MismatchError(
             f"'{path}' was made for other weights than those beside it.",
             hint="Delete it: with --data, statistics come from training images, and `ofa-tk zoo package "
@@ -180,11 +174,6 @@ def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) 
     if images.dtype == torch.uint8:
         images = normalized(images, description["preprocessing"])
     return CarriedStatistics(images=images.float(), corrections=corrections)
-
-
-def _weights_identity(folder: Path) -> Tensor:
-    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).digest()
-    return torch.tensor(list(digest), dtype=torch.uint8)
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from ofa_toolkit.datasets.dataset import Batch, ImageDataset
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
+from ofa_toolkit.supernets.batchnorm import batch_norms
 from ofa_toolkit.supernets.channel_sorting import apply_moves
 from ofa_toolkit.training.algorithm import Algorithm, Phase, Position
 from ofa_toolkit.training.checkpoint import CheckpointStore, read_checkpoint
@@ -238,9 +239,8 @@ class Trainer:
     def frozen_copy(self, subnet: Subnet) -> torch.nn.Module:
         """A subnet as teacher: batch statistics, running ones left alone, no dropout."""
         teacher = extract(self.supernet, subnet).train()
-        for module in teacher.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 0.0
+        for _, norm in batch_norms(teacher):
+            norm.momentum = 0.0
         teacher.requires_grad_(False)
         return teacher.to(self.process.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

@@ -134,6 +134,14 @@ def test_made_images_serve_subnets_and_resolutions_alike(supernet: Supernet) -> 
     pixels, noise = made(60), made(0)
     assert steps == list(range(1, 61))
     assert (pixels.dtype, tuple(pixels.shape)) == (torch.uint8, (16, 3, 16, 16))
+    for size in (8, 16):
+        others = sample_subnets(SPACE, 20, random, resolution=size)
+        target = target_of(supernet, next(subnet for subnet in others if subnet not in pool))
+        uncorrected = []
+        for p in (pixels, noise):
+            images = at_resolution(normalized(p, PREPROCESSING), size)
+            uncorrected.append(float(mismatch(target, statistics_errors(supernet, target, images))))
+        assert uncorrected[0] < uncorrected[1] / 3
     costs = [costs_elsewhere(supernet, normalized(p, PREPROCESSING), pool) for p in (pixels, noise)]
     assert all(made < 0.6 * unmade for made, unmade in zip(*costs, strict=True))
 

@@ -1,4 +1,4 @@
-"""Which weights a predictor was built for."""
+"""Which weights a predictor was built for, or batch-norm corrections were measured on."""
 
 from __future__ import annotations
 
