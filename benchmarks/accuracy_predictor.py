@@ -24,7 +24,7 @@ from fit_accuracy_predictors import ENSEMBLE, SEED
 from measured_top1 import PREDICTOR_RESOLUTIONS, PublishedPredictor, read_measured_top1
 
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.evaluation.predictor_assessment import (
+from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
     TOP,
     HeldOut,
@@ -33,9 +33,9 @@ from ofa_toolkit.evaluation.predictor_assessment import (
     random_folds,
     top_rows,
 )
-from ofa_toolkit.evaluation.predictor_choices import Choices
-from ofa_toolkit.evaluation.predictor_interval import IntervalModel
-from ofa_toolkit.evaluation.predictor_training import fit_ensemble, predict_members, surprisal
+from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.interval import IntervalModel
+from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
 from ofa_toolkit.spaces import get_space
 
 CONFIDENCE = 0.9

@@ -16,7 +16,7 @@ import argparse
 import numpy as np
 import torch
 
-from ofa_toolkit.pipelines.batchnorm_images import (
+from ofa_toolkit.pipelines.zoo.batchnorm_images import (
     CarriedAccuracy,
     judge_batchnorm_images,
     make_batchnorm_images,

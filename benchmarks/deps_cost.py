@@ -20,7 +20,7 @@ import torch
 
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.accuracy import Accuracy
-from ofa_toolkit.pipelines.train import prepare
+from ofa_toolkit.pipelines.training.run import prepare
 from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.distributed import Process

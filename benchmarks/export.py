@@ -27,7 +27,7 @@ from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.comparison import compare, cpu_session, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.target_devices import resolve_target
-from ofa_toolkit.pipelines.export_network import (
+from ofa_toolkit.pipelines.export.network import (
     calibration_batches,
     check_images,
     export_network,

@@ -43,8 +43,8 @@ from scipy.optimize import nnls
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.latency.calibration import fit_weights, spread_rows
-from ofa_toolkit.latency.layer_features import LAYER_FEATURES
-from ofa_toolkit.latency.layer_model import LayerModel
+from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES
+from ofa_toolkit.latency.predictors.layer_model import LayerModel
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.spaces import Encoding, get_space, sample_population
 from ofa_toolkit.spaces.official_architectures import from_official

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ofa_toolkit.latency import load_table
-from ofa_toolkit.latency.layer_features import layer_features
+from ofa_toolkit.latency.predictors.layer_features import layer_features
 from ofa_toolkit.spaces import Encoding, get_space, sample_population
 from ofa_toolkit.spaces.lowering import lower_unchecked
 

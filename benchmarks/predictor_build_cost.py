@@ -18,8 +18,8 @@ import time
 import numpy as np
 import torch
 
-from ofa_toolkit.pipelines.evaluate import open_judge
-from ofa_toolkit.pipelines.measured_accuracies import SubnetMeter
+from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
+from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
 from ofa_toolkit.spaces import get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, save_supernet
 

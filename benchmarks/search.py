@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 from measured_top1 import PREDICTOR_RESOLUTIONS, PublishedPredictor
 
-from ofa_toolkit.evaluation.predictor import AccuracyPredictor, Member
-from ofa_toolkit.evaluation.predictor_card import IntervalFacts, PredictorCard
-from ofa_toolkit.evaluation.predictor_choices import Choices
+from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard
+from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, Member
 from ofa_toolkit.search.baselines import random_search
 from ofa_toolkit.search.evolution import EvolutionConfig, evolve
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem

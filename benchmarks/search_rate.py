@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ofa_toolkit.complexity import count_macs
-from ofa_toolkit.pipelines.search_request import DeviceRequest, SearchRequest
-from ofa_toolkit.pipelines.search_setup import SearchContext
+from ofa_toolkit.pipelines.search.context import SearchContext
+from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
 from ofa_toolkit.search.problem import Objective
 from ofa_toolkit.spaces import Encoding, lower, sample_population
 

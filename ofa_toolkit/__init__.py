@@ -17,10 +17,10 @@ _EXPORTS = {
     "Supernet": "ofa_toolkit.supernets",
     "count_macs": "ofa_toolkit.complexity",
     "count_params": "ofa_toolkit.complexity",
-    "export_onnx": "ofa_toolkit.pipelines.export",
+    "export_onnx": "ofa_toolkit.pipelines.export.onnx_file",
     "extract": "ofa_toolkit.supernets",
-    "find_front": "ofa_toolkit.pipelines.search_front",
-    "find_subnet": "ofa_toolkit.pipelines.search",
+    "find_front": "ofa_toolkit.pipelines.search.front",
+    "find_subnet": "ofa_toolkit.pipelines.search.find",
     "get_space": "ofa_toolkit.spaces",
     "list_spaces": "ofa_toolkit.spaces",
     "load_supernet": "ofa_toolkit.supernets",
@@ -33,9 +33,9 @@ _EXPORTS = {
 if TYPE_CHECKING:
     from ofa_toolkit.complexity import count_macs as count_macs
     from ofa_toolkit.complexity import count_params as count_params
-    from ofa_toolkit.pipelines.export import export_onnx as export_onnx
-    from ofa_toolkit.pipelines.search import find_subnet as find_subnet
-    from ofa_toolkit.pipelines.search_front import find_front as find_front
+    from ofa_toolkit.pipelines.export.onnx_file import export_onnx as export_onnx
+    from ofa_toolkit.pipelines.search.find import find_subnet as find_subnet
+    from ofa_toolkit.pipelines.search.front import find_front as find_front
     from ofa_toolkit.spaces import SearchSpace as SearchSpace
     from ofa_toolkit.spaces import Subnet as Subnet
     from ofa_toolkit.spaces import get_space as get_space

@@ -28,8 +28,7 @@ from measured_top1 import (
 )
 
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.evaluation.predictor import FILE_NAME, AccuracyPredictor, Member
-from ofa_toolkit.evaluation.predictor_assessment import (
+from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
     TOP,
     Fit,
@@ -39,11 +38,12 @@ from ofa_toolkit.evaluation.predictor_assessment import (
     random_folds,
     top_rows,
 )
-from ofa_toolkit.evaluation.predictor_card import IntervalFacts, PredictorCard
-from ofa_toolkit.evaluation.predictor_choices import Choices
-from ofa_toolkit.evaluation.predictor_file import write_predictor
-from ofa_toolkit.evaluation.predictor_interval import CONFIDENCES
-from ofa_toolkit.evaluation.predictor_training import (
+from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard
+from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.file import write_predictor
+from ofa_toolkit.evaluation.predictor.interval import CONFIDENCES
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, Member
+from ofa_toolkit.evaluation.predictor.training import (
     EnsembleConfig,
     fit_ensemble,
     predict_members,

@@ -73,8 +73,8 @@ def _bar(stack: contextlib.ExitStack) -> Callable[[int, int], None]:
 
 
 def _pareto(chosen: StudyOptions) -> None:
-    from ofa_toolkit.pipelines import pareto
-    from ofa_toolkit.pipelines.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation import pareto
+    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
 
     judges = {name: open_judge(name, chosen.images(), **chosen.judge) for name in chosen.supernets}
     space = next(iter(judges.values())).trained_space
@@ -123,7 +123,7 @@ def _pareto(chosen: StudyOptions) -> None:
 
 
 def _init_study(chosen: StudyOptions) -> None:
-    from ofa_toolkit.pipelines.training_studies import Curve, draw_curves, initialization_study
+    from ofa_toolkit.pipelines.training.studies import Curve, draw_curves, initialization_study
 
     with contextlib.ExitStack() as stack:
         points = initialization_study(
@@ -148,8 +148,8 @@ def _init_study(chosen: StudyOptions) -> None:
 
 
 def _gradients(chosen: StudyOptions) -> None:
-    from ofa_toolkit.pipelines.evaluate import open_judge
-    from ofa_toolkit.pipelines.training_studies import draw_gradients, gradient_study
+    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.training.studies import draw_gradients, gradient_study
 
     judge = open_judge(chosen.only_supernet(), chosen.images(), **chosen.judge)
     layers = gradient_study(judge, epsilon=chosen.epsilon, seed=chosen.seed)
@@ -158,7 +158,7 @@ def _gradients(chosen: StudyOptions) -> None:
 
 
 def _accuracy_curves(chosen: StudyOptions) -> None:
-    from ofa_toolkit.pipelines.training_studies import draw_curves, full_network_accuracy
+    from ofa_toolkit.pipelines.training.studies import draw_curves, full_network_accuracy
 
     curves = full_network_accuracy(chosen.supernets)
     label = "Validation top-1 of the largest subnet (%)"
@@ -167,7 +167,7 @@ def _accuracy_curves(chosen: StudyOptions) -> None:
 
 
 def _gradient_curves(chosen: StudyOptions) -> None:
-    from ofa_toolkit.pipelines.training_studies import draw_curves, gradient_norms
+    from ofa_toolkit.pipelines.training.studies import draw_curves, gradient_norms
 
     curves = gradient_norms(chosen.supernets)
     label = "Norm of the gradient over the full network's at first"
@@ -177,7 +177,7 @@ def _gradient_curves(chosen: StudyOptions) -> None:
 
 def _finish(chosen: StudyOptions, rows: Sequence[Any]) -> None:
     """Write the CSV; print it as a table or JSON."""
-    from ofa_toolkit.pipelines.training_studies import write_csv
+    from ofa_toolkit.pipelines.training.studies import write_csv
 
     path = chosen.out.with_suffix(".csv")
     write_csv(path, rows)

@@ -9,7 +9,7 @@ from typing import Any
 from ofa_toolkit.core.errors import VerificationError
 from ofa_toolkit.export.kit.check import CheckError, check_precision
 from ofa_toolkit.export.target_devices import Precision
-from ofa_toolkit.latency.tensorrt_engine import EngineOptions, build_plan, load_engine
+from ofa_toolkit.tensorrt.engine import EngineOptions, build_plan, load_engine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ofa_toolkit.export.exporter import FileForm
 from ofa_toolkit.export.targets import GENERATIONS, Generation
-from ofa_toolkit.latency.tensorrt_engine import LARGEST_DYNAMIC_BATCH
+from ofa_toolkit.tensorrt.engine import LARGEST_DYNAMIC_BATCH
 
 MODEL, ENGINE, LAYERS = "model.onnx", "model.engine", "layers.json"
 INPUT, OUTPUTS, TIMING_CACHE = "input.bin", "outputs.json", "timing.cache"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.complexity.population import PopulationComplexity
 from ofa_toolkit.core.errors import LatencyTableError
-from ofa_toolkit.latency.combination import Combination, Member
+from ofa_toolkit.latency.predictors.combination import Combination, Member
 from ofa_toolkit.latency.table import BoundLatency, LatencyTable
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.sampling import sample_population

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from ofa_toolkit.core import resources, rng
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError, MismatchError
 from ofa_toolkit.latency.device import Device, Error, Provenance, Variant, read_device, write_device
-from ofa_toolkit.latency.intervals import MIN_SCORES
-from ofa_toolkit.latency.predictor import BoundPredictor, Milliseconds, NotCovered
+from ofa_toolkit.latency.predictors.intervals import MIN_SCORES
+from ofa_toolkit.latency.predictors.predictor import BoundPredictor, Milliseconds, NotCovered
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
 from ofa_toolkit.spaces.containment import belongs_to
 from ofa_toolkit.spaces.encoding import Population

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
-from ofa_toolkit.latency.intervals import ConformalBound
-from ofa_toolkit.latency.predictor import PREDICTORS, Predictor, Tensors
+from ofa_toolkit.latency.predictors.intervals import ConformalBound
+from ofa_toolkit.latency.predictors.predictor import PREDICTORS, Predictor, Tensors
 
 FORMAT = "ofa-toolkit/latency-table"
 VERSION = 1

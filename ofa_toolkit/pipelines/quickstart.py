@@ -10,14 +10,14 @@ import numpy as np
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
-from ofa_toolkit.evaluation.predictor import FILE_NAME, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, load_accuracy_predictor
 from ofa_toolkit.export.comparison import cpu_session
-from ofa_toolkit.latency.measure import Effort
+from ofa_toolkit.latency.measuring.measure import Effort
 from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
 from ofa_toolkit.latency.table import load_table
-from ofa_toolkit.pipelines.export import ExportOptions, export_onnx
-from ofa_toolkit.pipelines.measure_latency import MeasureReport, MeasureRequest, measure_latency
-from ofa_toolkit.pipelines.search import find_subnet
+from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
+from ofa_toolkit.pipelines.latency.measure import MeasureReport, MeasureRequest, measure_latency
+from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.spaces import Encoding, SearchSpace
 from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
 from ofa_toolkit.zoo import resolve_supernet

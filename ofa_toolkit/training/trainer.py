@@ -20,7 +20,7 @@ from ofa_toolkit.datasets.dataset import Batch, ImageDataset
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
-from ofa_toolkit.supernets.batchnorm import batch_norms
+from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
 from ofa_toolkit.supernets.channel_sorting import apply_moves
 from ofa_toolkit.training.algorithm import Algorithm, Phase, Position
 from ofa_toolkit.training.checkpoint import CheckpointStore, read_checkpoint

@@ -29,7 +29,7 @@ import torch
 from ofa_toolkit.spaces import lower
 from ofa_toolkit.spaces.official_architectures import from_official
 from ofa_toolkit.supernets import Supernet, sort_channels
-from ofa_toolkit.supernets.official_names import official_names
+from ofa_toolkit.supernets.importing.official_names import official_names
 from ofa_toolkit.training.algorithm import Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.deps import Deps

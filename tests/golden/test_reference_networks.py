@@ -18,12 +18,12 @@ from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.spaces import Subnet, get_space, lower
 from ofa_toolkit.spaces.official_architectures import from_official, to_official
 from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm, sort_channels
-from ofa_toolkit.supernets.official_checkpoints import (
+from ofa_toolkit.supernets.importing.official_checkpoints import (
     official_subnet_weights,
     official_supernet_weights,
     supernet_from_official,
 )
-from ofa_toolkit.supernets.official_config import official_config
+from ofa_toolkit.supernets.importing.official_config import official_config
 from tests.golden.generated_values import images, reference_networks, value
 
 NETWORKS = reference_networks()

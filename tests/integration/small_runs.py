@@ -10,7 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from ofa_toolkit.pipelines.train import TrainResult, train
+from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.reporting import Progress
 
@@ -91,4 +91,4 @@ def train_in_child(values: dict[str, Any], out: str, resume: bool, connection: A
 
 def preload() -> Sequence[str]:
     """What a fork server imports once, so that children start at once."""
-    return ("torch", "ofa_toolkit.pipelines.train", "tests.integration.small_runs")
+    return ("torch", "ofa_toolkit.pipelines.training.run", "tests.integration.small_runs")

@@ -12,7 +12,7 @@ import re
 import pytest
 
 from ofa_toolkit.core import resources
-from ofa_toolkit.pipelines.verify_entry import TOLERANCE_POINTS, verify_entry
+from ofa_toolkit.pipelines.zoo.verify import TOLERANCE_POINTS, verify_entry
 from ofa_toolkit.zoo.entries import ZooEntry, load_entry
 
 BUNDLED = [

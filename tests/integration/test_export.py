@@ -25,9 +25,9 @@ from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.comparison import Comparison, check_comparison
 from ofa_toolkit.export.exporter import check_precision
 from ofa_toolkit.export.passport import FORMAT, load_model, read_passport
-from ofa_toolkit.pipelines.export import ExportOptions, export_onnx
-from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
-from ofa_toolkit.pipelines.export_tensorrt import build_and_check
+from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
+from ofa_toolkit.pipelines.export.tensorrt import build_and_check
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.supernets import Supernet, save_supernet

@@ -22,7 +22,7 @@ from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.official_architectures import from_official
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.supernets import Supernet, extract, load_supernet
-from ofa_toolkit.supernets.official_checkpoints import official_supernet_weights
+from ofa_toolkit.supernets.importing.official_checkpoints import official_supernet_weights
 from ofa_toolkit.zoo import find_entry, resolve_supernet
 from ofa_toolkit.zoo.card import write_card
 from tests.golden.generated_values import images, reference_networks, value

@@ -11,12 +11,17 @@ import pytest
 import torch
 
 from ofa_toolkit.core.errors import ConfigError, MismatchError
-from ofa_toolkit.evaluation.predictor_training import EnsembleConfig
-from ofa_toolkit.pipelines.build_predictor import build_predictor
-from ofa_toolkit.pipelines.evaluate import Judge, open_judge
-from ofa_toolkit.pipelines.measured_accuracies import AccuracyLog, Conditions, SubnetMeter, measure_missing
-from ofa_toolkit.pipelines.search import find_subnet
-from ofa_toolkit.pipelines.verify_search import verify_top
+from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
+from ofa_toolkit.pipelines.evaluation.accuracy_log import (
+    AccuracyLog,
+    Conditions,
+    SubnetMeter,
+    measure_missing,
+)
+from ofa_toolkit.pipelines.evaluation.evaluate import Judge, open_judge
+from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
+from ofa_toolkit.pipelines.search.find import find_subnet
+from ofa_toolkit.pipelines.search.verify import verify_top
 from ofa_toolkit.spaces import Encoding, get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.training.distributed import join, leave

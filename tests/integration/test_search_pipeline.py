@@ -15,12 +15,12 @@ import ofa_toolkit
 from ofa_tk.app import run
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError, MismatchError, UnknownNameError
-from ofa_toolkit.evaluation.predictor import load_accuracy_predictor
-from ofa_toolkit.evaluation.predictor_file import write_predictor
-from ofa_toolkit.pipelines.report import page, read_front
-from ofa_toolkit.pipelines.search import device_requests, find_subnet
-from ofa_toolkit.pipelines.search_front import find_front
-from ofa_toolkit.pipelines.search_request import SearchRequest
+from ofa_toolkit.evaluation.predictor.file import write_predictor
+from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
+from ofa_toolkit.pipelines.search.find import device_requests, find_subnet
+from ofa_toolkit.pipelines.search.front import find_front
+from ofa_toolkit.pipelines.search.report import page, read_front
+from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
@@ -34,7 +34,7 @@ EFFORT = [f"--set={name}={value}" for name, value in QUICK.items() if name != "l
 EFFORT += ["--set=local.num_starts=1", "--set=local.num_pairs=8", "--set=local.max_rounds=2"]
 
 
-def quick(**limits: object) -> ofa_toolkit.pipelines.search.FoundSubnet:
+def quick(**limits: object) -> ofa_toolkit.pipelines.search.find.FoundSubnet:
     return find_subnet(effort=QUICK, **limits)
 
 

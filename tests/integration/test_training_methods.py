@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ofa_toolkit.core.errors import TrainingError
-from ofa_toolkit.pipelines.evaluate import evaluate, open_judge
-from ofa_toolkit.pipelines.train_dry_run import dry_run
+from ofa_toolkit.pipelines.evaluation.evaluate import evaluate, open_judge
+from ofa_toolkit.pipelines.training.dry_run import dry_run
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.supernets import load_supernet
 from ofa_toolkit.training import ALGORITHMS

@@ -13,7 +13,7 @@ import pytest
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import CheckpointError, OutputError
-from ofa_toolkit.pipelines.train import train
+from ofa_toolkit.pipelines.training.run import train
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.metrics import read_metrics
 from ofa_toolkit.training.reporting import Progress

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_toolkit.pipelines.train import prepare
+from ofa_toolkit.pipelines.training.run import prepare
 from ofa_toolkit.training.algorithm import Position
 from ofa_toolkit.training.distributed import Process, join, leave, share_batch_norm
 from ofa_toolkit.training.optimizer import set_learning_rate

@@ -14,11 +14,11 @@ import torch
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, VerificationError
-from ofa_toolkit.evaluation.predictor import load_accuracy_predictor
-from ofa_toolkit.evaluation.predictor_file import read_predictor, write_predictor
-from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
-from ofa_toolkit.pipelines.package_entry import PackageRequest, package_entry
-from ofa_toolkit.pipelines.verify_entry import verify_entry
+from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
+from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
+from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.zoo.package import PackageRequest, package_entry
+from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.spaces import get_space, restrict
 from ofa_toolkit.spaces.subnet_file import SubnetFile, subnet_document, write_subnet
 from ofa_toolkit.zoo import read_card, resolve_supernet, write_card

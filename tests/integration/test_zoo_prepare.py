@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, OutputError
-from ofa_toolkit.evaluation.predictor import load_accuracy_predictor
-from ofa_toolkit.evaluation.predictor_training import EnsembleConfig
-from ofa_toolkit.pipelines import batchnorm_images
-from ofa_toolkit.pipelines.export_network import CARRIED_IMAGES
-from ofa_toolkit.pipelines.package_entry import PackageRequest, package_entry
-from ofa_toolkit.pipelines.prepare_entry import Preparation, prepare_entry
-from ofa_toolkit.pipelines.verify_entry import verify_entry
+from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
+from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.zoo import batchnorm_images
+from ofa_toolkit.pipelines.zoo.package import PackageRequest, package_entry
+from ofa_toolkit.pipelines.zoo.prepare import Preparation, prepare_entry
+from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.zoo import Card
 from ofa_toolkit.zoo.entries import load_entry
 from tests.integration.small_runs import IMAGES, run, small_config
@@ -122,7 +122,7 @@ def test_a_run_becomes_a_whole_entry_however_often_it_is_killed(
 def test_unfinished_images_go_on_at_their_last_step(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ofa_toolkit.supernets.batchnorm_images._CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr("ofa_toolkit.supernets.batchnorm.images._CHECKPOINT_STEPS", 2)
     supernet, checkpoint = trained / "supernet", tmp_path / "images.pt"
     seen: list[int] = []
 

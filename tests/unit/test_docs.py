@@ -13,7 +13,7 @@ import pytest
 
 from ofa_tk.app import cli
 from ofa_toolkit.core import quantities
-from ofa_toolkit.pipelines.describe_space import summarize_spaces
+from ofa_toolkit.pipelines.spaces import summarize_spaces
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -11,9 +11,9 @@ import pytest
 from safetensors import safe_open
 
 from ofa_toolkit.core.resources import data_path
-from ofa_toolkit.pipelines.search import find_subnet
-from ofa_toolkit.pipelines.search_front import find_front
-from ofa_toolkit.pipelines.search_request import DeviceRequest, SearchRequest
+from ofa_toolkit.pipelines.search.find import find_subnet
+from ofa_toolkit.pipelines.search.front import find_front
+from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
 from ofa_toolkit.spaces.subnet_file import to_document
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schemas"

@@ -10,8 +10,8 @@ from scipy.optimize import nnls
 from sklearn.cluster import KMeans
 
 from latency_fitting.measurements import NetworkMeasurements
-from ofa_toolkit.latency.layer_features import LAYER_FEATURES
-from ofa_toolkit.latency.layer_model import Correction, LayerModel, correction_inputs, matern
+from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES
+from ofa_toolkit.latency.predictors.layer_model import Correction, LayerModel, correction_inputs, matern
 
 Array = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ofa_toolkit.latency.layer_features import layer_features
-from ofa_toolkit.latency.standard_networks import standard_network
+from ofa_toolkit.latency.measuring.standard_networks import standard_network
+from ofa_toolkit.latency.predictors.layer_features import layer_features
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.official_architectures import from_official

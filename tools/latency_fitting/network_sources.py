@@ -23,7 +23,7 @@ from latency_fitting.phones import (
 )
 from latency_fitting.tables import FittedTable
 from ofa_toolkit.latency.device import Error
-from ofa_toolkit.latency.layer_features import layer_features
+from ofa_toolkit.latency.predictors.layer_features import layer_features
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import LayerSpec, get_space, sample_population
 from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder

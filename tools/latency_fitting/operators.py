@@ -20,9 +20,9 @@ from latency_fitting.measurements import NetworkMeasurements, read_rows
 from latency_fitting.metrics import error_of
 from latency_fitting.tables import FittedTable
 from ofa_toolkit.latency.device import Error
-from ofa_toolkit.latency.layer_features import layer_features
-from ofa_toolkit.latency.space_table import SpaceTable
-from ofa_toolkit.latency.standard_networks import standard_network
+from ofa_toolkit.latency.measuring.standard_networks import standard_network
+from ofa_toolkit.latency.predictors.layer_features import layer_features
+from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import LayerSpec, get_space, sample_population
 from ofa_toolkit.spaces.units import UnitTables

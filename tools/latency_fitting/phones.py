@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_fitting.measurements import NetworkMeasurements, Row, read_rows
-from ofa_toolkit.latency.layer_features import layer_features
-from ofa_toolkit.latency.signature import unit_at
-from ofa_toolkit.latency.space_table import SpaceTable
+from ofa_toolkit.latency.predictors.layer_features import layer_features
+from ofa_toolkit.latency.predictors.signature import unit_at
+from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.spaces import LayerSpec, SearchSpace, get_space
 from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder
 from ofa_toolkit.spaces.units import UnitTables

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from ofa_toolkit.complexity.macs import layer_macs
-from ofa_toolkit.latency.space_table import SpaceTable
+from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec

@@ -22,8 +22,8 @@ from latency_fitting.space_fit import (
 )
 from latency_fitting.tables import SHIFTED, FittedTable, honest_bound
 from ofa_toolkit.latency.device import Error
-from ofa_toolkit.latency.layer_features import layer_features
-from ofa_toolkit.latency.layer_model import LayerModel
+from ofa_toolkit.latency.predictors.layer_features import layer_features
+from ofa_toolkit.latency.predictors.layer_model import LayerModel
 from ofa_toolkit.latency.table_file import TableContent
 
 Array = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from latency_fitting.metrics import contiguous_folds
 from ofa_toolkit.core.config import from_dict, to_dict
 from ofa_toolkit.core.errors import OfaToolkitError
 from ofa_toolkit.latency.device import Device, Error, Variant, read_device, write_device
-from ofa_toolkit.latency.intervals import MIN_SCORES, ConformalBound
+from ofa_toolkit.latency.predictors.intervals import MIN_SCORES, ConformalBound
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, write_content
 
 Array = npt.NDArray[np.float64]

@@ -24,9 +24,9 @@ from latency_fitting.network_sources import ACCEL_BATCH, read_accel
 from latency_fitting.operators import E2E_FILE, composed_subnets
 from latency_fitting.tables import FittedTable
 from ofa_toolkit.latency.device import Error
-from ofa_toolkit.latency.layer_features import LAYER_FEATURES, layer_features
-from ofa_toolkit.latency.layer_model import LayerModel
-from ofa_toolkit.latency.standard_networks import standard_network
+from ofa_toolkit.latency.measuring.standard_networks import standard_network
+from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_features
+from ofa_toolkit.latency.predictors.layer_model import LayerModel
 from ofa_toolkit.latency.table_file import TableContent
 
 Array = npt.NDArray[np.float64]

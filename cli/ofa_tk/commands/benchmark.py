@@ -48,7 +48,7 @@ def command(
 
     Any ONNX file with one image input can be compared; files take turns, and ratios are to the first.
     """
-    from ofa_toolkit.pipelines.benchmark import available_providers, benchmark
+    from ofa_toolkit.pipelines.latency.benchmark import available_providers, benchmark
 
     result = benchmark(
         files,

@@ -166,7 +166,7 @@ def command(
         raise click.UsageError(
             "Name a supernet and images, for example: ofa-tk evaluate --supernet runs/try --data fake"
         )
-    from ofa_toolkit.pipelines.evaluate import evaluate, open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluate import evaluate, open_judge
 
     (supernet,) = supernets
     judge = open_judge(

@@ -10,8 +10,8 @@ import click
 from ofa_tk import options, output
 
 if TYPE_CHECKING:
-    from ofa_toolkit.pipelines.export import Exported
-    from ofa_toolkit.pipelines.export_tensorrt import TensorRtOutcome
+    from ofa_toolkit.pipelines.export.onnx_file import Exported
+    from ofa_toolkit.pipelines.export.tensorrt import TensorRtOutcome
 
 _DEFAULT = "(default)"
 
@@ -100,7 +100,12 @@ def command(
         raise click.UsageError("--dynamic-batch leaves the batch size open; leave out --batch-size.")
     from ofa_toolkit.core import files
     from ofa_toolkit.export.passport import has_passport
-    from ofa_toolkit.pipelines.export import DEFAULT_ONNX, ExportOptions, describe_target, export_onnx
+    from ofa_toolkit.pipelines.export.onnx_file import (
+        DEFAULT_ONNX,
+        ExportOptions,
+        describe_target,
+        export_onnx,
+    )
 
     out = None
     if onnx_file is not None:
@@ -124,11 +129,11 @@ def command(
     exported = export_onnx(subnet, out, supernet=supernet, options=chosen, on_step=output.note)
     outcome = None
     if engine is not None:
-        from ofa_toolkit.pipelines.export_tensorrt import export_tensorrt
+        from ofa_toolkit.pipelines.export.tensorrt import export_tensorrt
 
         outcome = export_tensorrt(exported, engine, force=True)  # `_engine_path` has checked
     if bundle is not None:
-        from ofa_toolkit.pipelines.bundle import write_bundle
+        from ofa_toolkit.pipelines.export.bundle import write_bundle
 
         write_bundle(exported, bundle, force=force)
     if keep_batchnorm:
@@ -148,7 +153,7 @@ def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:
     if engine_file is None:
         return None
     from ofa_toolkit.core import files
-    from ofa_toolkit.pipelines.export_tensorrt import DEFAULT_ENGINE, kit_folder
+    from ofa_toolkit.pipelines.export.tensorrt import DEFAULT_ENGINE, kit_folder
 
     is_default = engine_file == _DEFAULT
     engine = DEFAULT_ENGINE if is_default else Path(engine_file)

@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Cut a subnet out of its supernet as a plain network, checked against the supernet."""
     from ofa_toolkit.core import files
-    from ofa_toolkit.pipelines.extract import extract_network, holds_network
+    from ofa_toolkit.pipelines.export.extract import extract_network, holds_network
 
     files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=holds_network)
     made = extract_network(

@@ -53,7 +53,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Train one subnet on your images, from a supernet's weights. Your classes get their own classifier."""
-    from ofa_toolkit.pipelines.finetune import finetune, finetune_config
+    from ofa_toolkit.pipelines.training.finetune import finetune, finetune_config
 
     config = finetune_config(subnet, data, supernet=supernet, epochs=epochs, seed=seed, overrides=overrides)
     with TrainingProgress() as progress:

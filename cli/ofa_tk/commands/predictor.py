@@ -70,8 +70,8 @@ def build(
     """
     import torch
 
-    from ofa_toolkit.pipelines.build_predictor import build_predictor
-    from ofa_toolkit.pipelines.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
     from ofa_toolkit.training.distributed import join, leave
     from ofa_toolkit.zoo import resolve_supernet
 
@@ -147,7 +147,7 @@ def _progress(process: Process, num_subnets: int) -> Iterator[Callable[[int, int
 def show(source: str, as_json: bool) -> None:
     """Show what a predictor is for, how it came about and how wrong it is."""
     from ofa_toolkit.core import config
-    from ofa_toolkit.evaluation.predictor import load_accuracy_predictor
+    from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 
     card = load_accuracy_predictor(source).card
     if as_json:

@@ -44,13 +44,13 @@ def command(
 
     FRONT.json comes from `ofa-tk search --pareto FRONT.json`.
     """
-    from ofa_toolkit.pipelines.report import read_front, write_report
+    from ofa_toolkit.pipelines.search.report import read_front, write_report
 
     files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=_is_report)
     documents = [read_front(path) for path in fronts]
     if devices:
-        from ofa_toolkit.pipelines.search_front import find_front
-        from ofa_toolkit.pipelines.search_request import DeviceRequest, SearchRequest
+        from ofa_toolkit.pipelines.search.front import find_front
+        from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
 
         for device in devices:
             request = SearchRequest(supernet=supernet, devices=(DeviceRequest(name=device),), tables=tables)

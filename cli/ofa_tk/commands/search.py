@@ -14,11 +14,11 @@ from ofa_toolkit.core.errors import QuantityError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ofa_toolkit.pipelines.search import FoundSubnet
-    from ofa_toolkit.pipelines.search_front import Front
-    from ofa_toolkit.pipelines.search_outcome import Candidate
-    from ofa_toolkit.pipelines.search_request import SearchRequest
-    from ofa_toolkit.pipelines.verify_search import Verified
+    from ofa_toolkit.pipelines.search.answer import Candidate
+    from ofa_toolkit.pipelines.search.find import FoundSubnet
+    from ofa_toolkit.pipelines.search.front import Front
+    from ofa_toolkit.pipelines.search.request import SearchRequest
+    from ofa_toolkit.pipelines.search.verify import Verified
 
 
 class _Choice(click.ParamType[tuple[str, tuple[float, ...]]]):
@@ -193,8 +193,8 @@ def command(
 
     Example: ofa-tk search --device jetson-nano --latency 20ms
     """
-    from ofa_toolkit.pipelines.search import device_requests, search
-    from ofa_toolkit.pipelines.search_request import SearchRequest
+    from ofa_toolkit.pipelines.search.find import device_requests, search
+    from ofa_toolkit.pipelines.search.request import SearchRequest
 
     request = SearchRequest(
         devices=device_requests(devices, latencies, throughputs),
@@ -234,8 +234,8 @@ def command(
 def _verify(
     found: FoundSubnet, request: SearchRequest, data: str, num_subnets: int, runtime: str | None
 ) -> tuple[FoundSubnet, tuple[Verified, ...]]:
-    from ofa_toolkit.pipelines.evaluate import open_judge
-    from ofa_toolkit.pipelines.verify_search import verify_top
+    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.search.verify import verify_top
 
     assert request.supernet is not None
     limits = [device.latency_ms for device in request.devices if device.latency_ms is not None]
@@ -287,7 +287,7 @@ def _write_front(
 ) -> Front | None:
     if not paths:
         return None
-    from ofa_toolkit.pipelines.search_front import find_front
+    from ofa_toolkit.pipelines.search.front import find_front
 
     chosen = list(costs) or ["latency" if request.devices else "macs"]
     front = find_front(request, chosen, method=method, effort=effort, seed=seed)

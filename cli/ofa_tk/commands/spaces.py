@@ -14,7 +14,7 @@ from ofa_tk.output import Column
 from ofa_toolkit.core import quantities
 
 if TYPE_CHECKING:
-    from ofa_toolkit.pipelines.describe_space import SpaceSummary, StageSummary, SubnetCost
+    from ofa_toolkit.pipelines.spaces import SpaceSummary, StageSummary, SubnetCost
 
 
 @click.group()
@@ -26,7 +26,7 @@ def command() -> None:
 @options.json_option
 def list_command(as_json: bool) -> None:
     """List the registered search spaces."""
-    from ofa_toolkit.pipelines.describe_space import summarize_spaces
+    from ofa_toolkit.pipelines.spaces import summarize_spaces
 
     summaries = summarize_spaces()
     if as_json:
@@ -64,7 +64,7 @@ def _list_row(summary: SpaceSummary) -> tuple[object, ...]:
 @options.json_option
 def show_command(name: str, num_classes: int | None, as_json: bool) -> None:
     """Show a space's choices and the cost of its extremes."""
-    from ofa_toolkit.pipelines.describe_space import summarize_space
+    from ofa_toolkit.pipelines.spaces import summarize_space
     from ofa_toolkit.spaces import get_space
 
     space = get_space(name)

@@ -12,7 +12,7 @@ from ofa_tk import options, output
 from ofa_tk.training_progress import TrainingProgress, duration
 
 if TYPE_CHECKING:
-    from ofa_toolkit.pipelines.train import TrainResult
+    from ofa_toolkit.pipelines.training.run import TrainResult
     from ofa_toolkit.training.config import RunConfig
     from ofa_toolkit.training.cost import PhaseCost
 
@@ -73,7 +73,7 @@ def command(
         _dry_run(config, device, threads, price_per_hour, download, as_json)
         return
     assert out is not None
-    from ofa_toolkit.pipelines.train import train
+    from ofa_toolkit.pipelines.training.run import train
 
     with TrainingProgress() as progress:
         result = train(
@@ -90,7 +90,7 @@ def command(
 
 
 def _list_recipes(as_json: bool) -> None:
-    from ofa_toolkit.pipelines.recipes import list_recipes
+    from ofa_toolkit.pipelines.training.recipes import list_recipes
 
     recipes = list_recipes()
     if as_json:
@@ -126,7 +126,7 @@ def _config(
         run_folder.read(out)
         chosen = [*overrides] + ([f"data.source={data}"] if data else [])
         return run_config.load(out / run_folder.CONFIG_FILE, chosen)
-    from ofa_toolkit.pipelines.recipes import load_recipe
+    from ofa_toolkit.pipelines.training.recipes import load_recipe
 
     assert recipe is not None
     return load_recipe(recipe, overrides=overrides, source=data, epochs=epochs, seed=seed, init=init)
@@ -140,7 +140,7 @@ def _dry_run(
     download: bool,
     as_json: bool,
 ) -> None:
-    from ofa_toolkit.pipelines.train_dry_run import dry_run
+    from ofa_toolkit.pipelines.training.dry_run import dry_run
 
     prediction = dry_run(
         config, device=device, threads=threads, price_per_hour=price_per_hour, download=download

@@ -24,7 +24,7 @@ def command(
     Search space, target, graph, precision, counts, predicted latency, weights and outputs. What cannot be
     checked on this machine is listed with the reason. Exits 1 when a claim does not hold.
     """
-    from ofa_toolkit.pipelines.verify_export import verify_export
+    from ofa_toolkit.pipelines.export.verify import verify_export
 
     result = verify_export(file, supernet=supernet, data=data, tables=tables, on_step=output.note)
     if as_json:

@@ -16,8 +16,8 @@ from typing import Any
 
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.measurements import ImportContext, UnitMeasurements, positive_number
-from ofa_toolkit.latency.measured_table import unit_items
-from ofa_toolkit.latency.signature import unit_signature
+from ofa_toolkit.latency.measuring.measured_table import unit_items
+from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.rounding import middle_channels

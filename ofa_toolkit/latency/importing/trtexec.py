@@ -24,8 +24,8 @@ from ofa_toolkit.latency.importing.measurements import (
     positive_number,
 )
 from ofa_toolkit.latency.kit.agent import parse_times
-from ofa_toolkit.latency.measured_table import unit_items
-from ofa_toolkit.latency.signature import unit_signature
+from ofa_toolkit.latency.measuring.measured_table import unit_items
+from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.units import unit_of

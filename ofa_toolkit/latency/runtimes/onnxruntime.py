@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
 from ofa_toolkit.graphs import build_onnx, random_weights
+from ofa_toolkit.latency.measuring.system import cpu_name, gpu_name
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape, time_calls
-from ofa_toolkit.latency.system import cpu_name, gpu_name
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

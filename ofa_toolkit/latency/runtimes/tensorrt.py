@@ -11,7 +11,8 @@ from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.graphs import build_onnx, random_weights
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape
-from ofa_toolkit.latency.tensorrt_engine import (
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.tensorrt.engine import (
     DeviceMemory,
     EngineOptions,
     EngineRunner,
@@ -21,7 +22,6 @@ from ofa_toolkit.latency.tensorrt_engine import (
     find_tensorrt,
     reads_half_constants,
 )
-from ofa_toolkit.spaces.layer_spec import LayerSpec
 
 _KIT_HINT = "measure with trtexec: ofa-tk latency kit build --target NAME"
 

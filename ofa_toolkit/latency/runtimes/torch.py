@@ -9,8 +9,8 @@ import numpy as np
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
+from ofa_toolkit.latency.measuring.system import cpu_name
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape, time_calls
-from ofa_toolkit.latency.system import cpu_name
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
 

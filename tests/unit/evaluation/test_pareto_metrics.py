@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
-from ofa_toolkit.pipelines.pareto import candidates, macs_cost
+from ofa_toolkit.pipelines.evaluation.pareto import candidates, macs_cost
 from ofa_toolkit.spaces import Encoding, get_space
 
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
-from ofa_toolkit.evaluation.predictor import AccuracyPredictor, load_accuracy_predictor
-from ofa_toolkit.evaluation.predictor_assessment import (
+from ofa_toolkit.evaluation.predictor.assessment import (
     HeldOut,
     hold_out,
     interval_facts,
     random_folds,
     top_rows,
 )
-from ofa_toolkit.evaluation.predictor_choices import Choices
-from ofa_toolkit.evaluation.predictor_file import read_predictor, write_predictor
-from ofa_toolkit.evaluation.predictor_interval import score_quantiles
-from ofa_toolkit.evaluation.predictor_training import (
+from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
+from ofa_toolkit.evaluation.predictor.interval import score_quantiles
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.training import (
     EnsembleConfig,
     fit_ensemble,
     predict_members,

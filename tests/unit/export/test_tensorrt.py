@@ -20,7 +20,7 @@ from ofa_toolkit.export.targets import generation_of
 from ofa_toolkit.export.tensorrt import build_engine
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
 from ofa_toolkit.latency.runtimes import tensorrt as timing_runtime
-from ofa_toolkit.latency.tensorrt_engine import EngineOptions, EngineRunner, find_tensorrt
+from ofa_toolkit.tensorrt.engine import EngineOptions, EngineRunner, find_tensorrt
 from tests.unit.export.samples import layers, model, quantised
 from tests.unit.export.tensorrt_standin import GENERATIONS, HostMemory, make_library, names_of
 

@@ -12,16 +12,16 @@ import yaml
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.latency.audit import Finding, audit
-from ofa_toolkit.latency.audit_rows import AuditTable, Row, entry_rows, signature_macs
+from ofa_toolkit.latency.audit.checks import Finding, audit
+from ofa_toolkit.latency.audit.rows import AuditTable, Row, entry_rows, signature_macs
 from ofa_toolkit.latency.device import Device, Peak, Variant
-from ofa_toolkit.latency.entries import EntryPredictor
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
-from ofa_toolkit.latency.measured_table import unit_items
-from ofa_toolkit.latency.signature import unit_signature
+from ofa_toolkit.latency.measuring.measured_table import unit_items
+from ofa_toolkit.latency.predictors.entries import EntryPredictor
+from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table import LatencyTable, write_table
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.pipelines.audit_latency import audit_latency
+from ofa_toolkit.pipelines.latency.audit import audit_latency
 from ofa_toolkit.spaces import get_space
 
 SPACE = get_space("mobilenet-v3-compact")

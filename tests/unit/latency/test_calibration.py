@@ -12,7 +12,7 @@ from ofa_tk.app import run
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.latency.calibration import Prior, calibrate, choose_probes, expected_errors, spread_rows
-from ofa_toolkit.latency.probes_file import Probes, read_probes, write_probes
+from ofa_toolkit.latency.kit.probes_file import Probes, read_probes, write_probes
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.spaces import get_space, sample_population
 

@@ -12,15 +12,15 @@ import yaml
 from ofa_toolkit.complexity import PopulationComplexity, count_macs
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.latency import Device, LatencyTable, Variant, load_table
-from ofa_toolkit.latency.entries import EntryPredictor
 from ofa_toolkit.latency.importing import Conditions
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.kit import agent
-from ofa_toolkit.latency.measured_table import unit_items
+from ofa_toolkit.latency.measuring.measured_table import unit_items
+from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.pipelines import import_latency as pipeline
-from ofa_toolkit.pipelines.build_kit import make_kit
-from ofa_toolkit.pipelines.import_latency import ImportRequest, import_latency
+from ofa_toolkit.pipelines.latency import importing as pipeline
+from ofa_toolkit.pipelines.latency.importing import ImportRequest, import_latency
+from ofa_toolkit.pipelines.latency.kit import make_kit
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, sample_population
 from ofa_toolkit.spaces.official_architectures import to_official
 from tests.unit.latency.trtexec_stand_in import write_stand_in

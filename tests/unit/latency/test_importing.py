@@ -20,8 +20,8 @@ from ofa_toolkit.latency.importing import (
 )
 from ofa_toolkit.latency.importing.kit_results import _version
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
-from ofa_toolkit.latency.measured_table import unit_items
-from ofa_toolkit.latency.signature import unit_signature
+from ofa_toolkit.latency.measuring.measured_table import unit_items
+from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower, sample_population
 from ofa_toolkit.spaces.official_architectures import to_official
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet

@@ -21,7 +21,7 @@ from ofa_toolkit.latency.importing.kit_results import read_kit_results
 from ofa_toolkit.latency.kit import agent
 from ofa_toolkit.latency.kit.build import is_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
-from ofa_toolkit.pipelines.build_kit import make_kit
+from ofa_toolkit.pipelines.latency.kit import make_kit
 from tests.unit.latency.trtexec_stand_in import VERSIONS, Version, summary, write_stand_in
 
 SPACE = "mobilenet-v3-compact"

@@ -19,8 +19,8 @@ from ofa_toolkit.core.errors import (
 from ofa_toolkit.core.registry import Registry
 from ofa_toolkit.latency import importing, load_table, read_device, runtimes
 from ofa_toolkit.latency.importing import READERS
-from ofa_toolkit.latency.measure import Effort, Estimate
-from ofa_toolkit.latency.measured_table import (
+from ofa_toolkit.latency.measuring.measure import Effort, Estimate
+from ofa_toolkit.latency.measuring.measured_table import (
     Accuracy,
     Correction,
     build_table,
@@ -29,8 +29,8 @@ from ofa_toolkit.latency.measured_table import (
     unit_items,
 )
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions, isolate
-from ofa_toolkit.pipelines import measure_latency as pipeline
-from ofa_toolkit.pipelines.measure_latency import MeasureReport, MeasureRequest, measure_latency
+from ofa_toolkit.pipelines.latency import measure as pipeline
+from ofa_toolkit.pipelines.latency.measure import MeasureReport, MeasureRequest, measure_latency
 from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from tests.unit.latency.made_up_runtime import MadeUpRuntime, true_ms

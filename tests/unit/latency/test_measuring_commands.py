@@ -9,7 +9,8 @@ import pytest
 
 from ofa_tk.app import run
 from ofa_toolkit.latency.kit import agent
-from ofa_toolkit.pipelines import import_latency, measure_latency
+from ofa_toolkit.pipelines.latency import importing as import_latency
+from ofa_toolkit.pipelines.latency import measure as measure_latency
 from tests.unit.latency.made_up_runtime import MadeUpRuntime
 from tests.unit.latency.trtexec_stand_in import write_stand_in
 

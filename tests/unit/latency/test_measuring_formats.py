@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 
 from ofa_toolkit.latency.kit import agent
-from ofa_toolkit.latency.measure import Effort
-from ofa_toolkit.pipelines import measure_latency as pipeline
-from ofa_toolkit.pipelines.build_kit import make_kit
-from ofa_toolkit.pipelines.measure_latency import MeasureRequest, measure_latency
+from ofa_toolkit.latency.measuring.measure import Effort
+from ofa_toolkit.pipelines.latency import measure as pipeline
+from ofa_toolkit.pipelines.latency.kit import make_kit
+from ofa_toolkit.pipelines.latency.measure import MeasureRequest, measure_latency
 from tests.unit.latency.made_up_runtime import MadeUpRuntime
 from tests.unit.latency.trtexec_stand_in import write_stand_in
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ofa_toolkit.core.errors import LatencyTableError
-from ofa_toolkit.latency.combination import Combination, Member
 from ofa_toolkit.latency.device import Device, Variant
-from ofa_toolkit.latency.layer_features import LAYER_FEATURES, layer_features
-from ofa_toolkit.latency.layer_model import CORRECTION_FEATURES, Correction, LayerModel
-from ofa_toolkit.latency.predictor import NotCovered, Predictor
-from ofa_toolkit.latency.space_table import SpaceTable
+from ofa_toolkit.latency.predictors.combination import Combination, Member
+from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_features
+from ofa_toolkit.latency.predictors.layer_model import CORRECTION_FEATURES, Correction, LayerModel
+from ofa_toolkit.latency.predictors.predictor import NotCovered, Predictor
+from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.latency.table import LatencyTable, read_table, write_table
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import (

@@ -8,7 +8,7 @@ import torchvision
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import UnknownNameError
-from ofa_toolkit.latency.standard_networks import standard_network, standard_network_names
+from ofa_toolkit.latency.measuring.standard_networks import standard_network, standard_network_names
 
 TORCHVISION = {
     "mobilenet-v2-1.0": "mobilenet_v2",

@@ -16,9 +16,9 @@ from ofa_toolkit.core.errors import (
     UnknownNameError,
 )
 from ofa_toolkit.latency import Device, LatencyTable, Variant, load_table, read_table, write_table
-from ofa_toolkit.latency.entries import EntryPredictor
-from ofa_toolkit.latency.intervals import ConformalBound
-from ofa_toolkit.latency.signature import layer_signature, unit_signature
+from ofa_toolkit.latency.predictors.entries import EntryPredictor
+from ofa_toolkit.latency.predictors.intervals import ConformalBound
+from ofa_toolkit.latency.predictors.signature import layer_signature, unit_signature
 from ofa_toolkit.latency.table_file import TableContent, write_content
 from ofa_toolkit.spaces import get_space, lower, restrict, sample_population
 from ofa_toolkit.spaces.encoding import Encoding

@@ -14,22 +14,22 @@ from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.spaces import Subnet, get_space, restrict, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
-from ofa_toolkit.supernets.batchnorm_corrections import measure_corrections
-from ofa_toolkit.supernets.batchnorm_images import (
+from ofa_toolkit.supernets.batchnorm.carried_statistics import (
+    at_resolution,
+    normalized,
+    write_carried_statistics,
+)
+from ofa_toolkit.supernets.batchnorm.corrections import measure_corrections
+from ofa_toolkit.supernets.batchnorm.images import (
     LARGEST_FILE,
     largest_number,
     synthesize_batchnorm_images,
 )
-from ofa_toolkit.supernets.batchnorm_targets import (
+from ofa_toolkit.supernets.batchnorm.targets import (
     StatisticsTarget,
     measure_target,
     mismatch,
     statistics_errors,
-)
-from ofa_toolkit.supernets.carried_statistics import (
-    at_resolution,
-    normalized,
-    write_carried_statistics,
 )
 
 SPACE = restrict(

@@ -14,15 +14,15 @@ from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.spaces import Subnet, get_space, restrict, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
-from ofa_toolkit.supernets.batchnorm import batch_norms
-from ofa_toolkit.supernets.batchnorm_corrections import largest_size, measure_corrections
-from ofa_toolkit.supernets.carried_statistics import (
+from ofa_toolkit.supernets.batchnorm.carried_statistics import (
     CarriedStatistics,
     Corrections,
     at_resolution,
     read_carried_statistics,
     write_carried_statistics,
 )
+from ofa_toolkit.supernets.batchnorm.corrections import largest_size, measure_corrections
+from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 SPACE = restrict(

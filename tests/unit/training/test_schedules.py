@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ofa_toolkit.core.errors import ConfigError, UnknownNameError
-from ofa_toolkit.pipelines.recipes import list_recipes, load_recipe
+from ofa_toolkit.pipelines.training.recipes import list_recipes, load_recipe
 from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.deps import Deps
@@ -205,7 +205,7 @@ def test_bad_settings_are_named(change: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("name", [recipe.name for recipe in list_recipes()])
 def test_every_recipe_builds_its_phases(name: str) -> None:
-    from ofa_toolkit.pipelines.train_dry_run import check_recipe
+    from ofa_toolkit.pipelines.training.dry_run import check_recipe
 
     run = load_recipe(name)
     found = check_recipe(run)

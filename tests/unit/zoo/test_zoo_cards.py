@@ -13,7 +13,7 @@ import pytest
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import config, resources
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, SubnetNotInSpaceError
-from ofa_toolkit.pipelines.zoo import write_published_subnet
+from ofa_toolkit.pipelines.zoo.listing import write_published_subnet
 from ofa_toolkit.spaces import Encoding, get_space, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.zoo.card import Card, read_card, write_card

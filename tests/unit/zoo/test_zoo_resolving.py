@@ -17,7 +17,7 @@ from ofa_toolkit.core import config
 from ofa_toolkit.core.errors import CheckpointError, MismatchError, StoreError, UnknownNameError
 from ofa_toolkit.spaces import get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, load_supernet, save_supernet
-from ofa_toolkit.supernets.official_checkpoints import official_supernet_weights
+from ofa_toolkit.supernets.importing.official_checkpoints import official_supernet_weights
 from ofa_toolkit.zoo import Store, download_supernet, resolve_supernet
 from ofa_toolkit.zoo.card import Card, write_card
 from ofa_toolkit.zoo.importing import load_checkpoint

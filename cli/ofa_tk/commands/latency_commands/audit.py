@@ -43,7 +43,7 @@ def command(
     mixed-up units, negative and non-monotone times, too few repeats, and throughput beyond the chip's peak.
     Exits 1 when something is found.
     """
-    from ofa_toolkit.pipelines.audit_latency import audit_latency
+    from ofa_toolkit.pipelines.latency.audit import audit_latency
 
     report = audit_latency(path, space=space, device=device, against=against, tables=tables)
     if as_json:

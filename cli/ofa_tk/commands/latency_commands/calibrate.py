@@ -14,7 +14,7 @@ from ofa_toolkit.core.quantities import LATENCY
 
 if TYPE_CHECKING:
     from ofa_toolkit.latency.table import LatencyTable
-    from ofa_toolkit.pipelines.latency import CalibratedDevice
+    from ofa_toolkit.pipelines.latency.tables import CalibratedDevice
 
 
 @click.command("calibrate")
@@ -73,7 +73,7 @@ def command(
     First --plan writes a probes file; measure its networks, fill in `latency_ms`, and give the file back.
     The table combines what is known of other devices with the batch size, weighed by your measurements.
     """
-    from ofa_toolkit.pipelines.latency import prior_tables
+    from ofa_toolkit.pipelines.latency.tables import prior_tables
 
     if [plan is not None, samples, probes is not None].count(True) != 1:
         raise click.UsageError("Give a probes file, --plan N, or --samples.")
@@ -87,7 +87,7 @@ def command(
     else:
         if device is None or runtime is None or precision is None:
             raise click.UsageError("A calibration needs --device NAME, --runtime NAME and --precision.")
-        from ofa_toolkit.pipelines.latency import calibrate_device
+        from ofa_toolkit.pipelines.latency.tables import calibrate_device
 
         assert probes is not None
         done = calibrate_device(
@@ -116,8 +116,8 @@ def _plan(
     force: bool,
     as_json: bool,
 ) -> None:
-    from ofa_toolkit.latency.probes_file import write_probes
-    from ofa_toolkit.pipelines.latency import plan_probes
+    from ofa_toolkit.latency.kit.probes_file import write_probes
+    from ofa_toolkit.pipelines.latency.tables import plan_probes
 
     files.check_output(out, is_default=is_default, force=force)
     write_probes(out, plan_probes(space, count, prior, seed))
@@ -129,7 +129,7 @@ def _plan(
 
 
 def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: bool) -> None:
-    from ofa_toolkit.pipelines.latency import estimate_errors
+    from ofa_toolkit.pipelines.latency.tables import estimate_errors
     from ofa_toolkit.spaces import get_space
 
     errors = estimate_errors(get_space(space), prior, seed)

@@ -11,7 +11,7 @@ import click
 from ofa_tk import options, output
 
 if TYPE_CHECKING:
-    from ofa_toolkit.pipelines.import_latency import ImportReport
+    from ofa_toolkit.pipelines.latency.importing import ImportReport
 
 
 @click.command("import")
@@ -74,7 +74,7 @@ def command(
     yours; blocks are composed.
     """
     from ofa_toolkit.latency.importing import Conditions
-    from ofa_toolkit.pipelines.import_latency import ImportRequest, import_latency
+    from ofa_toolkit.pipelines.latency.importing import ImportRequest, import_latency
 
     request = ImportRequest(
         paths=paths,

@@ -63,7 +63,7 @@ def build(
     onnxruntime, survives a reboot, and any part of its results can be imported.
     """
     from ofa_toolkit.latency.kit.build import is_kit
-    from ofa_toolkit.pipelines.build_kit import make_kit
+    from ofa_toolkit.pipelines.latency.kit import make_kit
 
     files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=is_kit)
     with output.progress_bar("networks", num_probes) as on_progress:

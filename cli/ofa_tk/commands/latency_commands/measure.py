@@ -14,8 +14,8 @@ from ofa_tk import options, output
 from ofa_toolkit.core.quantities import LATENCY
 
 if TYPE_CHECKING:
-    from ofa_toolkit.latency.measured_table import Accuracy
-    from ofa_toolkit.pipelines.measure_latency import MeasureReport
+    from ofa_toolkit.latency.measuring.measured_table import Accuracy
+    from ofa_toolkit.pipelines.latency.measure import MeasureReport
 
 
 @click.command("measure")
@@ -104,9 +104,9 @@ def command(
     sums, and other random subnets tell the error, which is written into the table. Stop it at any time:
     the same command goes on where it was.
     """
-    from ofa_toolkit.latency.measure import Effort
+    from ofa_toolkit.latency.measuring.measure import Effort
     from ofa_toolkit.latency.runtimes import RuntimeOptions
-    from ofa_toolkit.pipelines.measure_latency import MeasureRequest, measure_latency
+    from ofa_toolkit.pipelines.latency.measure import MeasureRequest, measure_latency
 
     request = MeasureRequest(
         space=space,

@@ -12,7 +12,7 @@ from ofa_tk.output import Column
 from ofa_toolkit.core.quantities import LATENCY
 
 if TYPE_CHECKING:
-    from ofa_toolkit.pipelines.latency import PredictedLatency
+    from ofa_toolkit.pipelines.latency.tables import PredictedLatency
 
 
 @click.command("predict")
@@ -50,7 +50,7 @@ def command(
     NETWORK is a subnet.json, an architecture file of the once-for-all repositories, or the name of a
     standard network such as mobilenet-v3-large or mobilenet-v2-1.4.
     """
-    from ofa_toolkit.pipelines.latency import predict_latencies
+    from ofa_toolkit.pipelines.latency.tables import predict_latencies
 
     predictions = predict_latencies(
         networks, devices, space_name=space, confidence=confidence, resolution=resolution, tables=tables

@@ -12,7 +12,7 @@ from ofa_tk.output import Column
 from ofa_toolkit.core import quantities
 
 if TYPE_CHECKING:
-    from ofa_toolkit.pipelines.zoo import EntrySummary
+    from ofa_toolkit.pipelines.zoo.listing import EntrySummary
     from ofa_toolkit.zoo.published_subnets import FoundSubnet
 
 _AVAILABILITY = {"included": "included", "download": "to download", "link": "link only"}
@@ -34,7 +34,7 @@ def command(
     as_json: bool,
 ) -> None:
     """List supernets, or with --subnets the subnets others published."""
-    from ofa_toolkit.pipelines.zoo import list_entries, list_published_subnets, summarize_entries
+    from ofa_toolkit.pipelines.zoo.listing import list_entries, list_published_subnets, summarize_entries
 
     entries = list_entries(space=space, dataset=dataset, licence=licence, commercial_only=commercial)
     if subnets:

@@ -114,8 +114,8 @@ def command(
     import torch
 
     from ofa_toolkit.core import config
-    from ofa_toolkit.pipelines.package_entry import PackageRequest, default_out, package_entry
-    from ofa_toolkit.pipelines.prepare_entry import PARTS, Preparation, prepare_entry
+    from ofa_toolkit.pipelines.zoo.package import PackageRequest, default_out, package_entry
+    from ofa_toolkit.pipelines.zoo.prepare import PARTS, Preparation, prepare_entry
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from ofa_tk import options, output
 @options.json_option
 def command(source: str, target: str, private: bool, message: str | None, as_json: bool) -> None:
     """Upload an entry with its files to the Hugging Face Hub, after checking it."""
-    from ofa_toolkit.pipelines import zoo
+    from ofa_toolkit.pipelines.zoo import listing as zoo
     from ofa_toolkit.zoo.entries import ZooEntry
     from ofa_toolkit.zoo.hub import push_to_hub
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @options.json_option
 def command(name: str, out: Path | None, force: bool, as_json: bool) -> None:
     """Show the card of a supernet (a name or a folder), or a published subnet."""
-    from ofa_toolkit.pipelines import zoo
+    from ofa_toolkit.pipelines.zoo import listing as zoo
     from ofa_toolkit.zoo.entries import ZooEntry
 
     found = zoo.find(name)

@@ -16,8 +16,8 @@ from ofa_toolkit.core.errors import VerificationError
 @options.json_option
 def command(name: str, data: str | None, as_json: bool) -> None:
     """Check the files of an entry (a name or a folder) against its card; exit 1 when one differs."""
-    from ofa_toolkit.pipelines import zoo
-    from ofa_toolkit.pipelines.verify_entry import verify_entry
+    from ofa_toolkit.pipelines.zoo import listing as zoo
+    from ofa_toolkit.pipelines.zoo.verify import verify_entry
     from ofa_toolkit.zoo.entries import ZooEntry
 
     found = zoo.find(name)

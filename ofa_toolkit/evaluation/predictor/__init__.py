@@ -1,0 +1,1 @@
+"""Predicts a subnet's accuracy: choices, training, intervals, file format."""

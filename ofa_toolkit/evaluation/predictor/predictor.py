@@ -1,0 +1,196 @@
+"""Accuracy predictors: top-1 of encoded subnets, with an interval, from NumPy alone.
+
+A predictor is a small ensemble of perceptrons on one-hot genes. Their first layers are look-up tables, so
+a population costs a few gathers and small matrix products. The spread of the ensemble and held-out errors
+give an interval, which widens where the predictor was not fitted.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core import resources
+from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.evaluation.predictor.card import PredictorCard
+from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.interval import IntervalModel
+from ofa_toolkit.spaces.containment import belongs_to
+from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.fused_tables import FusedTables, Term, chunks
+from ofa_toolkit.spaces.space import SearchSpace
+
+FILE_NAME = "accuracy_predictor.safetensors"
+
+Array = npt.NDArray[np.float32]
+Percent = npt.NDArray[np.float64]
+Layer = tuple[Array, Array]
+"""Weight `(inputs, outputs)` and bias `(outputs,)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One perceptron of the ensemble; ReLU after every layer but the last, which gives top-1 in percent.
+
+    Attributes:
+        first: First layer: what each choice adds, `(choices, hidden)`.
+        linear: What each choice adds to the output directly, `(choices,)`.
+        bias: Bias of the first layer `(hidden,)`.
+        layers: The layers after it.
+    """
+
+    first: Array
+    linear: Array
+    bias: Array
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyPredictor:
+    """Predicts the accuracy of the subnets of one supernet.
+
+    Attributes:
+        card: Which space and supernet it is for, how it came about and how wrong it is.
+        choices: What the rows of the first layers stand for.
+        members: The ensemble.
+        surprisal: Minus the logarithm of each choice's share among the fitted subnets, `(choices,)`.
+        resolution_effect: Added to every member at resolutions where nothing was measured: what those change,
+            taken from another predictor; None where all resolutions were measured alike.
+    """
+
+    card: PredictorCard
+    choices: Choices
+    members: tuple[Member, ...]
+    surprisal: Array
+    resolution_effect: Member | None = None
+
+    def bind(self, space: SearchSpace) -> BoundAccuracy:
+        """Prepare for the populations of a space: the predictor's own, or one with fewer choices.
+
+        Resolutions that the predictor does not cover are filled in from the nearest two it covers, and
+        count as extrapolation.
+
+        Raises:
+            MismatchError: The space is another one.
+        """
+        return BoundAccuracy(self, space)
+
+
+class BoundAccuracy:
+    """A predictor prepared for one space.
+
+    Attributes:
+        predictor: Where the figures come from.
+        space: The space whose encoding populations have.
+        uncovered_resolutions: Resolutions of the space beyond those the predictor covers.
+    """
+
+    def __init__(self, predictor: AccuracyPredictor, space: SearchSpace) -> None:
+        card = predictor.card
+        if not belongs_to(space, card.space_identity, card.resolutions):
+            raise MismatchError(
+                f"The accuracy predictor is for subnets of '{card.space}' ({card.space_identity}), "
+                f"not of '{space.name}' ({space.identity})."
+            )
+        self.predictor = predictor
+        self.space = space
+        self.uncovered_resolutions = tuple(r for r in space.resolutions if r not in card.resolutions)
+        self._selectors = predictor.choices.selectors(space, f"The accuracy predictor of '{card.supernet}'")
+        effect = predictor.resolution_effect
+        self._perceptrons = predictor.members if effect is None else (*predictor.members, effect)
+        self._hidden = self._fuse(np.concatenate([member.first for member in self._perceptrons], axis=1))
+        self._bias = np.concatenate([member.bias for member in self._perceptrons])
+        self._linear = self._fuse(np.stack([member.linear for member in self._perceptrons], axis=1))
+        self._interval = IntervalModel(card.interval)
+        self._is_measured = np.array([r in card.measured_resolutions for r in space.resolutions])
+
+    def _fuse(self, rows: Array) -> FusedTables:
+        cardinalities = [len(selector) for selector in self._selectors]
+        terms = [Term((column,), selector @ rows) for column, selector in enumerate(self._selectors)]
+        return FusedTables(cardinalities, terms, dtype=np.float32)
+
+    @functools.cached_property
+    def _surprisal(self) -> FusedTables:
+        return self._fuse(self.predictor.surprisal[:, None])
+
+    def predict(self, population: Population) -> Percent:
+        """Top-1 accuracy in percent of each row of `(N, genes)`, `(N,)`."""
+        result = np.empty(len(population), dtype=np.float64)
+        for rows in chunks(len(population)):
+            result[rows] = self._members(population[rows]).mean(axis=1)
+        return result
+
+    def spread(self, population: Population) -> Percent:
+        """Standard deviation of the members' predictions in points, `(N,)`."""
+        spread: Percent = self._members(population).std(axis=1).astype(np.float64)
+        return spread
+
+    def interval(self, population: Population, confidence: float = 0.9) -> tuple[Percent, Percent]:
+        """Lower and upper end, in percent, of what held-out subnets' accuracies lie between so often.
+
+        Where `is_extrapolation` says so the ends come from errors on subnets unlike the fitted ones.
+
+        Raises:
+            ConfigError: The confidence is out of the reach of the held-out errors.
+        """
+        members = self._members(population).astype(np.float64)
+        half = self._interval.half_width(
+            members.std(axis=1),
+            self._is_measured[population[:, 0]],
+            self.is_extrapolation(population),
+            confidence,
+        )
+        middle = members.mean(axis=1)
+        return middle - half, middle + half
+
+    def is_extrapolation(self, population: Population) -> npt.NDArray[np.bool_]:
+        """Which rows are unlike what the predictor was fitted on, `(N,)`.
+
+        A resolution at which nothing was measured, an accuracy beyond the bulk of the measured ones, or
+        choices rarer together than in nearly all measured subnets.
+        """
+        inside = self._interval.is_inside(self.predict(population), self._surprisal(population)[:, 0])
+        measured: npt.NDArray[np.bool_] = self._is_measured[population[:, 0]]
+        return ~(inside & measured)
+
+    def _members(self, population: Population) -> Array:
+        """Predictions of every member, `(N, members)`."""
+        hidden = self._hidden(population)
+        hidden += self._bias
+        np.maximum(hidden, 0, out=hidden)
+        output: Array = self._linear(population)
+        start = 0
+        for index, perceptron in enumerate(self._perceptrons):
+            values = hidden[:, start : start + len(perceptron.bias)]
+            start += len(perceptron.bias)
+            for depth, (weight, bias) in enumerate(perceptron.layers):
+                values = values @ weight + bias
+                if depth < len(perceptron.layers) - 1:
+                    np.maximum(values, 0, out=values)
+            output[:, index] += values[:, 0]
+        if self.predictor.resolution_effect is None:
+            return output
+        effect = np.where(self._is_measured[population[:, 0]], np.float32(0), output[:, -1])
+        return output[:, :-1] + effect[:, None]
+
+
+def load_accuracy_predictor(source: str | os.PathLike[str]) -> AccuracyPredictor:
+    """Read the predictor of a bundled supernet by name, of a supernet folder, or a file.
+
+    Raises:
+        UnknownNameError: No such zoo entry.
+        FileFormatError: Damaged, of another format or version.
+    """
+    from ofa_toolkit.evaluation.predictor.file import read_predictor
+
+    path = Path(source)
+    if path.is_dir():
+        path = path / FILE_NAME
+    elif not path.exists() and path.name == str(source) and path.suffix != ".safetensors":
+        path = resources.find_entry("zoo", str(source)).path / FILE_NAME
+    return read_predictor(path)

@@ -1,0 +1,1 @@
+"""Times networks on this machine and makes a latency table of them."""

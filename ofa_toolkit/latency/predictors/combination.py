@@ -1,0 +1,212 @@
+"""The calibrated predictor: a non-negative combination of other devices' predictions, MACs and a constant.
+
+Devices differ in how fast they are at each kind of work, and what is slow on one is slow on its relatives;
+so a few measured networks suffice to weigh the relatives. The members are stored inside, so that a
+calibrated table does not change when the tables it came from do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.complexity.macs import count_macs
+from ofa_toolkit.complexity.population import PopulationComplexity
+from ofa_toolkit.latency.predictors.predictor import (
+    PREDICTORS,
+    BoundPredictor,
+    Milliseconds,
+    NotCovered,
+    Predictor,
+    Tensors,
+)
+from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.space import SearchSpace
+
+_MILLION = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One part of a combination.
+
+    Attributes:
+        table: `device:variant` it was taken from.
+        identity: Identity of that table.
+        predictors: Its predictors, in order of preference.
+        weight: Factor on its latency, not negative.
+    """
+
+    table: str
+    identity: str
+    predictors: tuple[Predictor, ...]
+    weight: float
+
+    def bind(self, space: SearchSpace) -> BoundPredictor | NotCovered:
+        """The first predictor that covers the space, those that do not extrapolate before the others."""
+        found: BoundPredictor | None = None
+        for predictor in self.predictors:
+            bound = predictor.bind(space)
+            if isinstance(bound, NotCovered):
+                continue
+            if not bound.extrapolations:
+                return bound
+            found = found or bound
+        return found or NotCovered(reason=f"{self.table} does not cover {space.name}")
+
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+        """As `bind`, for one network."""
+        for predictor in self.predictors:
+            answer = predictor.predict_layers(layers)
+            if not isinstance(answer, NotCovered):
+                return answer
+        return NotCovered(reason=f"{self.table} does not cover the network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """`bias_ms + ms_per_million_macs * MACs + sum of weight * member`.
+
+    Attributes:
+        members: The tables it combines.
+        bias_ms: Added once per network, not negative.
+        ms_per_million_macs: Not negative.
+        probes_space: Identity of the space the measured networks came from.
+        probes_space_name: Its name.
+        num_probes: How many networks were measured.
+    """
+
+    kind: ClassVar[str] = "combination"
+
+    members: tuple[Member, ...]
+    bias_ms: float
+    ms_per_million_macs: float
+    probes_space: str
+    probes_space_name: str
+    num_probes: int
+
+    def bind(self, space: SearchSpace) -> BoundCombination | NotCovered:
+        """Bind every member."""
+        bound: list[tuple[float, BoundPredictor]] = []
+        for member in self.members:
+            part = member.bind(space)
+            if isinstance(part, NotCovered):
+                return part
+            bound.append((member.weight, part))
+        notes: tuple[str, ...] = ()
+        if space.identity != self.probes_space:
+            notes = (f"calibrated with networks of {self.probes_space_name}",)
+        return BoundCombination(self, space, bound, notes)
+
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+        """Latency of one network that all members cover."""
+        total = self.bias_ms + self.ms_per_million_macs * count_macs(layers) / _MILLION
+        for member in self.members:
+            answer = member.predict_layers(layers)
+            if isinstance(answer, NotCovered):
+                return answer
+            total += member.weight * answer[0]
+        return total, (f"calibrated with networks of {self.probes_space_name}",)
+
+    def to_parts(self) -> tuple[dict[str, Any], Tensors]:
+        """Members with all their parts."""
+        tensors: Tensors = {}
+        described = []
+        for index, member in enumerate(self.members):
+            predictors = []
+            for number, predictor in enumerate(member.predictors):
+                description, own = predictor.to_parts()
+                predictors.append({"kind": predictor.kind, **description})
+                tensors |= {f"members.{index}.{number}.{name}": value for name, value in own.items()}
+            described.append(
+                {
+                    "table": member.table,
+                    "identity": member.identity,
+                    "weight": member.weight,
+                    "predictors": predictors,
+                }
+            )
+        return {
+            "members": described,
+            "bias_ms": self.bias_ms,
+            "ms_per_million_macs": self.ms_per_million_macs,
+            "probes_space": self.probes_space,
+            "probes_space_name": self.probes_space_name,
+            "num_probes": self.num_probes,
+        }, tensors
+
+    @classmethod
+    def from_parts(
+        cls, description: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]
+    ) -> Combination:
+        """Undo `to_parts`."""
+        members = []
+        for index, described in enumerate(description["members"]):
+            predictors = []
+            for number, part in enumerate(described["predictors"]):
+                prefix = f"members.{index}.{number}."
+                own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+                predictors.append(PREDICTORS[part["kind"]].from_parts(part, own))
+            members.append(
+                Member(
+                    table=str(described["table"]),
+                    identity=str(described["identity"]),
+                    predictors=tuple(predictors),
+                    weight=float(described["weight"]),
+                )
+            )
+        return cls(
+            members=tuple(members),
+            bias_ms=float(description["bias_ms"]),
+            ms_per_million_macs=float(description["ms_per_million_macs"]),
+            probes_space=str(description["probes_space"]),
+            probes_space_name=str(description["probes_space_name"]),
+            num_probes=int(description["num_probes"]),
+        )
+
+
+class BoundCombination:
+    """A `Combination` for one space."""
+
+    def __init__(
+        self,
+        combination: Combination,
+        space: SearchSpace,
+        members: Sequence[tuple[float, BoundPredictor]],
+        notes: tuple[str, ...],
+    ) -> None:
+        own = [note for _, member in members for note in member.extrapolations]
+        self.extrapolations = tuple(dict.fromkeys((*notes, *own)))
+        self._combination = combination
+        self._members = members
+        self._complexity = PopulationComplexity(space)
+
+    def predict(self, population: Population) -> Milliseconds:
+        """Latency of each row in ms, `(N,)`; NaN where a member does not cover it."""
+        total = np.full(len(population), self._combination.bias_ms)
+        if self._combination.ms_per_million_macs:
+            macs = self._complexity.macs(population) / _MILLION
+            total += self._combination.ms_per_million_macs * macs
+        for weight, member in self._members:
+            total += weight * member.predict(population)
+        return total
+
+    def uncovered(self, row: npt.NDArray[np.integer]) -> str:
+        """What the first member that does not cover it says."""
+        for _, member in self._members:
+            if not np.isfinite(member.predict(row[None].astype(np.uint8))).all():
+                return member.uncovered(row)
+        raise AssertionError("every member covers the row")
+
+    def resolution_note(self, resolution: int) -> str | None:
+        """The first member's note, if any has one."""
+        for _, member in self._members:
+            note = member.resolution_note(resolution)
+            if note is not None:
+                return note
+        return None

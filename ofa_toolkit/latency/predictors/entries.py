@@ -1,0 +1,148 @@
+"""The additive predictor: a measured time per unit or per layer, added up and corrected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors
+from ofa_toolkit.latency.predictors.signature import layer_signature, unit_at, unit_signature
+from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.lowering import lower_unchecked
+from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.units import UnitTables, unit_of
+
+Granularity = Literal["unit", "layer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryPredictor:
+    """`bias_ms + scale * sum of entries`.
+
+    Attributes:
+        granularity: Whether an entry is a unit of a space (stem, block, head: `signature.unit_signature`
+            of its layers) or a single layer (`signature.layer_signature`).
+        times_ms: Entry to its time in ms. Entries are found by what is computed, not by where it stands,
+            so a table serves every space that has the same units.
+        bias_ms: Added once per network.
+        scale: Factor on the sum; with `bias_ms` the correction from sums to whole networks.
+    """
+
+    kind: ClassVar[str] = "entries"
+
+    granularity: Granularity
+    times_ms: Mapping[str, float]
+    bias_ms: float = 0.0
+    scale: float = 1.0
+
+    def bind(self, space: SearchSpace) -> BoundEntries | NotCovered:
+        """Look up every unit of the space; those without an entry are NaN."""
+        units = UnitTables(space)
+        tables = units.tables(lambda layers: self._time(layers)[0])
+        covered = sum(int(np.isfinite(table).sum()) for table in tables)
+        skipped = sum(int((table == 0).sum()) for table in tables)
+        if covered == skipped:
+            return NotCovered(reason=f"no unit of {space.name} was measured")
+        return BoundEntries(self, units, tables)
+
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+        """Latency of one network that consists of measured entries."""
+        total = 0.0
+        for part in self._parts(layers):
+            time, missing = self._time(part)
+            if missing:
+                return NotCovered(reason=f"not measured: {missing}")
+            total += time
+        return self.bias_ms + self.scale * total, ()
+
+    def _parts(self, layers: Sequence[LayerSpec]) -> Iterator[Sequence[LayerSpec]]:
+        if self.granularity == "layer":
+            yield layers
+            return
+        start = 0
+        for index in range(1, len(layers) + 1):
+            if index == len(layers) or unit_of(layers[index].name) != unit_of(layers[start].name):
+                yield layers[start:index]
+                start = index
+
+    def _time(self, layers: Sequence[LayerSpec]) -> tuple[float, str | None]:
+        """Time of one unit in ms, NaN with the name of the first missing entry."""
+        if not layers:
+            return 0.0, None
+        keys = (
+            [unit_signature(layers)] if self.granularity == "unit" else [layer_signature(x) for x in layers]
+        )
+        total = 0.0
+        for key, layer in zip(keys, layers, strict=False):
+            if key not in self.times_ms:
+                name = unit_of(layer.name) if self.granularity == "unit" else layer.name
+                return float("nan"), f"{name} ({key})"
+            total += self.times_ms[key]
+        return total, None
+
+    def to_parts(self) -> tuple[dict[str, Any], Tensors]:
+        """Keys as UTF-8 JSON bytes, times as float64."""
+        keys = sorted(self.times_ms)
+        description = {"granularity": self.granularity, "bias_ms": self.bias_ms, "scale": self.scale}
+        return description, {
+            "keys": np.frombuffer(json.dumps(keys).encode(), dtype=np.uint8),
+            "times_ms": np.array([self.times_ms[key] for key in keys], dtype=np.float64),
+        }
+
+    @classmethod
+    def from_parts(
+        cls, description: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]
+    ) -> EntryPredictor:
+        """Undo `to_parts`."""
+        granularity = description["granularity"]
+        if granularity not in get_args(Granularity):
+            raise ValueError(f"unknown granularity '{granularity}'")
+        keys = json.loads(tensors["keys"].tobytes())
+        times = tensors["times_ms"]
+        if len(keys) != len(times) or not np.isfinite(times).all():
+            raise ValueError("entries and times do not match")
+        return cls(
+            granularity=granularity,
+            times_ms=dict(zip(keys, times.tolist(), strict=True)),
+            bias_ms=float(description["bias_ms"]),
+            scale=float(description["scale"]),
+        )
+
+
+class BoundEntries:
+    """An `EntryPredictor` for one space."""
+
+    extrapolations: tuple[str, ...] = ()
+
+    def __init__(
+        self, predictor: EntryPredictor, units: UnitTables, tables: Sequence[npt.NDArray[np.float64]]
+    ) -> None:
+        self._predictor = predictor
+        self._units = units
+        self._tables = tables
+        self._sum = units.fuse(tables, dtype=np.float32)
+
+    def predict(self, population: Population) -> Milliseconds:
+        """Latency of each row in ms, `(N,)`; NaN where a unit has no entry."""
+        total = self._sum(population)[:, 0].astype(np.float64)
+        return self._predictor.bias_ms + self._predictor.scale * total
+
+    def uncovered(self, row: npt.NDArray[np.integer]) -> str:
+        """The first unit without an entry."""
+        layers = lower_unchecked(self._units.space, self._units.encoding.decode_unchecked(row))
+        for unit, table in zip(self._units.units, self._tables, strict=True):
+            if np.isnan(table[unit_at(row, unit), 0]):
+                own = [layer for layer in layers if unit_of(layer.name) == unit.name]
+                return f"not measured: {self._predictor._time(own)[1]}"
+        raise AssertionError("every unit of the row is covered")
+
+    def resolution_note(self, resolution: int) -> str | None:
+        """Entries are exact or missing, so no resolution is an extrapolation."""
+        del resolution
+        return None

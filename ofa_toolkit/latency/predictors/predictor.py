@@ -1,0 +1,95 @@
+"""What every latency predictor can do, and the table of their kinds.
+
+A predictor knows nothing of devices or files. It turns layers into milliseconds, and binds to a search
+space so that whole encoded populations become look-ups and small matrix products. Several of them may
+serve one table: an exact one for the space that was measured, a general one for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core.registry import Registry
+from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Milliseconds = npt.NDArray[np.float64]
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotCovered:
+    """Why a predictor has nothing to say."""
+
+    reason: str
+
+
+class BoundPredictor(Protocol):
+    """A predictor prepared for one space.
+
+    Attributes:
+        extrapolations: In words, how the space lies outside what the predictor was fitted on; empty where
+            it does not.
+    """
+
+    extrapolations: tuple[str, ...]
+
+    def predict(self, population: Population) -> Milliseconds:
+        """Latency of each row of `(N, genes)` in ms, `(N,)`; NaN where a layer is not covered."""
+        ...
+
+    def uncovered(self, row: npt.NDArray[np.integer]) -> str:
+        """Which layer or unit of one encoded subnet is not covered, in words."""
+        ...
+
+    def resolution_note(self, resolution: int) -> str | None:
+        """How an input size (pixels) lies outside what was fitted, in words without it; None if inside."""
+        ...
+
+
+class Predictor(Protocol):
+    """One way from layers to milliseconds."""
+
+    kind: ClassVar[str]
+
+    def bind(self, space: SearchSpace) -> BoundPredictor | NotCovered:
+        """Prepare for populations of a space."""
+        ...
+
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+        """Latency of one network in ms, and in words how it lies outside what was fitted."""
+        ...
+
+    def to_parts(self) -> tuple[dict[str, Any], Tensors]:
+        """A JSON-able description and arrays, from which `from_parts` makes an equal predictor."""
+        ...
+
+    @classmethod
+    def from_parts(cls, description: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Undo `to_parts`.
+
+        Raises:
+            KeyError, ValueError, TypeError: The parts are no such predictor; the reader names the file.
+        """
+        ...
+
+
+PREDICTORS: Registry[type[Predictor]] = Registry(
+    "latency predictor",
+    {
+        "entries": "ofa_toolkit.latency.predictors.entries:EntryPredictor",
+        "layer_model": "ofa_toolkit.latency.predictors.layer_model:LayerModel",
+        "space_table": "ofa_toolkit.latency.predictors.space_table:SpaceTable",
+        "combination": "ofa_toolkit.latency.predictors.combination:Combination",
+    },
+)
+"""Kinds of predictors by the name that table files use."""

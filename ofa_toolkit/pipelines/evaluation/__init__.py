@@ -1,0 +1,1 @@
+"""Measures accuracy: of subnets, fronts and random populations, and builds predictors from it."""

@@ -1,0 +1,301 @@
+"""Compare supernets by the most accurate subnet of each part of their range of cost.
+
+DϵpS (Annavajjala et al. 2024), section 5.1: the range is cut into equal buckets (six in the paper) and the
+most accurate subnet of each is taken. Departure: the best is chosen on held-out images and reported on
+test images, so that no figure is the best of many tries on the images it is reported for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.complexity import PopulationComplexity
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import ConfigError, MismatchError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
+from ofa_toolkit.pipelines.evaluation.evaluate import Judge, Step
+from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet, restrict, sample_population
+from ofa_toolkit.spaces.subnet_file import subnet_document
+
+CostOf = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]
+"""From an encoded population `(N, genes)` to the cost of each row, `(N,)`."""
+
+_SAMPLES = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedPoint:
+    """A network of the paper's Table 1, on ImageNet."""
+
+    name: str
+    mmacs: float
+    top1_percent: float
+
+
+TABLE_1 = (
+    PublishedPoint(name="OFA", mmacs=67, top1_percent=70.5),
+    PublishedPoint(name="DϵpS", mmacs=67, top1_percent=72.3),
+    PublishedPoint(name="OFA", mmacs=141, top1_percent=71.6),
+    PublishedPoint(name="DϵpS", mmacs=141, top1_percent=73.7),
+    PublishedPoint(name="FBNetV2", mmacs=238, top1_percent=76.0),
+    PublishedPoint(name="BigNAS", mmacs=242, top1_percent=76.5),
+    PublishedPoint(name="OFA", mmacs=230, top1_percent=76.0),
+    PublishedPoint(name="DϵpS", mmacs=230, top1_percent=77.3),
+    PublishedPoint(name="MnasNet", mmacs=315, top1_percent=75.2),
+    PublishedPoint(name="ProxylessNAS", mmacs=320, top1_percent=74.6),
+    PublishedPoint(name="FBNetV2", mmacs=325, top1_percent=77.2),
+    PublishedPoint(name="MobileNetV3", mmacs=356, top1_percent=76.6),
+    PublishedPoint(name="EfficientNet-B0", mmacs=390, top1_percent=77.3),
+)
+"""Table 1 of DϵpS (Annavajjala et al. 2024): published accuracies, not measured here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParetoPoint:
+    """The most accurate subnet of one bucket.
+
+    Attributes:
+        low: Start of the bucket, in the axis's unit.
+        high: End of it.
+        cost: Of the subnet.
+        num_candidates: Subnets judged in the bucket.
+        validation_top1_percent: What it was chosen by.
+        test_top1_percent: On images that chose nothing.
+        architecture: As in `subnet.json`.
+    """
+
+    low: float
+    high: float
+    cost: float
+    num_candidates: int
+    validation_top1_percent: float
+    test_top1_percent: float
+    architecture: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParetoCurve:
+    """One supernet's curve.
+
+    Attributes:
+        supernet: As the user named it.
+        points: One per bucket that has a candidate.
+        mean_pareto_accuracy_percent: Area under test accuracy over normalised cost.
+    """
+
+    supernet: str
+    points: tuple[ParetoPoint, ...]
+    mean_pareto_accuracy_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParetoStudy:
+    """Curves of several supernets over one range.
+
+    Attributes:
+        axis: `MMACs`, or `ms on DEVICE (predicted)`.
+        low: Smallest cost of the space.
+        high: Largest.
+        curves: One per supernet.
+        published: Points to draw beside them, where the images are ImageNet's.
+    """
+
+    axis: str
+    low: float
+    high: float
+    curves: tuple[ParetoCurve, ...]
+    published: tuple[PublishedPoint, ...] = ()
+
+
+def macs_cost(space: SearchSpace) -> CostOf:
+    """Cost in 10^6 multiply-accumulates."""
+    complexity = PopulationComplexity(space)
+    return lambda population: complexity.macs(population) / 1e6
+
+
+def latency_cost(name: str, space: SearchSpace, tables: Sequence[Path] = ()) -> CostOf:
+    """Cost in milliseconds on a device, predicted by its latency table.
+
+    Raises:
+        UnknownNameError: No such device.
+        LatencyTableError: The table does not cover the space.
+    """
+    from ofa_toolkit.latency.table import load_table
+
+    bound = load_table(name, tables).bind(space)
+    return lambda population: np.asarray(bound.predict(population), dtype=float)
+
+
+def study(
+    judges: Mapping[str, Judge],
+    *,
+    cost_of: CostOf,
+    axis: str,
+    num_buckets: int = 6,
+    per_bucket: int = 4,
+    seed: int = 0,
+    show_published: bool = False,
+    on_step: Step | None = None,
+) -> ParetoStudy:
+    """Judge the same candidates of each supernet and pick the best of each bucket.
+
+    Args:
+        judges: Supernets by the name to show; all of one space.
+        cost_of: The cost axis.
+        axis: Its name.
+        num_buckets: Equal parts of the range of cost.
+        per_bucket: Candidates judged in each, the smallest and the largest subnet always among them.
+        seed: Of the candidates.
+        show_published: Add the paper's Table 1.
+        on_step: Told of progress.
+
+    Raises:
+        MismatchError: The supernets are of different spaces.
+    """
+    space = _common_space(judges)
+    encoding = Encoding(space)
+    ends = cost_of(encoding.encode([space.smallest(), space.largest()]))
+    cost_range = (float(ends[0]), float(ends[1]))
+    subnets = candidates(space, cost_of, cost_range, num_buckets, per_bucket, seed)
+    costs = cost_of(encoding.encode(subnets))
+    total = len(judges) * (len(subnets) + num_buckets)
+    done = itertools.count()
+    curves = []
+    for name, judge in judges.items():
+
+        def judged(subnet: Subnet, split: Any, judge: Judge = judge) -> float:
+            if on_step is not None:
+                on_step(next(done), total)
+            return judge.accuracy(subnet, split).top1_percent
+
+        validation = np.array([judged(subnet, "validation") for subnet in subnets])
+        index = bucket_index(costs, num_buckets, cost_range)
+        points = []
+        for number, bucket in enumerate(best_per_bucket(costs, validation, num_buckets, cost_range)):
+            if bucket.best is None:
+                continue
+            points.append(
+                ParetoPoint(
+                    low=bucket.low,
+                    high=bucket.high,
+                    cost=float(costs[bucket.best]),
+                    num_candidates=int((index == number).sum()),
+                    validation_top1_percent=float(validation[bucket.best]),
+                    test_top1_percent=judged(subnets[bucket.best], "test"),
+                    architecture=subnet_document(subnets[bucket.best]),
+                )
+            )
+        mean = mean_pareto_accuracy(
+            np.array([p.cost for p in points]), np.array([p.test_top1_percent for p in points]), cost_range
+        )
+        curves.append(ParetoCurve(supernet=name, points=tuple(points), mean_pareto_accuracy_percent=mean))
+    return ParetoStudy(
+        axis=axis,
+        low=cost_range[0],
+        high=cost_range[1],
+        curves=tuple(curves),
+        published=TABLE_1 if show_published else (),
+    )
+
+
+def candidates(
+    space: SearchSpace,
+    cost_of: CostOf,
+    cost_range: tuple[float, float],
+    num_buckets: int,
+    per_bucket: int,
+    seed: int,
+) -> list[Subnet]:
+    """Random subnets in every bucket, the smallest and the largest among them.
+
+    Uniform sampling hardly ever reaches the ends of the range; samples of the space's contiguous
+    restrictions (its shallow and narrow part, its deep and wide part, ...) do.
+    """
+    stream = generator(seed, "pareto candidates")
+    encoding = Encoding(space)
+    rows = [encoding.encode([space.smallest(), space.largest()])]
+    for part in _restrictions(space):
+        # Resolution indices of the part are those of the whole: restrictions keep all of them.
+        subnets = Encoding(part).decode(sample_population(part, _SAMPLES // 8, stream))
+        rows.append(encoding.encode(subnets))
+    population = np.unique(np.concatenate(rows), axis=0)
+    costs = cost_of(population)
+    index = bucket_index(costs, num_buckets, cost_range)
+    smallest, largest = encoding.encode([space.smallest()])[0], encoding.encode([space.largest()])[0]
+    chosen = []
+    for number in range(num_buckets):
+        members = stream.permutation(np.flatnonzero(index == number))
+        is_end = [(population[m] == smallest).all() or (population[m] == largest).all() for m in members]
+        # A stable sort on "is no end" puts the extremes first.
+        members = members[np.argsort(~np.array(is_end, dtype=bool), kind="stable")]
+        chosen += list(members[:per_bucket])
+    return encoding.decode(population[sorted(int(row) for row in chosen)])
+
+
+def _restrictions(space: SearchSpace) -> list[SearchSpace]:
+    """The space, and its parts with contiguous runs of depths and expand ratios."""
+    if any(stage.compound is not None for stage in space.stages):
+        return [space]
+    depths = sorted({d for stage in space.stages for d in stage.depths if len(stage.depths) > 1})
+    ratios = sorted(
+        {e for stage in space.stages for e in stage.expand_ratios if len(stage.expand_ratios) > 1}
+    )
+    if not depths or not ratios:
+        return [space]
+    parts = [space]
+    for d, e in itertools.product(_runs(depths), _runs(ratios)):
+        # Where stages differ, a run may leave one of them nothing: no such part then.
+        with contextlib.suppress(ConfigError):
+            parts.append(restrict(space, depths=[int(value) for value in d], expand_ratios=e))
+    return parts
+
+
+def _runs(values: Sequence[float]) -> list[list[float]]:
+    return [
+        list(values[i:j]) for i in range(len(values)) for j in range(i + 1, len(values) + 1) if j - i <= 2
+    ]
+
+
+def _common_space(judges: Mapping[str, Judge]) -> SearchSpace:
+    spaces = {name: judge.trained_space for name, judge in judges.items()}
+    (first_name, first), *others = spaces.items()
+    for name, space in others:
+        if space.identity != first.identity:
+            raise MismatchError(
+                f"'{first_name}' and '{name}' have other subnets ({first.name}, {space.name}): "
+                "curves over one range need one space."
+            )
+    return first
+
+
+def draw(result: ParetoStudy, path: Path) -> None:
+    """Write the curves as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for curve in result.curves:
+        axes.plot(
+            [point.cost for point in curve.points],
+            [point.test_top1_percent for point in curve.points],
+            marker="o",
+            label=f"{curve.supernet} (mean {curve.mean_pareto_accuracy_percent:.2f} %)",
+        )
+    for published in result.published:
+        axes.plot(published.mmacs, published.top1_percent, marker="x", color="grey", linestyle="none")
+        axes.annotate(published.name, (published.mmacs, published.top1_percent), fontsize=7)
+    axes.set_xlabel(result.axis)
+    axes.set_ylabel("Test top-1 (%)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with files.atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

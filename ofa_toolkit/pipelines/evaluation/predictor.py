@@ -1,0 +1,262 @@
+"""Build the accuracy predictor of a supernet: measure subnets, fit an ensemble, judge it on unseen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.core.weights_identity import weights_identity
+from ofa_toolkit.evaluation.predictor.assessment import (
+    RANDOM,
+    TOP,
+    Fit,
+    hold_out,
+    interval_facts,
+    random_folds,
+    top_rows,
+)
+from ofa_toolkit.evaluation.predictor.card import PredictorCard, PredictorError
+from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.file import write_predictor
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor
+from ofa_toolkit.evaluation.predictor.training import EnsembleConfig, fit_ensemble, predict_members, surprisal
+from ofa_toolkit.evaluation.rank_correlation import spearman
+from ofa_toolkit.evaluation.stratified import stratified_population
+from ofa_toolkit.pipelines.evaluation.accuracy_log import (
+    AccuracyLog,
+    Conditions,
+    SubnetMeter,
+    measure_missing,
+)
+from ofa_toolkit.pipelines.evaluation.evaluate import Judge
+from ofa_toolkit.spaces import Encoding
+from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.training.distributed import Process
+
+LEAST_SUBNETS = 30
+NUM_FOLDS = 5
+CURVE_SHARES = (0.25, 0.5, 1.0)
+WORTHWHILE_GAIN = 0.1
+
+Step = Callable[[int, int], None]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningPoint:
+    """How wrong a predictor fitted on so many subnets is on unseen ones."""
+
+    num_subnets: int
+    mae_points: float
+    spearman: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltPredictor:
+    """What a build gives.
+
+    Attributes:
+        path: The predictor file.
+        predictor: What it holds.
+        errors: On subnets it has not seen.
+        learning_curve: The same for smaller numbers of subnets.
+        noise_points: Mean absolute error that the finite number of images alone causes, in points.
+        verdict: In words, whether more subnets would help.
+    """
+
+    path: Path
+    predictor: AccuracyPredictor
+    errors: tuple[PredictorError, ...]
+    learning_curve: tuple[LearningPoint, ...]
+    noise_points: float
+    verdict: str
+
+
+def build_predictor(
+    judge: Judge,
+    supernet_folder: Path,
+    *,
+    name: str,
+    num_subnets: int,
+    folder: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    config: EnsembleConfig | None = None,
+    process: Process | None = None,
+    on_step: Step | None = None,
+) -> BuiltPredictor | None:
+    """Measure, fit, judge, write.
+
+    Args:
+        judge: The supernet and its data; subnets are judged on held-out training images.
+        supernet_folder: Folder of its weights.
+        name: Of the supernet, for the predictor's card.
+        num_subnets: How many to measure in all, those of earlier runs counted.
+        folder: Of the measurements; default `predictor` in the supernet's folder.
+        out: The predictor file; default in the supernet's folder, where `search` looks.
+        seed: That chooses the subnets.
+        config: How the ensemble is fitted.
+        process: Among those that torchrun started; each measures its share, the first one fits.
+        on_step: Told how many of this process's measurements are done.
+
+    Returns:
+        The predictor; None in processes other than the first.
+
+    Raises:
+        ConfigError: Too few subnets.
+        MismatchError: The folder holds measurements of other weights, data or settings.
+    """
+    if num_subnets < LEAST_SUBNETS:
+        raise ConfigError(
+            f"{num_subnets} subnets are too few for a predictor; measure at least {LEAST_SUBNETS}."
+        )
+    process = process or Process()
+    space = judge.trained_space
+    population = stratified_population(space, num_subnets, seed)
+    subnets = Encoding(space).decode(population)
+    conditions = _conditions(judge, supernet_folder, seed)
+    log = AccuracyLog(folder or supernet_folder / "predictor", conditions)
+    measure_missing(log, subnets, SubnetMeter(judge).measure, process=process, on_step=on_step)
+    if not process.is_main:
+        return None
+    measured = log.read()
+    top1 = np.array([measured[index] for index in range(len(subnets))])
+    return _fit(
+        judge,
+        population,
+        top1,
+        conditions,
+        name=name,
+        out=out or supernet_folder / FILE_NAME,
+        seed=seed,
+        config=config or EnsembleConfig(),
+    )
+
+
+def _conditions(judge: Judge, folder: Path, seed: int) -> Conditions:
+    available = judge.dataset.num_images("validation")
+    return Conditions(
+        space_identity=judge.supernet.space.identity,
+        supernet_identity=weights_identity(folder / "model.safetensors"),
+        data=judge.dataset.name,
+        seed=seed,
+        num_images=min(available, judge.limit or available),
+        num_recalibration_images=judge.recalibration_images,
+    )
+
+
+def _fit(
+    judge: Judge,
+    population: Population,
+    top1: Floats,
+    conditions: Conditions,
+    *,
+    name: str,
+    out: Path,
+    seed: int,
+    config: EnsembleConfig,
+) -> BuiltPredictor:
+    space = judge.trained_space
+    choices = Choices.of(space, space.resolutions)
+    one_hot = choices.one_hot(space, population)
+
+    def fit(train: npt.NDArray[np.intp]) -> Callable[[npt.NDArray[np.intp]], Floats]:
+        members = fit_ensemble(choices, one_hot[train], top1[train], config=config, seed=seed)
+        return lambda test: predict_members(members, one_hot[test])
+
+    folds = random_folds(len(top1), NUM_FOLDS, generator(seed, "predictor", "folds"))
+    inside = hold_out(RANDOM, folds, top1, fit)
+    outside = hold_out(TOP, [top_rows(top1)], top1, fit)
+    curve = _learning_curve(top1, fit, inside.summary(), seed)
+    noise = _noise(top1, conditions.num_images)
+    rarity = surprisal(one_hot)
+    errors = (inside.summary(), outside.summary())
+    predictor = AccuracyPredictor(
+        card=PredictorCard(
+            space=judge.supernet.space.name,
+            space_identity=judge.supernet.space.identity,
+            supernet=Path(name).name,  # a card carries no folders of a machine
+            supernet_identity=conditions.supernet_identity,
+            dataset=f"{_place_free(conditions.data)}: {conditions.num_images} held-out training images",
+            resolutions=space.resolutions,
+            measured_resolutions=space.resolutions,
+            provenance="fitted",
+            source=(
+                f"{len(top1)} subnets of the supernet, each measured with batch norm recomputed from "
+                f"{conditions.num_recalibration_images} training images"
+            ),
+            method=f"Ensemble of {config.num_members} perceptrons fitted to the measured subnets.",
+            num_subnets=len(top1),
+            errors=errors,
+            caveats=(
+                f"{conditions.num_images} images tell accuracy to {noise:.2f} points; errors include that.",
+            ),
+            interval=interval_facts(inside, [outside], top1, one_hot @ rarity),
+        ),
+        choices=choices,
+        members=fit_ensemble(choices, one_hot, top1, config=config, seed=seed),
+        surprisal=rarity,
+    )
+    write_predictor(out, predictor)
+    return BuiltPredictor(
+        path=out,
+        predictor=predictor,
+        errors=errors,
+        learning_curve=curve,
+        noise_points=noise,
+        verdict=_verdict(curve, noise),
+    )
+
+
+def _learning_curve(top1: Floats, fit: Fit, whole: PredictorError, seed: int) -> tuple[LearningPoint, ...]:
+    """Errors for fewer subnets on one fixed fifth; the last point is that of the random folds."""
+    order = generator(seed, "predictor", "curve").permutation(len(top1))
+    test, rest = order[: len(order) // NUM_FOLDS], order[len(order) // NUM_FOLDS :]
+    points = []
+    for share in CURVE_SHARES[:-1]:
+        train = rest[: max(2, round(share * len(rest)))]
+        predicted = fit(train)(test).mean(axis=1)
+        points.append(
+            LearningPoint(
+                num_subnets=len(train),
+                mae_points=round(float(np.abs(predicted - top1[test]).mean()), 4),
+                spearman=round(spearman(predicted, top1[test]), 4),
+            )
+        )
+    last = LearningPoint(num_subnets=len(rest), mae_points=whole.mae_points, spearman=whole.spearman)
+    return (*points, last)
+
+
+def _noise(top1: Floats, num_images: int) -> float:
+    """Mean absolute error of a share counted on so many images: a normal's, sqrt(2 / pi) deviations."""
+    share = top1 / 100
+    deviation = 100 * np.sqrt(share * (1 - share) / num_images)
+    return float(np.sqrt(2 / np.pi) * deviation.mean())
+
+
+def _verdict(curve: tuple[LearningPoint, ...], noise: float) -> str:
+    half, full = curve[-2], curve[-1]
+    gain = 1 - full.mae_points / half.mae_points if half.mae_points else 0.0
+    if gain > WORTHWHILE_GAIN:
+        return (
+            f"More subnets would help: from {half.num_subnets} to {full.num_subnets} the error fell by "
+            f"{100 * gain:.0f} %."
+        )
+    reason = (
+        f"the error is near what {noise:.2f} points of counting noise allow; more images would help"
+        if full.mae_points < 1.5 * noise
+        else f"from {half.num_subnets} to {full.num_subnets} the error fell by {100 * gain:.0f} % only"
+    )
+    return f"More subnets would hardly help: {reason}."
+
+
+def _place_free(data: str) -> str:
+    """A data source without the folders of the machine it lies on: predictors are passed on."""
+    kind, colon, place = data.partition(":")
+    return f"{kind}{colon}{Path(place).name}" if place else data

@@ -1,0 +1,1 @@
+"""From a chosen subnet to checked files: networks, ONNX, TensorRT engines, bundles."""

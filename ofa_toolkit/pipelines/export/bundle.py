@@ -1,0 +1,83 @@
+"""A folder that runs anywhere: model, labels, preprocessing, a short runner, and the card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.export.kit import __file__ as kit_file
+from ofa_toolkit.export.passport import Passport
+from ofa_toolkit.pipelines.export.onnx_file import Exported
+from ofa_toolkit.zoo import resolve_supernet
+
+CARD_FILES = ("card.toml", "README.md")
+
+
+def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> None:
+    """Write a bundle.
+
+    Args:
+        exported: The network.
+        folder: New; replaced with `force`.
+        force: Replace what is there.
+
+    Raises:
+        ExportError: The supernet does not say how images are prepared.
+        OutputError: The folder exists, or cannot be written.
+    """
+    passport = exported.passport
+    settings = preprocessing_of(passport)
+    labels = passport.class_names or tuple(f"class {index}" for index in range(passport.num_classes))
+    supernet = resolve_supernet(passport.supernet)
+    with files.atomic_directory(folder, replace=force) as temporary:
+        (temporary / "model.onnx").write_bytes(exported.content)
+        (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+        (temporary / "preprocessing.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        shutil.copyfile(Path(kit_file).with_name("run.py"), temporary / "run.py")
+        (temporary / "MODEL.md").write_text(_card(passport), encoding="utf-8")
+        for name in CARD_FILES:
+            if (supernet / name).is_file():
+                shutil.copyfile(supernet / name, temporary / name)
+
+
+def preprocessing_of(passport: Passport) -> dict[str, Any]:
+    """How an image becomes network input, complete enough to be carried out.
+
+    Raises:
+        ExportError: Something is missing.
+    """
+    settings = dict(passport.preprocessing)
+    missing = [key for key in ("size", "mean", "std") if key not in settings]
+    if missing:
+        raise ExportError(
+            f"A bundle needs to know how images are prepared; '{passport.supernet}' does not say its "
+            f"{', '.join(missing)}."
+        )
+    crop = settings.get("crop", 1.0)
+    if not isinstance(crop, (int, float)):
+        raise ExportError(f"A bundle needs the share a centre crop keeps as a number, not '{crop}'.")
+    return {"interpolation": "bilinear", **settings, "crop": crop}
+
+
+def _card(passport: Passport) -> str:
+    comparison = passport.comparison
+    top1 = comparison.get("file_top1_percent")
+    accuracy = f"{top1:.2f} % on {comparison['images']}" if top1 is not None else "not measured at export"
+    batchnorm = passport.batchnorm
+    return f"""# {passport.space} subnet, {passport.precision}
+
+| | |
+| --- | --- |
+| from | {passport.supernet} (SHA-256 {passport.supernet_identity[:16]}) |
+| MACs, parameters | {passport.macs:,}, {passport.params:,} |
+| input | {passport.subnet.resolution} x {passport.subnet.resolution} pixels, see preprocessing.json |
+| batch norm | {batchnorm.kind}: {batchnorm.num_images} images ({batchnorm.images}) |
+| top-1 | {accuracy} |
+| written for | {passport.target} ({passport.generation}) |
+
+`python run.py IMAGE` needs numpy and onnxruntime only. `ofa-tk verify model.onnx` checks all of this again.
+"""

@@ -1,0 +1,145 @@
+"""Cut a subnet out as a plain network that runs without this package."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from ofa_toolkit.complexity import count_macs, count_params
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.export.passport import BatchNormSource
+from ofa_toolkit.pipelines.export.network import OpenSupernet, export_network
+from ofa_toolkit.pipelines.export.onnx_file import DEFAULT_SUBNET, open_subnet
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
+from ofa_toolkit.supernets import extract
+from ofa_toolkit.supernets.importing.official_config import save_official_network
+
+FORMAT = "ofa-toolkit/network"
+VERSION = 1
+Layout = Literal["torch", "official"]
+
+# Extraction copies weights; what differs is rounding of the convolution kernels chosen for each layout.
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """A network that was cut out and written.
+
+    Attributes:
+        folder: Where it lies.
+        subnet: What it is.
+        macs: Multiply-accumulates for one image.
+        params: Parameters.
+        batchnorm: Where its batch-norm statistics come from.
+        largest_difference: Between its logits and the supernet's before recalibration, relative to the
+            largest logit, on seeded synthetic images.
+        files: What was written.
+    """
+
+    folder: Path
+    subnet: Subnet
+    macs: int
+    params: int
+    batchnorm: BatchNormSource
+    largest_difference: float
+    files: tuple[str, ...]
+
+
+def extract_network(
+    subnet: str | Path | SubnetFile = DEFAULT_SUBNET,
+    folder: str | Path = "network",
+    *,
+    supernet: str | Path | None = None,
+    data: str | None = None,
+    keep_batchnorm: bool = False,
+    layout: Layout = "torch",
+) -> Extracted:
+    """Cut out, check against the supernet, recalibrate batch norm, and write a folder.
+
+    Layout `torch`: `network.pt2` (loads with `torch.export.load`, any batch size), `model.safetensors`
+    (ordinary parameter names), `network.json` (subnet, classes, preprocessing). Layout `official`: the
+    once-for-all repositories' `net.config` and `init`.
+
+    Args:
+        subnet: A `subnet.json`, or its content.
+        folder: Made anew, or replaced whole.
+        supernet: Name or folder of the supernet; the one searched where None.
+        data: Images for batch-norm statistics; those the supernet carries where None.
+        keep_batchnorm: Keep the supernet's statistics, which fit none of its subnets well.
+        layout: Which files.
+
+    Raises:
+        VerificationError: The network does not compute what the supernet does.
+        OfaToolkitError: A part is missing or damaged, or parts do not belong together.
+    """
+    source, described = open_subnet(subnet, supernet, data)
+    difference = _difference(source, described.subnet)
+    made = export_network(source, described.subnet, keep_batchnorm=keep_batchnorm)
+    with files.atomic_directory(folder, replace=True) as temporary:
+        if layout == "official":
+            save_official_network(temporary, made.network, source.space, described.subnet)
+        else:
+            _write_torch(temporary, made.network, described.subnet.resolution)
+        files.write_json(temporary / "network.json", _description(source, described, made.batchnorm))
+        names = tuple(sorted(path.name for path in temporary.iterdir()))
+    return Extracted(
+        folder=Path(folder),
+        subnet=described.subnet,
+        macs=count_macs(made.layers),
+        params=count_params(made.layers),
+        batchnorm=made.batchnorm,
+        largest_difference=difference,
+        files=names,
+    )
+
+
+def holds_network(path: Path) -> bool:
+    """Whether a folder was written by `extract_network`."""
+    return files.carries_format_tag(path / "network.json")
+
+
+@torch.no_grad()
+def _difference(source: OpenSupernet, subnet: Subnet) -> float:
+    size = subnet.resolution
+    images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    expected = source.supernet(images, subnet)
+    actual = extract(source.supernet, subnet)(images)
+    difference = float((actual - expected).abs().max() / expected.abs().max())
+    if not difference <= _TOLERANCE:
+        raise VerificationError(
+            f"The extracted network's logits differ from the supernet's by {difference:.1e} of the largest; "
+            f"at most {_TOLERANCE:.0e} is allowed."
+        )
+    return difference
+
+
+def _write_torch(folder: Path, network: nn.Module, resolution: int) -> None:
+    """Weights by name, and a program that needs torch alone."""
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    files.write_bytes(
+        folder / "model.safetensors", safetensors.torch.save(state, metadata={"format": FORMAT})
+    )
+    images = torch.zeros(2, 3, resolution, resolution)
+    program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    torch.export.save(program, folder / "network.pt2")
+
+
+def _description(source: OpenSupernet, described: SubnetFile, batchnorm: BatchNormSource) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "subnet": to_document(described),
+        "supernet": {"name": source.name, "sha256": source.identity},
+        "class_names": source.description.get("class_names"),
+        "preprocessing": source.description.get("preprocessing"),
+        "batchnorm": dataclasses.asdict(batchnorm),
+    }

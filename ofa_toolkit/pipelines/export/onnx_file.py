@@ -1,0 +1,341 @@
+"""Export a searched subnet: cut out, recalibrate, fold, write for the target, compare, and only then save."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
+from ofa_toolkit.export.exporter import FileForm, finish, write_model
+from ofa_toolkit.export.lint import lint
+from ofa_toolkit.export.passport import Passport, QuantisationSource, identify_weights
+from ofa_toolkit.export.quantization import CalibrationMethod
+from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
+from ofa_toolkit.graphs import GraphCounts, count_folded_params, count_graph
+from ofa_toolkit.pipelines.export.network import (
+    ExportNetwork,
+    OpenSupernet,
+    calibration_batches,
+    check_images,
+    choose_calibration,
+    export_network,
+    open_supernet,
+    supernet_space,
+)
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
+
+DEFAULT_SUBNET = Path("subnet.json")
+DEFAULT_ONNX = Path("subnet.onnx")
+
+CHECK_IMAGES: Mapping[Precision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000}
+"""Images that outputs are compared on: differences in fp32 show on few, lost accuracy needs many."""
+
+SYNTHETIC_IMAGES: Mapping[Precision, int] = {"fp32": 32, "fp16": 64, "int8": 128}
+"""The same, where there are no real ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How to export.
+
+    Attributes:
+        target: Name of the target; the device searched for where None.
+        precision: Arithmetic of the file.
+        batch_size: Images a run; None for any number.
+        data: Images for batch-norm statistics, 8-bit ranges and the comparison; None for what the supernet
+            carries, and synthetic inputs.
+        keep_batchnorm: Keep the supernet's batch-norm statistics.
+        max_accuracy_drop: Points of top-1 a file may lose, in place of its precision's limit.
+        method: How 8-bit ranges are found.
+        engine: Whether a TensorRT engine is to be built of the file; refused early where the target has none.
+        tables: Further folders of devices.
+    """
+
+    target: str | None = None
+    precision: Precision = "fp32"
+    batch_size: int | None = 1
+    data: str | None = None
+    keep_batchnorm: bool = False
+    max_accuracy_drop: float | None = None
+    method: CalibrationMethod = "minmax"
+    engine: bool = False
+    tables: tuple[Path, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """An exported network, not yet written anywhere.
+
+    Attributes:
+        model: The ONNX model with its passport.
+        passport: The same, as a value.
+        form: Target, precision, batch size.
+        network: The network it was made from.
+        comparison: How their outputs compare.
+        counts: Of the model's graph.
+        warnings: What the target does with the file that one should know.
+        check: The images compared on.
+    """
+
+    model: onnx.ModelProto
+    passport: Passport
+    form: FileForm
+    network: ExportNetwork
+    comparison: Comparison
+    counts: GraphCounts
+    warnings: tuple[str, ...]
+    check: CheckImages
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return bytes(self.model.SerializeToString())
+
+
+def export_onnx(
+    subnet: str | Path | Mapping[str, Any] | SubnetFile = DEFAULT_SUBNET,
+    onnx_file: str | Path | None = None,
+    *,
+    supernet: str | Path | None = None,
+    options: ExportOptions | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Exported:
+    """Export one subnet to ONNX, checked against the network, and write it if a file is named.
+
+    Args:
+        subnet: A `subnet.json`, its content, or a file of the once-for-all repositories.
+        onnx_file: Where to write; nothing is written until every check has passed.
+        supernet: Name or folder of the supernet; the one searched where None.
+        options: Target, precision, batch size, images.
+        on_step: Told what is being done.
+
+    Returns:
+        The model, and everything found out about it.
+
+    Raises:
+        ExportError: The target does not take this network in this form, or something to make it is missing.
+        VerificationError: The file would not compute what the network computes.
+        OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
+    """
+    options, say = options or ExportOptions(), on_step or _silent
+    described, name = describe_subnet(subnet, supernet)
+    target = resolve_target(options.target or searched_target(described), options.tables)
+    form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
+    # Refused before the work starts, where it can be known.
+    check_options(form, has_data=options.data is not None)
+    if options.engine:
+        check_runs_tensorrt(target)
+    source = open_supernet(name, options.data)
+    say("Recomputing batch-norm statistics")
+    network = export_network(source, described.subnet, keep_batchnorm=options.keep_batchnorm)
+    say(f"Writing the network for {target.name}")
+    model, quantisation = _write(source, network, form, options)
+    passport = _passport(source, described, network, form, quantisation)
+    check = comparison_images(source, described.subnet.resolution, options.precision)
+    say(f"Comparing with the network on {check.description}")
+    passport, comparison = finish(
+        model, network.network, check, passport, max_accuracy_drop=options.max_accuracy_drop
+    )
+    exported = Exported(
+        model=model,
+        passport=passport,
+        form=form,
+        network=network,
+        comparison=comparison,
+        counts=count_graph(model),
+        warnings=(*(finding.message for finding in lint(model, target)), *_other_conditions(described, form)),
+        check=check,
+    )
+    if onnx_file is not None:
+        files.write_bytes(onnx_file, exported.content)
+    return exported
+
+
+def open_subnet(
+    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None, data: str | None
+) -> tuple[OpenSupernet, SubnetFile]:
+    """The supernet a subnet is cut from, loaded, and the subnet.
+
+    Raises:
+        ExportError: Nobody says which supernet.
+        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
+    """
+    described, name = describe_subnet(subnet, supernet)
+    source = open_supernet(name, data)
+    source.space.check(described.subnet)
+    return source, described
+
+
+def describe_subnet(
+    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None
+) -> tuple[SubnetFile, str]:
+    """The subnet, and the name or folder of the supernet it is cut from.
+
+    It is read as a member of the supernet's own space, which may offer other resolutions than the
+    registered one.
+
+    Raises:
+        ExportError: Nobody says which supernet.
+        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
+    """
+    if isinstance(subnet, SubnetFile):
+        described, name = subnet, supernet or subnet.supernet
+    else:
+        name = supernet or _stated_supernet(subnet)
+        described = read_subnet(subnet, None if name is None else supernet_space(str(name)))
+    if name is None:
+        raise ExportError(
+            "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
+        )
+    return described, str(name)
+
+
+def _stated_supernet(subnet: str | Path | Mapping[str, Any]) -> str | None:
+    """The supernet a subnet file names; None also where it cannot be read, which is told later."""
+    if isinstance(subnet, Mapping):
+        stated = subnet.get("supernet")
+    else:
+        try:
+            document = json.loads(Path(subnet).read_bytes())
+        except (OSError, ValueError):
+            return None
+        stated = document.get("supernet") if isinstance(document, dict) else None
+    return None if stated is None else str(stated)
+
+
+def check_options(form: FileForm, *, has_data: bool) -> None:
+    """Raise `ExportError` for what cannot be written, before any work."""
+    target = form.target
+    target.check_precision(form.precision)
+    if form.batch_size is None and not target.takes_dynamic_batch:
+        raise ExportError(
+            f"Engines for {target.name} need a fixed batch size.",
+            hint="Use --batch-size N, not --dynamic-batch.",
+        )
+    if form.precision == "int8" and not has_data:
+        raise ExportError(
+            "int8 needs real images, to find the range of every activation and to judge what it costs.",
+            hint="--data SOURCE, such as imagefolder:DIR",
+        )
+
+
+def check_runs_tensorrt(target: Target) -> None:
+    """Raise `ExportError` where no engine can be built for a target."""
+    if target.generation.runtime != "tensorrt":
+        raise ExportError(
+            f"{target.name} does not run TensorRT.",
+            hint="--target DEVICE, or a generation such as tensorrt-8.6",
+        )
+
+
+def searched_target(described: SubnetFile) -> str:
+    """The device a subnet was searched for.
+
+    Raises:
+        ExportError: It was searched for none, or for several.
+    """
+    predicted = described.predicted.get("latency_ms")
+    names = list(predicted) if isinstance(predicted, Mapping) else []
+    targets = list(dict.fromkeys(str(name).partition(":")[0] for name in names))
+    if len(targets) != 1:
+        reason = f"was searched for {', '.join(targets)}" if targets else "was searched for no device"
+        raise ExportError(
+            f"The subnet {reason}: name the target.", hint="--target DEVICE, or --target onnxruntime-cpu"
+        )
+    return targets[0]
+
+
+def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
+    """Where the latency was predicted for another precision or batch size than the file has."""
+    predicted = described.predicted.get("latency_ms")
+    warnings = []
+    for name, entry in predicted.items() if isinstance(predicted, Mapping) else ():
+        if str(name).partition(":")[0] != form.target.name or not isinstance(entry, Mapping):
+            continue
+        asked = {"precision": form.precision, "batch_size": form.batch_size}
+        for key, value in asked.items():
+            if value is not None and key in entry and entry[key] != value:
+                option = f"--{key.replace('_', '-')} {entry[key]}"
+                warnings.append(
+                    f"The latency on {name} was predicted for {key.replace('_', ' ')} {entry[key]}, the file "
+                    f"has {value}: {option} exports what was searched."
+                )
+    return warnings
+
+
+def _write(
+    source: OpenSupernet, network: ExportNetwork, form: FileForm, options: ExportOptions
+) -> tuple[onnx.ModelProto, QuantisationSource | None]:
+    if form.precision != "int8":
+        return write_model(network.layers, network.weights, form), None
+    assert source.dataset is not None
+    assert source.data is not None
+    used = choose_calibration(source.dataset, source.data, form.batch_size or 1, options.method)
+    batches = calibration_batches(source.dataset, network.subnet.resolution, used)
+    model = write_model(network.layers, network.weights, form, calibration=batches, method=used.method)
+    return model, used
+
+
+def _passport(
+    source: OpenSupernet,
+    described: SubnetFile,
+    network: ExportNetwork,
+    form: FileForm,
+    quantisation: QuantisationSource | None,
+) -> Passport:
+    preprocessing, class_names = describe_images(source, network.subnet.resolution)
+    return Passport(
+        space=source.space.name,
+        space_identity=source.space.identity,
+        num_classes=source.space.num_classes,
+        subnet=network.subnet,
+        supernet=source.name,
+        supernet_identity=source.identity,
+        weights_identity=identify_weights(network.weights),
+        batchnorm=network.batchnorm,
+        target=form.target.name,
+        generation=form.target.generation.name,
+        precision=form.precision,
+        batch_size=form.batch_size,
+        macs=count_macs(network.layers),
+        params=count_folded_params(network.layers),
+        quantisation=quantisation,
+        preprocessing=preprocessing,
+        class_names=class_names,
+        predicted=dict(described.predicted),
+    )
+
+
+def describe_images(source: OpenSupernet, resolution: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """How an image of that side becomes network input, and the classes' names; empty where not stated."""
+    preprocessing = dict(source.description.get("preprocessing") or {})
+    if preprocessing:
+        preprocessing["size"] = resolution
+    return preprocessing, tuple(source.description.get("class_names") or ())
+
+
+def comparison_images(source: OpenSupernet, resolution: int, precision: Precision) -> CheckImages:
+    """What outputs are compared on: images of the data set that is open, else made-up ones."""
+    if source.dataset is None:
+        return synthetic_images(resolution, SYNTHETIC_IMAGES[precision])
+    assert source.data is not None
+    return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[precision])
+
+
+def describe_target(target: Target) -> str:
+    """The target in a few words."""
+    version = f" {target.version}" if target.version else ""
+    kind = "TensorRT" if target.generation.runtime == "tensorrt" else "ONNX Runtime"
+    return f"{target.name} ({kind}{version}, {target.generation.name})"
+
+
+def _silent(_: str) -> None:
+    return None

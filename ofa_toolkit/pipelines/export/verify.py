@@ -1,0 +1,255 @@
+"""Check an exported file against its passport: from the file alone, and from the supernet it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from ofa_toolkit.core.errors import (
+    DataError,
+    FileFormatError,
+    MismatchError,
+    OfaToolkitError,
+    VerificationError,
+)
+from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare
+from ofa_toolkit.export.exporter import FileForm, write_model
+from ofa_toolkit.export.passport import Passport, QuantisationSource, check_model, load_model, read_passport
+from ofa_toolkit.export.target_devices import resolve_target
+from ofa_toolkit.export.verify import (
+    Check,
+    attempt,
+    judge,
+    skip,
+    verify_file,
+    verify_ranges,
+    verify_weights,
+)
+from ofa_toolkit.latency.table import load_table
+from ofa_toolkit.pipelines.export.network import (
+    ExportNetwork,
+    OpenSupernet,
+    calibration_batches,
+    export_network,
+    open_supernet,
+)
+from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
+from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower
+
+_TOP1_TOLERANCE = 0.5
+"""Points by which another processor's rounding may move the accuracy of a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What became of each claim of a passport.
+
+    Attributes:
+        passport: The file's.
+        checks: In the order made.
+    """
+
+    passport: Passport
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """Claims that do not hold."""
+        return tuple(check for check in self.checks if check.status == "failed")
+
+
+def verify_export(
+    file: str | Path,
+    *,
+    supernet: str | None = None,
+    data: str | None = None,
+    tables: tuple[Path, ...] = (),
+    on_step: Callable[[str], None] | None = None,
+) -> Verification:
+    """Derive everything in a file's passport again, and compare.
+
+    What cannot be derived here (the supernet or the images are not on this machine) is reported as not
+    checked, with the reason.
+
+    Args:
+        file: Written by `export_onnx`.
+        supernet: Where the supernet is, if not where the passport says.
+        data: Images, if not those the passport names.
+        tables: Further folders of devices.
+        on_step: Told what is being done.
+
+    Raises:
+        FileFormatError: Not an ONNX file of ours.
+        OfaToolkitError: Its search space or target is unknown here.
+    """
+    say = on_step or _silent
+    model = load_model(file)
+    passport = read_passport(model)
+    check_model(model, file)
+    space = _space(passport)
+    space.check(passport.subnet)
+    layers = lower(space, passport.subnet)
+    form = FileForm(
+        target=resolve_target(passport.target, tables),
+        precision=passport.precision,
+        batch_size=passport.batch_size,
+    )
+    checks = [
+        judge(
+            "search space",
+            space.identity == passport.space_identity,
+            f"'{space.name}' here has identity {space.identity}",
+        ),
+        judge(
+            "target's software",
+            form.target.generation.name == passport.generation,
+            f"{form.target.name} runs {form.target.generation.name}",
+        ),
+        *verify_file(model, passport, layers, form),
+        *_predictions(passport, space, tables),
+    ]
+    checks += _derive_again(model, passport, form, supernet, data, say)
+    return Verification(passport=passport, checks=tuple(checks))
+
+
+def _space(passport: Passport) -> SearchSpace:
+    space = get_space(passport.space).with_num_classes(passport.num_classes)
+    if passport.subnet.resolution in space.resolutions:
+        return space
+    return space.with_resolutions((*space.resolutions, passport.subnet.resolution))
+
+
+def _predictions(passport: Passport, space: SearchSpace, tables: tuple[Path, ...]) -> list[Check]:
+    """Predict the latencies again that the search predicted."""
+    claimed = passport.predicted.get("latency_ms")
+    if not isinstance(claimed, dict) or not claimed:
+        return [skip("predicted latency", "the subnet carries no prediction")]
+    checks = []
+    for device, value in claimed.items():
+        claim = f"predicted latency on {device}"
+        milliseconds = value.get("value") if isinstance(value, dict) else value
+        if not isinstance(milliseconds, (int, float)):
+            checks.append(skip(claim, f"'{value}' is no number of milliseconds"))
+            continue
+
+        def predict(device: str = device, milliseconds: float = milliseconds) -> str:
+            row = Encoding(space).encode([passport.subnet])
+            [again] = load_table(device, tables).bind(space).predict(row)
+            if abs(again - milliseconds) > 1e-3 + 1e-3 * milliseconds:  # figures are rounded
+                raise MismatchError(f"the table here says {again:.3f} ms, the passport {milliseconds:.3f} ms")
+            return f"{again:.3f} ms"
+
+        checks.append(attempt(claim, predict))
+    return checks
+
+
+def _derive_again(
+    model: onnx.ModelProto,
+    passport: Passport,
+    form: FileForm,
+    supernet: str | None,
+    data: str | None,
+    say: Callable[[str], None],
+) -> list[Check]:
+    name, origin = supernet or passport.supernet, passport.batchnorm
+    try:
+        source, missing = _open(name, data, passport)
+    except FileFormatError:
+        raise
+    except OfaToolkitError as error:
+        if data is not None:
+            raise
+        return [skip(claim, error.message) for claim in ("supernet", *_from_supernet(passport))]
+    identity = source.identity
+    supernet_check = judge(
+        "supernet", identity == passport.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
+    )
+    if supernet_check.status == "failed":
+        missing = "another supernet lies there"
+    checks = [supernet_check]
+    if supernet_check.status == "passed":
+        checks.append(_description(source, passport))
+    if missing is not None:
+        return [*checks, *(skip(claim, missing) for claim in _from_supernet(passport))]
+    say("Cutting the subnet out again and recomputing batch-norm statistics")
+    network = export_network(source, passport.subnet, keep_batchnorm=origin.kind == "stored")
+    if (network.batchnorm.kind, network.batchnorm.num_images) != (origin.kind, origin.num_images):
+        reason = f"batch norm came from {origin.num_images} images of {origin.images}, not from these"
+        return [*checks, *(skip(claim, reason) for claim in _from_supernet(passport))]
+    checks.append(verify_weights(model, network.layers, network.weights, form))
+    if passport.quantisation is not None:
+        say("Finding the 8-bit ranges again")
+        checks.append(_ranges(model, network, source, passport.quantisation, form))
+    check = comparison_images(source, passport.subnet.resolution, passport.precision)
+    say(f"Comparing with the network on {check.description}")
+    return [*checks, _outputs(model, network, passport, check)]
+
+
+def _description(source: OpenSupernet, passport: Passport) -> Check:
+    """Does the supernet say the same of images and classes?"""
+    stated = describe_images(source, passport.subnet.resolution)
+    same = (dict(passport.preprocessing), passport.class_names) == stated
+    return judge(
+        "preprocessing and class names",
+        same,
+        f"{'as' if same else 'not as'} '{source.name}' has them: {len(stated[1])} names",
+    )
+
+
+def _from_supernet(passport: Passport) -> list[str]:
+    """Claims that only the supernet and the images can prove."""
+    ranges = ["graph and 8-bit ranges"] if passport.quantisation is not None else []
+    return ["weights from the supernet", *ranges, "outputs"]
+
+
+def _open(name: str, data: str | None, passport: Passport) -> tuple[OpenSupernet, str | None]:
+    """The supernet, and why what depends on the images cannot be checked, or None where they are here."""
+    origin = passport.batchnorm
+    if data is not None or origin.kind != "data":
+        return open_supernet(name, data), None
+    try:
+        return open_supernet(name, origin.images), None
+    except DataError as error:
+        reason = f"needs the images the file was made with, --data SOURCE: {error.message}"
+        return open_supernet(name, None), reason
+
+
+def _ranges(
+    model: onnx.ModelProto,
+    network: ExportNetwork,
+    source: OpenSupernet,
+    recipe: QuantisationSource,
+    form: FileForm,
+) -> Check:
+    if source.dataset is None:
+        return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
+    batches = calibration_batches(source.dataset, network.subnet.resolution, recipe)
+    again = write_model(network.layers, network.weights, form, calibration=batches, method=recipe.method)
+    return verify_ranges(model, again, recipe.method)
+
+
+def _outputs(model: onnx.ModelProto, network: ExportNetwork, passport: Passport, check: CheckImages) -> Check:
+    def compare_again() -> str:
+        comparison = compare(model, network.network, check)
+        # The file was accepted with the drop it states; it may not have become worse.
+        top1 = passport.comparison.get("file_top1_percent")
+        before = passport.comparison.get("network_top1_percent")
+        allowed = None if top1 is None or before is None else max(0.0, before - top1) + _TOP1_TOLERANCE
+        check_comparison(comparison, passport.precision, max_accuracy_drop=allowed)
+        again = comparison.file_top1_percent
+        same_images = passport.comparison.get("images") == comparison.images
+        if same_images and top1 is not None and again is not None and abs(again - top1) > _TOP1_TOLERANCE:
+            raise VerificationError(f"top-1 is {again:.2f} %, the passport says {top1:.2f} %")
+        return (
+            f"largest difference {comparison.max_relative_error:.1e}, same class "
+            f"{comparison.agreement_percent:.1f} % on {comparison.images}"
+        )
+
+    return attempt("outputs", compare_again)
+
+
+def _silent(_: str) -> None:
+    return None

@@ -1,0 +1,1 @@
+"""Latency tables: listing, measuring, importing, calibrating, auditing; timing files."""

@@ -1,0 +1,135 @@
+"""Audit a latency table, a device, or a raw file of measurements."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ofa_toolkit.core import resources
+from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.latency.audit.checks import Finding, audit, identical
+from ofa_toolkit.latency.audit.files import file_rows, unit_rows
+from ofa_toolkit.latency.audit.rows import AuditTable, table_rows
+from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
+from ofa_toolkit.latency.table import read_table
+from ofa_toolkit.latency.table_file import SUFFIX
+from ofa_toolkit.spaces import get_space
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """What was looked at and what was found.
+
+    Attributes:
+        path: File or folder.
+        tables: Names of the tables looked at.
+        num_rows: Times looked at.
+        findings: What cannot be, or should not.
+    """
+
+    path: Path
+    tables: tuple[str, ...]
+    num_rows: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+def audit_latency(
+    path: Path,
+    *,
+    space: str | None = None,
+    device: str | None = None,
+    against: Sequence[Path] = (),
+    tables: Iterable[Path] = (),
+) -> AuditReport:
+    """Look for mistakes in times.
+
+    Args:
+        path: A device folder, a folder of devices, a table file, or a raw file (`.yaml`, `.csv`, `.jsonl`).
+        space: Search space of the subnets of a CSV; without it their work is unknown.
+        device: A known device whose data sheet a raw file is held against.
+        against: Further files or folders to look for copies in.
+        tables: Further folders of devices.
+    """
+    tables = list(tables)
+    own = _read(path, space)
+    if device is not None:
+        known = read_device(resources.find_entry("latency_tables", device, tables).path)
+        own = [_on_device(table, known) for table in own]
+    # A device's tables may be made from the very file that is looked at.
+    names = {table.name.partition(":")[0] for table in own} | {device}
+    others = [*own, *(other for extra in against for other in _read(extra, space))]
+    has_predictions = any(table.is_prediction for table in own)
+    for entry in resources.entries("latency_tables", tables).values():
+        if entry.name not in names and _may_hold_copies(own):
+            others += _device_tables(entry.path, has_predictions=has_predictions)
+    findings: list[Finding] = []
+    for table in own:
+        foreign = [other for other in others if _is_another(table, other)]
+        findings += audit(table, foreign)
+        if not table.is_prediction:
+            findings += _copied_units(table, foreign)
+    return AuditReport(
+        path=path,
+        tables=tuple(dict.fromkeys(table.name for table in own)),
+        num_rows=sum(len(table.rows) for table in own),
+        findings=tuple(findings),
+    )
+
+
+def _read(path: Path, space: str | None) -> list[AuditTable]:
+    """Everything a path holds."""
+    if path.is_file() and path.suffix == SUFFIX:
+        device = read_device(path.parent)
+        return table_rows(read_table(path.parent, device.variant(path.stem).name))
+    if path.is_file():
+        return [file_rows(path, None if space is None else get_space(space))]
+    if (path / DEVICE_FILE).is_file():
+        return _device_tables(path)
+    devices = sorted(folder.parent for folder in path.glob(f"*/{DEVICE_FILE}"))
+    if devices:
+        return [table for folder in devices for table in _device_tables(folder)]
+    files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".csv", ".jsonl"))
+    if not files:
+        raise FileFormatError(f"'{path}' holds no device and no file of measurements.")
+    return [table for file in files for table in _read(file, space)]
+
+
+def _may_hold_copies(own: Sequence[AuditTable]) -> bool:
+    """Whether rows can be found in other tables at all: networks of a CSV are named by their lines."""
+    return any(table.is_prediction or not row.is_whole for table in own for row in table.rows)
+
+
+def _device_tables(folder: Path, *, has_predictions: bool = True) -> list[AuditTable]:
+    device = read_device(folder)
+    found: list[AuditTable] = []
+    for variant in device.variants:
+        found += table_rows(read_table(folder, variant.name), has_predictions=has_predictions)
+    journals = sorted((folder / "measurements").glob("*.jsonl"))
+    return found + [_on_device(file_rows(journal, None), device) for journal in journals]
+
+
+def _on_device(table: AuditTable, device: Device) -> AuditTable:
+    return dataclasses.replace(table, kind=device.kind, peak=device.peak)
+
+
+def _is_another(table: AuditTable, other: AuditTable) -> bool:
+    """Variants of one device may share what they were made from; devices may not."""
+    return table.name.partition(":")[0] != other.name.partition(":")[0]
+
+
+def _copied_units(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+    """Rows of the once-for-all repositories' kind against the units of other tables, named by their keys."""
+    rows, keys = unit_rows(table)
+    return [
+        dataclasses.replace(
+            finding, rows=tuple(dict.fromkeys(key for row in finding.rows for key in keys[row]))
+        )
+        for finding in identical(rows, others)
+    ]

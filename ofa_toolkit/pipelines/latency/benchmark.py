@@ -1,0 +1,225 @@
+"""How fast ONNX files run in ONNX Runtime here: several files side by side, interleaved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.export.passport import load_model
+from ofa_toolkit.latency.measuring.system import cpu_name
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+ROUNDS = 5
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One file under one condition.
+
+    Attributes:
+        file: The file.
+        provider: What executed it: cpu, cuda or tensorrt.
+        threads: Threads of an operator on the CPU.
+        batch_size: Images a run.
+        median_ms: Of single runs.
+        p90_ms: Nine in ten runs are faster.
+        images_per_second: At the median.
+        ratio: Median over the first file's under the same condition.
+        num_bytes: Size of the file.
+    """
+
+    file: Path
+    provider: str
+    threads: int
+    batch_size: int
+    median_ms: float
+    p90_ms: float
+    images_per_second: float
+    ratio: float
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Results and the conditions they share.
+
+    Attributes:
+        processor: As the system calls it.
+        onnxruntime: Its version.
+        timings: In the order files and conditions were given.
+        warnings: What should be known about them.
+    """
+
+    processor: str
+    onnxruntime: str
+    timings: tuple[Timing, ...]
+    warnings: tuple[str, ...]
+
+
+def available_providers() -> list[str]:
+    """Short names of what the installed ONNX Runtime can run on."""
+    import onnxruntime
+
+    present = onnxruntime.get_available_providers()
+    return [name for name, full in PROVIDERS.items() if full in present]
+
+
+def benchmark(
+    paths: Sequence[Path],
+    *,
+    providers: Sequence[str] = ("cpu",),
+    threads: Sequence[int] = (1,),
+    batch_sizes: Sequence[int] = (),
+    num_runs: int = 100,
+    seed: int = 0,
+    on_step: Callable[[str], None] | None = None,
+) -> Benchmark:
+    """Time single runs of every file under every condition, on seeded random inputs.
+
+    The files of a condition take turns in short rounds, so that what else the machine does falls on all of
+    them alike. Threads do not spin between runs.
+
+    Args:
+        paths: ONNX files, ours or not, with one input.
+        providers: Short names, see `available_providers`.
+        threads: Numbers of threads to try on the CPU.
+        batch_sizes: Sizes to try with files that leave the batch size open; others keep theirs.
+        num_runs: Timed runs a file and condition.
+        seed: Of the inputs.
+        on_step: Told what is being timed.
+
+    Raises:
+        MeasurementError: A provider is missing, or a file cannot be run.
+        FileFormatError: A file is no ONNX model.
+    """
+    import onnxruntime
+
+    for provider in providers:
+        if provider not in available_providers():
+            raise MeasurementError(
+                f"This onnxruntime has no '{provider}'; it has {', '.join(available_providers())}.",
+                hint="pip install onnxruntime-gpu" if provider != "cpu" else None,
+            )
+    models = {path: load_model(path) for path in paths}
+    timings: list[Timing] = []
+    for provider in providers:
+        for count in threads if provider == "cpu" else (1,):
+            for batch_size in _batch_sizes(models, batch_sizes):
+                if on_step is not None:
+                    on_step(f"Timing on {provider}, {count} threads, batch {batch_size or 'as fixed'}")
+                timings += _condition(models, provider, count, batch_size, num_runs, seed)
+    warnings = []
+    if len(models) > 1 and len({timing.batch_size for timing in timings}) > 1:
+        warnings.append("The files' batch sizes differ: compare images per second, not milliseconds.")
+    return Benchmark(
+        processor=cpu_name(),
+        onnxruntime=onnxruntime.__version__,
+        timings=tuple(timings),
+        warnings=tuple(warnings),
+    )
+
+
+def _batch_sizes(models: dict[Path, onnx.ModelProto], asked: Sequence[int]) -> Sequence[int | None]:
+    is_open = any(not _first_dimension(model) for model in models.values())
+    if asked and not is_open:
+        raise MeasurementError(
+            "The files fix their batch size.", hint="Export with --dynamic-batch to try several."
+        )
+    return list(asked) or [None]
+
+
+def _first_dimension(model: onnx.ModelProto) -> int:
+    return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+
+
+def _condition(
+    models: dict[Path, onnx.ModelProto],
+    provider: str,
+    threads: int,
+    batch_size: int | None,
+    num_runs: int,
+    seed: int,
+) -> list[Timing]:
+    runs = {
+        path: _runnable(path, model, provider, threads, batch_size, seed) for path, model in models.items()
+    }
+    times: dict[Path, list[float]] = {path: [] for path in models}
+    for run, _ in runs.values():
+        for _ in range(5):
+            run()
+    for _ in range(ROUNDS):
+        for path, (run, _) in runs.items():
+            times[path] += _time(run, max(1, num_runs // ROUNDS))
+    medians = {path: float(np.median(found)) for path, found in times.items()}
+    first = next(iter(medians.values()))
+    return [
+        Timing(
+            file=path,
+            provider=provider,
+            threads=threads,
+            batch_size=size,
+            median_ms=medians[path],
+            p90_ms=float(np.quantile(times[path], 0.9)),
+            images_per_second=1000 * size / medians[path],
+            ratio=medians[path] / first,
+            num_bytes=path.stat().st_size,
+        )
+        for path, (_, size) in runs.items()
+    ]
+
+
+def _runnable(
+    path: Path, model: onnx.ModelProto, provider: str, threads: int, batch_size: int | None, seed: int
+) -> tuple[Callable[[], object], int]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=[PROVIDERS[provider]]
+        )
+    except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
+        raise MeasurementError(f"ONNX Runtime cannot load '{path}': {error}") from error
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type not in _DTYPES:
+        raise MeasurementError(f"'{path}' must have one floating-point input to be timed.")
+    shape = [
+        d if isinstance(d, int) else (batch_size or 1) if i == 0 else 0 for i, d in enumerate(inputs[0].shape)
+    ]
+    if 0 in shape:
+        raise MeasurementError(f"'{path}' leaves more than the batch size open; export it with fixed shapes.")
+    images = generator(seed, "benchmark").standard_normal(shape).astype(_DTYPES[inputs[0].type])
+    feed: dict[str, npt.NDArray[Any]] = {inputs[0].name: images}
+
+    def run() -> object:
+        return session.run(None, feed)
+
+    return run, shape[0]
+
+
+def _time(run: Callable[[], object], num_runs: int) -> list[float]:
+    times = []
+    for _ in range(num_runs):
+        start = time.perf_counter_ns()
+        run()
+        times.append((time.perf_counter_ns() - start) * 1e-6)
+    return times

@@ -1,0 +1,260 @@
+"""Turn measurements from elsewhere into a latency table, and file it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.complexity import PopulationComplexity
+from ofa_toolkit.core import resources
+from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
+from ofa_toolkit.latency.calibration import MIN_PROBES, Calibration, Prior, calibrate, fit_weights
+from ofa_toolkit.latency.device import Error
+from ofa_toolkit.latency.imported_device import Account, Origin, check_conditions, file_imported
+from ofa_toolkit.latency.importing import (
+    READERS,
+    Conditions,
+    ImportContext,
+    MeasuredNetwork,
+    NetworkMeasurements,
+    UnitMeasurements,
+    detect_format,
+)
+from ofa_toolkit.latency.predictors.combination import Combination
+from ofa_toolkit.latency.predictors.entries import EntryPredictor
+from ofa_toolkit.latency.table import LatencyTable
+from ofa_toolkit.latency.table_file import TableContent
+from ofa_toolkit.pipelines.latency.tables import prior_tables
+from ofa_toolkit.spaces import Encoding, Population, SearchSpace, Subnet, get_space
+from ofa_toolkit.spaces.subnet_file import read_subnet
+
+_FEWEST_RUNS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """What to read and where to file it.
+
+    Attributes:
+        paths: Files of one format, or a folder of tables.
+        format_name: Name in `READERS`; None to find out.
+        device: Name to file the table under; None for the kit's target.
+        space: Search space, where the file does not say.
+        num_classes: Outputs of the classifier; None for the space's own.
+        subnets: Subnet files, one for each file of trtexec.
+        conditions: What the file does not say.
+        source: Who measured.
+        licence: Of the source.
+        folder: Folder of devices to write to; None for the user's own.
+    """
+
+    paths: tuple[Path, ...]
+    format_name: str | None = None
+    device: str | None = None
+    space: str | None = None
+    num_classes: int | None = None
+    subnets: tuple[Path, ...] = ()
+    conditions: Conditions = field(default_factory=Conditions)
+    source: str = "own measurements"
+    licence: str = "own measurements"
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """The table that was made.
+
+    Attributes:
+        table: `device:variant`.
+        path: Device folder.
+        read: In words, what was read.
+        provenance: How the table came about.
+        mape_percent: Mean absolute error on networks that were left out of the fit; None if unknown.
+        spearman: Rank correlation on them.
+        num_checked: How many.
+        caveats: What a user must know.
+    """
+
+    table: str
+    path: Path
+    read: str
+    provenance: str
+    mape_percent: float | None
+    spearman: float | None
+    num_checked: int
+    caveats: tuple[str, ...]
+
+
+def import_latency(request: ImportRequest) -> ImportReport:
+    """Read, fit where whole networks were timed, and write.
+
+    Raises:
+        FileFormatError: A file is malformed, or does not say enough.
+    """
+    names = {request.format_name or detect_format(path) for path in request.paths}
+    if len(names) > 1:
+        raise FileFormatError(
+            f"The files are of {len(names)} formats: {', '.join(sorted(names))}.", hint="Import each apart."
+        )
+    measured = READERS[names.pop()](request.paths, _context(request))
+    device = request.device or (measured.target if isinstance(measured, NetworkMeasurements) else None)
+    if device is None:
+        raise FileFormatError("The measurements do not say their device.", hint="Add --device NAME.")
+    check_conditions(measured.conditions)
+    if isinstance(measured, UnitMeasurements):
+        content, account = _compose(measured)
+    else:
+        content, account = _calibrate(measured, request.folder)
+    origin = Origin(source=request.source, licence=request.licence)
+    table = file_imported(request.folder, device, measured.conditions, origin, account, content)
+    error = account.errors[0] if account.errors else None
+    return ImportReport(
+        table=table.name,
+        path=(request.folder or resources.user_data_path("latency_tables")) / device,
+        read=account.networks,
+        provenance=account.provenance,
+        mape_percent=None if error is None else error.mape_percent,
+        spearman=None if error is None else error.spearman,
+        num_checked=0 if error is None else error.num_networks,
+        caveats=account.caveats,
+    )
+
+
+def _context(request: ImportRequest) -> ImportContext:
+    space: SearchSpace | None = None
+    if request.space is not None:
+        space = get_space(request.space)
+        if request.num_classes is not None:
+            space = space.with_num_classes(request.num_classes)
+    subnets = tuple(read_subnet(path, space).subnet for path in request.subnets)
+    return ImportContext(space=space, subnets=subnets, conditions=request.conditions)
+
+
+def _compose(measured: UnitMeasurements) -> tuple[TableContent, Account]:
+    """Times of units as they are."""
+    predictor = EntryPredictor(granularity="unit", times_ms=measured.times_ms, bias_ms=measured.bias_ms)
+    missing = (
+        (f"{measured.num_missing} units of {measured.space.name} are not covered.",)
+        if measured.num_missing
+        else ()
+    )
+    account = Account(
+        provenance="measured",
+        method="Times of units that were measured on the device are added up.",
+        networks=f"{len(measured.times_ms)} units of {measured.space.name}",
+        errors=(),
+        caveats=(*measured.caveats, *missing),
+    )
+    return TableContent(predictors=(predictor,)), account
+
+
+def _calibrate(measured: NetworkMeasurements, folder: Path | None) -> tuple[TableContent, Account]:
+    """Other devices' tables weighed by the measured networks."""
+    networks = _distinct(measured)
+    population = Encoding(measured.space).encode([network.subnet for network in networks])
+    latencies = np.array([network.latency_ms for network in networks])
+    tables = _prior_tables(measured, population, folder)
+    notes: tuple[str, ...] = ()
+    if not tables:
+        notes = (
+            f"No other device's table covers {measured.space.name}: fitted on MACs and a constant only.",
+        )
+        calibration = _without_prior(measured.space, population, latencies)
+    else:
+        calibration = calibrate(Prior(measured.space, tables), population, latencies)
+    members = ", ".join(member.table for member in calibration.predictor.members) or "none"
+    errors: tuple[Error, ...] = ()
+    if calibration.held_out_mape_percent is not None:
+        errors = (
+            Error(
+                mape_percent=round(calibration.held_out_mape_percent, 2),
+                num_networks=len(networks),
+                split="each measured network left out in turn",
+                space=measured.space.name,
+            ),
+        )
+    account = Account(
+        provenance="transferred",
+        method=f"Non-negative combination of other devices' predictions ({members}), MACs and a constant.",
+        networks=f"{len(networks)} subnets of {measured.space.name}, measured whole",
+        errors=errors,
+        caveats=(*measured.caveats, *notes, *_few_repeats(networks)),
+    )
+    return TableContent(predictors=(calibration.predictor,)), account
+
+
+def _without_prior(
+    space: SearchSpace, population: Population, latencies_ms: npt.NDArray[np.float64]
+) -> Calibration:
+    """MACs and a constant alone, for spaces that no other device's table covers."""
+    if len(population) < MIN_PROBES:
+        raise LatencyTableError(
+            f"{len(population)} measured networks are too few; at least {MIN_PROBES} are needed."
+        )
+    macs = PopulationComplexity(space).macs(population) / 1e6
+    columns = np.stack([macs, np.ones(len(population))], axis=1)
+    slope, bias = fit_weights(columns, latencies_ms)
+    left_out = []
+    for index in range(len(population)):
+        others = np.arange(len(population)) != index
+        left_out.append(float(columns[index] @ fit_weights(columns[others], latencies_ms[others])))
+    predictor = Combination(
+        members=(),
+        bias_ms=float(bias),
+        ms_per_million_macs=float(slope),
+        probes_space=space.identity,
+        probes_space_name=space.name,
+        num_probes=len(population),
+    )
+    fitted = columns @ np.array([slope, bias])
+    return Calibration(
+        predictor=predictor,
+        fitted_mape_percent=float(100 * np.mean(np.abs(fitted / latencies_ms - 1))),
+        held_out_mape_percent=float(100 * np.mean(np.abs(np.array(left_out) / latencies_ms - 1))),
+    )
+
+
+def _prior_tables(
+    measured: NetworkMeasurements, population: Population, folder: Path | None
+) -> list[LatencyTable]:
+    """Tables to learn from that know every measured network: those of the same batch size, else all.
+
+    Combinations are left out: they say what their members say, and one may stem from these very networks.
+    """
+    folders = [folder] if folder is not None and folder.is_dir() else []
+    try:
+        tables = prior_tables((), batch_size=measured.conditions.batch_size, tables=folders)
+    except LatencyTableError:
+        tables = prior_tables((), batch_size=None, tables=folders)
+
+    def knows_all(table: LatencyTable) -> bool:
+        try:
+            return bool(table.bind(measured.space).is_covered(population).all())
+        except LatencyTableError:
+            return False
+
+    return [
+        table
+        for table in tables
+        if not any(isinstance(part, Combination) for part in table.content.predictors) and knows_all(table)
+    ]
+
+
+def _distinct(measured: NetworkMeasurements) -> list[MeasuredNetwork]:
+    """One network for each subnet: a subnet that was timed twice counts with its median."""
+    by_subnet: dict[Subnet, list[MeasuredNetwork]] = {}
+    for network in measured.networks:
+        by_subnet.setdefault(network.subnet, []).append(network)
+    return [
+        dataclasses.replace(same[0], latency_ms=float(np.median([each.latency_ms for each in same])))
+        for same in by_subnet.values()
+    ]
+
+
+def _few_repeats(networks: list[MeasuredNetwork]) -> tuple[str, ...]:
+    few = sum(network.num_runs is not None and network.num_runs < _FEWEST_RUNS for network in networks)
+    return (f"{few} networks were run fewer than {_FEWEST_RUNS} times.",) if few else ()

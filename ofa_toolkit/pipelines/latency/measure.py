@@ -1,0 +1,172 @@
+"""Measure a latency table of this machine for a search space, check it on whole networks, and file it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.latency.filing import (
+    device_folder,
+    file_table,
+    journal_header,
+    journal_path,
+)
+from ofa_toolkit.latency.measuring.measure import (
+    Effort,
+    Item,
+    estimates,
+    measure,
+    open_journal,
+    reference_drift,
+)
+from ofa_toolkit.latency.measuring.measured_table import (
+    CHECK,
+    FIT,
+    Accuracy,
+    Correction,
+    build_table,
+    draw_networks,
+    network_items,
+    unit_items,
+)
+from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
+from ofa_toolkit.spaces import SearchSpace, get_space
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureRequest:
+    """What to measure and where to file it.
+
+    Attributes:
+        space: Name of the search space.
+        device: Name of the device the table is filed under.
+        runtime: Name in `RUNTIMES`.
+        options: Processor, threads, batch size, precision.
+        num_classes: Outputs of the classifier; None for the space's own.
+        resolutions: Input sizes (pixels) to cover; None for all the space offers.
+        num_fit: Random subnets that the correction is fitted on.
+        num_check: Other random subnets that tell the error.
+        effort: How long to look.
+        seed: Start of all random streams.
+        folder: Folder of devices to write to; None for the user's own.
+        is_restart: Throw away what an interrupted or former run left.
+    """
+
+    space: str
+    device: str = "this-cpu"
+    runtime: str = "onnxruntime"
+    options: RuntimeOptions = field(default_factory=RuntimeOptions)
+    num_classes: int | None = None
+    resolutions: tuple[int, ...] | None = None
+    num_fit: int = 60
+    num_check: int = 50
+    effort: Effort = field(default_factory=Effort)
+    seed: int = 0
+    folder: Path | None = None
+    is_restart: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_fit < 0 or self.num_check < 3:
+            raise MeasurementError("At least 3 networks are needed to check the table.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureReport:
+    """What was measured and how good it is.
+
+    Attributes:
+        table: `device:variant`.
+        path: Device folder.
+        journal: File of raw results.
+        num_units: Distinct units timed.
+        accuracy: Of the table, on networks it has not seen.
+        uncorrected: Of the plain sum of units, on the same networks.
+        correction: What was fitted.
+        waiting_percent: Share of the wall time other processes had; None if unknown.
+        drift_percent: Interquartile range of the reference network; None if seen too rarely.
+        spread_percent: Typical interquartile range of an item's bursts.
+        caveats: What a user must know.
+    """
+
+    table: str
+    path: Path
+    journal: Path
+    num_units: int
+    accuracy: Accuracy
+    uncorrected: Accuracy
+    correction: Correction
+    waiting_percent: float | None
+    drift_percent: float | None
+    spread_percent: float
+    caveats: tuple[str, ...]
+
+
+def measure_latency(
+    request: MeasureRequest, on_progress: Progress = lambda _done, _total: None
+) -> MeasureReport:
+    """Time every unit of a space and some whole subnets, and write the table.
+
+    Args:
+        request: What to measure.
+        on_progress: Called with the finished and the total number of results.
+
+    Raises:
+        MeasurementError: The runtime cannot do what is asked, or results of other conditions are in the way.
+        MismatchError: The device of that name is another machine.
+    """
+    space = _space(request)
+    runtime = RUNTIMES[request.runtime](request.options)
+    items = _items(request, space)
+    folder = device_folder(request.folder, request.device, runtime)
+    path = journal_path(folder, runtime, space.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if request.is_restart:
+        path.unlink(missing_ok=True)
+    drawn = {"seed": request.seed, "num_fit": request.num_fit, "num_check": request.num_check}
+    journal = open_journal(str(path), {**journal_header(space, runtime), **drawn})
+    total = len(items) * request.effort.num_passes
+    measure(
+        runtime,
+        items,
+        Item(key="reference", layers=items[-1].layers),
+        journal,
+        request.effort,
+        seed=request.seed,
+        on_progress=lambda done: on_progress(done, total),
+    )
+    measured, drift = build_table(space, estimates(journal)), reference_drift(journal)
+    table = file_table(folder, runtime, measured, drift, space)
+    return MeasureReport(
+        table=table.name,
+        path=folder,
+        journal=path,
+        num_units=measured.num_units,
+        accuracy=measured.accuracy,
+        uncorrected=measured.uncorrected,
+        correction=measured.correction,
+        waiting_percent=None if measured.waiting is None else 100 * measured.waiting,
+        drift_percent=None if drift is None else 100 * drift,
+        spread_percent=100 * measured.spread,
+        caveats=table.variant.caveats,
+    )
+
+
+def _space(request: MeasureRequest) -> SearchSpace:
+    space = get_space(request.space)
+    if request.num_classes is not None:
+        space = space.with_num_classes(request.num_classes)
+    if request.resolutions is not None:
+        for resolution in request.resolutions:
+            space.check(space.smallest(resolution))
+        space = space.with_resolutions(request.resolutions)
+    return space
+
+
+def _items(request: MeasureRequest, space: SearchSpace) -> list[Item]:
+    """Units first, then the networks; the order of timing is shuffled anyway."""
+    fit, check = draw_networks(space, request.num_fit, request.num_check, request.seed)
+    return [*unit_items(space), *network_items(space, CHECK, check), *network_items(space, FIT, fit)]

@@ -1,0 +1,308 @@
+"""What `ofa-tk latency` list, show, predict and calibrate do."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ofa_toolkit.core import resources, rng
+from ofa_toolkit.core.errors import LatencyTableError, OutputError
+from ofa_toolkit.latency.calibration import (
+    Calibration,
+    ExpectedError,
+    Prior,
+    calibrate,
+    choose_probes,
+    expected_errors,
+)
+from ofa_toolkit.latency.device import (
+    DEVICE_FILE,
+    Device,
+    Error,
+    Provenance,
+    Variant,
+    read_device,
+)
+from ofa_toolkit.latency.kit.probes_file import Probes, read_probes
+from ofa_toolkit.latency.measuring.standard_networks import standard_network
+from ofa_toolkit.latency.table import (
+    UNCALIBRATED,
+    LatencyTable,
+    list_devices,
+    load_table,
+    read_table,
+    write_table,
+)
+from ofa_toolkit.latency.table_file import TableContent
+from ofa_toolkit.spaces import Encoding, get_space
+from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.subnet_file import read_subnet
+
+DEFAULT_SIZES = (5, 10, 20, 50)
+_STANDARD_RESOLUTION = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedLatency:
+    """One network on one variant of a device.
+
+    Attributes:
+        network: File of the subnet, or name of a standard network.
+        device: `device:variant`.
+        latency_ms: Of a whole batch.
+        upper_ms: What it exceeds with probability 1 - confidence; None where none was asked for or the
+            variant is uncalibrated.
+        interval: `calibrated` where bounds for this network are backed, else `uncalibrated`.
+        provenance: How the table came about.
+        mape_percent: Mean error of the table on networks it has not seen; None if unknown.
+        mape_of: How that error was found: what was held out, and which networks.
+        batch_size: Images per run.
+        identity: Of the table.
+        extrapolations: How the network lies outside what the table was fitted on.
+    """
+
+    network: str
+    device: str
+    latency_ms: float
+    upper_ms: float | None
+    interval: str
+    provenance: Provenance
+    mape_percent: float | None
+    mape_of: str | None
+    batch_size: int
+    identity: str
+    extrapolations: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedDevice:
+    """A new table and where it lies."""
+
+    folder: Path
+    table: LatencyTable
+    calibration: Calibration
+    left_out: tuple[str, ...]
+
+
+def predict_latencies(
+    networks: Sequence[str],
+    devices: Sequence[str],
+    *,
+    space_name: str | None = None,
+    confidence: float | None = None,
+    resolution: int | None = None,
+    tables: Iterable[Path] = (),
+) -> list[PredictedLatency]:
+    """Latency of each network on each device.
+
+    Args:
+        networks: Files of subnets, or names of standard networks.
+        devices: `device` or `device:variant`.
+        space_name: Space of subnets whose files do not name one.
+        confidence: Ask for one-sided bounds.
+        resolution: Input size of standard networks, 224 by default.
+        tables: Further folders of tables.
+    """
+    folders = tuple(tables)
+    predictions = []
+    for device in devices:
+        table = load_table(device, folders)
+        for network in networks:
+            if Path(network).is_file():
+                predictions.append(_predict_subnet(table, network, space_name, confidence))
+            else:
+                predictions.append(_predict_standard(table, network, resolution))
+    return predictions
+
+
+def _predict_subnet(
+    table: LatencyTable, path: str, space_name: str | None, confidence: float | None
+) -> PredictedLatency:
+    found = read_subnet(path, get_space(space_name) if space_name else None)
+    space = get_space(found.space_name)
+    population = Encoding(space).encode([found.subnet])
+    bound = table.bind(space)
+    upper = None
+    if confidence is not None and bound.is_calibrated:
+        upper = float(bound.upper_bound(population, confidence)[0])
+    latency = float(bound.predict(population)[0])
+    notes = bound.notes(population)
+    return _prediction(table, path, latency, upper, notes, bound.error, bound.interval)
+
+
+def _predict_standard(table: LatencyTable, name: str, resolution: int | None) -> PredictedLatency:
+    layers = standard_network(name, resolution or _STANDARD_RESOLUTION)
+    answer = table.predict_layers(layers)
+    error = next(iter(table.variant.errors), None)
+    return _prediction(table, name, answer.latency_ms, None, answer.extrapolations, error, UNCALIBRATED)
+
+
+def _prediction(
+    table: LatencyTable,
+    network: str,
+    latency: float,
+    upper: float | None,
+    notes: tuple[str, ...],
+    error: Error | None,
+    interval: str,
+) -> PredictedLatency:
+    return PredictedLatency(
+        network=network,
+        device=table.name,
+        latency_ms=latency,
+        upper_ms=upper,
+        interval=interval,
+        provenance=table.provenance,
+        mape_percent=None if error is None else error.mape_percent,
+        mape_of=None if error is None else error.how_found,
+        batch_size=table.variant.batch_size,
+        identity=table.identity,
+        extrapolations=notes,
+    )
+
+
+def prior_tables(
+    like: Sequence[str], *, batch_size: int | None, exclude: Sequence[str] = (), tables: Iterable[Path] = ()
+) -> list[LatencyTable]:
+    """The tables to learn from: those named, or every variant of that batch size.
+
+    Calibrated tables are left out: they are combinations themselves.
+    """
+    folders = tuple(tables)
+    if like:
+        return [load_table(name, folders) for name in like]
+    entries = resources.entries("latency_tables", folders)
+    found: list[LatencyTable] = []
+    for device in list_devices(folders):
+        if device.name in exclude:
+            continue
+        found += [
+            read_table(entries[device.name].path, variant.name)
+            for variant in device.variants
+            if batch_size in (None, variant.batch_size) and not variant.name.startswith("calibrated-")
+        ]
+    if not found:
+        raise LatencyTableError(
+            f"No shipped table has batch size {batch_size} to learn from.",
+            hint="Name tables of another batch size with --like.",
+        )
+    return found
+
+
+def plan_probes(space_name: str, num_probes: int, tables: Sequence[LatencyTable], seed: int) -> Probes:
+    """Subnets that tell most when measured."""
+    space = get_space(space_name)
+    population = choose_probes(Prior(space, tables), num_probes, rng.generator(seed, "latency-probes"))
+    return Probes(space=space, population=population, latencies_ms=np.full(len(population), np.nan))
+
+
+def estimate_errors(
+    space: SearchSpace, tables: Sequence[LatencyTable], seed: int, sizes: Sequence[int] = DEFAULT_SIZES
+) -> list[ExpectedError]:
+    """Simulated error after so many probes."""
+    return expected_errors(Prior(space, tables), sizes, rng.generator(seed, "latency-samples"))
+
+
+def calibrate_device(
+    probes_path: Path,
+    *,
+    device: str,
+    runtime: str,
+    precision: str,
+    batch_size: int,
+    prior: Sequence[LatencyTable],
+    title: str | None = None,
+    chip: str = "unknown",
+    kind: str = "embedded-gpu",
+    folder: Path | None = None,
+    force: bool = False,
+) -> CalibratedDevice:
+    """Fit the measured probes and write the device's table.
+
+    Args:
+        probes_path: A filled-in `probes.json`.
+        device: Name of the device; its folder gets the new variant beside those it has.
+        runtime: What executed the networks.
+        precision: Their arithmetic.
+        batch_size: Images per run.
+        prior: Tables to learn from.
+        title: Name as people write it.
+        chip: Processor.
+        kind: `gpu`, `embedded-gpu`, `cpu` or `phone`.
+        folder: Folder of devices to write into; the user's own by default.
+        force: Replace a variant of the same name.
+    """
+    probes = read_probes(probes_path).measured()
+    bound_prior = Prior(probes.space, prior)
+    calibration = calibrate(bound_prior, probes.population, probes.latencies_ms)
+    content = TableContent(predictors=(calibration.predictor,))
+    variant = _variant(calibration, content, runtime, precision, batch_size, probes.space.name)
+    target = (folder or resources.user_data_path("latency_tables")) / device
+    described = _described(target, device, variant, title, chip, kind, force)
+    table = LatencyTable(device=described, variant=variant, content=content)
+    target.mkdir(parents=True, exist_ok=True)
+    write_table(target, table)
+    return CalibratedDevice(
+        folder=target, table=table, calibration=calibration, left_out=tuple(bound_prior.left_out)
+    )
+
+
+def _described(
+    target: Path, name: str, variant: Variant, title: str | None, chip: str, kind: str, force: bool
+) -> Device:
+    if not (target / DEVICE_FILE).is_file():
+        return Device(
+            name=name,
+            title=title or name,
+            kind=kind,  # type: ignore[arg-type]  # click offers the literals only
+            chip=chip,
+            default_variant=variant.name,
+            variants=(variant,),
+        )
+    device = read_device(target)
+    if not force and any(known.name == variant.name for known in device.variants):
+        raise OutputError(
+            f"'{device.name}' already has a variant '{variant.name}'.", hint="Add --force to replace it."
+        )
+    return device.with_variants([variant], default=variant.name)
+
+
+def _variant(
+    calibration: Calibration,
+    content: TableContent,
+    runtime: str,
+    precision: str,
+    batch_size: int,
+    space_name: str,
+) -> Variant:
+    combination = calibration.predictor
+    members = ", ".join(member.table for member in combination.members) or "none"
+    errors: tuple[Error, ...] = ()
+    if calibration.held_out_mape_percent is not None:
+        errors = (
+            Error(
+                mape_percent=round(calibration.held_out_mape_percent, 2),
+                num_networks=combination.num_probes,
+                split="each probe by a fit on the others",
+                space=space_name,
+            ),
+        )
+    return Variant(
+        name=f"calibrated-{runtime}-{precision}-{batch_size}",
+        source="this user's measurements",
+        source_licence="own measurement",
+        date=dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        runtime=runtime,
+        precision=precision,  # type: ignore[arg-type]  # click offers the literals only
+        batch_size=batch_size,
+        provenance="transferred",
+        method=f"non-negative combination fitted to the probes; members: {members}",
+        networks=f"{combination.num_probes} subnets of {space_name}",
+        errors=errors,
+        caveats=("Uncalibrated bounds: a few probes cannot back them.",),
+        identity=content.identity,
+    )

@@ -1,0 +1,280 @@
+"""From what a user asks for to a search problem: space, predictor, latency tables, limits.
+
+Whatever does not belong together is refused by name here, before anything is searched.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ofa_toolkit.complexity import PopulationComplexity
+from ofa_toolkit.core import quantities
+from ofa_toolkit.core.errors import ConfigError, unknown_name
+from ofa_toolkit.core.quantities import QuantityKind
+from ofa_toolkit.evaluation.predictor.predictor import (
+    AccuracyPredictor,
+    BoundAccuracy,
+    load_accuracy_predictor,
+)
+from ofa_toolkit.latency.table import BoundLatency, load_table
+from ofa_toolkit.pipelines.search.choices import listed, restricted_space
+from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
+from ofa_toolkit.pipelines.search.supernet import (
+    check_weights,
+    missing_predictor,
+    predictor_path,
+    resolve_space,
+)
+from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
+from ofa_toolkit.spaces.encoding import Population
+
+MAXIMIZED = ("accuracy", "macs")
+"""What a search can make large. More MACs stand for a more accurate network by rule of thumb only."""
+
+BYTES_PER_VALUE = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A constraint and how it reads.
+
+    Attributes:
+        constraint: For the search.
+        kind: Of the quantity, for printing.
+        subject: Such as `latency`.
+        where: Such as ` on jetson-nano`, or nothing.
+        option: The command-line option that sets it, such as `--latency`.
+        factor: From the figure's unit to the option's: throughput is stated inversely.
+    """
+
+    constraint: Constraint
+    kind: QuantityKind
+    subject: str
+    where: str
+    option: str
+
+    def shown(self, value: float) -> str:
+        """A value of the limited figure in the unit the user thinks in."""
+        return self.kind.format(value)
+
+
+class SearchContext:
+    """The parts of one search, bound to one space.
+
+    Attributes:
+        request: What was asked.
+        full_space: The supernet's space, as trained.
+        space: The part of it that is searched.
+        accuracy: The predictor, bound; None where there is none and the request needs none.
+        latencies: Tables by `device:variant`, bound, in the order asked.
+        limits: The constraints.
+        warnings: What the user should know about the data behind the answer.
+    """
+
+    def __init__(self, request: SearchRequest) -> None:
+        self.request = request
+        self.warnings: list[str] = []
+        self._folder, self.full_space, self.supernet_name = resolve_space(request)
+        predictor = self._predictor()
+        covered = predictor.card.resolutions if predictor else self.full_space.resolutions
+        self.space = restricted_space(request, self.full_space, covered)
+        self.accuracy: BoundAccuracy | None = predictor.bind(self.space) if predictor else None
+        self._warn_about_accuracy()
+        self.latencies: dict[str, BoundLatency] = {}
+        for device in request.devices:
+            table = load_table(device.name, request.tables)
+            if table.name in self.latencies:
+                raise ConfigError(f"Device '{table.name}' is named twice.")
+            self.latencies[table.name] = table.bind(self.space)
+        self._complexity = PopulationComplexity(self.space)
+        self.limits: tuple[Limit, ...] = tuple(self._limits())
+
+    def problem(self, objectives: Sequence[Objective] | None = None) -> SearchProblem:
+        """The search problem; by default with the single objective that was asked for."""
+        constraints = [limit.constraint for limit in self.limits]
+        return SearchProblem(self.space, objectives or [self.objective], constraints)
+
+    def _predictor(self) -> AccuracyPredictor | None:
+        """The accuracy predictor asked for or that of the supernet; None where there is none."""
+        path = predictor_path(self.request, self._folder)
+        if path is None:
+            return None
+        predictor = load_accuracy_predictor(path)
+        check_weights(predictor.card.supernet_identity, self._folder)
+        return predictor
+
+    @property
+    def objective(self) -> Objective:
+        """What is made large, or small.
+
+        Raises:
+            ConfigError: Both are asked for, or the figure cannot be made large.
+        """
+        request = self.request
+        if request.minimize is None:
+            if request.maximize not in MAXIMIZED:
+                raise unknown_name("figure to maximize", request.maximize, MAXIMIZED)
+        elif request.maximize != "accuracy":
+            raise ConfigError(
+                "A search makes one figure small or one large, not both.",
+                hint="Bound the other one, such as --macs 100M, and name only the figure that counts.",
+            )
+        return Objective(figure=self.figure(request.objective), is_maximized=request.minimize is None)
+
+    def figure(self, name: str) -> Figure:
+        """A figure by the name a user gives it: accuracy, macs, params, memory, latency[:device]."""
+        if name == "latency" or name.startswith("latency:"):
+            return self._latency_figures[self.table_name(name.partition(":")[2])]
+        figures = {
+            "accuracy": lambda: self._accuracy_figure,
+            "macs": lambda: self._macs_figure,
+            "params": lambda: self._params_figure,
+            "memory": lambda: self._memory_figure,
+        }
+        if name not in figures:
+            raise unknown_name(
+                "figure", name, [*figures, "latency", *(f"latency:{n}" for n in self.latencies)]
+            )
+        return figures[name]()
+
+    def table_name(self, device: str) -> str:
+        """The `device:variant` among the request's that a user means; the first for the empty text."""
+        if not self.latencies:
+            raise ConfigError("Latency needs a device.", hint="Name one: --device jetson-nano")
+        for name in self.latencies:
+            if device in ("", name) or name.startswith(f"{device}:"):
+                return name
+        raise unknown_name("device of this search", device, self.latencies)
+
+    @property
+    def bytes_per_value(self) -> int:
+        """Of an activation, in the first device's precision."""
+        for bound in self.latencies.values():
+            return BYTES_PER_VALUE[bound.table.variant.precision]
+        return BYTES_PER_VALUE["fp32"]
+
+    def memory_bytes(self, population: Population) -> Any:
+        """Peak bytes of live activations of one image, `(N,)`."""
+        return self._complexity.peak_activation_elements(population) * self.bytes_per_value
+
+    @functools.cached_property
+    def _accuracy_figure(self) -> Figure:
+        if self.accuracy is None:
+            raise missing_predictor(self.supernet_name, self._folder)
+        return Figure(name="accuracy", evaluate=self.accuracy.predict, decimals=4)
+
+    @functools.cached_property
+    def _macs_figure(self) -> Figure:
+        return Figure(name="macs", evaluate=self._complexity.macs, decimals=0)
+
+    @functools.cached_property
+    def _params_figure(self) -> Figure:
+        return Figure(name="params", evaluate=self._complexity.params, decimals=0)
+
+    @functools.cached_property
+    def _memory_figure(self) -> Figure:
+        return Figure(name="memory", evaluate=self.memory_bytes, decimals=0)
+
+    @functools.cached_property
+    def _latency_figures(self) -> dict[str, Figure]:
+        return {
+            name: Figure(name=f"latency:{name}", evaluate=bound.predict, decimals=5)
+            for name, bound in self.latencies.items()
+        }
+
+    def _limits(self) -> list[Limit]:
+        limits = []
+        for device, (name, bound) in zip(self.request.devices, self.latencies.items(), strict=True):
+            limits += self._device_limits(device, name, bound)
+        for value, name, kind, subject in (
+            (self.request.macs, "macs", quantities.MACS, "MACs"),
+            (self.request.params, "params", quantities.PARAMS, "parameters"),
+            (self.request.memory_bytes, "memory", quantities.MEMORY, "peak activation memory"),
+        ):
+            if value is not None:
+                constraint = Constraint(figure=self.figure(name), limit=value)
+                limits.append(
+                    Limit(constraint=constraint, kind=kind, subject=subject, where="", option=f"--{name}")
+                )
+        if self.request.accuracy is not None:
+            constraint = Constraint(
+                figure=self.figure("accuracy"), limit=self.request.accuracy, is_minimum=True
+            )
+            limits.append(
+                Limit(constraint=constraint, kind=PERCENT, subject="accuracy", where="", option="--accuracy")
+            )
+        return limits
+
+    def _device_limits(self, device: DeviceRequest, name: str, bound: BoundLatency) -> list[Limit]:
+        figure = self._latency_figures[name]
+        where = f" on {device.name}"
+        if self.request.confidence is not None:
+            confidence = self.request.confidence
+            # Asked once now, so that an uncalibrated table is refused before the search starts.
+            bound.upper_bound(np.zeros((0, self._complexity_genes), dtype=np.uint8), confidence)
+            figure = Figure(
+                name=f"latency bound:{name}",
+                evaluate=lambda population: bound.upper_bound(population, confidence),
+                decimals=5,
+            )
+            where += f" with {100 * confidence:g} % confidence"
+        limits = []
+        if device.latency_ms is not None:
+            constraint = Constraint(figure=figure, limit=device.latency_ms)
+            limits.append(
+                Limit(
+                    constraint=constraint,
+                    kind=quantities.LATENCY,
+                    subject="latency",
+                    where=where,
+                    option="--latency",
+                )
+            )
+        if device.throughput is not None:
+            batch = bound.table.variant.batch_size
+            rate = Figure(
+                name=f"throughput:{name}",
+                evaluate=lambda population: 1e3 * batch / figure.evaluate(population),
+                decimals=4,
+            )
+            constraint = Constraint(figure=rate, limit=device.throughput, is_minimum=True)
+            limits.append(
+                Limit(
+                    constraint=constraint,
+                    kind=quantities.THROUGHPUT,
+                    subject="throughput",
+                    where=where,
+                    option="--throughput",
+                )
+            )
+        return limits
+
+    @property
+    def _complexity_genes(self) -> int:
+        return 1 + sum(stage.max_depth + int(stage.has_elastic_width) for stage in self.space.stages)
+
+    def _warn_about_accuracy(self) -> None:
+        if self.accuracy is None:
+            self.warnings.append("No accuracy is predicted: the supernet has no accuracy predictor.")
+            return
+        uncovered = self.accuracy.uncovered_resolutions
+        if uncovered:
+            covered = listed(self.accuracy.predictor.card.resolutions)
+            self.warnings.append(
+                f"The accuracy predictor covers resolutions {covered}; at {listed(uncovered)} it goes on in "
+                "a straight line and nothing backs it."
+            )
+
+
+PERCENT = QuantityKind(
+    name="an accuracy",
+    base_unit="%",
+    units={"%": 1.0},
+    example="75%",
+    print_units=("%",),
+)

@@ -1,0 +1,70 @@
+"""Every figure of a subnet with its unit, its interval and how it came about, as `subnet.json` holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ofa_toolkit.evaluation.predictor.predictor import BoundAccuracy
+from ofa_toolkit.pipelines.search.context import SearchContext
+
+INTERVAL_CONFIDENCE = 0.9
+
+
+def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
+    """Every figure of one encoded subnet `(1, genes)`, each with how it came about."""
+    document: dict[str, Any] = {}
+    if context.accuracy is not None:
+        document["top1_percent"] = _accuracy_document(context.accuracy, row)
+    if context.latencies:
+        document["latency_ms"] = {name: _latency_document(context, name, row) for name in context.latencies}
+    return document | {
+        "macs": {"value": int(context.figure("macs")(row)[0]), "provenance": "counted"},
+        "params": {"value": int(context.figure("params")(row)[0]), "provenance": "counted"},
+        "peak_activation_bytes": {
+            "value": int(context.figure("memory")(row)[0]),
+            "bytes_per_value": context.bytes_per_value,
+            "provenance": "counted",
+        },
+    }
+
+
+def _accuracy_document(accuracy: BoundAccuracy, row: Any) -> dict[str, Any]:
+    card = accuracy.predictor.card
+    low, high = accuracy.interval(row, INTERVAL_CONFIDENCE)
+    return {
+        "value": round(float(accuracy.predict(row)[0]), 3),
+        "interval": [round(float(low[0]), 3), round(float(high[0]), 3)],
+        "confidence": INTERVAL_CONFIDENCE,
+        "provenance": card.provenance,
+        "is_extrapolation": bool(accuracy.is_extrapolation(row)[0]),
+        "dataset": card.dataset,
+    }
+
+
+def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, Any]:
+    bound = context.latencies[name]
+    variant = bound.table.variant
+    document: dict[str, Any] = {
+        "value": round(float(bound.predict(row)[0]), 4),
+        "provenance": bound.provenance,
+        "interval": bound.interval,
+        "table": bound.identity,
+        "runtime": variant.runtime,
+        "runtime_version": variant.runtime_version,
+        "precision": variant.precision,
+        "batch_size": variant.batch_size,
+        "clocks": variant.clocks,
+        "source": variant.source,
+    }
+    confidence = context.request.confidence or INTERVAL_CONFIDENCE
+    if bound.is_calibrated:
+        document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), 4)
+        document["confidence"] = confidence
+    if (error := bound.error) is not None:
+        document["mape_percent"] = error.mape_percent
+        document["mape_of"] = error.how_found
+    if notes := bound.notes(row):
+        document["extrapolations"] = list(notes)
+    if bound.provenance in ("transferred", "modelled"):
+        document["caveats"] = list(variant.caveats)
+    return document

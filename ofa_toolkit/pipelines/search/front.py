@@ -1,0 +1,213 @@
+"""Fronts: the best accuracy for every budget, and how they are written to files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.pipelines.search.answer import infeasible
+from ofa_toolkit.pipelines.search.context import SearchContext
+from ofa_toolkit.pipelines.search.figures import predicted
+from ofa_toolkit.pipelines.search.find import Method, limits_document, run
+from ofa_toolkit.pipelines.search.request import SearchRequest
+from ofa_toolkit.search.problem import Objective
+from ofa_toolkit.spaces.encoding import Encoding
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.spaces.subnet_file import subnet_document
+
+FORMAT = "ofa-toolkit/front"
+VERSION = 1
+SUFFIXES = (".csv", ".json", ".png")
+
+LABELS = {
+    "macs": "MACs of one image (millions)",
+    "params": "Parameters (millions)",
+    "memory": "Peak activation memory (MB)",
+}
+_SCALES = {"macs": 1e6, "params": 1e6, "memory": 1e6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """Subnets that no other one beats in accuracy and all costs at once, cheapest first.
+
+    Attributes:
+        space_name: Their search space.
+        supernet: Zoo name or folder whose accuracy predictor judged them.
+        costs: Names of the costs, such as `latency:jetson-nano:nvidia-tensorrt-fp16-1`, `macs`.
+        subnets: The members.
+        top1_percent: Predicted accuracy of each.
+        values: Costs `(members, costs)`, in ms, MACs, parameters and bytes.
+        predicted: All figures of each with provenance, as in `subnet.json`.
+        search: What was asked and how it was found.
+        warnings: What to know about the data behind it.
+    """
+
+    space_name: str
+    supernet: str
+    costs: tuple[str, ...]
+    subnets: tuple[Subnet, ...]
+    top1_percent: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+    predicted: tuple[Mapping[str, Any], ...]
+    search: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": self.space_name,
+            "supernet": self.supernet,
+            "costs": list(self.costs),
+            "members": [
+                {
+                    **subnet_document(subnet),
+                    "top1_percent": accuracy,
+                    "costs": list(values),
+                    "predicted": dict(figures),
+                }
+                for subnet, accuracy, values, figures in zip(
+                    self.subnets, self.top1_percent, self.values, self.predicted, strict=True
+                )
+            ],
+            "search": dict(self.search),
+            "warnings": list(self.warnings),
+        }
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write as `.csv`, `.json` or `.png`, by the suffix.
+
+        Raises:
+            ConfigError: Another suffix.
+        """
+        suffix = Path(path).suffix
+        if suffix == ".json":
+            files.write_json(path, self.document())
+        elif suffix == ".csv":
+            files.write_text(path, self.csv())
+        elif suffix == ".png":
+            self._write_png(path)
+        else:
+            raise ConfigError(f"'{path}': a front is written as {', '.join(SUFFIXES)}, not '{suffix}'.")
+
+    def csv(self) -> str:
+        """One line per member; depths, kernel sizes and expand ratios joined by dashes, stages by slashes."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(
+            ["top1_percent", *self.costs, "resolution", "depths", "kernel_sizes", "expand_ratios", "widths"]
+        )
+        for subnet, accuracy, values in zip(self.subnets, self.top1_percent, self.values, strict=True):
+            stages = subnet.stages
+            architecture = (
+                "-".join(str(stage.depth) for stage in stages),
+                "/".join("-".join(str(k) for k in stage.kernel_sizes) for stage in stages),
+                "/".join("-".join(f"{e:g}" for e in stage.expand_ratios) for stage in stages),
+                "-".join(str(stage.width) for stage in stages if stage.width is not None),
+            )
+            writer.writerow([accuracy, *values, subnet.resolution, *architecture])
+        return text.getvalue()
+
+    def _write_png(self, path: str | os.PathLike[str]) -> None:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+
+        figure, axes = plt.subplots(
+            1, len(self.costs), figsize=(5.5 * len(self.costs), 4), squeeze=False, layout="constrained"
+        )
+        for column, (cost, axis) in enumerate(zip(self.costs, axes[0], strict=True)):
+            values = np.array([row[column] for row in self.values]) / _SCALES.get(cost, 1)
+            resolutions = np.array([subnet.resolution for subnet in self.subnets])
+            for resolution in np.unique(resolutions):
+                own = resolutions == resolution
+                axis.plot(values[own], np.array(self.top1_percent)[own], "o", ms=4, label=f"{resolution} px")
+            axis.set_xlabel(label(cost))
+            axis.set_ylabel("Predicted top-1 (%)")
+            axis.grid(visible=True, alpha=0.3)
+            axis.legend(title="Resolution", fontsize="small")
+        figure.suptitle(f"{self.supernet}: predicted, not measured", fontsize="medium")
+        with files.atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+        plt.close(figure)
+
+
+def label(cost: str) -> str:
+    """A cost in words, with its unit."""
+    if cost.startswith("latency:"):
+        return f"Latency on {cost.partition(':')[2]} (ms)"
+    return LABELS[cost]
+
+
+def find_front(
+    request: SearchRequest,
+    costs: Sequence[str],
+    *,
+    method: Method = "evolution",
+    effort: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Front:
+    """The front of accuracy against one or more costs, within the request's limits.
+
+    Args:
+        request: Space, devices and limits; `minimize` has no meaning here.
+        costs: Of `latency[:device]`, `macs`, `params`, `memory`.
+        method: As in `find_subnet`.
+        effort: As in `find_subnet`.
+        seed: Equal seeds give equal fronts.
+
+    Raises:
+        InfeasibleConstraintError: No subnet meets the limits.
+    """
+    start = time.perf_counter()
+    if not costs:
+        raise ConfigError("A front needs a cost: latency, macs, params or memory.")
+    context = SearchContext(request)
+    figures = [context.figure(cost) for cost in costs]
+    names = [figure.name for figure in figures]
+    objectives = [
+        Objective(figure=context.figure("accuracy"), is_maximized=True),
+        *(Objective(figure=figure) for figure in figures),
+    ]
+    wanted = {"population_size": 200, "num_children": 200, "num_generations": 60, **(effort or {})}
+    result = run(context.problem(objectives), method=method, effort=wanted, seed=seed)
+    if not result.is_feasible:
+        raise infeasible(context, seed)
+    order = np.argsort(result.scores.objectives[:, 1], kind="stable")
+    rows = result.population[order]
+    values = result.scores.objectives[order]
+    return Front(
+        space_name=context.space.name,
+        supernet=context.supernet_name,
+        costs=tuple(names),
+        subnets=tuple(Encoding(context.space).decode(rows)),
+        top1_percent=tuple(float(-value) for value in values[:, 0]),
+        values=tuple(tuple(float(v) for v in row) for row in values[:, 1:]),
+        predicted=tuple(predicted(context, rows[index : index + 1]) for index in range(len(rows))),
+        search={
+            "objective": ["accuracy", *names],
+            "limits": limits_document(context),
+            "method": method,
+            "seed": seed,
+            "num_evaluations": result.num_evaluations,
+            "seconds": round(time.perf_counter() - start, 3),
+        },
+        warnings=(*context.warnings, *_notes(context, rows)),
+    )
+
+
+def _notes(context: SearchContext, rows: Any) -> list[str]:
+    return [f"{name}: {note}" for name, bound in context.latencies.items() for note in bound.notes(rows)]

@@ -1,0 +1,110 @@
+"""The supernet of a search: its folder, its space, and a predictor made for its weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ofa_toolkit.core import resources
+from ofa_toolkit.core.errors import (
+    ConfigError,
+    FileFormatError,
+    MismatchError,
+    OfaToolkitError,
+    unknown_name,
+)
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME
+from ofa_toolkit.pipelines.search.request import SearchRequest
+from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
+from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
+from ofa_toolkit.spaces.trained_space import trained_space
+
+DEFAULT_SUPERNET = "ofa-mobilenet-v3-w1.0"
+
+
+def resolve_space(request: SearchRequest) -> tuple[Path | None, SearchSpace, str]:
+    """Folder of the supernet (None without one), the space of its subnets, and its name."""
+    name = request.supernet or request.space or DEFAULT_SUPERNET
+    entry = None if os.sep in name or name.startswith(".") else resources.entries("zoo").get(name)
+    folder: Path | None = None
+    if entry is not None:
+        folder = entry.path
+        space = _space_of_entry(folder)
+    elif request.supernet is None:
+        space = get_space(name)
+    else:
+        folder = _existing_folder(name)
+        space = _space_of_folder(folder)
+    if request.space is not None and request.supernet is not None:
+        wanted = get_space(request.space)
+        if wanted.name != space.name:
+            raise MismatchError(
+                f"The supernet '{request.supernet}' is of space '{space.name}', not of '{wanted.name}'.",
+                hint="Leave out --space: the supernet decides it.",
+            )
+    return folder, space, name
+
+
+def _space_of_entry(folder: Path) -> SearchSpace:
+    if (folder / "config.json").is_file():
+        return _space_of_folder(folder)
+    from ofa_toolkit.zoo.entries import load_entry
+
+    card = load_entry(folder).card
+    if card.space is None:
+        raise ConfigError(f"The space of '{card.name}' is not one of ofa-toolkit's; it cannot be searched.")
+    return get_space(card.space).with_num_classes(card.data.num_classes)
+
+
+def _existing_folder(name: str) -> Path:
+    is_elsewhere = name.startswith("hf-hub:") or os.sep in name or Path(name).exists()
+    if not is_elsewhere:
+        raise unknown_name("supernet", name, [*resources.entries("zoo"), *SPACES])
+    from ofa_toolkit.zoo import resolve_supernet
+
+    return resolve_supernet(name)
+
+
+def _space_of_folder(folder: Path) -> SearchSpace:
+    description = read_supernet_config(folder)
+    return trained_space(space_of(description, folder), description)
+
+
+def predictor_path(request: SearchRequest, folder: Path | None) -> Path | None:
+    """The accuracy predictor's file: the one asked for, or the supernet's; None where there is none."""
+    if request.predictor is not None:
+        return request.predictor
+    own = folder / FILE_NAME if folder is not None else None
+    return own if own is not None and own.is_file() else None
+
+
+def missing_predictor(name: str, folder: Path | None) -> OfaToolkitError:
+    """The error of a search that needs an accuracy predictor where there is none."""
+    otherwise = "or search for the most MACs instead: --maximize macs"
+    if folder is None:
+        return ConfigError(
+            f"There is no accuracy predictor for the space '{name}' without a supernet.",
+            hint=f"Name a supernet with --supernet or a predictor file with --predictor, {otherwise}",
+        )
+    return FileFormatError(
+        f"The supernet '{name}' has no accuracy predictor.",
+        hint=f"Build one: ofa-tk predictor build --supernet {name} --data DATA, {otherwise}",
+    )
+
+
+def check_weights(identity: str, folder: Path | None) -> None:
+    """Refuse a predictor that was made for other weights than the folder's."""
+    if folder is None or identity == "unknown":
+        return
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        return
+    from ofa_toolkit.core.weights_identity import weights_identity
+
+    found = weights_identity(weights)
+    if found != identity:
+        raise MismatchError(
+            f"The accuracy predictor was built for other weights ({identity[:12]}) than those in '{folder}' "
+            f"({found[:12]}).",
+            hint=f"Build it again: ofa-tk predictor build --supernet {folder} --data DATA",
+        )

@@ -1,0 +1,155 @@
+"""Check the best subnets of a search on images and on this machine, and rank them by what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError
+from ofa_toolkit.latency.filing import journal_header
+from ofa_toolkit.latency.measuring.measure import Effort, Item, estimates, measure, open_journal
+from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
+from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
+from ofa_toolkit.pipelines.evaluation.evaluate import Judge
+from ofa_toolkit.pipelines.search.answer import Candidate
+from ofa_toolkit.pipelines.search.find import FoundSubnet
+from ofa_toolkit.spaces import SearchSpace, Subnet, lower
+
+Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """One subnet after measuring.
+
+    Attributes:
+        candidate: What was predicted.
+        predicted_rank: From 1, by the prediction.
+        top1_percent: Measured on held-out training images, batch norm recalibrated.
+        num_images: How many.
+        latency_ms: Measured on this machine; None where latency was not measured.
+    """
+
+    candidate: Candidate
+    predicted_rank: int
+    top1_percent: float
+    num_images: int
+    latency_ms: float | None
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            **self.candidate.document(),
+            "predicted_rank": self.predicted_rank,
+            "measured_top1_percent": round(self.top1_percent, 3),
+            "num_images": self.num_images,
+            "measured_latency_ms": self.latency_ms,
+        }
+
+
+def verify_top(
+    found: FoundSubnet,
+    judge: Judge,
+    *,
+    num_subnets: int,
+    runtime: str | None = None,
+    options: RuntimeOptions | None = None,
+    most_latency_ms: float | None = None,
+    on_step: Step | None = None,
+) -> tuple[FoundSubnet, tuple[Verified, ...]]:
+    """Measure the best subnets of a search and rank them by measured accuracy.
+
+    They are chosen among by held-out training images, so that the test set stays unseen.
+
+    Args:
+        found: The answer of the search.
+        judge: The supernet it was for, and its data.
+        num_subnets: How many of the best to measure.
+        runtime: Also time them on this machine with this runtime.
+        options: Conditions of the timing.
+        most_latency_ms: Leave out subnets that measure slower; needs `runtime`.
+        on_step: Told how many are done.
+
+    Returns:
+        The search's answer with the best measured subnet in the first place, and all measured ones.
+
+    Raises:
+        ConfigError: No subnet is to be measured.
+        InfeasibleConstraintError: All of them measure slower than the limit.
+    """
+    if num_subnets < 1:
+        raise ConfigError("Verify at least one subnet.")
+    space = judge.supernet.space
+    candidates = [found.candidates[0], *found.runners_up][:num_subnets]
+    latencies: Sequence[float | None] = [None] * len(candidates)
+    if runtime is not None:
+        latencies = time_subnets(
+            space, [candidate.subnet for candidate in candidates], runtime, options or RuntimeOptions()
+        )
+    meter = SubnetMeter(judge)
+    verified = []
+    for rank, (candidate, latency) in enumerate(zip(candidates, latencies, strict=True), start=1):
+        if on_step is not None:
+            on_step(rank - 1, len(candidates))
+        top1, num_images = meter.measure(candidate.subnet)
+        verified.append(
+            Verified(
+                candidate=candidate,
+                predicted_rank=rank,
+                top1_percent=top1,
+                num_images=num_images,
+                latency_ms=latency,
+            )
+        )
+    kept = [v for v in verified if most_latency_ms is None or (v.latency_ms or 0.0) <= most_latency_ms]
+    if not kept:
+        fastest = min(v.latency_ms for v in verified if v.latency_ms is not None)
+        raise InfeasibleConstraintError(
+            f"None of the {len(verified)} best subnets measures {most_latency_ms:g} ms or less here: the "
+            f"fastest takes {fastest:.3g} ms.",
+            hint="Search with a table of this machine: ofa-tk latency measure, then search --device.",
+        )
+    ranked = sorted(kept, key=lambda v: (-v.top1_percent, v.predicted_rank))
+    return _answer(found, ranked[0]), (*ranked, *(v for v in verified if v not in kept))
+
+
+def time_subnets(
+    space: SearchSpace, subnets: Sequence[Subnet], runtime: str, options: RuntimeOptions
+) -> list[float]:
+    """Time of a batch of each subnet on this machine in ms, bursts interleaved."""
+    executor = RUNTIMES[runtime](options)
+    items = [Item(key=str(number), layers=lower(space, subnet)) for number, subnet in enumerate(subnets)]
+    with tempfile.TemporaryDirectory() as folder:
+        journal = open_journal(str(Path(folder) / "journal.jsonl"), journal_header(space, executor))
+        measure(executor, items, items[0], journal, Effort(), seed=0, on_progress=lambda _done: None)
+        found = estimates(journal)
+    return [found[item.key].time_ms for item in items]
+
+
+def _answer(found: FoundSubnet, best: Verified) -> FoundSubnet:
+    """The search's answer for another of its subnets, with the measurement beside the prediction."""
+    measured: dict[str, Any] = {
+        "top1_percent": {
+            "value": round(best.top1_percent, 3),
+            "num_images": best.num_images,
+            "provenance": "measured",
+            "images": "held-out training images",
+        }
+    }
+    if best.latency_ms is not None:
+        measured["latency_ms"] = {
+            "value": best.latency_ms,
+            "provenance": "measured",
+            "device": "this machine",
+        }
+    chosen = dataclasses.replace(best.candidate, name="chosen")
+    return dataclasses.replace(
+        found,
+        subnet=best.candidate.subnet,
+        predicted={**best.candidate.predicted, "measured": measured},
+        candidates=(chosen, *found.candidates[1:]),
+    )

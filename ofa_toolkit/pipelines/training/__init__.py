@@ -1,0 +1,1 @@
+"""Trains and fine-tunes: recipes, runs, dry runs, studies."""

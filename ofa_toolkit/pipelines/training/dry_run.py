@@ -1,0 +1,169 @@
+"""Say what a training run would cost, from a timed handful of updates of each phase, before spending it."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.pipelines.training.run import prepare
+from ofa_toolkit.training.algorithm import Phase, Position
+from ofa_toolkit.training.config import RunConfig
+from ofa_toolkit.training.cost import PhaseCost, macs_of_passes, macs_per_image, phase_cost, total
+from ofa_toolkit.training.distributed import Process, join, leave
+from ofa_toolkit.training.optimizer import set_learning_rate
+from ofa_toolkit.training.trainer import Trainer
+
+_WARMUP_UPDATES = 1
+_CPU_IMAGES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPrediction:
+    """Predicted cost of a run.
+
+    Attributes:
+        images: The data set and the sizes of its splits.
+        steps_per_epoch: Updates.
+        timed: What was timed, on what.
+        costs: Per phase; validation is not included.
+        total_cost: Their sum.
+    """
+
+    images: str
+    steps_per_epoch: int
+    timed: str
+    costs: tuple[PhaseCost, ...]
+    total_cost: PhaseCost
+
+
+def dry_run(
+    config: RunConfig,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    download: bool = False,
+    price_per_hour: float | None = None,
+    num_updates: int = 3,
+) -> CostPrediction:
+    """Prepare a run as `train` would, time updates of each phase, and predict the whole. Nothing is written.
+
+    The median update of each phase is scaled to the phase's average step by its MACs, since random
+    subnets differ in size.
+
+    Raises:
+        OfaToolkitError: Whatever would stop the run at its start.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    process = join(device)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = prepare(config, Path(folder), process=process, download=download, is_dry=True)
+            return _predict(trainer, process, price_per_hour, num_updates)
+    finally:
+        leave(process)
+
+
+def check_recipe(config: RunConfig) -> tuple[Phase, ...]:
+    """Build the method of a recipe without images, with the space's own number of classes.
+
+    Raises:
+        OfaToolkitError: The recipe cannot be run as it stands.
+    """
+    from ofa_toolkit.spaces import get_space
+
+    space = config.space.trained(get_space(config.space.name).num_classes)
+    return config.algorithm.build(config, space).phases
+
+
+def _predict(
+    trainer: Trainer, process: Process, price_per_hour: float | None, num_updates: int
+) -> CostPrediction:
+    costs = []
+    for phase in trainer.algorithm.phases:
+        seconds = _seconds_per_mac(trainer, phase, num_updates) * macs_per_image(
+            trainer.algorithm, phase, trainer.steps_per_epoch
+        )
+        costs.append(
+            phase_cost(
+                phase.name,
+                phase.epochs * trainer.steps_per_epoch,
+                seconds,
+                num_devices=process.world_size,
+                price_per_hour=price_per_hour,
+            )
+        )
+    dataset = trainer.dataset
+    sizes = ", ".join(f"{dataset.num_images(split)} {split}" for split in ("train", "validation", "test"))
+    device = str(process.device)
+    if process.device.type == "cpu":
+        device += f" with {torch.get_num_threads()} threads"
+    return CostPrediction(
+        images=f"{dataset.name} ({sizes})",
+        steps_per_epoch=trainer.steps_per_epoch,
+        timed=f"{num_updates} updates of each phase with {_timed_batch(trainer)[0]} images on {device}; "
+        "validation is not included",
+        costs=tuple(costs),
+        total_cost=total(costs),
+    )
+
+
+def _timed_batch(trainer: Trainer) -> tuple[int, float]:
+    """Images of a timed update, and how many times as many a real one has.
+
+    A CPU takes a part of a batch made for many GPUs: time there is proportional to images, memory is not
+    there for all of them.
+    """
+    batch = trainer.config.training.batch_size
+    part = trainer.process.world_size * trainer.config.training.accumulation
+    if trainer.process.device.type != "cpu" or batch <= _CPU_IMAGES:
+        return batch, 1.0
+    timed = max(part, _CPU_IMAGES // part * part)
+    return timed, batch / timed
+
+
+def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
+    """Median time of an update over its forward MACs per image."""
+    if phase.teacher is not None:
+        trainer.updater.teacher = trainer.frozen_copy(phase.teacher)
+    timed_batch, scale = _timed_batch(trainer)
+    batches = trainer.dataset.epoch(
+        0,
+        timed_batch,
+        seed=0,
+        rank=trainer.process.rank,
+        world_size=trainer.process.world_size,
+        device=trainer.process.device,
+    )
+    ratios = []
+    mark = time.perf_counter()
+    for number in range(_WARMUP_UPDATES + num_updates):
+        batch = next(batches, None)
+        if batch is None:
+            raise OfaToolkitError(
+                f"An epoch has fewer than {_WARMUP_UPDATES + num_updates} updates to time.",
+                hint="--set training.batch_size=... (smaller)",
+            )
+        images, labels = batch
+        position = Position(
+            epoch=phase.first_epoch,
+            step=number,
+            steps_per_epoch=trainer.steps_per_epoch,
+            resolution=images.shape[-1],
+        )
+        passes = trainer.algorithm.plan(phase, position, generator(0, "dry run", phase.name, number))
+        set_learning_rate(trainer.optimizer, 0.0)
+        trainer.supernet.train()
+        trainer.updater(images, labels, passes)
+        now = time.perf_counter()
+        if number >= _WARMUP_UPDATES:
+            ratios.append(scale * (now - mark) / macs_of_passes(phase.space, passes))
+        mark = now
+    return statistics.median(ratios)

@@ -1,0 +1,1 @@
+"""Lists, packages and verifies zoo entries."""

@@ -1,0 +1,197 @@
+"""Give a supernet's folder what replaces images for batch-norm statistics, and tell how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofa_toolkit.core import rng
+from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate, recalibration_batches
+from ofa_toolkit.pipelines.evaluation.evaluate import Judge, open_judge
+from ofa_toolkit.spaces import SearchSpace, Subnet, sample_subnets
+from ofa_toolkit.supernets import extract, recalibrate_batchnorm
+from ofa_toolkit.supernets.batchnorm.carried_statistics import (
+    normalized,
+    read_carried_statistics,
+    write_carried_statistics,
+)
+from ofa_toolkit.supernets.batchnorm.corrections import largest_size, measure_corrections
+from ofa_toolkit.supernets.batchnorm.images import largest_number, synthesize_batchnorm_images
+from ofa_toolkit.supernets.batchnorm.targets import StatisticsTarget, measure_target
+
+DEFAULT_SUBNETS = 160
+DEFAULT_STEPS = 1600
+DEFAULT_CORRECTION_SUBNETS = 160
+_TARGET_IMAGES = 512
+_CORRECTION_IMAGES = 1500
+_BATCH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedAccuracy:
+    """Accuracy of one subnet with statistics from real images and from what the folder carries.
+
+    Attributes:
+        subnet: The subnet; none of the pool the images were made with.
+        real_percent: Top-1 with statistics of real training images.
+        carried_percent: Top-1 with what the folder carries.
+        other_percent: Top-1 with statistics of other real training images, as many: what chance does.
+    """
+
+    subnet: Subnet
+    real_percent: float
+    carried_percent: float
+    other_percent: float
+
+    @property
+    def difference(self) -> float:
+        """Points lost by having no real images."""
+        return self.real_percent - self.carried_percent
+
+
+def make_batchnorm_images(
+    folder: str | Path,
+    data: str,
+    *,
+    num_images: int | None = None,
+    num_subnets: int = DEFAULT_SUBNETS,
+    num_steps: int = DEFAULT_STEPS,
+    num_correction_subnets: int = DEFAULT_CORRECTION_SUBNETS,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Path:
+    """Optimise synthetic images on a pool of subnets, measure what they get wrong on another, write both.
+
+    Both pools have the largest subnet at every resolution, the first the smallest as well; the others are
+    random, in the second as many at each resolution. Each subnet has its statistics on training images of
+    its own, so that their noise averages out.
+
+    Args:
+        folder: Of the supernet.
+        data: The images it was trained on.
+        num_images: How many to make; default as many as `largest_number` says.
+        num_subnets: Size of the first pool.
+        num_steps: Steps of the optimisation.
+        num_correction_subnets: Size of the second pool, which has at least one at each resolution.
+        seed: Of pools, noise and order.
+        checkpoint: File that unfinished images are kept in.
+        on_step: Told how many of `num_subnets + num_steps + num_correction_subnets` steps are done.
+
+    Raises:
+        MismatchError: The data has no statistics to normalise with, or other classes.
+    """
+    judge = open_judge(str(folder), data, device="cpu")
+    preprocessing = judge.description.get("preprocessing")
+    if preprocessing is None:
+        raise MismatchError(f"'{folder}' does not say how its images are normalised.")
+    targets = []
+    for number, subnet in enumerate(_pool(judge.trained_space, num_subnets, seed)):
+        targets.append(_target(judge, subnet, number, seed))
+        on_step(number + 1)
+    resolutions = judge.trained_space.resolutions
+    if num_images is None:
+        largest = extract(judge.supernet, judge.trained_space.largest())
+        num_images = largest_number(max(resolutions), largest_size(largest, len(resolutions)))
+    pixels = synthesize_batchnorm_images(
+        judge.supernet,
+        targets,
+        mean=preprocessing["mean"],
+        std=preprocessing["std"],
+        size=max(resolutions),
+        num_images=num_images,
+        num_steps=num_steps,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=lambda step, _: on_step(len(targets) + step),
+    )
+    networks = _networks(judge, num_correction_subnets, seed, lambda n: on_step(len(targets) + num_steps + n))
+    corrections = measure_corrections(normalized(pixels, preprocessing), networks, resolutions)
+    return write_carried_statistics(folder, pixels, corrections)
+
+
+def _pool(space: SearchSpace, num_subnets: int, seed: int) -> list[Subnet]:
+    ends = [end(resolution) for resolution in space.resolutions for end in (space.largest, space.smallest)]
+    random = rng.generator(seed, "batch-norm images")
+    return [*ends, *sample_subnets(space, max(0, num_subnets - len(ends)), random)][:num_subnets]
+
+
+def _target(judge: Judge, subnet: Subnet, number: int, seed: int) -> StatisticsTarget:
+    batches = _batches(judge, subnet, _TARGET_IMAGES, rng.generator(seed, "batch-norm targets", number))
+    return measure_target(judge.supernet, subnet, batches, torch.Generator().manual_seed(seed + number))
+
+
+def _networks(
+    judge: Judge, num_subnets: int, seed: int, on_subnet: Callable[[int], None]
+) -> Iterator[tuple[int, nn.Module]]:
+    """Subnets with statistics of real images, and their resolutions."""
+    space, random = judge.trained_space, rng.generator(seed, "batch-norm corrections")
+    subnets = [space.largest(resolution) for resolution in space.resolutions]
+    for _, resolution in zip(range(num_subnets - len(subnets)), cycle(space.resolutions)):
+        subnets += sample_subnets(space, 1, random, resolution=resolution)
+    for number, subnet in enumerate(subnets):
+        network = extract(judge.supernet, subnet).to(memory_format=torch.channels_last)
+        recalibrate_batchnorm(network, _batches(judge, subnet, _CORRECTION_IMAGES, random))
+        yield subnet.resolution, network
+        on_subnet(number + 1)
+
+
+def _batches(
+    judge: Judge, subnet: Subnet, num_images: int, random: np.random.Generator
+) -> Iterator[tuple[Tensor, ...]]:
+    return recalibration_batches(
+        judge.dataset,
+        subnet.resolution,
+        batch_size=_BATCH,
+        limit=num_images,
+        seed=int(random.integers(2**31)),
+    )
+
+
+def judge_batchnorm_images(
+    folder: str | Path,
+    data: str,
+    *,
+    num_subnets: int = 20,
+    num_images: int | None = None,
+    seed: int = 1,
+    on_subnet: Callable[[CarriedAccuracy], None] | None = None,
+) -> list[CarriedAccuracy]:
+    """Compare both kinds of statistics on random subnets, on the test images or `num_images` of them."""
+    judge = open_judge(str(folder), data, device="cpu")
+    carried = read_carried_statistics(folder, judge.description)
+    if carried is None:
+        raise MismatchError(f"'{folder}' carries nothing for batch-norm statistics.")
+    results = []
+    for subnet in sample_subnets(judge.trained_space, num_subnets, np.random.default_rng(seed)):
+        network = extract(judge.supernet, subnet).to(memory_format=torch.channels_last)
+        real = []
+        for recalibration_seed in (RECALIBRATION_SEED, RECALIBRATION_SEED + 1):
+            batches = recalibration_batches(
+                judge.dataset, subnet.resolution, batch_size=_BATCH, seed=recalibration_seed
+            )
+            recalibrate_batchnorm(network, batches)
+            real.append(_top1_percent(judge, network, subnet, num_images))
+        carried.recalibrate(network, subnet.resolution)
+        result = CarriedAccuracy(
+            subnet=subnet,
+            real_percent=real[0],
+            carried_percent=_top1_percent(judge, network, subnet, num_images),
+            other_percent=real[1],
+        )
+        results.append(result)
+        if on_subnet is not None:
+            on_subnet(result)
+    return results
+
+
+def _top1_percent(judge: Judge, network: nn.Module, subnet: Subnet, num_images: int | None) -> float:
+    batches = judge.dataset.batches("test", _BATCH, resolution=subnet.resolution, limit=num_images)
+    return evaluate(network.eval(), batches).top1_percent

@@ -1,0 +1,389 @@
+"""From a training run to a zoo entry: small weights, and a card whose every figure comes from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core import config as configuration
+from ofa_toolkit.core import files, toml
+from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
+from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
+from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
+from ofa_toolkit.spaces import SearchSpace, get_space
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
+from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
+from ofa_toolkit.zoo.identity import identify
+from ofa_toolkit.zoo.readme import README_FILE, render_readme
+from ofa_toolkit.zoo.resolving import resolve_supernet
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+PREDICTOR_FILE = "accuracy_predictor.safetensors"
+SUBNETS_FOLDER = "subnets"
+FRONT_FORMAT = "ofa-toolkit/front"
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageRequest:
+    """What goes into an entry.
+
+    Attributes:
+        source: A run folder, a supernet folder, or an entry that is to be packaged again.
+        name: Name of the entry.
+        out: Its folder.
+        data: The data set to measure accuracy on; None leaves the card without figures.
+        subnets: Subnet files to include and to measure beside the largest and the smallest.
+        front: A front (`ofa-tk search --pareto`) whose members are included and measured too.
+        num_front: How many members to take, spread evenly over the front.
+        predictor: An accuracy predictor to include; default the one in the source, if any.
+        facts: A TOML file with parts of a card: what a run cannot know (licence, terms, cost, limits).
+        seed_runs: Runs of the same recipe with other seeds, measured beside the source.
+        recalibration_images: Training images for batch-norm statistics.
+        replace: Whether an existing folder at `out` is replaced.
+        prepared: A supernet folder that takes the place of the source's; see `prepare_entry`.
+        kept_figures: A file that measured figures are kept in, so that a killed run need not repeat them.
+    """
+
+    source: Path
+    name: str
+    out: Path
+    data: str | None = None
+    subnets: Sequence[Path] = ()
+    front: Path | None = None
+    num_front: int = 8
+    predictor: Path | None = None
+    facts: Path | None = None
+    seed_runs: Sequence[Path] = ()
+    recalibration_images: int = 2000
+    replace: bool = False
+    prepared: Path | None = None
+    kept_figures: Path | None = None
+
+
+def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> Card:
+    """Write an entry's folder: weights in float16, configuration, predictor, subnets, card, README.
+
+    Accuracy is measured from the stored float16 weights after the folder is complete, so that the card
+    says what a user gets.
+
+    Args:
+        request: What goes into it.
+        notify: Told each figure as it is measured.
+
+    Returns:
+        The card.
+
+    Raises:
+        FileFormatError, CheckpointError: The source is no supernet, or is damaged.
+        MismatchError: The predictor or a subnet is another supernet's.
+        ConfigError: The facts do not fit a card.
+        OutputError: The folder exists or cannot be written.
+    """
+    facts = read_facts(request)
+    source = request.prepared or resolve_supernet(request.source)
+    with files.atomic_directory(request.out, replace=request.replace) as folder:
+        config = write_supernet(source, folder)
+        copy_rest(source, folder)
+        space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
+        subnet_paths = _write_subnets(request, folder, space)
+        _add_predictor(request, resolve_supernet(request.source), folder, config, facts)
+        document = _merge(_known(request, config, folder), facts)
+        where = str(request.facts or request.source)
+        # Checked before minutes are spent on measuring.
+        configuration.from_dict(Card, document, source=where)
+        document["accuracy"] = _accuracy(request, folder, subnet_paths, notify)
+        card = configuration.from_dict(Card, document, source=where)
+        write_card(folder / CARD_FILE, card)
+        files.write_text(folder / README_FILE, render_readme(card))
+    return card
+
+
+def read_facts(request: PackageRequest) -> Document:
+    """What the maker states: in the facts, or on the card of an entry that is packaged again.
+
+    Raises:
+        ConfigError: They state what is measured or counted.
+    """
+    stated = _stated_before(resolve_supernet(request.source))
+    return _merge(stated, {} if request.facts is None else toml.load(request.facts))
+
+
+def write_supernet(source: Path, folder: Path) -> Document:
+    """Store the weights as float16; those that are already stay as they are, byte for byte."""
+    import torch
+
+    from ofa_toolkit.supernets import load_supernet, save_supernet
+
+    supernet, config = load_supernet(source)
+    own = ("format", "version", "space", "space_identity", "num_classes", "resolutions", "supernet")
+    further = {name: value for name, value in config.items() if name not in own}
+    recipe = further.get("recipe")
+    if isinstance(recipe, Mapping):
+        further["recipe"] = _without_places(recipe)
+    save_supernet(folder, supernet, config=further, dtype=torch.float16)
+    if _is_stored_in_half(source / WEIGHTS_FILE):
+        # Older files have their metadata in another order; a predictor knows these weights by their hash.
+        shutil.copyfile(source / WEIGHTS_FILE, folder / WEIGHTS_FILE)
+    return {**config, **further}
+
+
+def _is_stored_in_half(weights: Path) -> bool:
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="numpy") as file:
+        types = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    return not types & {"F64", "F32", "BF16"}
+
+
+def _without_places(recipe: Mapping[str, Any]) -> Document:
+    """The recipe without paths of the machine it ran on."""
+    cleaned = dict(recipe)
+    if isinstance(cleaned.get("data"), Mapping):
+        private = ("source", "class_list")
+        cleaned["data"] = {key: value for key, value in cleaned["data"].items() if key not in private}
+    if isinstance(cleaned.get("validation"), Mapping):
+        cleaned["validation"] = {k: v for k, v in cleaned["validation"].items() if k != "subnets"}
+    cleaned.pop("init", None)
+    return cleaned
+
+
+def copy_rest(source: Path, folder: Path) -> None:
+    """Take along what else belongs to the supernet: predictor, carried images, subnets; no work folders."""
+    written = {CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, README_FILE}
+    for path in sorted([*source.iterdir(), *(source / SUBNETS_FOLDER).glob("*.json")]):
+        relative = path.relative_to(source)
+        if path.is_file() and str(relative) not in written and not path.name.startswith("."):
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / relative)
+
+
+def _write_subnets(request: PackageRequest, folder: Path, space: SearchSpace) -> list[str]:
+    """Put the subnets into the folder, with the entry as their supernet; those it has already stay."""
+    chosen = [read_subnet(path, space) for path in request.subnets]
+    if request.front is not None:
+        chosen += _front_members(request.front, request.num_front, space)
+    for number, subnet in enumerate(chosen, start=1):
+        (folder / SUBNETS_FOLDER).mkdir(exist_ok=True)
+        target = folder / SUBNETS_FOLDER / f"{number:02d}.json"
+        write_subnet(target, dataclasses.replace(subnet, supernet=request.name))
+    return sorted(path.relative_to(folder).as_posix() for path in (folder / SUBNETS_FOLDER).glob("*.json"))
+
+
+def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFile]:
+    """Members of a front, spread evenly over it, the first and the last among them."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("format") != FRONT_FORMAT:
+            raise ValueError(f"its format is not '{FRONT_FORMAT}'")
+        members = document["members"]
+        if document["space"] != space.name:
+            raise MismatchError(f"'{path}' is a front of '{document['space']}', not of '{space.name}'.")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise FileFormatError(f"'{path}' is no front: {error}.") from error
+    taken = min(count, len(members))
+    rows = [round(index * (len(members) - 1) / max(1, taken - 1)) for index in range(taken)]
+    found = []
+    for row in rows:
+        architecture = {key: members[row][key] for key in ("resolution", "stages")}
+        subnet = subnet_from_document(architecture)
+        space.check(subnet)
+        found.append(
+            SubnetFile(
+                space_name=space.name,
+                supernet=None,
+                subnet=subnet,
+                predicted=members[row].get("predicted", {}),
+            )
+        )
+    return found
+
+
+def _add_predictor(
+    request: PackageRequest, source: Path, folder: Path, config: Document, facts: Document
+) -> None:
+    """Include a predictor that was made for these weights, or for the same before they were rounded."""
+    from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
+
+    target = folder / PREDICTOR_FILE
+    if request.predictor is not None:
+        shutil.copyfile(request.predictor, target)
+    if not target.is_file():
+        return
+    predictor = read_predictor(target)
+    card = predictor.card
+    if card.space_identity != config["space_identity"]:
+        raise MismatchError(f"The accuracy predictor is for another space ('{card.space}').")
+    stored = identify(folder / WEIGHTS_FILE).sha256
+    assert stored is not None
+    caveats = card.caveats
+    if card.supernet_identity not in ("unknown", stored):
+        if card.supernet_identity != identify(source / WEIGHTS_FILE).sha256:
+            raise MismatchError(
+                "The accuracy predictor was made for other weights than the packaged ones.",
+                hint="Build it for them: `ofa-tk predictor build --supernet DIR`, then package again.",
+            )
+        caveats = (*caveats, "Its accuracies were measured before the weights were rounded to float16.")
+    own = dataclasses.replace(
+        card,
+        supernet=request.name,
+        supernet_identity=stored,
+        dataset=_without_place(card.dataset, facts.get("data", {}).get("name")),
+        caveats=caveats,
+    )
+    write_predictor(target, dataclasses.replace(predictor, card=own))
+
+
+def _without_place(dataset: str, name: str | None) -> str:
+    """`npz:/data/x.npz: 400 images` becomes `CIFAR-10: 400 images`: a file means nothing elsewhere."""
+    is_named = name not in (None, "unknown")
+    if not is_named and "/" not in dataset:
+        return dataset
+    return f"{name if is_named else dataset.partition(':')[0]}: {dataset.rpartition(': ')[2]}"
+
+
+def _accuracy(
+    request: PackageRequest, folder: Path, subnet_paths: Sequence[str], notify: Notify | None
+) -> list[Document]:
+    if request.data is None:
+        return []
+    names = ("largest", *subnet_paths, "smallest")
+    questions = [Question(subnet=name, recalibration_images=request.recalibration_images) for name in names]
+    if (folder / CARRIED_IMAGES).is_file():
+        questions += [Question(subnet=name, use_carried=True) for name in names]
+    kept = None if request.kept_figures is None else KeptFigures(request.kept_figures)
+    facts = list(measure(folder, questions, request.data, notify, kept))
+    # What is carried belongs to the stored weights alone.
+    common = [question for question in questions if not question.use_carried]
+    others = [_of_other_seed(run, folder, common, request.data, kept) for run in request.seed_runs]
+    documents = []
+    for index, fact in enumerate(facts):
+        document = configuration.to_dict(fact)
+        if others and index < len(common):
+            document["top1_by_seed"] = [fact.top1_percent, *(other[index].top1_percent for other in others)]
+        documents.append(document)
+    return documents
+
+
+def _of_other_seed(
+    run: Path, folder: Path, questions: Sequence[Question], data: str, kept: KeptFigures | None
+) -> list[AccuracyFact]:
+    """Figures for a run with another seed, stored in the same precision for the time being."""
+    source = resolve_supernet(run)
+    beside = folder / ".other-seed"
+    beside.mkdir()
+    try:
+        write_supernet(source, beside)
+        if (folder / SUBNETS_FOLDER).is_dir():
+            shutil.copytree(folder / SUBNETS_FOLDER, beside / SUBNETS_FOLDER)
+        return list(measure(beside, questions, data, kept=kept))
+    finally:
+        shutil.rmtree(beside)
+
+
+def _known(request: PackageRequest, config: Document, folder: Path) -> Document:
+    """What the run itself tells for the card."""
+    recipe = config.get("recipe") if isinstance(config.get("recipe"), Mapping) else {}
+    assert isinstance(recipe, Mapping)
+    algorithm = recipe.get("algorithm")
+    seeds = [seed for seed in (_seed(resolve_supernet(run)) for run in request.seed_runs) if seed is not None]
+    own_seed = recipe.get("training", {}).get("seed")
+    document: Document = {
+        "name": request.name,
+        "summary": f"Supernet of the space {config['space']} with {config['num_classes']} classes.",
+        "availability": "included",
+        "layout": "ofa-toolkit",
+        "space": config["space"],
+        "space_identity": config["space_identity"],
+        "resolutions": list(config["resolutions"]),
+        "data": {"name": "unknown", "num_classes": config["num_classes"]},
+        "training": {
+            "algorithm": algorithm.get("name", "unknown") if isinstance(algorithm, Mapping) else "unknown",
+            "recipe": str(recipe.get("recipe", "unknown")),
+            "seeds": [] if own_seed is None else [own_seed, *seeds],
+            **_run_cost(request.source),
+        },
+        "licence": {"name": "unstated", "statement": "The maker of this entry states no licence."},
+        "files": [configuration.to_dict(file) for file in _list_files(folder)],
+    }
+    preprocessing = config.get("preprocessing")
+    if isinstance(preprocessing, Mapping):
+        document["preprocessing"] = dict(preprocessing)
+    return document
+
+
+def _seed(folder: Path) -> int | None:
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    seed = config.get("recipe", {}).get("training", {}).get("seed")
+    return seed if isinstance(seed, int) else None
+
+
+def _run_cost(source: Path) -> Document:
+    """Hours and updates from a run folder's summary; nothing for other sources."""
+    path = source / "summary.json"
+    if not path.is_file():
+        return {}
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    total = summary["cost"][-1]
+    hours = total.get("device_hours")
+    cost: Document = {"cost": f"{summary['updates']} updates"}
+    if isinstance(hours, (int, float)) and hours > 0:
+        cost["hours"] = float(f"{hours / max(1, summary['num_devices']):.3g}")
+        cost["hardware"] = f"{summary['num_devices']} x {summary['device']}, {summary['threads']} threads"
+    return cost
+
+
+def _list_files(folder: Path) -> Iterator[FileFacts]:
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder).as_posix()
+        if not path.is_file() or relative in (CARD_FILE, README_FILE):
+            continue
+        found = identify(path)
+        yield FileFacts(
+            path=relative, size=found.size, sha256=found.sha256, git_blob_sha1=found.git_blob_sha1
+        )
+
+
+def _stated_before(source: Path) -> Document:
+    """What the card of an entry that is packaged again says beyond its figures."""
+    if not (source / CARD_FILE).is_file():
+        return {}
+    card = configuration.to_dict(read_card(source))
+    kept = ("summary", "data", "training", "licence", "limits", "links")
+    return {name: card[name] for name in kept if name in card}
+
+
+def _merge(known: Document, facts: Document) -> Document:
+    """Lay the user's facts over what the run tells; what is measured or counted cannot be overwritten."""
+    for name in ("accuracy", "files", "availability", "layout", "space", "space_identity"):
+        if name in facts:
+            raise ConfigError(f"{name}: is measured or counted and cannot be stated in the facts.")
+    merged = dict(known)
+    for name, value in facts.items():
+        old = merged.get(name)
+        merged[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def default_out(name: str) -> Path:
+    """Where an entry goes unless the user says otherwise: among the user's own entries.
+
+    Raises:
+        OutputError: The name cannot be a folder's.
+    """
+    from ofa_toolkit.core import resources
+
+    if "/" in name or name.startswith("."):
+        raise OutputError(f"'{name}' cannot be the name of an entry.")
+    return resources.user_data_path("zoo") / name
+
+
+__all__ = ["PackageRequest", "default_out", "package_entry"]

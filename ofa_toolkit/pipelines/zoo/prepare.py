@@ -1,0 +1,263 @@
+"""What an entry needs before its card is measured: float16 weights, batch-norm images, predictor, front.
+
+Everything is made in a work folder and kept there with the settings it was made with. A run that was killed
+and is started again makes what is missing; within a predictor it goes on with the next subnet, within the
+images and the card with the next step and figure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ofa_toolkit.core import files
+from ofa_toolkit.core.config import to_dict
+from ofa_toolkit.core.errors import ConfigError, OutputError
+from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
+from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
+from ofa_toolkit.pipelines.zoo.accuracy import Notify
+from ofa_toolkit.pipelines.zoo.package import (
+    PREDICTOR_FILE,
+    SUBNETS_FOLDER,
+    PackageRequest,
+    copy_rest,
+    package_entry,
+    write_supernet,
+)
+from ofa_toolkit.zoo.identity import identify
+from ofa_toolkit.zoo.resolving import resolve_supernet
+
+Part = Literal["images", "predictor", "front"]
+PARTS: tuple[Part, ...] = ("images", "predictor", "front")
+WORK_FOLDER = "packaging"
+
+ProgressBar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
+"""Opens a bar for so many steps; yields what takes the number of finished ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How an entry's parts are made.
+
+    Attributes:
+        parts: Which ones; what the source brings along is taken as it is.
+        num_subnets: Subnets measured for the predictor.
+        ensemble: How the predictor is fitted to them; None for the default.
+        predictor_images: Held-out training images each of them is judged on; fewer where there are fewer.
+        image_subnets: Subnets that the images for batch-norm statistics are optimised on; None for the
+            default.
+        image_steps: Steps of that; None for the default.
+        correction_subnets: Subnets that tell what the images get wrong; None for the default.
+        work: Folder for unfinished work; default `packaging` in the source.
+        seed: Of images, predictor and search.
+    """
+
+    parts: tuple[Part, ...] = PARTS
+    num_subnets: int = 150
+    ensemble: EnsembleConfig | None = None
+    predictor_images: int = 2500
+    image_subnets: int | None = None
+    image_steps: int | None = None
+    correction_subnets: int | None = None
+    work: Path | None = None
+    seed: int = 0
+
+
+def prepare_entry(
+    request: PackageRequest,
+    preparation: Preparation,
+    *,
+    notify: Notify,
+    progress_bar: ProgressBar,
+) -> PackageRequest:
+    """Make the parts, and say to `package_entry` where they are.
+
+    Args:
+        request: The entry; needs `data`.
+        preparation: Which parts, and how.
+        notify: Told what is made and what was there.
+        progress_bar: For the long steps.
+
+    Returns:
+        The request for `package_entry`, which measures and assembles.
+
+    Raises:
+        ConfigError: There is no data, or the facts do not fit a card.
+        OutputError: The entry exists already, or the work folder cannot be written.
+        OfaToolkitError: The source is damaged, or something in it does not belong to it.
+    """
+    if request.data is None:
+        raise ConfigError("The parts of an entry are made from images.", hint="Add --data SOURCE")
+    if request.out.exists() and not request.replace:
+        # Now and not after all the work.
+        raise OutputError(f"Cannot write folder '{request.out}': it exists already.", hint="Add --force.")
+    source = resolve_supernet(request.source)
+    work = (preparation.work or request.source / WORK_FOLDER) / _identity(source, request.data)
+    supernet = work / "supernet"
+    if not supernet.is_dir():
+        with files.atomic_directory(supernet) as folder:
+            write_supernet(source, folder)
+            copy_rest(source, folder)
+    prepared = dataclasses.replace(request, prepared=supernet, kept_figures=work / "figures.jsonl")
+    trial = work / "trial"
+    # The whole entry but for its figures: what is wrong with facts or files shows before hours are spent.
+    package_entry(dataclasses.replace(prepared, data=None, out=trial, replace=True))
+    if request.predictor is not None or (source / PREDICTOR_FILE).is_file():
+        # Bound to the float16 weights now, as the search wants it.
+        shutil.copyfile(trial / PREDICTOR_FILE, supernet / PREDICTOR_FILE)
+    shutil.rmtree(trial)
+    maker = _Maker(
+        request=request,
+        preparation=preparation,
+        data=request.data,
+        source=source,
+        work=work,
+        notify=notify,
+        progress_bar=progress_bar,
+    )
+    notify(f"Work is kept in {work}")
+    maker.make_images()
+    maker.make_predictor()
+    return dataclasses.replace(prepared, front=maker.make_front())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Maker:
+    """Makes each part unless it is there, made with the same settings."""
+
+    request: PackageRequest
+    preparation: Preparation
+    data: str
+    source: Path
+    work: Path
+    notify: Notify
+    progress_bar: ProgressBar
+
+    @property
+    def supernet(self) -> Path:
+        return self.work / "supernet"
+
+    def make_images(self) -> None:
+        path = self.supernet / CARRIED_IMAGES
+        how = self.preparation
+        settings = {
+            "subnets": how.image_subnets,
+            "steps": how.image_steps,
+            "correction_subnets": how.correction_subnets,
+            "seed": how.seed,
+        }
+        if not self._is_wanted("images", path, settings):
+            return
+        from ofa_toolkit.pipelines.zoo.batchnorm_images import (
+            DEFAULT_CORRECTION_SUBNETS,
+            DEFAULT_STEPS,
+            DEFAULT_SUBNETS,
+            make_batchnorm_images,
+        )
+
+        steps = how.image_steps or DEFAULT_STEPS
+        subnets = how.image_subnets or DEFAULT_SUBNETS
+        corrected = how.correction_subnets or DEFAULT_CORRECTION_SUBNETS
+        total = subnets + steps + corrected
+        with self.progress_bar("Making images for batch-norm statistics", total) as show:
+            make_batchnorm_images(
+                self.supernet,
+                self.data,
+                num_subnets=subnets,
+                num_steps=steps,
+                num_correction_subnets=corrected,
+                seed=how.seed,
+                checkpoint=self.work / "images.pt",
+                on_step=show,
+            )
+        self._record("images", settings)
+
+    def make_predictor(self) -> None:
+        how = self.preparation
+        path = self.supernet / PREDICTOR_FILE
+        settings: dict[str, Any] = {
+            "num_subnets": how.num_subnets,
+            "images": how.predictor_images,
+            "ensemble": None if how.ensemble is None else to_dict(how.ensemble),
+            "seed": how.seed,
+        }
+        if self.request.predictor is not None or not self._is_wanted("predictor", path, settings):
+            return
+        from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+        from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
+
+        judge = open_judge(str(self.supernet.absolute()), self.data, limit=how.predictor_images)
+        folder = self.work / f"predictor-{how.predictor_images}-images-seed-{how.seed}"
+        with self.progress_bar("Measuring subnets for the predictor", how.num_subnets) as show:
+            built = build_predictor(
+                judge,
+                self.supernet,
+                name=self.request.name,
+                num_subnets=how.num_subnets,
+                folder=folder,
+                seed=how.seed,
+                config=how.ensemble,
+                on_step=lambda done, missing: show(how.num_subnets - missing + done),
+            )
+        assert built is not None
+        for error in built.errors:
+            self.notify(
+                f"Predictor, {error.split}: wrong by {error.mae_points:.2f} points on average, "
+                f"Spearman {error.spearman:.3f}"
+            )
+        self.notify(built.verdict)
+        self._record("predictor", settings)
+
+    def make_front(self) -> Path | None:
+        """The front of accuracy against MACs; none where subnets were named or nothing predicts."""
+        if self.request.front is not None or self.request.subnets or "front" not in self.preparation.parts:
+            return self.request.front
+        predictor = self.supernet / PREDICTOR_FILE
+        if not predictor.is_file() or any((self.source / SUBNETS_FOLDER).glob("*.json")):
+            return None
+        from ofa_toolkit.pipelines.search.front import find_front
+        from ofa_toolkit.pipelines.search.request import SearchRequest
+
+        path = self.work / "front.json"
+        settings = {"predictor": identify(predictor).sha256, "seed": self.preparation.seed}
+        if self._is_wanted("front", path, settings):
+            found = find_front(
+                SearchRequest(supernet=str(self.supernet.absolute())), ["macs"], seed=self.preparation.seed
+            )
+            found.write(path)
+            self._record("front", settings)
+        return path
+
+    def _is_wanted(self, part: Part, path: Path, settings: dict[str, Any]) -> bool:
+        if part not in self.preparation.parts:
+            return False
+        if (self.source / path.name).is_file():
+            self.notify(f"{path.name}: from {self.source}")
+            return False
+        if path.is_file() and self._records().get(part) == settings:
+            self.notify(f"{path.name}: made before")
+            return False
+        return True
+
+    def _record(self, part: Part, settings: dict[str, Any]) -> None:
+        files.write_json(self.work / "parts.json", {**self._records(), part: settings})
+
+    def _records(self) -> dict[str, Any]:
+        path = self.work / "parts.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _identity(source: Path, data: str) -> str:
+    """Another name for other weights, files or images, so that nothing of one ends up with another."""
+    content = hashlib.sha256(data.encode())
+    for path in sorted([*source.glob("*"), *source.glob(f"{SUBNETS_FOLDER}/*.json")]):
+        if path.is_file() and not path.name.startswith("."):
+            content.update(f"{path.relative_to(source)} {identify(path).sha256}".encode())
+    return content.hexdigest()[:12]

@@ -1,0 +1,114 @@
+"""Check a zoo entry: its files against its card, and with images its card against its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ofa_toolkit.core.errors import StoreError, VerificationError
+from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
+from ofa_toolkit.zoo.checking import check_file
+from ofa_toolkit.zoo.entries import ZooEntry
+from ofa_toolkit.zoo.resolving import resolve_supernet
+from ofa_toolkit.zoo.store import Store
+
+TOLERANCE_POINTS = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was checked.
+
+    Attributes:
+        subject: A file, or a figure of the card.
+        is_right: Whether it is what the card says.
+        detail: What was found.
+        claimed: The card's figure, in percent, where the subject is one.
+        measured: The figure measured now.
+    """
+
+    subject: str
+    is_right: bool
+    detail: str
+    claimed: float | None = None
+    measured: float | None = None
+
+
+def verify_entry(
+    entry: ZooEntry,
+    *,
+    data: str | None = None,
+    store: Store | None = None,
+    notify: Notify | None = None,
+) -> tuple[Finding, ...]:
+    """Re-hash every file of an entry; with a data set, re-evaluate every measured figure.
+
+    Args:
+        entry: Bundled, downloaded, or in a folder of the user's.
+        data: The data set the card's figures refer to; None checks the files only.
+        store: Where downloads are kept.
+        notify: Told each figure as it is measured.
+
+    Raises:
+        StoreError: The entry is not on this machine.
+        DataError, MismatchError: The data set is missing or another one.
+        ConfigError: A figure does not state its conditions.
+    """
+    store = store or Store()
+    findings = list(_files(entry, store))
+    if data is not None:
+        if not all(finding.is_right for finding in findings):
+            raise VerificationError(
+                f"'{entry.name}': the files are not those of the card, so its figures are not theirs.",
+                hint=f"`ofa-tk zoo verify {entry.name}` without --data lists what is wrong.",
+            )
+        findings += _figures(entry, data, store, notify)
+    return tuple(findings)
+
+
+def _files(entry: ZooEntry, store: Store) -> Iterator[Finding]:
+    card = entry.card
+    if card.availability == "link":
+        raise StoreError(f"'{entry.name}' is only described here; there are no files to check.")
+    for file in card.files:
+        if card.availability == "included":
+            problem = check_file(entry, file)
+        elif not store.holds(entry.name, file):
+            raise StoreError(
+                f"'{entry.name}' is not on this machine.", hint=f"ofa-tk zoo download {entry.name}"
+            )
+        elif store.find(entry.name, file) is None:
+            problem = "the copy in the cache is damaged"
+        else:
+            problem = None
+        yield Finding(
+            subject=file.path, is_right=problem is None, detail=problem or "is the file of the card"
+        )
+
+
+def _figures(entry: ZooEntry, data: str, store: Store, notify: Notify | None) -> Iterator[Finding]:
+    claimed = [fact for fact in entry.card.accuracy if fact.origin == "measured"]
+    questions = [Question.of_fact(fact, index) for index, fact in enumerate(claimed)]
+    if not claimed:
+        return
+    folder = _folder(entry, store)
+    for fact, found in zip(claimed, measure(folder, questions, data, notify), strict=True):
+        difference = abs(found.top1_percent - fact.top1_percent)
+        same_cost = (fact.macs, fact.params) == (found.macs, found.params)
+        detail = f"card {fact.top1_percent:.2f} %, measured {found.top1_percent:.2f} %"
+        if not same_cost:
+            detail += f"; MACs and parameters are {found.macs} and {found.params}"
+        yield Finding(
+            subject=f"{fact.subnet} at {fact.resolution} pixels",
+            is_right=difference <= TOLERANCE_POINTS and same_cost,
+            detail=detail,
+            claimed=fact.top1_percent,
+            measured=found.top1_percent,
+        )
+
+
+def _folder(entry: ZooEntry, store: Store) -> Path:
+    return (
+        entry.folder if entry.card.availability == "included" else resolve_supernet(entry.name, store=store)
+    )

@@ -1,0 +1,1 @@
+"""Reads the once-for-all authors' checkpoints and networks."""
