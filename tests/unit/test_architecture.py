@@ -28,9 +28,9 @@ TORCH_FREE = (
     "search",
     "latency.device",
     "latency.table",
-    "latency.predictor",
+    "latency.predictors",
     "latency.calibration",
-    "evaluation.predictor",
+    "evaluation.predictor.predictor",
     "evaluation.pareto_metrics",
 )
 """Parts that plan and predict; a machine without torch's two gigabytes can still search."""
