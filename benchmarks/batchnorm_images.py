@@ -12,15 +12,43 @@ hour or more), into the folder.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from ofa_toolkit.pipelines.zoo.batchnorm_images import (
-    CarriedAccuracy,
-    judge_batchnorm_images,
-    make_batchnorm_images,
-)
+from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate, recalibration_batches
+from ofa_toolkit.pipelines.evaluation.evaluate import Judge, open_judge
+from ofa_toolkit.pipelines.zoo.batchnorm_images import make_batchnorm_images
+from ofa_toolkit.spaces import Subnet, sample_subnets
+from ofa_toolkit.supernets import extract, recalibrate_batchnorm
+from ofa_toolkit.supernets.batchnorm.carried_statistics import read_carried_statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedAccuracy:
+    """Accuracy of one subnet with statistics from real images and from what the folder carries.
+
+    Attributes:
+        subnet: The subnet; none of the pool the images were made with.
+        real_percent: Top-1 with statistics of real training images.
+        carried_percent: Top-1 with what the folder carries.
+        other_percent: Top-1 with statistics of other real training images, as many: what chance does.
+    """
+
+    subnet: Subnet
+    real_percent: float
+    carried_percent: float
+    other_percent: float
+
+    @property
+    def difference(self) -> float:
+        """Points lost by having no real images."""
+        return self.real_percent - self.carried_percent
 
 
 def main() -> None:
@@ -59,6 +87,48 @@ def main() -> None:
 def _show(result: CarriedAccuracy) -> None:
     figures = (result.real_percent, result.carried_percent, result.other_percent)
     print(f"{result.subnet.resolution:6d}  " + "  ".join(f"{figure:6.2f}" for figure in figures), flush=True)
+
+
+def judge_batchnorm_images(
+    folder: str | Path,
+    data: str,
+    *,
+    num_subnets: int = 20,
+    num_images: int | None = None,
+    seed: int = 1,
+    on_subnet: Callable[[CarriedAccuracy], None] | None = None,
+) -> list[CarriedAccuracy]:
+    """Compare both kinds of statistics on random subnets, on the test images or `num_images` of them."""
+    judge = open_judge(str(folder), data, device="cpu")
+    carried = read_carried_statistics(folder, judge.description)
+    if carried is None:
+        raise MismatchError(f"'{folder}' carries nothing for batch-norm statistics.")
+    results = []
+    for subnet in sample_subnets(judge.trained_space, num_subnets, np.random.default_rng(seed)):
+        network = extract(judge.supernet, subnet).to(memory_format=torch.channels_last)
+        real = []
+        for recalibration_seed in (RECALIBRATION_SEED, RECALIBRATION_SEED + 1):
+            batches = recalibration_batches(
+                judge.dataset, subnet.resolution, batch_size=128, seed=recalibration_seed
+            )
+            recalibrate_batchnorm(network, batches)
+            real.append(_top1_percent(judge, network, subnet, num_images))
+        carried.recalibrate(network, subnet.resolution)
+        result = CarriedAccuracy(
+            subnet=subnet,
+            real_percent=real[0],
+            carried_percent=_top1_percent(judge, network, subnet, num_images),
+            other_percent=real[1],
+        )
+        results.append(result)
+        if on_subnet is not None:
+            on_subnet(result)
+    return results
+
+
+def _top1_percent(judge: Judge, network: nn.Module, subnet: Subnet, num_images: int | None) -> float:
+    batches = judge.dataset.batches("test", 128, resolution=subnet.resolution, limit=num_images)
+    return evaluate(network.eval(), batches).top1_percent
 
 
 if __name__ == "__main__":

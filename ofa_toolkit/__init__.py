@@ -8,10 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0.dev0"
-
 # Name -> module that defines it. The block below tells type checkers the same; a test compares the two.
 _EXPORTS = {
+    "__version__": "ofa_toolkit.core.version",
     "SearchSpace": "ofa_toolkit.spaces",
     "Subnet": "ofa_toolkit.spaces",
     "Supernet": "ofa_toolkit.supernets",
@@ -33,6 +32,7 @@ _EXPORTS = {
 if TYPE_CHECKING:
     from ofa_toolkit.complexity import count_macs as count_macs
     from ofa_toolkit.complexity import count_params as count_params
+    from ofa_toolkit.core.version import __version__ as __version__
     from ofa_toolkit.pipelines.export.onnx_file import export_onnx as export_onnx
     from ofa_toolkit.pipelines.search.find import find_subnet as find_subnet
     from ofa_toolkit.pipelines.search.front import find_front as find_front

@@ -113,7 +113,7 @@ def _prepare(command: click.Command) -> None:
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from ofa_toolkit import __version__
+        from ofa_toolkit.core.version import __version__
 
         click.echo(f"ofa-tk {__version__}")
         ctx.exit()

@@ -169,31 +169,6 @@ def kind(name: str) -> QuantityKind:
     return KINDS[name]
 
 
-def parse_latency_ms(text: str) -> float:
-    """Read a latency such as `20ms` or `1.5s`; returns milliseconds."""
-    return LATENCY.parse(text)
-
-
-def parse_macs(text: str) -> int:
-    """Read a number of multiply-accumulates such as `200M` or `4.5GMACs`."""
-    return int(MACS.parse(text))
-
-
-def parse_params(text: str) -> int:
-    """Read a number of parameters such as `5M`."""
-    return int(PARAMS.parse(text))
-
-
-def parse_throughput(text: str) -> float:
-    """Read a throughput such as `500/s`; returns images per second."""
-    return THROUGHPUT.parse(text)
-
-
-def parse_bytes(text: str) -> int:
-    """Read an amount of memory such as `64MB` (10^6 bytes each) or `64MiB` (2^20 bytes each)."""
-    return int(MEMORY.parse(text))
-
-
 def parse_share(text: str) -> float:
     """Read a percentage such as `76.5%`; returns a share between 0 and 1."""
     share = SHARE.parse(text)

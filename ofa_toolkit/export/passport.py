@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 import onnx
 import onnx.checker
 
-import ofa_toolkit
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.version import __version__
 from ofa_toolkit.export.quantization import METHODS, CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.graphs import FoldedWeights
@@ -120,7 +120,7 @@ class Passport:
     class_names: tuple[str, ...] = ()
     predicted: Mapping[str, Any] = field(default_factory=dict)
     comparison: Mapping[str, Any] = field(default_factory=dict)
-    toolkit: str = ofa_toolkit.__version__
+    toolkit: str = __version__
 
     def to_document(self) -> dict[str, Any]:
         """As plain JSON values."""

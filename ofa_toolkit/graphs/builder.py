@@ -14,8 +14,8 @@ from typing import Literal
 import onnx
 from onnx import TensorProto, helper
 
-import ofa_toolkit
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs.operators import WRITERS
 from ofa_toolkit.graphs.weights import FoldedWeights, check_weights
 from ofa_toolkit.graphs.writer import GraphWriter
@@ -150,7 +150,7 @@ def _model(
         opset_imports=[opset_import],
         ir_version=oldest if ir_version is None else ir_version,
         producer_name=PRODUCER,
-        producer_version=ofa_toolkit.__version__,
+        producer_version=__version__,
     )
     helper.set_model_props(model, dict(metadata or {}))
     return model

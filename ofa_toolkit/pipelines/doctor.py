@@ -20,6 +20,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from ofa_toolkit.core import quantities, resources
+from ofa_toolkit.latency.measuring.system import cpu_name
 
 DISTRIBUTION = "ofa-toolkit"
 
@@ -94,7 +95,7 @@ def _package(requirement: Requirement) -> Check:
 
 def _devices() -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Check(group="devices", name="cpu", status="ok", detail=f"{_cpu_name()}, {cores} cores usable")
+    yield Check(group="devices", name="cpu", status="ok", detail=f"{cpu_name()}, {cores} cores usable")
     try:
         import torch
 
@@ -180,13 +181,3 @@ def _folder(name: str, path: Path, fix: str) -> Check:
             group="folders", name=name, status="broken", detail=detail, fix=f"free some space, or {fix}"
         )
     return Check(group="folders", name=name, status="ok", detail=detail)
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine() or "unknown"

@@ -120,10 +120,6 @@ class Encoding:
             )
         return Subnet(self.space.resolutions[row[0]], tuple(stages))
 
-    def depths(self, population: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-        """Active blocks of each stage, `(N, stages)`."""
-        return np.stack([(population[:, columns] > 0).sum(axis=1) for columns in self.block_columns], axis=1)
-
     def is_member(self, population: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Which rows are subnets of the space, `(N,)`: in range, no gap, depth and coupling offered."""
         cardinalities = np.array([gene.cardinality for gene in self.genes])

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import requests
 
-from ofa_toolkit import __version__
 from ofa_toolkit.core.errors import StoreError
+from ofa_toolkit.core.version import __version__
 
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes that are there and the bytes there will be, when that is known."""

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-import ofa_toolkit
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files, rng
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs import build_onnx, random_weights
 from ofa_toolkit.graphs.builder import GraphPrecision
 from ofa_toolkit.latency.kit import agent
@@ -168,7 +168,7 @@ def _manifest(spec: KitSpec, space: SearchSpace, entries: list[dict[str, Any]]) 
         "format": FORMAT,
         "version": VERSION,
         "id": hashlib.sha256(hashes.encode()).hexdigest()[:16],
-        "made_by": f"ofa-toolkit {ofa_toolkit.__version__}",
+        "made_by": f"ofa-toolkit {__version__}",
         "target": spec.target,
         "space": space.name,
         "space_identity": space.identity,

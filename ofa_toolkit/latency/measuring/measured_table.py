@@ -131,7 +131,7 @@ def build_table(space: SearchSpace, found: Mapping[str, Estimate]) -> MeasuredSp
     correction = fit_correction(space, times, fit_rows, fit_ms)
     predictor = corrected_predictor(space, times, correction)
     predicted_ms = _predict(predictor, space, check_rows)
-    plain_ms = _predict(EntryPredictor(granularity="unit", times_ms=times), space, check_rows)
+    plain_ms = _predict(EntryPredictor(times_ms=times), space, check_rows)
     waits = [e.waiting for e in found.values() if e.waiting is not None]
     return MeasuredSpace(
         space=space.name,
@@ -235,7 +235,7 @@ def corrected_predictor(
         signature = item.key.removeprefix(f"{UNIT} ")
         if signature in times:
             corrected[signature] = correction.apply(times[signature], _megabytes(item.layers))
-    return EntryPredictor(granularity="unit", times_ms=corrected)
+    return EntryPredictor(times_ms=corrected)
 
 
 def _predict(predictor: EntryPredictor, space: SearchSpace, rows: Population) -> Array:

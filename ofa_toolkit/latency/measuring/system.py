@@ -51,13 +51,6 @@ def gpu_name() -> str:
     return next(iter(output.splitlines()), UNKNOWN).strip()
 
 
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def governor() -> str:
     """How the clock of the first core is set, such as `performance`."""
     return _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")).strip() or UNKNOWN

@@ -1,45 +1,42 @@
-"""The additive predictor: a measured time per unit or per layer, added up and corrected."""
+"""The additive predictor: a measured time per unit of a space, added up."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors
-from ofa_toolkit.latency.predictors.signature import layer_signature, unit_at, unit_signature
+from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower_unchecked
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.units import UnitTables, unit_of
 
-Granularity = Literal["unit", "layer"]
+_FIXED = {"granularity": "unit", "scale": 1.0}
+"""What the description of every table says of its entries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryPredictor:
-    """`bias_ms + scale * sum of entries`.
+    """`bias_ms + sum of entries`.
 
     Attributes:
-        granularity: Whether an entry is a unit of a space (stem, block, head: `signature.unit_signature`
-            of its layers) or a single layer (`signature.layer_signature`).
-        times_ms: Entry to its time in ms. Entries are found by what is computed, not by where it stands,
-            so a table serves every space that has the same units.
+        times_ms: Time in ms of each unit of a space (stem, block, head), by `signature.unit_signature` of its
+            layers: found by what is computed, not by where it stands, so that a table serves every space
+            that has the same units.
         bias_ms: Added once per network.
-        scale: Factor on the sum; with `bias_ms` the correction from sums to whole networks.
     """
 
     kind: ClassVar[str] = "entries"
 
-    granularity: Granularity
     times_ms: Mapping[str, float]
     bias_ms: float = 0.0
-    scale: float = 1.0
 
     def bind(self, space: SearchSpace) -> BoundEntries | NotCovered:
         """Look up every unit of the space; those without an entry are NaN."""
@@ -59,12 +56,9 @@ class EntryPredictor:
             if missing:
                 return NotCovered(reason=f"not measured: {missing}")
             total += time
-        return self.bias_ms + self.scale * total, ()
+        return self.bias_ms + total, ()
 
     def _parts(self, layers: Sequence[LayerSpec]) -> Iterator[Sequence[LayerSpec]]:
-        if self.granularity == "layer":
-            yield layers
-            return
         start = 0
         for index in range(1, len(layers) + 1):
             if index == len(layers) or unit_of(layers[index].name) != unit_of(layers[start].name):
@@ -72,25 +66,18 @@ class EntryPredictor:
                 start = index
 
     def _time(self, layers: Sequence[LayerSpec]) -> tuple[float, str | None]:
-        """Time of one unit in ms, NaN with the name of the first missing entry."""
+        """Time of one unit in ms, or NaN with its name where it was not measured."""
         if not layers:
             return 0.0, None
-        keys = (
-            [unit_signature(layers)] if self.granularity == "unit" else [layer_signature(x) for x in layers]
-        )
-        total = 0.0
-        for key, layer in zip(keys, layers, strict=False):
-            if key not in self.times_ms:
-                name = unit_of(layer.name) if self.granularity == "unit" else layer.name
-                return float("nan"), f"{name} ({key})"
-            total += self.times_ms[key]
-        return total, None
+        key = unit_signature(layers)
+        if key not in self.times_ms:
+            return float("nan"), f"{unit_of(layers[0].name)} ({key})"
+        return self.times_ms[key], None
 
     def to_parts(self) -> tuple[dict[str, Any], Tensors]:
         """Keys as UTF-8 JSON bytes, times as float64."""
         keys = sorted(self.times_ms)
-        description = {"granularity": self.granularity, "bias_ms": self.bias_ms, "scale": self.scale}
-        return description, {
+        return {**_FIXED, "bias_ms": self.bias_ms}, {
             "keys": np.frombuffer(json.dumps(keys).encode(), dtype=np.uint8),
             "times_ms": np.array([self.times_ms[key] for key in keys], dtype=np.float64),
         }
@@ -100,18 +87,15 @@ class EntryPredictor:
         cls, description: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]
     ) -> EntryPredictor:
         """Undo `to_parts`."""
-        granularity = description["granularity"]
-        if granularity not in get_args(Granularity):
-            raise ValueError(f"unknown granularity '{granularity}'")
+        if any(description[key] != value for key, value in _FIXED.items()):
+            raise ValueError("its entries are not units that are added up")
         keys = json.loads(tensors["keys"].tobytes())
         times = tensors["times_ms"]
         if len(keys) != len(times) or not np.isfinite(times).all():
             raise ValueError("entries and times do not match")
         return cls(
-            granularity=granularity,
             times_ms=dict(zip(keys, times.tolist(), strict=True)),
             bias_ms=float(description["bias_ms"]),
-            scale=float(description["scale"]),
         )
 
 
@@ -131,7 +115,7 @@ class BoundEntries:
     def predict(self, population: Population) -> Milliseconds:
         """Latency of each row in ms, `(N,)`; NaN where a unit has no entry."""
         total = self._sum(population)[:, 0].astype(np.float64)
-        return self._predictor.bias_ms + self._predictor.scale * total
+        return self._predictor.bias_ms + total
 
     def uncovered(self, row: npt.NDArray[np.integer]) -> str:
         """The first unit without an entry."""

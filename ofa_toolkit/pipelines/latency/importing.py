@@ -136,7 +136,7 @@ def _context(request: ImportRequest) -> ImportContext:
 
 def _compose(measured: UnitMeasurements) -> tuple[TableContent, Account]:
     """Times of units as they are."""
-    predictor = EntryPredictor(granularity="unit", times_ms=measured.times_ms, bias_ms=measured.bias_ms)
+    predictor = EntryPredictor(times_ms=measured.times_ms, bias_ms=measured.bias_ms)
     missing = (
         (f"{measured.num_missing} units of {measured.space.name} are not covered.",)
         if measured.num_missing

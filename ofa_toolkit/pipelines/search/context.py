@@ -31,7 +31,7 @@ from ofa_toolkit.pipelines.search.supernet import (
     resolve_space,
 )
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
-from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.encoding import Encoding, Population
 
 MAXIMIZED = ("accuracy", "macs")
 """What a search can make large. More MACs stand for a more accurate network by rule of thumb only."""
@@ -216,7 +216,7 @@ class SearchContext:
         if self.request.confidence is not None:
             confidence = self.request.confidence
             # Asked once now, so that an uncalibrated table is refused before the search starts.
-            bound.upper_bound(np.zeros((0, self._complexity_genes), dtype=np.uint8), confidence)
+            bound.upper_bound(np.zeros((0, len(Encoding(self.space).genes)), dtype=np.uint8), confidence)
             figure = Figure(
                 name=f"latency bound:{name}",
                 evaluate=lambda population: bound.upper_bound(population, confidence),
@@ -253,10 +253,6 @@ class SearchContext:
                 )
             )
         return limits
-
-    @property
-    def _complexity_genes(self) -> int:
-        return 1 + sum(stage.max_depth + int(stage.has_elastic_width) for stage in self.space.stages)
 
     def _warn_about_accuracy(self) -> None:
         if self.accuracy is None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ofa_toolkit import __version__
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.core.version import __version__
 from ofa_toolkit.pipelines.search.front import FORMAT, VERSION, label
 
 _PAGE = Path(__file__).with_name("report_page.html")

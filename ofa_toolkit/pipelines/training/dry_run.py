@@ -71,18 +71,6 @@ def dry_run(
         leave(process)
 
 
-def check_recipe(config: RunConfig) -> tuple[Phase, ...]:
-    """Build the method of a recipe without images, with the space's own number of classes.
-
-    Raises:
-        OfaToolkitError: The recipe cannot be run as it stands.
-    """
-    from ofa_toolkit.spaces import get_space
-
-    space = config.space.trained(get_space(config.space.name).num_classes)
-    return config.algorithm.build(config, space).phases
-
-
 def _predict(
     trainer: Trainer, process: Process, price_per_hour: float | None, num_updates: int
 ) -> CostPrediction:

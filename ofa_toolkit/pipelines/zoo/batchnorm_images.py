@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from torch import Tensor, nn
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MismatchError
-from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate, recalibration_batches
+from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.pipelines.evaluation.evaluate import Judge, open_judge
 from ofa_toolkit.spaces import SearchSpace, Subnet, sample_subnets
 from ofa_toolkit.supernets import extract, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm.carried_statistics import (
     normalized,
-    read_carried_statistics,
     write_carried_statistics,
 )
 from ofa_toolkit.supernets.batchnorm.corrections import largest_size, measure_corrections
@@ -32,28 +30,6 @@ DEFAULT_CORRECTION_SUBNETS = 160
 _TARGET_IMAGES = 512
 _CORRECTION_IMAGES = 1500
 _BATCH = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class CarriedAccuracy:
-    """Accuracy of one subnet with statistics from real images and from what the folder carries.
-
-    Attributes:
-        subnet: The subnet; none of the pool the images were made with.
-        real_percent: Top-1 with statistics of real training images.
-        carried_percent: Top-1 with what the folder carries.
-        other_percent: Top-1 with statistics of other real training images, as many: what chance does.
-    """
-
-    subnet: Subnet
-    real_percent: float
-    carried_percent: float
-    other_percent: float
-
-    @property
-    def difference(self) -> float:
-        """Points lost by having no real images."""
-        return self.real_percent - self.carried_percent
 
 
 def make_batchnorm_images(
@@ -153,45 +129,3 @@ def _batches(
         limit=num_images,
         seed=int(random.integers(2**31)),
     )
-
-
-def judge_batchnorm_images(
-    folder: str | Path,
-    data: str,
-    *,
-    num_subnets: int = 20,
-    num_images: int | None = None,
-    seed: int = 1,
-    on_subnet: Callable[[CarriedAccuracy], None] | None = None,
-) -> list[CarriedAccuracy]:
-    """Compare both kinds of statistics on random subnets, on the test images or `num_images` of them."""
-    judge = open_judge(str(folder), data, device="cpu")
-    carried = read_carried_statistics(folder, judge.description)
-    if carried is None:
-        raise MismatchError(f"'{folder}' carries nothing for batch-norm statistics.")
-    results = []
-    for subnet in sample_subnets(judge.trained_space, num_subnets, np.random.default_rng(seed)):
-        network = extract(judge.supernet, subnet).to(memory_format=torch.channels_last)
-        real = []
-        for recalibration_seed in (RECALIBRATION_SEED, RECALIBRATION_SEED + 1):
-            batches = recalibration_batches(
-                judge.dataset, subnet.resolution, batch_size=_BATCH, seed=recalibration_seed
-            )
-            recalibrate_batchnorm(network, batches)
-            real.append(_top1_percent(judge, network, subnet, num_images))
-        carried.recalibrate(network, subnet.resolution)
-        result = CarriedAccuracy(
-            subnet=subnet,
-            real_percent=real[0],
-            carried_percent=_top1_percent(judge, network, subnet, num_images),
-            other_percent=real[1],
-        )
-        results.append(result)
-        if on_subnet is not None:
-            on_subnet(result)
-    return results
-
-
-def _top1_percent(judge: Judge, network: nn.Module, subnet: Subnet, num_images: int | None) -> float:
-    batches = judge.dataset.batches("test", _BATCH, resolution=subnet.resolution, limit=num_images)
-    return evaluate(network.eval(), batches).top1_percent

@@ -226,7 +226,7 @@ def test_a_device_folder_is_audited(tmp_path: Path) -> None:
 
 
 def write_device(folder: Path, times: dict[str, float]) -> None:
-    content = TableContent(predictors=(EntryPredictor(granularity="unit", times_ms=times),))
+    content = TableContent(predictors=(EntryPredictor(times_ms=times),))
     variant = Variant(
         name="own-onnxruntime-fp32-1",
         source="this machine",

@@ -78,7 +78,7 @@ def known_devices() -> list[LatencyTable]:
 
 
 def table_of(name: str, times: dict[str, float]) -> LatencyTable:
-    content = TableContent(predictors=(EntryPredictor(granularity="unit", times_ms=times),))
+    content = TableContent(predictors=(EntryPredictor(times_ms=times),))
     variant = Variant(
         name="made-up-onnxruntime-fp32-1",
         source="made up",

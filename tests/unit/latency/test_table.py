@@ -18,7 +18,7 @@ from ofa_toolkit.core.errors import (
 from ofa_toolkit.latency import Device, LatencyTable, Variant, load_table, read_table, write_table
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.intervals import ConformalBound
-from ofa_toolkit.latency.predictors.signature import layer_signature, unit_signature
+from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table_file import TableContent, write_content
 from ofa_toolkit.spaces import get_space, lower, restrict, sample_population
 from ofa_toolkit.spaces.encoding import Encoding
@@ -66,7 +66,7 @@ def table_of(predictor: EntryPredictor, bound: ConformalBound | None = None) -> 
 
 @pytest.fixture(scope="module")
 def predictor() -> EntryPredictor:
-    return EntryPredictor(granularity="unit", times_ms=unit_times(), bias_ms=0.5, scale=1.25)
+    return EntryPredictor(times_ms=unit_times(), bias_ms=0.5)
 
 
 def test_a_written_table_is_read_back_and_found_by_name(predictor: EntryPredictor, tmp_path: Path) -> None:
@@ -87,16 +87,6 @@ def test_a_population_gets_what_its_layers_get(predictor: EntryPredictor) -> Non
     predicted = table.bind(SPACE).predict(population)
     for latency, subnet in zip(predicted, Encoding(SPACE).decode(population), strict=True):
         assert table.predict_layers(lower(SPACE, subnet)).latency_ms == pytest.approx(latency, rel=1e-5)
-
-
-def test_layer_entries_add_up_as_unit_entries_do() -> None:
-    layers = lower(SPACE, SPACE.largest())
-    times = {layer_signature(layer): 0.1 + 0.001 * index for index, layer in enumerate(layers)}
-    predictor = EntryPredictor(granularity="layer", times_ms=times)
-    expected = sum(times[layer_signature(layer)] for layer in layers)
-    bound = table_of(predictor).bind(SPACE)
-    population = Encoding(SPACE).encode([SPACE.largest()])
-    assert bound.predict(population)[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_entries_serve_a_restricted_space(predictor: EntryPredictor) -> None:
