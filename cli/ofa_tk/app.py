@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
+import io
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
 
+from ofa_tk import output, streams
+from ofa_tk.session import Session
 from ofa_toolkit.core.errors import OfaToolkitError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -39,13 +40,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Name -> where the command is, and its line in `ofa-tk --help`, in the order of a user's work."""
 
 INTERRUPTED = 130
-
-
-@dataclass
-class Session:
-    """What the whole program shares: options that stand before or after the command."""
-
-    is_debug: bool = False
 
 
 class LazyGroup(click.Group):
@@ -115,7 +109,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from ofa_toolkit.core.version import __version__
 
-        click.echo(f"ofa-tk {__version__}")
+        output.line(f"ofa-tk {__version__}")
         ctx.exit()
 
 
@@ -145,7 +139,7 @@ cli = LazyGroup(
 @click.pass_context
 def _show_help_without_command(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        output.line(ctx.get_help())
 
 
 cli.callback = _show_help_without_command
@@ -153,51 +147,71 @@ cli.callback = _show_help_without_command
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; never raises for what a user can cause."""
-    session = Session()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    session = Session(is_json="--json" in words)
     try:
-        result: Any = cli.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="ofa-tk",
-            standalone_mode=False,
-            obj=session,
-        )
+        result: Any = cli.main(args=words, prog_name="ofa-tk", standalone_mode=False, obj=session)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _report_usage(error, session)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`| head`) has gone. Python would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _report("Interrupted.", None, session, kind="Interrupted", exit_code=INTERRUPTED)
     except OfaToolkitError as error:
-        _report(error.message, error.hint, session)
-        return error.exit_code
+        return _report_ours(error, session)
+    except ImportError as error:
+        from ofa_toolkit.core.dependencies import missing_dependency
+
+        missing = missing_dependency(error)
+        return _report_bug(error, session) if missing is None else _report_ours(missing, session)
     except OSError as error:
         # A full disk or a vanished file: the system's doing, not a bug.
         where = f" ('{error.filename}')" if error.filename else ""
-        _report(f"{error.strerror or error}{where}.", None, session)
-        return 1
+        return _report(f"{error.strerror or error}{where}.", None, session, kind="OSError")
+    except MemoryError:
+        return _report("There is not enough memory.", None, session, kind="MemoryError")
     except Exception as error:
-        _report(
-            f"unexpected {type(error).__name__}: {error}",
-            "This is a bug in ofa-toolkit. Run again with --debug and report what it prints.",
-            session,
-        )
-        return 1
+        return _report_bug(error, session)
 
 
-def _report(message: str, hint: str | None, session: Session) -> None:
+def _report_ours(error: OfaToolkitError, session: Session) -> int:
+    return _report(error.message, error.hint, session, kind=type(error).__name__, exit_code=error.exit_code)
+
+
+def _report_bug(error: Exception, session: Session) -> int:
+    return _report(
+        f"unexpected {type(error).__name__}: {error}",
+        "This is a bug in ofa-toolkit. Run again with --debug and report what it prints.",
+        session,
+        kind="Bug",
+    )
+
+
+def _report_usage(error: click.ClickException, session: Session) -> int:
+    shown = io.StringIO()
+    error.show(shown)
+    output.note(shown.getvalue().rstrip())
+    return _report_document(error.format_message(), None, session, "UsageError", error.exit_code)
+
+
+def _report(message: str, hint: str | None, session: Session, *, kind: str, exit_code: int = 1) -> int:
     if session.is_debug:
-        traceback.print_exc()
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {message}", err=True)
-    if hint:
-        click.echo(f"{click.style('Hint:', bold=True)} {hint}", err=True)
+        output.note(traceback.format_exc().rstrip())
+    if exit_code == INTERRUPTED:
+        output.note(message)
+    else:
+        output.error(message, hint)
+    return _report_document(message, hint, session, kind, exit_code)
+
+
+def _report_document(message: str, hint: str | None, session: Session, kind: str, exit_code: int) -> int:
+    """With `--json` an error is a document too, unless the command has printed its own."""
+    if session.is_json and not session.has_document:
+        output.print_json({"error": {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}})
+    return exit_code
 
 
 def main() -> NoReturn:
     """Entry point of the `ofa-tk` script."""
+    streams.install()
     sys.exit(run())

@@ -29,14 +29,14 @@ def download_progress(label: str) -> Iterator[Show]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=None)
+        task = progress.add_task(output.clean(label), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 

@@ -1,7 +1,8 @@
-"""What commands print: results on stdout, everything else on stderr.
+"""What commands print: results on stdout, everything else on stderr; nothing is printed elsewhere.
 
 `--json` prints exactly one JSON document. Tables fit the terminal; written to a file or a pipe they are
-plain aligned text of full width, so that `grep` and `awk` see whole rows.
+plain aligned text of full width, so that `grep` and `awk` see whole rows, unless COLUMNS says how wide.
+Control characters, which a card or a file's name may hold, are shown instead of obeyed.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
+import os
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
+
+from ofa_tk.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +32,29 @@ class Column:
     is_number: bool = False
 
 
+# C0 without tab and newline, DEL, C1, and what reorders text: an escape sequence needs one of them.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: object) -> str:
+    r"""The text with its control characters written out, such as `\x1b`."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def line(text: object = "", *, bold: bool = False) -> None:
+    """Print a text of a result, on stdout."""
+    click.secho(clean(text), bold=bold)
+
+
 def print_json(value: Any) -> None:
-    """Print one JSON document. Dataclasses, paths and NumPy scalars are converted; NaN is refused."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_jsonable))
+    """Print one JSON document in ASCII; dataclasses, paths and NumPy values are converted, NaN is refused."""
+    import json
+
+    click.echo(json.dumps(value, indent=2, allow_nan=False, default=_jsonable))
+    context = click.get_current_context(silent=True)
+    session = context.find_object(Session) if context else None
+    if session is not None:
+        session.has_document = True
 
 
 def print_table(
@@ -43,21 +66,21 @@ def print_table(
     a block of lines, one field each.
     """
     typed = [column if isinstance(column, Column) else Column(name=column) for column in columns]
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[clean(cell) for cell in row] for row in rows]
     if title:
-        click.secho(title, bold=True)
+        line(title, bold=True)
     widths = _fit(typed, cells, terminal_width())
     if widths is None:
         for index, row in enumerate(cells):
             if index:
-                click.echo()
+                line()
             print_fields({column.name: cell for column, cell in zip(typed, row, strict=True)})
         return
-    for line in _lines(typed, [column.name for column in typed], widths):
-        click.echo(click.style(line, bold=True))
+    for text in _lines(typed, [clean(column.name) for column in typed], widths):
+        line(text, bold=True)
     for row in cells:
-        for line in _lines(typed, row, widths):
-            click.echo(line)
+        for text in _lines(typed, row, widths):
+            line(text)
 
 
 _GAP = 2
@@ -103,32 +126,46 @@ def _lines(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int])
 
 
 def terminal_width() -> int | None:
-    """Characters a line of the terminal that shows stdout, or None where stdout is a file or a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """Characters a line: COLUMNS, or the terminal's, 80 where it does not say; None in a file or a pipe."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return shutil.get_terminal_size().columns
+    return None
 
 
 def print_fields(fields: Mapping[str, object], *, title: str | None = None) -> None:
-    """Print names and values, one pair a line, values aligned."""
+    """Print names and values, one pair a line, values aligned; long values are folded in a terminal."""
     if title:
-        click.secho(title, bold=True)
-    width = max((len(name) for name in fields), default=0)
+        line(title, bold=True)
+    width = max((len(name) for name in fields), default=0) + _GAP
+    available = terminal_width()
     for name, value in fields.items():
-        click.echo(f"{name:<{width}}  {value}")
+        text = clean(value)
+        if available is not None and available - width >= _LONG_WORD:
+            parts = textwrap.wrap(text, available - width, break_long_words=False, break_on_hyphens=False)
+            text = ("\n" + " " * width).join(parts)
+        line(f"{name:<{width}}{text}".rstrip())
 
 
 def note(message: str) -> None:
     """Say what is going on, on stderr."""
-    click.echo(message, err=True)
+    click.echo(clean(message), err=True)
 
 
 def warn(message: str) -> None:
     """Say what the user should know although the command goes on, on stderr."""
-    click.echo(f"{click.style('Warning:', fg='yellow', bold=True)} {message}", err=True)
+    click.echo(f"{click.style('Warning:', fg='yellow', bold=True)} {clean(message)}", err=True)
 
 
 def next_step(command: str) -> None:
     """End a long run with the command to type next, on stderr."""
-    click.echo(f"Next: {click.style(command, bold=True)}", err=True)
+    click.echo(f"Next: {click.style(clean(command), bold=True)}", err=True)
+
+
+def error(message: str, hint: str | None) -> None:
+    """Say why the command failed and what to try next, on stderr."""
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {clean(message)}", err=True)
+    if hint:
+        click.echo(f"{click.style('Hint:', bold=True)} {clean(hint)}", err=True)
 
 
 @contextlib.contextmanager
@@ -151,7 +188,7 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -159,7 +196,7 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=total)
+        task = progress.add_task(clean(label), total=total)
         yield lambda completed: progress.update(task, completed=completed)
 
 
@@ -179,8 +216,8 @@ def _tenths(label: str, total: int) -> Callable[[int], None]:
 def _jsonable(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")

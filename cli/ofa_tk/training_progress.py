@@ -33,9 +33,9 @@ class TrainingProgress:
             from rich.progress import Progress as RichProgress
 
             self._bar = RichProgress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[facts]}"),
+                TextColumn("{task.fields[facts]}", markup=False),
                 console=Console(file=sys.stderr, markup=False, highlight=False),
             )
             self._task = self._bar.add_task("", total=None, facts="")
@@ -71,7 +71,7 @@ class TrainingProgress:
     def message(self, text: str) -> None:
         """Say something above the bar."""
         if self._bar is not None:
-            self._bar.console.print(text)
+            self._bar.console.print(output.clean(text))
         else:
             output.note(text)
 

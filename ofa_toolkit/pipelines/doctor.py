@@ -20,11 +20,9 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from ofa_toolkit.core import quantities, resources
+from ofa_toolkit.core.dependencies import DISTRIBUTION, import_name, pip_line
 from ofa_toolkit.latency.measuring.system import cpu_name
 
-DISTRIBUTION = "ofa-toolkit"
-
-_IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml"}
 _LEAST_FREE_BYTES = 10**9
 
 
@@ -75,20 +73,20 @@ def _packages() -> Iterator[Check]:
 
 
 def _package(requirement: Requirement) -> Check:
-    fix = f"pip install '{requirement.name}{requirement.specifier}'"
+    fix = pip_line(f"{requirement.name}{requirement.specifier}")
     try:
         version = importlib.metadata.version(requirement.name)
         if not requirement.specifier.contains(version, prereleases=True):
             detail = f"{version}, needed is {requirement.specifier}"
             return Check(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
-        importlib.import_module(_IMPORT_NAMES.get(requirement.name, requirement.name.replace("-", "_")))
+        importlib.import_module(import_name(requirement.name))
     except importlib.metadata.PackageNotFoundError:
         return Check(
             group="packages", name=requirement.name, status="broken", detail="not installed", fix=fix
         )
     except Exception as error:  # a broken binary package may raise anything
         detail = f"cannot be imported: {type(error).__name__}: {error}".splitlines()[0]
-        fix = f"pip install --force-reinstall '{requirement.name}{requirement.specifier}'"
+        fix = pip_line(f"{requirement.name}{requirement.specifier}", again=True)
         return Check(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
     return Check(group="packages", name=requirement.name, status="ok", detail=version)
 

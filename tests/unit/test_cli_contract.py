@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -28,6 +30,8 @@ EVERY = list(walk(app.cli, ROOT))
 @pytest.mark.parametrize(("path", "command", "context"), EVERY, ids=[path for path, _, _ in EVERY])
 def test_help_is_complete(path: str, command: click.Command, context: click.Context) -> None:
     text = command.get_help(context)
+    if not isinstance(command, click.Group):
+        assert any("--json" in parameter.opts for parameter in command.params), f"{path} needs --json"
     assert command.help, f"{path} needs a docstring"
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -43,3 +47,15 @@ def test_unknown_options_are_usage_errors(path: str, capsys: pytest.CaptureFixtu
     captured = capsys.readouterr()
     assert "No such option" in captured.err
     assert captured.out == ""
+
+
+def test_only_the_output_module_prints() -> None:
+    """It is what keeps control characters of cards and file names from the terminal."""
+    printing = re.compile(r"\bclick\.s?echo\b|\bstd(out|err)\.write|console\.print")
+    folder = Path(app.__file__).parent
+    found = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if printing.search(path.read_text(encoding="utf-8"))
+    }
+    assert found - {"training_progress.py"} == {"output.py"}  # the former lets rich print above its bar

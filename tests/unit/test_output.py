@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,39 @@ def test_a_tiny_terminal_gets_one_field_a_line(monkeypatch: pytest.MonkeyPatch, 
     assert lines[:4] == ["name     small", "MACs     5", "choices  1, 2, 3", ""]
 
 
+HOSTILE = "a\x1b[2J\x1b]0;b\x07\x9b31m\x7f\u202ec"
+SHOWN = "a\\x1b[2J\\x1b]0;b\\x07\\x9b31m\\x7f\\u202ec"
+
+
+def test_no_escape_of_others_reaches_the_terminal(capsys: Captured) -> None:
+    output.line(HOSTILE)
+    output.print_fields({"field": HOSTILE}, title=HOSTILE)
+    output.print_table([HOSTILE], [[HOSTILE]], title=HOSTILE)
+    output.note(HOSTILE)
+    output.warn(HOSTILE)
+    output.next_step(HOSTILE)
+    output.error(HOSTILE, HOSTILE)
+    captured = capsys.readouterr()
+    assert captured.out.count(SHOWN) == 6
+    assert captured.err.count(SHOWN) == 5
+    output.print_json(HOSTILE)
+    document = capsys.readouterr().out
+    assert json.loads(document) == HOSTILE
+    assert document.isascii()
+    assert "\x1b" not in document
+
+
+def test_long_values_of_fields_fold(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr(output, "terminal_width", lambda: 40)
+    output.print_fields({"batch norm": "recalibrated on 2000 training images of cifar10, folded", "x": ""})
+    assert capsys.readouterr().out.splitlines() == [
+        "batch norm  recalibrated on 2000",
+        "            training images of cifar10,",
+        "            folded",
+        "x",
+    ]
+
+
 def test_json_is_one_document(capsys: Captured) -> None:
     @dataclass
     class Result:
@@ -101,5 +135,12 @@ def test_quantity_option() -> None:
     assert caught.value.message.endswith("Did you mean 20s?")
 
 
-def test_a_captured_stdout_is_no_terminal() -> None:
+def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert output.terminal_width() is None
+    monkeypatch.setenv("COLUMNS", "60")
+    assert output.terminal_width() == 60
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((53, 24)))
+    assert output.terminal_width() == 53

@@ -116,7 +116,7 @@ def build(
         )
     else:
         _print_errors([dataclasses.asdict(error) for error in built.errors])
-        click.echo()
+        output.line()
         output.print_table(
             [
                 output.Column(name="fitted on", is_number=True),
@@ -166,7 +166,7 @@ def show(source: str, as_json: bool) -> None:
     }
     output.print_fields(fields)
     if card.errors:
-        click.echo()
+        output.line()
         _print_errors([dataclasses.asdict(error) for error in card.errors])
     for caveat in card.caveats:
         output.note(f"Note: {caveat}")

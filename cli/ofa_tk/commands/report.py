@@ -28,6 +28,7 @@ from ofa_toolkit.core import files
 @options.out_option("report.html", "The page.")
 @options.force_option
 @options.seed_option
+@options.json_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -39,6 +40,7 @@ def command(
     out: Path,
     force: bool,
     seed: int,
+    as_json: bool,
 ) -> None:
     """Write one page that shows fronts, with a slider for the budget; it needs no network.
 
@@ -56,6 +58,17 @@ def command(
             request = SearchRequest(supernet=supernet, devices=(DeviceRequest(name=device),), tables=tables)
             documents.append(find_front(request, ["latency"], seed=seed).document())
     write_report(out, documents)
+    if as_json:
+        output.print_json(
+            {
+                "page": out,
+                "fronts": [
+                    {key: document[key] for key in ("space", "supernet", "costs")}
+                    | {"num_members": len(document["members"])}
+                    for document in documents
+                ],
+            }
+        )
     output.note(f"Wrote {out}")
 
 

@@ -273,7 +273,7 @@ def _print_verified(verified: Sequence[Verified]) -> None:
         for v in verified
     ]
     output.print_table(columns, rows, title=f"Measured on {verified[0].num_images} held-out training images")
-    click.echo()
+    output.line()
 
 
 def _write_front(
@@ -327,9 +327,9 @@ def _print(found: FoundSubnet, out: Path) -> None:
             lines["that error" if len(latencies) == 1 else f"error on {name}"] = latency["mape_of"]
     lines["searched"] = f"{found.search['num_evaluations']:,} subnets in {found.search['seconds']:.2f} s"
     output.print_fields(lines, title="Found")
-    click.echo()
+    output.line()
     _print_candidates(found.candidates)
-    click.echo()
+    output.line()
     _print_stages(found)
     for line in found.not_binding:
         output.note(line)

@@ -83,12 +83,12 @@ def show_command(name: str, num_classes: int | None, as_json: bool) -> None:
             "classes": summary.num_classes,
         }
     )
-    click.echo()
+    output.line()
     output.print_table(
         ["stage", "block", "width", "stride", "depth", "kernel size", "expand ratio", "activation", "SE"],
         [_stage_row(number, stage) for number, stage in enumerate(summary.stages, start=1)],
     )
-    click.echo()
+    output.line()
     columns = [
         Column(name="subnet"),
         Column(name="resolution", is_number=True),

@@ -1,7 +1,7 @@
 """What executes a network while it is timed: one small protocol, one line a runtime.
 
 A runtime turns layers into a session; a session runs and times. Libraries are imported when a runtime is
-made, never before, so that a missing one is one clear line.
+made, never before.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ofa_toolkit.core import rng
-from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
+from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.graphs import build_onnx, random_weights
 from ofa_toolkit.latency.measuring.system import cpu_name, gpu_name
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape, time_calls
@@ -25,13 +25,8 @@ class OnnxRuntime:
     name: ClassVar[str] = "onnxruntime"
 
     def __init__(self, options: RuntimeOptions) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"The runtime 'onnxruntime' needs the package onnxruntime: {error}.",
-                hint="pip install onnxruntime",
-            ) from error
+        import onnxruntime
+
         self.options = options
         self.version: str = onnxruntime.__version__
         self._library: Any = onnxruntime

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ofa_toolkit.core import rng
-from ofa_toolkit.core.errors import MeasurementError, MissingDependencyError
+from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.latency.measuring.system import cpu_name
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape, time_calls
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -23,12 +23,8 @@ class TorchRuntime:
     name: ClassVar[str] = "pytorch"
 
     def __init__(self, options: RuntimeOptions) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"The runtime 'torch' needs the package torch: {error}.", hint="pip install torch"
-            ) from error
+        import torch
+
         if options.processor == "cuda" and not torch.cuda.is_available():
             raise MeasurementError("torch finds no CUDA device.", hint="Leave out --processor cuda.")
         if options.processor == "cpu" and options.precision != "fp32":

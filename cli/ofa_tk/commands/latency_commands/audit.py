@@ -50,14 +50,14 @@ def command(
         output.print_json({"is_clean": report.is_clean, **dataclasses.asdict(report)})
     else:
         for finding in report.findings:
-            click.echo(f"{finding.table}: {finding.check}: {finding.message}")
+            output.line(f"{finding.table}: {finding.check}: {finding.message}")
             shown = finding.rows if all_rows else finding.rows[:_ROWS_SHOWN]
             for row in shown:
-                click.echo(f"    {row}")
+                output.line(f"    {row}")
             if len(shown) < len(finding.rows):
-                click.echo(f"    ... and {len(finding.rows) - len(shown)} more (--all-rows)")
+                output.line(f"    ... and {len(finding.rows) - len(shown)} more (--all-rows)")
         if report.is_clean:
-            click.echo(f"{report.num_rows} rows of {len(report.tables)} tables: nothing found.")
+            output.line(f"{report.num_rows} rows of {len(report.tables)} tables: nothing found.")
     if not report.is_clean:
         raise LatencyTableError(
             f"'{path}' fails the audit: {len(report.findings)} findings.",

@@ -124,7 +124,7 @@ def _plan(
     if as_json:
         output.print_json({"probes": out, "num_probes": count})
     else:
-        click.echo(f"{count} networks to measure: {out}")
+        output.line(f"{count} networks to measure: {out}")
         output.next_step(f"ofa-tk latency calibrate {out} --device NAME --runtime NAME --precision fp16")
 
 

@@ -40,7 +40,7 @@ def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
         return
     _print_device(found)
     for variant in found.variants:
-        click.echo()
+        output.line()
         _print_variant(variant, read_table(folder, variant.name))
 
 
@@ -87,7 +87,7 @@ def _print_variant(variant: Variant, table: LatencyTable) -> None:
         title=variant.name,
     )
     for caveat in variant.caveats:
-        click.echo(f"! {caveat}")
+        output.line(f"! {caveat}")
 
 
 def _bounds(table: LatencyTable) -> str:

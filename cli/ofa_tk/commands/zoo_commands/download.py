@@ -31,7 +31,7 @@ def command(name: str, mirrors: tuple[str, ...], offline: bool, accept_unknown: 
     if as_json:
         output.print_json({"name": name, "folder": str(folder)})
     else:
-        click.echo(folder)
+        output.line(folder)
     output.next_step(f"ofa-tk search --supernet {name}")
 
 

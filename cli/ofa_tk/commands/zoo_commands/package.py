@@ -146,6 +146,6 @@ def command(
     if as_json:
         output.print_json({"folder": str(folder), "card": config.to_dict(card)})
     else:
-        click.echo(folder)
+        output.line(folder)
     place = name if out is None else folder
     output.next_step(f"ofa-tk zoo verify {place}{' --data ' + data if data else ''}")

@@ -26,5 +26,5 @@ def command(source: str, target: str, private: bool, message: str | None, as_jso
     if as_json:
         output.print_json({"commit": address})
     else:
-        click.echo(address)
+        output.line(address)
     output.next_step(f"ofa-tk zoo download {target}")

@@ -60,7 +60,7 @@ def _show_entry(entry: ZooEntry, as_json: bool) -> None:
         output.print_json({**config.to_dict(entry.card), "folder": str(entry.folder), "origin": entry.origin})
         return
     text = render_readme(entry.card, read_published_subnets(entry.folder))
-    click.echo(text.partition("---\n\n")[2].rstrip())
+    output.line(text.partition("---\n\n")[2].rstrip())
 
 
 def _show_subnet(found: FoundSubnet, as_json: bool) -> None:
