@@ -63,10 +63,7 @@ class Archive:
 
     def _add(self, population: Population, scores: Scores) -> None:
         population = np.concatenate([self._population, population])
-        scores = Scores(
-            np.concatenate([self._scores.objectives, scores.objectives]),
-            np.concatenate([self._scores.violations, scores.violations]),
-        )
+        scores = Scores.concatenate([self._scores, scores])
         keep = (
             self._best(population, scores)
             if scores.objectives.shape[1] == 1

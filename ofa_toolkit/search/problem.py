@@ -95,6 +95,14 @@ class Scores:
         """Some rows."""
         return Scores(self.objectives[rows], self.violations[rows])
 
+    @staticmethod
+    def concatenate(parts: Sequence[Scores]) -> Scores:
+        """The rows of all parts, in order."""
+        return Scores(
+            np.concatenate([part.objectives for part in parts]),
+            np.concatenate([part.violations for part in parts]),
+        )
+
 
 class SearchProblem:
     """Objectives and constraints over the subnets of a space.

@@ -6,8 +6,9 @@ population is then one look-up per unit.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,10 @@ def unit_of(layer_name: str) -> str:
     return "stem" if first == "stem" else "head"
 
 
+Combination = tuple[npt.NDArray[np.uint8], Mapping[str, Layers]]
+"""An encoded row and its layers by the name of their unit."""
+
+
 class UnitTables:
     """The units of a space: their layers for every combination of genes, and look-ups of populations."""
 
@@ -66,27 +71,13 @@ class UnitTables:
                 table[index[0]] = figure(layers[unit.name])
         return tables
 
-    def combinations(self) -> Iterator[tuple[npt.NDArray[np.uint8], dict[str, list[LayerSpec]]]]:
+    def combinations(self) -> Iterator[Combination]:
         """Encoded rows, and their layers by unit, that together hold every unit in every combination.
 
         All blocks of a row share one code and stage widths alternate between two indices: a unit depends
         on nothing beyond its own code, its width and the width before it. Rows are at full depth.
         """
-        encoding, space = self.encoding, self.space
-        num_codes = max(gene.cardinality for gene in encoding.genes if gene.kind == "block")
-        num_widths = max(len(stage.widths) for stage in space.stages)
-        for resolution, code, *widths in itertools.product(
-            range(len(space.resolutions)), range(1, num_codes), range(num_widths), range(num_widths)
-        ):
-            row = np.zeros(encoding.num_genes, dtype=np.uint8)
-            row[0] = resolution
-            for column, gene in enumerate(encoding.genes[1:], start=1):
-                wanted = widths[gene.stage % 2] if gene.kind == "width" else code
-                row[column] = min(wanted, gene.cardinality - 1)
-            layers: dict[str, list[LayerSpec]] = {unit.name: [] for unit in self.units}
-            for layer in lower_unchecked(space, encoding.decode_unchecked(row)):
-                layers[unit_of(layer.name)].append(layer)
-            yield row, layers
+        yield from _combinations(self.space)
 
     def indices(self, population: npt.NDArray[np.integer]) -> list[npt.NDArray[np.intp]]:
         """For each unit the row of its table that each subnet uses, `(N,)`."""
@@ -139,3 +130,26 @@ class UnitTables:
     def _unit(self, name: str, *columns: int | None) -> Unit:
         used = tuple(column for column in columns if column is not None)
         return Unit(name, used, tuple(self.encoding.genes[c].cardinality for c in used))
+
+
+# A search asks for several figures of one space, each by its own `UnitTables`: lowering it is the slow part.
+@functools.lru_cache(maxsize=2)
+def _combinations(space: SearchSpace) -> tuple[Combination, ...]:
+    encoding, names = Encoding(space), [unit.name for unit in UnitTables(space).units]
+    num_codes = max(gene.cardinality for gene in encoding.genes if gene.kind == "block")
+    num_widths = max(len(stage.widths) for stage in space.stages)
+    found: list[Combination] = []
+    for resolution, code, *widths in itertools.product(
+        range(len(space.resolutions)), range(1, num_codes), range(num_widths), range(num_widths)
+    ):
+        row = np.zeros(encoding.num_genes, dtype=np.uint8)
+        row[0] = resolution
+        for column, gene in enumerate(encoding.genes[1:], start=1):
+            wanted = widths[gene.stage % 2] if gene.kind == "width" else code
+            row[column] = min(wanted, gene.cardinality - 1)
+        row.setflags(write=False)  # shared by all callers
+        layers: dict[str, list[LayerSpec]] = {name: [] for name in names}
+        for layer in lower_unchecked(space, encoding.decode_unchecked(row)):
+            layers[unit_of(layer.name)].append(layer)
+        found.append((row, layers))
+    return tuple(found)

@@ -1,0 +1,66 @@
+"""Children of a population: crossover and mutation of parents, none of them ever made twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.search.operators import Operators
+from ofa_toolkit.spaces.encoding import Population
+
+_ATTEMPTS = 8
+
+
+class Variation:
+    """Makes new distinct children.
+
+    Args:
+        operators: Crossover and mutation in the space.
+        mutation_rate: Probability of redrawing each gene of a mutant.
+        crossover_share: Share of children with two parents; the others are mutants of one.
+        random: Where choices are drawn from.
+        first: The first population; its members are not made again.
+    """
+
+    def __init__(
+        self,
+        operators: Operators,
+        *,
+        mutation_rate: float,
+        crossover_share: float,
+        random: np.random.Generator,
+        first: Population,
+    ) -> None:
+        self._operators = operators
+        self._mutation_rate = mutation_rate
+        self._crossover_share = crossover_share
+        self._random = random
+        self._seen = {row.tobytes() for row in first}
+
+    def children(self, parents: Population, count: int) -> Population:
+        """At most `count` children that were never made before, `(M, genes)`.
+
+        Fewer where nearly all subnets around the parents are known already: the attempts are bounded.
+        """
+        found: list[npt.NDArray[np.uint8]] = []
+        for _attempt in range(_ATTEMPTS):
+            for child in self._vary(parents, count):
+                key = child.tobytes()
+                if key not in self._seen:
+                    self._seen.add(key)
+                    found.append(child)
+            if len(found) >= count:
+                break
+        return np.array(found[:count], dtype=np.uint8).reshape(-1, parents.shape[1])
+
+    def _vary(self, parents: Population, count: int) -> Population:
+        draw = self._random.integers(len(parents), size=(2, count))
+        num_crossed = round(count * self._crossover_share)
+        first, second = parents[draw[0, :num_crossed]], parents[draw[1, :num_crossed]]
+        mutants = parents[draw[0, num_crossed:]]
+        return np.concatenate(
+            [
+                self._operators.cross(first, second, self._random),
+                self._operators.mutate(mutants, self._mutation_rate, self._random),
+            ]
+        )
