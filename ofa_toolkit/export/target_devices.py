@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from ofa_toolkit.core import resources
-from ofa_toolkit.core.errors import ExportError, unknown_name
-from ofa_toolkit.export.targets import GENERATIONS, Generation, generation, generation_of
+from ofa_toolkit.core.errors import ExportError, UnknownNameError
+from ofa_toolkit.export.targets import GENERATIONS, Generation, generation, generation_of, version_of
 from ofa_toolkit.latency.device import Device, read_device
+from ofa_toolkit.latency.device_names import find_device, misspelt, software_of
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -95,8 +95,8 @@ def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> 
     """The target of that name.
 
     Args:
-        name: `onnxruntime-cpu`, a device (`jetson-nano`; a variant behind a colon is ignored), or a
-            generation (`tensorrt-8.6`), for which nothing is known about the GPU.
+        name: `onnxruntime-cpu`, a device (`jetson-nano`, by any name of it; a variant behind a colon is
+            ignored), or a version of TensorRT (`tensorrt-10.3`), for which nothing is known about the GPU.
         tables: Further folders of devices.
 
     Raises:
@@ -107,14 +107,19 @@ def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> 
     name = name.partition(":")[0]
     if name == ONNXRUNTIME_CPU:
         return _onnxruntime(name, "ONNX Runtime on a CPU")
-    for row in GENERATIONS:
-        if name == row.name and row.runtime == "tensorrt":
-            title = f"TensorRT {'.'.join(map(str, row.since))}, any GPU"
-            return Target(name=name, title=title, generation=row, max_opset=row.max_opset)
-    devices = resources.entries("latency_tables", tables)
-    if name not in devices:
-        raise unknown_name("target", name, target_names(tables))
-    return target_of_device(read_device(Path(devices[name].path)))
+    version = version_of(name)
+    if version is not None:
+        row = generation_of(version)
+        title = f"TensorRT {version}, any GPU"
+        return Target(name=f"tensorrt-{version}", title=title, generation=row, max_opset=row.max_opset)
+    try:
+        return target_of_device(read_device(find_device(name, tables).path))
+    except UnknownNameError:
+        names = target_names(tables)
+        meant = misspelt(name, names)
+        hint = f"Did you mean '{meant}'?" if meant else f"Name what it runs: --target {software_of(name)}"
+        message = f"Unknown target '{name}'. Known: {', '.join(sorted(names))}."
+        raise UnknownNameError(message, hint=hint) from None
 
 
 def target_of_device(device: Device) -> Target:

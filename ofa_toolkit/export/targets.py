@@ -258,6 +258,16 @@ def generation_of(version: str) -> Generation:
     return older[-1]
 
 
+def version_of(name: str) -> str | None:
+    """The version in a target's name such as `tensorrt-10.3`, or None where it is no version of a known line.
+
+    A later line than the last row is none: what it reads is not known yet.
+    """
+    match = re.fullmatch(r"(?:tensorrt|trt)[\s_-]*v?(\d+(?:\.\d+)*)", name.strip().lower())
+    lines = {row.since[0] for row in GENERATIONS if row.runtime == "tensorrt"}
+    return match[1] if match and int(match[1].partition(".")[0]) in lines else None
+
+
 def generation(name: str) -> Generation:
     """The row of that name.
 

@@ -146,6 +146,8 @@ class Device:
     "Name of the folder."
     title: str
     "Name as people write it."
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    "Other names it goes by, each with what then differs from its figures, or an empty text."
     kind: Literal["gpu", "embedded-gpu", "cpu", "phone"]
     "What it is."
     chip: str

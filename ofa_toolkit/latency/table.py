@@ -9,6 +9,7 @@ Nothing here needs torch.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import numpy.typing as npt
 from ofa_toolkit.core import resources, rng
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError, MismatchError
 from ofa_toolkit.latency.device import Device, Error, Provenance, Variant, read_device, write_device
+from ofa_toolkit.latency.device_names import find_device
+from ofa_toolkit.latency.measuring.system import other_processor
 from ofa_toolkit.latency.predictors.intervals import MIN_SCORES
 from ofa_toolkit.latency.predictors.predictor import BoundPredictor, Milliseconds, NotCovered
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
@@ -58,11 +61,13 @@ class LatencyTable:
         device: Where it was measured.
         variant: Under which conditions; `variant.identity` is the hash of `content`.
         content: Predictors and held-out scores.
+        remarks: In words, what was assumed in choosing it; show them with every result.
     """
 
     device: Device
     variant: Variant
     content: TableContent
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -243,20 +248,23 @@ class BoundLatency:
             )
 
 
-def load_table(name: str, tables: Iterable[Folder] = ()) -> LatencyTable:
+def load_table(name: str, tables: Iterable[Folder] = (), *, space: str | None = None) -> LatencyTable:
     """Find and read a table.
 
     Args:
-        name: `device` for its default variant, or `device:variant`.
+        name: `device` for its default variant, or `device:variant`; the device by any name of it.
         tables: Folders of devices that come before the user's own and the bundled ones.
+        space: Search space in use, for the commands that an unknown device's error names.
 
     Raises:
-        UnknownNameError: No such device or variant; names the nearest.
+        UnknownNameError: No such device or variant; names the nearest, or says how to make a table.
         FileFormatError: Its files are damaged, or do not belong together.
     """
     device_name, _, variant_name = name.partition(":")
-    entry = resources.find_entry("latency_tables", device_name, tables)
-    return read_table(entry.path, variant_name or None)
+    found = find_device(device_name, tables, space=space)
+    table = read_table(found.path, variant_name or None)
+    remarks = (found.remark, other_processor(table.device))
+    return dataclasses.replace(table, remarks=tuple(remark for remark in remarks if remark))
 
 
 def read_table(folder: Folder, variant_name: str | None = None) -> LatencyTable:

@@ -117,7 +117,13 @@ FACTS: tuple[dict[str, Any], ...] = (
         software=_JETPACK_62,
         peak=_peak(1.28, 68, 10.2, 20),
         links=("https://developer.nvidia.com/embedded/jetson-orin",),
-    ),
+    )
+    | {
+        "aliases": {
+            "jetson-orin-nano-super": "its figures are from before the Super power mode, in which the board "
+            "is faster"
+        }
+    },
     _device(
         "jetson-agx-orin",
         "NVIDIA Jetson AGX Orin",

@@ -511,7 +511,8 @@ def measure_all(kit: Kit, backend: Any, precision: str, journal: Journal, num_pr
             journal.append(entry)
             report = f"{entry['median_ms']:.3f} ms" if "median_ms" in entry else entry["error"]
             left = remaining_time(seconds, len(todo) - position - 1)
-            print(f"[{position + 1}/{len(todo)}] {probe['id']}: {report}{left}", file=sys.stderr)
+            number = len(probes) - len(todo) + position + 1
+            print(f"[{number}/{len(probes)}] {probe['id']}: {report}{left}", file=sys.stderr)
             if (position + 1) % REFERENCE_EVERY == 0 or position + 1 == len(todo):
                 repeat_reference(backend, folder, todo[0]["id"], journal)
     finally:

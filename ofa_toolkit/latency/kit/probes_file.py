@@ -90,7 +90,10 @@ def _load(path: Path) -> dict[str, Any]:
             hint="`ofa-tk latency calibrate --plan 10 --space NAME` writes a file to fill in.",
         ) from error
     except ValueError as error:
-        raise FileFormatError(f"'{path}' is no probes file: not valid JSON ({error}).") from error
+        raise FileFormatError(
+            f"'{path}' is no probes file: not valid JSON ({error}).",
+            hint=f"`ofa-tk latency import {path}` reads the results of a kit.",
+        ) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise FileFormatError(f"'{path}' is no probes file: its format is not '{FORMAT}'.")
     if document.get("version") != VERSION or "space" not in document:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from ofa_toolkit.latency.device import UNKNOWN
+from ofa_toolkit.latency.device import UNKNOWN, Device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,39 @@ class SystemState:
 
 
 def cpu_name() -> str:
-    """The processor as the system calls it."""
-    text = _read(Path("/proc/cpuinfo"))
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("model name", "Hardware"):
-            return value.strip()
-    return platform.processor() or platform.machine() or UNKNOWN
+    """The processor as the system calls it; a name without a number is told apart by its family."""
+    told = _cpuinfo()
+    name = told.get("model name") or told.get("Hardware") or ""
+    if name and not any(character.isdigit() for character in name) and "cpu family" in told:
+        return f"{name} (family {told['cpu family']}, model {told.get('model', UNKNOWN)})"
+    board = _read(Path("/proc/device-tree/model")).strip("\0 \n")
+    return name or board or platform.processor() or platform.machine() or UNKNOWN
+
+
+def other_processor(device: Device) -> str | None:
+    """A sentence where a CPU's table was measured on another processor than this machine's, else None."""
+    if device.kind != "cpu" or device.chip == UNKNOWN or is_this_processor(device.chip):
+        return None
+    return f"{device.name} was measured on '{device.chip}'; this machine's '{cpu_name()}' takes other times"
+
+
+def is_this_processor(chip: str) -> bool:
+    """Whether a device's chip is this machine's CPU, by its name or by the maker and family it states."""
+    told, name = _cpuinfo(), cpu_name()
+    if chip in (name, told.get("model name")):
+        return True
+    family = re.search(r"family (\d+)", chip)
+    is_maker = chip.split(maxsplit=1)[0] == name.split()[0]
+    return family is not None and is_maker and family[1] == told.get("cpu family")
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What the system tells of its first core."""
+    pairs = (line.partition(":") for line in _read(Path("/proc/cpuinfo")).splitlines())
+    told: dict[str, str] = {}
+    for name, _, value in pairs:
+        told.setdefault(name.strip(), value.strip())
+    return told
 
 
 def gpu_name() -> str:

@@ -131,7 +131,7 @@ def latency_cost(name: str, space: SearchSpace, tables: Sequence[Path] = ()) -> 
     """
     from ofa_toolkit.latency.table import load_table
 
-    bound = load_table(name, tables).bind(space)
+    bound = load_table(name, tables, space=space.name).bind(space)
     return lambda population: np.asarray(bound.predict(population), dtype=float)
 
 

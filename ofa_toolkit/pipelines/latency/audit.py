@@ -13,6 +13,7 @@ from ofa_toolkit.latency.audit.checks import Finding, audit, identical
 from ofa_toolkit.latency.audit.files import file_rows, unit_rows
 from ofa_toolkit.latency.audit.rows import AuditTable, table_rows
 from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
+from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.table import read_table
 from ofa_toolkit.latency.table_file import SUFFIX
 from ofa_toolkit.spaces import get_space
@@ -59,11 +60,12 @@ def audit_latency(
     """
     tables = list(tables)
     own = _read(path, space)
+    known: Device | None = None
     if device is not None:
-        known = read_device(resources.find_entry("latency_tables", device, tables).path)
+        known = read_device(find_device(device, tables).path)
         own = [_on_device(table, known) for table in own]
     # A device's tables may be made from the very file that is looked at.
-    names = {table.name.partition(":")[0] for table in own} | {device}
+    names = {table.name.partition(":")[0] for table in own} | ({known.name} if known else set())
     others = [*own, *(other for extra in against for other in _read(extra, space))]
     has_predictions = any(table.is_prediction for table in own)
     for entry in resources.entries("latency_tables", tables).values():

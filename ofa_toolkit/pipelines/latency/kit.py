@@ -11,10 +11,11 @@ import numpy as np
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import rng
-from ofa_toolkit.core.errors import LatencyTableError, MeasurementError, UnknownNameError
+from ofa_toolkit.core.errors import ConfigError, LatencyTableError, MeasurementError, UnknownNameError
 from ofa_toolkit.export.target_devices import Target, resolve_target
 from ofa_toolkit.latency.kit.build import KitSpec, build_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
+from ofa_toolkit.latency.kit.probes_file import read_probes
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.spaces import Population, SearchSpace, get_space, sample_population
 
@@ -52,8 +53,9 @@ class KitReport:
 def make_kit(
     path: Path,
     target_name: str,
-    space_name: str,
+    space_name: str | None = None,
     *,
+    probes_path: Path | None = None,
     num_probes: int = 40,
     precision: KitPrecision | None = None,
     batch_size: int = 1,
@@ -68,8 +70,9 @@ def make_kit(
     Args:
         path: The zip file to write.
         target_name: A device, a software generation (`tensorrt-8.2`), or `onnxruntime-cpu`.
-        space_name: Search space the probes come from.
-        num_probes: Networks to time.
+        space_name: Search space the probes come from; None for that of `probes_path`.
+        probes_path: A probes file whose networks are timed, instead of networks chosen here.
+        num_probes: Networks to time; all of a probes file.
         precision: What is timed by default; None for fp16 under TensorRT where the target has it.
         batch_size: Images per run.
         num_classes: Outputs of the classifier; None for the space's own.
@@ -80,11 +83,20 @@ def make_kit(
     """
     tables = list(tables)
     target = resolve_target(target_name, tables)
-    space = get_space(space_name)
+    planned = None if probes_path is None else read_probes(probes_path)
+    if planned is not None:
+        space = planned.space
+    elif space_name is not None:
+        space = get_space(space_name)
+    else:
+        raise ConfigError("A kit needs a search space or a probes file.")
     if num_classes is not None:
         space = space.with_num_classes(num_classes)
     spec = _spec(target, precision, batch_size, has_typed_networks)
-    candidates = sample_population(space, _CANDIDATES, rng.generator(seed, "probes"))
+    if planned is None:
+        candidates = sample_population(space, _CANDIDATES, rng.generator(seed, "probes"))
+    else:
+        candidates, num_probes = planned.population, len(planned.population)
     cost, spread_over = _cost(target, space, candidates, tables)
     probes = choose_probes(candidates, cost, num_probes)
     build_kit(path, spec, space, probes, seed=seed, on_progress=on_progress)

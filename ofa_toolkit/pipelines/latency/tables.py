@@ -27,6 +27,7 @@ from ofa_toolkit.latency.device import (
     Variant,
     read_device,
 )
+from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes
 from ofa_toolkit.latency.measuring.standard_networks import standard_network
 from ofa_toolkit.latency.table import (
@@ -176,9 +177,10 @@ def prior_tables(
     if like:
         return [load_table(name, folders) for name in like]
     entries = resources.entries("latency_tables", folders)
+    excluded = {find_device(name, folders).name for name in exclude}
     found: list[LatencyTable] = []
     for device in list_devices(folders):
-        if device.name in exclude:
+        if device.name in excluded:
             continue
         found += [
             read_table(entries[device.name].path, variant.name)

@@ -87,7 +87,8 @@ class SearchContext:
         self._warn_about_accuracy()
         self.latencies: dict[str, BoundLatency] = {}
         for device in request.devices:
-            table = load_table(device.name, request.tables)
+            table = load_table(device.name, request.tables, space=self.full_space.name)
+            self.warnings += table.remarks
             if table.name in self.latencies:
                 raise ConfigError(f"Device '{table.name}' is named twice.")
             self.latencies[table.name] = table.bind(self.space)
@@ -212,7 +213,7 @@ class SearchContext:
 
     def _device_limits(self, device: DeviceRequest, name: str, bound: BoundLatency) -> list[Limit]:
         figure = self._latency_figures[name]
-        where = f" on {device.name}"
+        where = f" on {bound.table.device.name}"
         if self.request.confidence is not None:
             confidence = self.request.confidence
             # Asked once now, so that an uncalibrated table is refused before the search starts.

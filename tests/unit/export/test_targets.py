@@ -124,6 +124,33 @@ def test_unknown_target_names_the_nearest(tmp_path: Path) -> None:
     assert caught.value.hint == "Did you mean 'nano'?"
 
 
+@pytest.mark.parametrize(
+    ("asked", "name", "row"),
+    [
+        ("tensorrt-10.3", "tensorrt-10.3", "tensorrt-10.0"),
+        ("TensorRT 8.2.1", "tensorrt-8.2.1", "tensorrt-8.2"),
+        ("trt-8.5", "tensorrt-8.5", "tensorrt-8.5"),
+        ("tensorrt-7.2", "tensorrt-7.2", "tensorrt-7.1"),
+    ],
+)
+def test_a_version_is_taken_as_the_generation_it_belongs_to(asked: str, name: str, row: str) -> None:
+    target = resolve_target(asked)
+    assert (target.name, target.generation.name) == (name, row)
+    assert resolve_target(target.name) == target
+
+
+@pytest.mark.parametrize("asked", ["tensorrt-12.0", "tensorrt-6.0", "tensorrt-latest"])
+def test_a_version_of_no_known_line_is_refused(asked: str) -> None:
+    with pytest.raises((UnknownNameError, ExportError), match=asked.removeprefix("tensorrt-")):
+        resolve_target(asked)
+
+
+def test_no_other_chip_is_proposed_as_a_target() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        resolve_target("h100")
+    assert caught.value.hint == "Name what it runs: --target tensorrt-10.3"
+
+
 def test_processors_take_onnxruntime() -> None:
     target = target_of_device(device("xeon", tensorrt="none", capability=None, kind="cpu"))
     assert target.generation.name == "onnxruntime"

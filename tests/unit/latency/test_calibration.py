@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,26 @@ def test_the_commands_lead_from_a_plan_to_a_table(
     assert run([*command, "--precision", "fp16", *like]) == 1
     assert "--force" in capsys.readouterr().err
     assert run([*command, "--precision", "fp16", *like, "--force"]) == 0
+
+
+def test_a_plan_becomes_networks_to_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = "mobilenet-v3-compact-compound"
+    plan = ["calibrate", "--plan", "4", "--space", space, "--like", "jetson-nano", "--device", "rtx-4090"]
+    assert run(["latency", *plan]) == 0
+    shown = capsys.readouterr().err
+    assert "calibrate probes.json --device rtx-4090 --runtime tensorrt --precision fp16" in shown
+    assert shown.endswith("Next: ofa-tk latency kit build --probes probes.json --target tensorrt-10.3\n")
+    assert run(["latency", *shown.splitlines()[-1].split()[3:]]) == 0
+    with zipfile.ZipFile("kit.zip") as kit:
+        packed = json.loads(kit.read("kit.json"))["probes"]
+        assert sum(name.endswith(".onnx") for name in kit.namelist()) == 4
+    assert sorted(probe["row"] for probe in packed) == sorted(read_probes("probes.json").population.tolist())
+    assert (
+        run(["latency", "kit", "build", "--probes", "probes.json", "--space", space, "--target", "v100"]) == 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_end_to_end_with_onnxruntime_and_resume_after_a_kill(tmp_path: Path) -> 
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("[1/3]"):
+        if line.startswith("[1/3] 000"):
             break
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -225,6 +225,7 @@ def test_end_to_end_with_onnxruntime_and_resume_after_a_kill(tmp_path: Path) -> 
         file.write('{"type": "result", "probe": "001", "med')  # power went while this was written
     done = run_agent(folder, "--backend", "onnxruntime")
     assert done.returncode == 0, done.stderr
+    assert [line[:5] for line in done.stderr.splitlines() if line.startswith("[")] == ["[2/3]", "[3/3]"]
     assert "less than a minute left" in done.stderr or len(first) > 0
     measured = read_kit_results([folder / "results.jsonl"], ImportContext())
     assert len(measured.networks) == 3

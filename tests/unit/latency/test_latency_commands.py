@@ -108,7 +108,7 @@ def test_standard_networks_can_be_asked_for(capsys: pytest.CaptureFixture[str]) 
     ("arguments", "message"),
     [
         (["show", "jetson-nanu"], "Did you mean 'jetson-nano'?"),
-        (["list", "--device", "v10"], "Did you mean 'v100'?"),
+        (["list", "--device", "v10"], "ofa-tk latency measure --space ofa-mobilenet-v3-w1.0 --device v10"),
         (["predict", "mobilenet-v3-larg", "--device", "v100"], "Did you mean 'mobilenet-v3-large'?"),
         (["predict", "mobilenet-v3-large", "--device", "v100:x"], "Unknown variant of v100 'x'"),
     ],

@@ -70,8 +70,9 @@ def command(
 ) -> None:
     """Make a latency table of your device from about ten measured networks.
 
-    First --plan writes a probes file; measure its networks, fill in `latency_ms`, and give the file back.
-    The table combines what is known of other devices with the batch size, weighed by your measurements.
+    First --plan writes a probes file. `latency kit build --probes` turns its networks into ONNX files with a
+    program that times them; or time them yourself, fill in `latency_ms`, and give the file back. The table
+    combines what is known of other devices with the batch size, weighed by your measurements.
     """
     from ofa_toolkit.pipelines.latency.tables import prior_tables
 
@@ -81,7 +82,13 @@ def command(
         raise click.UsageError("--plan and --samples need --space NAME.")
     prior = prior_tables(like, batch_size=batch_size, exclude=exclude, tables=tables)
     if plan is not None:
-        _plan(space or "", plan, prior, seed, out or Path("probes.json"), out is None, force, as_json)
+        path = out or Path("probes.json")
+        files.check_output(path, is_default=out is None, force=force)
+        _plan(space or "", plan, prior, seed, path)
+        if as_json:
+            output.print_json({"probes": path, "num_probes": plan})
+        else:
+            _say_how_to_go_on(path, plan, device, batch_size)
     elif samples:
         _show_samples(space or "", prior, seed, as_json)
     else:
@@ -112,20 +119,26 @@ def _plan(
     prior: list[LatencyTable],
     seed: int,
     out: Path,
-    is_default: bool,
-    force: bool,
-    as_json: bool,
 ) -> None:
     from ofa_toolkit.latency.kit.probes_file import write_probes
     from ofa_toolkit.pipelines.latency.tables import plan_probes
 
-    files.check_output(out, is_default=is_default, force=force)
     write_probes(out, plan_probes(space, count, prior, seed))
-    if as_json:
-        output.print_json({"probes": out, "num_probes": count})
-    else:
-        output.line(f"{count} networks to measure: {out}")
-        output.next_step(f"ofa-tk latency calibrate {out} --device NAME --runtime NAME --precision fp16")
+
+
+def _say_how_to_go_on(path: Path, count: int, device: str | None, batch_size: int) -> None:
+    from ofa_toolkit.latency.device_names import software_of
+
+    device = device or "my-device"
+    target = software_of(device)
+    runtime, precision = ("tensorrt", "fp16") if target.startswith("tensorrt") else ("onnxruntime", "fp32")
+    batch = f" --batch-size {batch_size}" if batch_size > 1 else ""
+    conditions = f"--device {device} --runtime {runtime} --precision {precision}{batch}"
+    output.line(f"{count} networks to measure: {path}")
+    output.note(f"Timed in another way: write `latency_ms` into {path}, then")
+    output.note(f"  ofa-tk latency calibrate {path} {conditions}")
+    output.note("As ONNX files with a program that times them; its results go to `ofa-tk latency import`:")
+    output.next_step(f"ofa-tk latency kit build --probes {path} --target {target}{batch}")
 
 
 def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: bool) -> None:

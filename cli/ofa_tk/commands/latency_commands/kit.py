@@ -12,6 +12,8 @@ from ofa_tk import options, output
 from ofa_toolkit.core import files
 from ofa_toolkit.core.quantities import MEMORY
 
+_NUM_PROBES = 40
+
 
 @click.group("kit")
 def command() -> None:
@@ -20,10 +22,14 @@ def command() -> None:
 
 @command.command("build")
 @click.option("--target", required=True, metavar="NAME", help="Device, or software such as tensorrt-8.2.")
-@click.option("--space", required=True, metavar="NAME", help="Search space of the networks.")
+@click.option("--space", metavar="NAME", help="Search space of the networks.")
 @click.option(
-    "--num-probes", type=click.IntRange(min=3), default=40, show_default=True, help="Networks to time."
+    "--probes",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Time the networks of a file of `latency calibrate --plan` instead.",
 )
+@click.option("--num-probes", type=click.IntRange(min=3), help="Networks to time.  [default: 40]")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
@@ -45,8 +51,9 @@ def command() -> None:
 def build(
     ctx: click.Context,
     target: str,
-    space: str,
-    num_probes: int,
+    space: str | None,
+    probes: Path | None,
+    num_probes: int | None,
     precision: Literal["fp32", "fp16", "int8"] | None,
     batch_size: int,
     classes: int | None,
@@ -63,14 +70,21 @@ def build(
     onnxruntime, survives a reboot, and any part of its results can be imported.
     """
     from ofa_toolkit.latency.kit.build import is_kit
+    from ofa_toolkit.latency.kit.probes_file import read_probes
     from ofa_toolkit.pipelines.latency.kit import make_kit
 
+    if (space is None) == (probes is None):
+        raise click.UsageError("Give --space NAME, or --probes FILE.")
+    if probes is not None and num_probes is not None:
+        raise click.UsageError("--probes times all networks of its file; leave out --num-probes.")
     files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=is_kit)
+    num_probes = num_probes or (_NUM_PROBES if probes is None else len(read_probes(probes).population))
     with output.progress_bar("networks", num_probes) as on_progress:
         report = make_kit(
             out,
             target,
             space,
+            probes_path=probes,
             num_probes=num_probes,
             precision=precision,
             batch_size=batch_size,

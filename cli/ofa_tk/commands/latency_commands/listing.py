@@ -17,15 +17,13 @@ from ofa_tk.output import Column
 def command(device: str | None, tables: tuple[Path, ...], as_json: bool) -> None:
     """List devices, the variants of their tables, and how wrong they are on unseen networks."""
     from ofa_toolkit.core.config import to_dict
-    from ofa_toolkit.core.errors import unknown_name
+    from ofa_toolkit.latency.device_names import find_device
     from ofa_toolkit.latency.table import list_devices
 
     devices = list_devices(tables)
     if device is not None:
-        known = [found.name for found in devices]
-        devices = [found for found in devices if found.name == device]
-        if not devices:
-            raise unknown_name("device", device, known)
+        name = find_device(device, tables).name
+        devices = [found for found in devices if found.name == name]
     if as_json:
         output.print_json([to_dict(found) for found in devices])
         return

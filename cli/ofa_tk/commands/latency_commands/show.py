@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 @options.json_option
 def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
     """Show a device and where its tables come from, or one variant in full."""
-    from ofa_toolkit.core import resources
     from ofa_toolkit.core.config import to_dict
     from ofa_toolkit.latency.device import read_device
+    from ofa_toolkit.latency.device_names import find_device
     from ofa_toolkit.latency.table import read_table
 
     name, _, variant_name = device.partition(":")
-    folder = resources.find_entry("latency_tables", name, tables).path
-    found = read_device(folder)
+    place = find_device(name, tables)
+    folder, found = place.path, read_device(place.path)
+    if place.remark:
+        output.warn(place.remark)
     if variant_name:
         variant = found.variant(variant_name)
         if as_json:
