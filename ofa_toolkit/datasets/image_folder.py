@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
@@ -30,12 +30,14 @@ from ofa_toolkit.datasets.arrays import (
     measured_preprocessing,
 )
 from ofa_toolkit.datasets.dataset import Batch, BatchRequest, ImageDataset, Indices, Split, hold_out
+from ofa_toolkit.datasets.picture import PictureError, read_picture
 from ofa_toolkit.datasets.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
     TransformConfig,
     photo_transform,
+    square,
 )
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif"})
@@ -93,9 +95,16 @@ def open_image_folder(
         )
     splits, class_names = _find_splits(folder, class_folders, validation_size, seed, name)
     size = resolution or (preprocessing["size"] if preprocessing else 224)
+    stated = preprocessing or Preprocessing(
+        size=size,
+        mean=list(IMAGENET_MEAN),
+        std=list(IMAGENET_STD),
+        interpolation="bilinear",
+        crop=1.0 if size <= IN_MEMORY_RESOLUTION else 0.875,
+    )
     if size <= IN_MEMORY_RESOLUTION:
         images: dict[Split, tuple[Images, Indices]] = {
-            split: (_decode_all(files.paths, size), files.labels) for split, files in splits.items()
+            split: (_decode_all(files.paths, stated), files.labels) for split, files in splits.items()
         }
         return ArrayDataset(
             name=name,
@@ -108,10 +117,7 @@ def open_image_folder(
         name=name,
         class_names=class_names,
         splits=splits,
-        preprocessing=preprocessing
-        or Preprocessing(
-            size=size, mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD), interpolation="bilinear", crop=0.875
-        ),
+        preprocessing=stated,
         transforms=transforms,
         num_workers=num_workers,
     )
@@ -215,25 +221,27 @@ def _collate(items: Sequence[tuple[Tensor | DataError, int]]) -> tuple[Tensor | 
 
 
 def read_image(path: Path) -> Image.Image:
-    """Decode a photo as RGB, upright as its EXIF orientation says.
+    """Decode a photo as `read_picture` does.
 
     Raises:
         DataError: It is damaged or no image; names the file.
     """
     try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        image: Image.Image = read_picture(path)
+    except PictureError as error:
         raise DataError(
-            f"'{path}' cannot be read as an image: {error}", hint="Replace or remove the file."
+            f"'{path}' cannot be read as an image: {error}.", hint="Replace or remove the file."
         ) from error
+    return image
 
 
-def _decode_all(paths: Sequence[Path], size: int) -> Images:
-    """Photos as uint8 (N, size, size, 3): shorter side resized, centre cropped."""
+def _decode_all(paths: Sequence[Path], preprocessing: Preprocessing) -> Images:
+    """Photos as uint8 (N, size, size, 3), the squares that a network is judged on."""
+    size = preprocessing["size"]
+    cut = square(preprocessing, size)
     images = np.empty((len(paths), size, size, 3), dtype=np.uint8)
     for row, path in enumerate(paths):
-        images[row] = np.asarray(ImageOps.fit(read_image(path), (size, size), Image.Resampling.LANCZOS))
+        images[row] = np.asarray(cut(read_image(path)))
     return images
 
 

@@ -7,18 +7,22 @@ transforms one by one (`photo_transform`).
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
 from ofa_toolkit.core.config import Bounds
+from ofa_toolkit.datasets.picture import fit_picture
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -236,17 +240,15 @@ def photo_transform(
         resolution: Side R in pixels.
         augmentation: For training images; None for the deterministic resize and centre crop.
     """
-    interpolation = v2.InterpolationMode(preprocessing["interpolation"])
-    steps: list[v2.Transform] = []
+    steps: list[Callable[[Any], Any]] = []
     if augmentation is None:
-        steps += [
-            v2.Resize(math.ceil(resolution / preprocessing["crop"]), interpolation=interpolation),
-            v2.CenterCrop(resolution),
-        ]
+        steps.append(square(preprocessing, resolution))
     else:
         steps.append(
             v2.RandomResizedCrop(
-                resolution, scale=(augmentation.crop_scale, 1.0), interpolation=interpolation
+                resolution,
+                scale=(augmentation.crop_scale, 1.0),
+                interpolation=v2.InterpolationMode(preprocessing["interpolation"]),
             )
         )
         steps += _photo_augmentations(augmentation)
@@ -258,6 +260,16 @@ def photo_transform(
     if augmentation is not None and augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))
     return v2.Compose(steps)
+
+
+def square(preprocessing: Preprocessing, resolution: int) -> Callable[[Image.Image], Image.Image]:
+    """What a network is judged on: the resized central square of a picture, `resolution` pixels wide."""
+    return functools.partial(
+        fit_picture,
+        size=resolution,
+        crop=preprocessing["crop"],
+        interpolation=preprocessing["interpolation"],
+    )
 
 
 def _photo_augmentations(config: TransformConfig) -> list[v2.Transform]:

@@ -16,12 +16,14 @@ import pytest
 import safetensors.torch
 import torch
 from onnx import numpy_helper
-from torchvision.transforms import functional
+from PIL import Image
 
 from ofa_tk.app import run
 from ofa_toolkit.complexity import count_params
 from ofa_toolkit.core.errors import VerificationError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.datasets.image_folder import read_image
+from ofa_toolkit.datasets.transforms import Preprocessing, photo_transform
 from ofa_toolkit.export.comparison import Comparison, check_comparison
 from ofa_toolkit.export.exporter import check_precision
 from ofa_toolkit.export.passport import FORMAT, load_model, read_passport
@@ -35,7 +37,7 @@ from tests.unit.export.tensorrt_standin import HostMemory, make_library
 
 SPACE = get_space("mobilenet-v3-compact")
 DATA = "fake"
-PREPROCESSING = {"size": 32, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop": 1.0}
+PREPROCESSING = Preprocessing(size=32, mean=[0.5] * 3, std=[0.25] * 3, interpolation="bilinear", crop=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -366,28 +368,41 @@ def test_bundle_runs_with_numpy_and_onnxruntime_alone(here: Path, supernet: Path
     pixels = generator(0, "picture").integers(0, 256, (48, 40, 3), dtype=np.uint8)
     np.save("picture.npy", pixels)
 
-    def run_bundle(*paths: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", RUNNER_GUARD, *paths]
+    def run_bundle(*paths: str, guard: str = RUNNER_GUARD) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", guard, *paths]
         return subprocess.run(command, cwd=here / "bundle", capture_output=True, text=True, check=False)
 
     process = run_bundle(str(here / "picture.npy"))
     assert process.returncode == 0, process.stderr
     assert "picture.npy: wave " in process.stdout
     exported = export_onnx("subnet.json", options=ExportOptions(target="onnxruntime-cpu"))
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    image = functional.center_crop(functional.resize(image, [32], antialias=True), [32])
-    with torch.inference_mode():
-        [shares] = exported.network.network((image - 0.5) / 0.25).softmax(1)
-    assert f"wave {shares.argmax()} ({shares.max():.1%})" in process.stdout
+
+    def expected(image: Image.Image) -> str:
+        judged = photo_transform(PREPROCESSING, 32, None)(image)
+        with torch.inference_mode():
+            [shares] = exported.network.network(judged[None]).softmax(1)
+        return f"wave {shares.argmax()} ({shares.max():.1%})"
+
+    assert expected(Image.fromarray(pixels)) in process.stdout
+    # Pictures are read as in training: turned as their EXIF data says, 16 bits scaled.
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(pixels).save("phone.jpg", exif=exif)
+    Image.fromarray(pixels[..., 0] * np.uint16(257)).save("scan.png")
+    for name in ("phone.jpg", "scan.png"):
+        process = run_bundle(str(here / name), guard=RUNNER_GUARD.replace("'PIL', ", ""))
+        assert f"{name}: {expected(read_image(Path(name)))}" in process.stdout, process.stderr
+    process = run_bundle(str(here / "phone.jpg"))
+    assert "pictures need Pillow: python3 -m pip install pillow" in process.stderr
     np.save("flat.npy", pixels[..., 0])
     for wrong in ("flat.npy", "absent.npy", "absent.jpg"):
         process = run_bundle(str(here / wrong))
         assert process.returncode == 1
         assert process.stderr.startswith(f"Cannot classify '{here / wrong}' as pixels (height, width, 3)")
         assert process.stderr.count("\n") == 1
-    assert "python run.py IMAGE" in run_bundle().stderr
+    assert "python3 run.py IMAGE" in run_bundle().stderr
     names = {path.name for path in (here / "bundle").iterdir()}
-    assert names >= {"model.onnx", "labels.txt", "preprocessing.json", "run.py", "MODEL.md"}
+    assert names >= {"model.onnx", "labels.txt", "preprocessing.json", "run.py", "picture.py", "MODEL.md"}
     assert run(["verify", "bundle/model.onnx", "--supernet", str(supernet)]) == 1  # the made-up prediction
 
 

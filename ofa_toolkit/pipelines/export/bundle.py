@@ -9,6 +9,7 @@ from typing import Any
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.datasets import picture
 from ofa_toolkit.export.kit import __file__ as kit_file
 from ofa_toolkit.export.passport import Passport
 from ofa_toolkit.pipelines.export.onnx_file import Exported
@@ -37,7 +38,8 @@ def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> No
         (temporary / "model.onnx").write_bytes(exported.content)
         (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         (temporary / "preprocessing.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        shutil.copyfile(Path(kit_file).with_name("run.py"), temporary / "run.py")
+        for source in (Path(kit_file).with_name("run.py"), Path(picture.__file__)):
+            shutil.copyfile(source, temporary / source.name)
         (temporary / "MODEL.md").write_text(_card(passport), encoding="utf-8")
         for name in CARD_FILES:
             if (supernet / name).is_file():
@@ -79,5 +81,6 @@ def _card(passport: Passport) -> str:
 | top-1 | {accuracy} |
 | written for | {passport.target} ({passport.generation}) |
 
-`python run.py IMAGE` needs numpy and onnxruntime only. `ofa-tk verify model.onnx` checks all of this again.
+`python3 run.py IMAGE` needs numpy and onnxruntime, and Pillow to read pictures.
+`ofa-tk verify model.onnx` checks all of this again.
 """
