@@ -132,10 +132,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
         name, equals, text = override.partition("=")
         keys = name.strip().split(".")
         if not equals or not all(keys):
-            raise ConfigError(
-                f"--set '{override}' is not of the form name=value.",
-                hint="For example --set training.epochs=10",
-            )
+            raise ConfigError(f"--set '{override}' is not of the form NAME=VALUE.")
         table = result
         for depth, key in enumerate(keys[:-1]):
             inner = table.setdefault(key, {})

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from ofa_toolkit.core.errors import QuantityError, unknown_name
 
 _NUMBER_AND_UNIT = re.compile(
-    r"\s*(?P<number>[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>.*?)\s*"
+    r"\s*(?P<number>[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>(?:[^\W\d]|[/%]).*?)?\s*"
 )
+_MICRO = {ord("µ"): "u", ord("μ"): "u"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class QuantityKind:
         example: A value that can be typed as it stands.
         suffixes: Words that may follow the unit and change nothing: `4.5GMACs`.
         is_count: Whether the parsed value is a whole number.
+        one: What 1 means in base units where a number below 1 has no unit; None where that says nothing.
         print_units: Units that `format` uses, small ones first; "" is the bare number.
         print_suffix: Follows the unit in `format`.
     """
@@ -41,6 +43,7 @@ class QuantityKind:
     example: str
     suffixes: tuple[str, ...] = ()
     is_count: bool = False
+    one: float | None = None
     print_units: tuple[str, ...]
     print_suffix: str = ""
 
@@ -50,12 +53,12 @@ class QuantityKind:
         Raises:
             QuantityError: No number, no unit, an unknown unit, or a value that is not positive and finite.
         """
-        match = _NUMBER_AND_UNIT.fullmatch(text)
+        match = _NUMBER_AND_UNIT.fullmatch(text.translate(_MICRO))
         if match is None:
             raise QuantityError(
                 f"'{text}' is not {self.name}.", hint=f"Write a number and its unit, like {self.example}."
             )
-        number, unit = match["number"], match["unit"]
+        number, unit = match["number"], match["unit"] or ""
         value = float(number) * self.units[self._known_unit(text, number, unit)]
         if not (math.isfinite(value) and value > 0):
             raise QuantityError(
@@ -79,6 +82,22 @@ class QuantityKind:
             body = body.rstrip("0").rstrip(".")
         return f"{body}{unit}" if unit.startswith("/") else f"{body} {unit}{self.print_suffix}".rstrip()
 
+    def typed(self, value: float, digits: int = 6) -> str:
+        """Write `value` (in `base_unit`) as `parse` reads it: `200M`."""
+        return self.format(value, digits).removesuffix(self.print_suffix).replace(" ", "")
+
+    def _guess(self, number: str) -> str:
+        """What a number without a unit most likely means."""
+        value = float(number)
+        if not 1e-6 <= value <= 1e15:
+            return f"For example {self.example}."
+        meant = number + self.example.lstrip("0123456789.")
+        if self.one is not None and value < 1:
+            meant = self.typed(value * self.one)
+        elif self.is_count and value >= 1000:
+            meant = self.typed(value)
+        return f"Did you mean {meant}?"
+
     def _size(self, unit: str) -> float:
         return self.units[unit] if unit else 1.0
 
@@ -91,10 +110,9 @@ class QuantityKind:
         if unit in self.units:
             return unit
         if not unit:
-            default = self.example.lstrip("0123456789.")
             raise QuantityError(
                 f"'{text}' has no unit; {self.name} needs one of {allowed}.",
-                hint=f"Did you mean {number}{default}?",
+                hint=self._guess(number),
             )
         same_letters = [name for name in self.units if name.lower() == unit.lower()]
         close = same_letters or difflib.get_close_matches(unit, self.units, n=1, cutoff=0.5)
@@ -107,6 +125,7 @@ LATENCY = QuantityKind(
     base_unit="ms",
     units={"us": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3},
     example="20ms",
+    one=1e3,
     print_units=("us", "ms", "s"),
 )
 MACS = QuantityKind(
@@ -148,6 +167,7 @@ SHARE = QuantityKind(
     base_unit="",
     units={"%": 0.01},
     example="76.5%",
+    one=1.0,
     print_units=("%",),
 )
 

@@ -247,9 +247,10 @@ class Trainer:
     def _end_epoch(self, phase: Phase, epoch: int, waited_share: float) -> None:
         values: dict[str, Any] = {"epoch": epoch, "phase": phase.name, "data_share": waited_share}
         if waited_share > SLOW_DATA_SHARE:
+            more = max(1, 2 * self.config.data.num_workers)
             self.reporter.message(
-                f"Epoch {epoch}: {100 * waited_share:.0f} % of the time went into waiting for images. "
-                f"More workers may help: --set data.num_workers={max(1, 2 * self.config.data.num_workers)}"
+                f"{self._epoch_name(epoch)}: {100 * waited_share:.0f} % of the time went into waiting for "
+                f"images. More workers may help: --set data.num_workers={more}"
             )
         every = self.config.validation.every_epochs
         is_best = False
@@ -263,11 +264,15 @@ class Trainer:
             values |= {f"top1_{name}": result.top1_percent for name, result in results.items()}
             values["num_validation_images"] = next(iter(results.values())).num_images
             shown = ", ".join(f"{name} {top1:.2f} %" for name, top1 in self.state.accuracies.items())
-            self.reporter.message(f"Epoch {epoch} ({phase.name}): validation top-1 {shown}")
+            self.reporter.message(f"{self._epoch_name(epoch)} ({phase.name}): validation top-1 {shown}")
         self._write("epoch", values)
         if self.process.is_main and self.on_epoch_end is not None:
             self.on_epoch_end(epoch)
         self.save_checkpoint(is_best=is_best)
+
+    def _epoch_name(self, epoch: int) -> str:
+        """As people count, and as the progress bar does."""
+        return f"epoch {epoch + 1}/{self.algorithm.phases[-1].end_epoch}"
 
     def validate(self, phase: Phase) -> dict[str, Accuracy]:
         """Judge the phase's subnets with the weights that would be saved now."""
@@ -299,7 +304,7 @@ class Trainer:
     def _roll_back(self, problem: str) -> None:
         """Go back to the last checkpoint with a lower rate, or give up."""
         state, config = self.state, self.config.divergence
-        where = f"epoch {state.epoch}, update {state.step}"
+        where = f"{self._epoch_name(state.epoch)}, update {state.step}"
         self._write("divergence", {"problem": problem, "epoch": state.epoch})
         if state.rollbacks >= config.rollbacks:
             raise TrainingError(

@@ -58,7 +58,10 @@ def test_other_kinds() -> None:
         ("-5ms", "must be positive", "For example 20ms."),
         ("0ms", "must be positive", "For example 20ms."),
         ("1e999ms", "must be positive", "For example 20ms."),
-        ("1.2.3ms", "unknown unit '.3ms'", "Did you mean 1.2ms?"),
+        ("1.2.3ms", "'1.2.3ms' is not a latency.", "Write a number and its unit, like 20ms."),
+        ("2,5ms", "'2,5ms' is not a latency.", "Write a number and its unit, like 20ms."),
+        ("0.02", "'0.02' has no unit", "Did you mean 20ms?"),
+        ("1e-300", "has no unit", "For example 20ms."),
     ],
 )
 def test_refusals_name_the_value_and_the_way_out(text: str, message: str, hint: str) -> None:
@@ -72,6 +75,29 @@ def test_case_separates_milli_from_mega() -> None:
     with pytest.raises(QuantityError) as caught:
         quantities.MACS.parse("200m")
     assert caught.value.hint == "Did you mean 200M?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "meant"),
+    [
+        ("share", "0.75", "75%"),
+        ("share", "75", "75%"),
+        ("macs", "200", "200M"),
+        ("macs", "200000000", "200M"),
+        ("params", "5e6", "5M"),
+        ("memory", "64", "64MB"),
+        ("memory", "4000000", "4MB"),
+        ("throughput", "500", "500/s"),
+    ],
+)
+def test_a_number_alone_means_what_people_mean(kind: str, text: str, meant: str) -> None:
+    with pytest.raises(QuantityError) as caught:
+        quantities.kind(kind).parse(text)
+    assert caught.value.hint == f"Did you mean {meant}?"
+
+
+def test_a_micro_sign_is_read() -> None:
+    assert quantities.LATENCY.parse("250µs") == quantities.LATENCY.parse("250μs") == pytest.approx(0.25)
 
 
 def test_share_ends_at_one() -> None:

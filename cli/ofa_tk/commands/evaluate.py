@@ -167,6 +167,7 @@ def command(
             "Name a supernet and images, for example: ofa-tk evaluate --supernet runs/try --data fake"
         )
     from ofa_toolkit.pipelines.evaluation.evaluate import evaluate, open_judge
+    from ofa_toolkit.pipelines.search.suggestion import next_command
 
     (supernet,) = supernets
     judge = open_judge(
@@ -220,4 +221,4 @@ def command(
     output.print_table(columns, rows)
     used = evaluation.results[0].accuracy.num_recalibration_images
     output.note(f"Batch norm recalibrated on {used} training images for each subnet.")
-    output.next_step(f"ofa-tk search --supernet {supernet} --device jetson-nano --latency 10ms")
+    output.next_step(next_command(supernet))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ofa_tk import options, output
+from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.export.onnx_file import Exported
@@ -227,5 +229,5 @@ def _next(exported: Exported, out: Path | None, outcome: TensorRtOutcome | None,
         return outcome.next_command()
     if out is not None:
         is_cpu = exported.form.target.generation.runtime == "onnxruntime"
-        return f"ofa-tk benchmark {out}" if is_cpu else f"ofa-tk verify {out}"
-    return f"python {bundle}/run.py IMAGE"
+        return command_line("benchmark" if is_cpu else "verify", out)
+    return shlex.join(["python", f"{bundle}/run.py"]) + " IMAGE"

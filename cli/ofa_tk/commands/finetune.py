@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
@@ -53,6 +52,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Train one subnet on your images, from a supernet's weights. Your classes get their own classifier."""
+    from ofa_toolkit.pipelines.export.searched_target import export_file_command
     from ofa_toolkit.pipelines.training.finetune import finetune, finetune_config
 
     config = finetune_config(subnet, data, supernet=supernet, epochs=epochs, seed=seed, overrides=overrides)
@@ -63,6 +63,4 @@ def command(
     else:
         output.print_fields({"validation top-1 %": f"{result.accuracies['subnet']:.2f}", "subnet": path})
         print_costs([result.total_cost])
-    has_device = json.loads(path.read_text(encoding="utf-8"))["predicted"].get("latency_ms")
-    target = "" if has_device else " --target onnxruntime-cpu"
-    output.next_step(f"ofa-tk export --subnet {path} --data {data}{target} --onnx")
+    output.next_step(export_file_command(path, "--data", data))

@@ -72,6 +72,7 @@ def build(
 
     from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
     from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
+    from ofa_toolkit.pipelines.search.suggestion import search_command
     from ofa_toolkit.training.distributed import join, leave
     from ofa_toolkit.zoo import resolve_supernet
 
@@ -128,7 +129,7 @@ def build(
         )
         output.note(built.verdict)
         output.note(f"Wrote {built.path}")
-    output.next_step(f"ofa-tk search --supernet {supernet} --macs 200M")
+    output.next_step(search_command(supernet=supernet))
 
 
 @contextmanager

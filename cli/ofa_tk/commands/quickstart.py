@@ -12,6 +12,7 @@ import click
 from ofa_tk import options, output
 from ofa_tk.output import Column
 from ofa_toolkit.core import quantities
+from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.quickstart import QuickstartReport
@@ -49,7 +50,7 @@ def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as
         return
     _print(report)
     chosen = report.rows[1]
-    output.next_step(f"ofa-tk verify {chosen.onnx_file} --tables {out / TABLES}")
+    output.next_step(command_line("verify", chosen.onnx_file, "--tables", out / TABLES))
 
 
 def _document(report: QuickstartReport) -> dict[str, object]:

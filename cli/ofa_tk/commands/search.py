@@ -193,6 +193,7 @@ def command(
 
     Example: ofa-tk search --device jetson-nano --latency 20ms
     """
+    from ofa_toolkit.pipelines.export.searched_target import export_command
     from ofa_toolkit.pipelines.search.find import device_requests, search
     from ofa_toolkit.pipelines.search.request import SearchRequest
 
@@ -228,7 +229,9 @@ def command(
         _print(found, out)
     for path in front_files:
         output.note(f"Front: {path}")
-    output.next_step("ofa-tk export --onnx" + ("" if options.is_default_out(ctx) else f" --subnet {out}"))
+    if found.supernet is not None:
+        chosen = () if options.is_default_out(ctx) else ("--subnet", out)
+        output.next_step(export_command(found.predicted, *chosen, tables=request.tables))
 
 
 def _verify(
@@ -303,7 +306,7 @@ def _effort(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _print(found: FoundSubnet, out: Path) -> None:
-    lines = {"supernet": found.supernet, "predicted top-1": "unknown"}
+    lines = {"supernet": found.supernet or f"none, space {found.space_name}", "predicted top-1": "unknown"}
     if accuracy := found.predicted.get("top1_percent"):
         low, high = accuracy["interval"]
         lines["predicted top-1"] = (

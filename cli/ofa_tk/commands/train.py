@@ -10,6 +10,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.training_progress import TrainingProgress, duration
+from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.training.run import TrainResult
@@ -194,4 +195,4 @@ def _print_result(result: TrainResult, config: RunConfig, as_json: bool) -> None
         )
         print_costs([*result.costs, result.total_cost])
         output.note(f"Supernet: {result.supernet}")
-    output.next_step(f"ofa-tk evaluate --supernet {result.folder} --data {config.data.source}")
+    output.next_step(command_line("evaluate", "--supernet", result.folder, "--data", config.data.source))

@@ -30,6 +30,7 @@ from ofa_toolkit.pipelines.export.network import (
     open_supernet,
     supernet_space,
 )
+from ofa_toolkit.pipelines.export.searched_target import searched_target
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 
 DEFAULT_SUBNET = Path("subnet.json")
@@ -127,7 +128,7 @@ def export_onnx(
     """
     options, say = options or ExportOptions(), on_step or _silent
     described, name = describe_subnet(subnet, supernet)
-    target = resolve_target(options.target or searched_target(described), options.tables)
+    target = resolve_target(options.target or searched_target(described.predicted), options.tables)
     form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
     # Refused before the work starts, where it can be known.
     check_options(form, has_data=options.data is not None)
@@ -234,23 +235,6 @@ def check_runs_tensorrt(target: Target) -> None:
             f"{target.name} does not run TensorRT.",
             hint="--target DEVICE, or a generation such as tensorrt-8.6",
         )
-
-
-def searched_target(described: SubnetFile) -> str:
-    """The device a subnet was searched for.
-
-    Raises:
-        ExportError: It was searched for none, or for several.
-    """
-    predicted = described.predicted.get("latency_ms")
-    names = list(predicted) if isinstance(predicted, Mapping) else []
-    targets = list(dict.fromkeys(str(name).partition(":")[0] for name in names))
-    if len(targets) != 1:
-        reason = f"was searched for {', '.join(targets)}" if targets else "was searched for no device"
-        raise ExportError(
-            f"The subnet {reason}: name the target.", hint="--target DEVICE, or --target onnxruntime-cpu"
-        )
-    return targets[0]
 
 
 def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:

@@ -71,6 +71,7 @@ class SearchContext:
         full_space: The supernet's space, as trained.
         space: The part of it that is searched.
         accuracy: The predictor, bound; None where there is none and the request needs none.
+        has_supernet: Whether there are weights to cut subnets from, not only a space.
         latencies: Tables by `device:variant`, bound, in the order asked.
         limits: The constraints.
         warnings: What the user should know about the data behind the answer.
@@ -80,6 +81,7 @@ class SearchContext:
         self.request = request
         self.warnings: list[str] = []
         self._folder, self.full_space, self.supernet_name = resolve_space(request)
+        self.has_supernet = request.supernet is not None or self._folder is not None
         predictor = self._predictor()
         covered = predictor.card.resolutions if predictor else self.full_space.resolutions
         self.space = restricted_space(request, self.full_space, covered)

@@ -43,7 +43,7 @@ class FoundSubnet:
     Attributes:
         subnet: The best subnet found.
         space_name: Its search space.
-        supernet: Zoo name or folder whose accuracy predictor judged it.
+        supernet: Zoo name or folder it is cut from; None where only a space was searched.
         predicted: Every figure with its unit, interval and provenance, as in `subnet.json`.
         search: What was asked and how it was found, as in `subnet.json`.
         candidates: The chosen subnet beside the smallest, the largest and the best uniform one.
@@ -54,7 +54,7 @@ class FoundSubnet:
 
     subnet: Subnet
     space_name: str
-    supernet: str
+    supernet: str | None
     predicted: Mapping[str, Any]
     search: Mapping[str, Any]
     candidates: tuple[Candidate, ...]
@@ -182,7 +182,7 @@ def search(
     return FoundSubnet(
         subnet=Encoding(context.space).decode(best)[0],
         space_name=context.space.name,
-        supernet=context.supernet_name,
+        supernet=context.supernet_name if context.has_supernet else None,
         predicted=chosen.predicted,
         search={
             "objective": request.objective,

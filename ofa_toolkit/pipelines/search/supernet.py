@@ -59,7 +59,9 @@ def _space_of_entry(folder: Path) -> SearchSpace:
 def _existing_folder(name: str) -> Path:
     is_elsewhere = name.startswith("hf-hub:") or os.sep in name or Path(name).exists()
     if not is_elsewhere:
-        raise unknown_name("supernet", name, [*resources.entries("zoo"), *SPACES])
+        if name in SPACES:
+            raise ConfigError(f"'{name}' is a search space, not a supernet.", hint=f"--space {name}")
+        raise unknown_name("supernet", name, resources.entries("zoo"))
     from ofa_toolkit.zoo import resolve_supernet
 
     return resolve_supernet(name)

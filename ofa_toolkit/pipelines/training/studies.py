@@ -138,7 +138,7 @@ def full_network_accuracy(runs: Sequence[str]) -> list[Curve]:
         curves.append(
             Curve(
                 run=run,
-                x=tuple(line["epoch"] for line in lines),
+                x=tuple(line["epoch"] + 1 for line in lines),
                 y=tuple(line["top1_largest"] for line in lines),
             )
         )

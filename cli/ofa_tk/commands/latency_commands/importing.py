@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
+from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.latency.importing import ImportReport
@@ -99,7 +100,7 @@ def command(
         output.print_json(dataclasses.asdict(report))
         return
     _print(report)
-    output.next_step(f"ofa-tk latency show {report.table.partition(':')[0]}")
+    output.next_step(command_line("latency", "show", report.table.partition(":")[0]))
 
 
 def _print(report: ImportReport) -> None:

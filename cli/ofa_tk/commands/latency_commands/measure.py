@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ofa_tk import options, output
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.quantities import LATENCY
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def command(
         output.print_json(dataclasses.asdict(report))
         return
     _print(report)
-    output.next_step(f"ofa-tk latency show {device}")
+    output.next_step(command_line("latency", "show", device))
 
 
 def _resolutions(text: str | None) -> tuple[int, ...] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.json_option
 def command(name: str, mirrors: tuple[str, ...], offline: bool, accept_unknown: bool, as_json: bool) -> None:
     """Fetch a supernet by its zoo name or hf-hub:USER/REPO[@REVISION], check it, and make it ready."""
+    from ofa_toolkit.pipelines.search.suggestion import search_command
     from ofa_toolkit.zoo import download_supernet
 
     with _store(name, mirrors, offline=offline, accept_unknown=accept_unknown) as store:
@@ -32,7 +33,7 @@ def command(name: str, mirrors: tuple[str, ...], offline: bool, accept_unknown: 
         output.print_json({"name": name, "folder": str(folder)})
     else:
         output.line(folder)
-    output.next_step(f"ofa-tk search --supernet {name}")
+    output.next_step(search_command(supernet=name))
 
 
 @contextlib.contextmanager

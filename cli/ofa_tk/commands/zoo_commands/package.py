@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ofa_tk import options, output
+from ofa_toolkit.core.command_line import command_line
 
 
 @click.command("package")
@@ -148,4 +149,4 @@ def command(
     else:
         output.line(folder)
     place = name if out is None else folder
-    output.next_step(f"ofa-tk zoo verify {place}{' --data ' + data if data else ''}")
+    output.next_step(command_line("zoo", "verify", place, *(["--data", data] if data else [])))

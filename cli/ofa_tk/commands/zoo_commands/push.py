@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ofa_tk import options, output
+from ofa_toolkit.core.command_line import command_line
 
 
 @click.command("push")
@@ -27,4 +28,4 @@ def command(source: str, target: str, private: bool, message: str | None, as_jso
         output.print_json({"commit": address})
     else:
         output.line(address)
-    output.next_step(f"ofa-tk zoo download {target}")
+    output.next_step(command_line("zoo", "download", target))

@@ -1,0 +1,72 @@
+"""The device a subnet was searched for, and the line that exports it (no torch)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, resolve_target
+
+
+def searched_target(predicted: Mapping[str, Any]) -> str:
+    """The device that a subnet's latency was predicted on.
+
+    Args:
+        predicted: Of a subnet file.
+
+    Raises:
+        ExportError: It was searched for none, or for several.
+    """
+    targets = _targets(predicted)
+    if len(targets) != 1:
+        reason = f"was searched for {', '.join(targets)}" if targets else "was searched for no device"
+        raise ExportError(
+            f"The subnet {reason}: name the target.",
+            hint=f"--target {targets[0] if targets else ONNXRUNTIME_CPU}; `ofa-tk latency list` has devices.",
+        )
+    return targets[0]
+
+
+def export_command(
+    predicted: Mapping[str, Any], *more: object, tables: Iterable[str | os.PathLike[str]] = ()
+) -> str:
+    """`ofa-tk export --onnx` for the first device a subnet was searched for, or else for a CPU.
+
+    Args:
+        predicted: Of a subnet file.
+        more: Further words.
+        tables: Further folders of devices.
+    """
+    tables, targets = list(tables), _targets(predicted)
+    words = ["export", "--onnx", *more]
+    for folder in tables:
+        words += ["--tables", folder]
+    if len(targets) == 1 and _reads_onnx(targets[0], tables):
+        return command_line(*words)
+    readers = [name for name in targets if _reads_onnx(name, tables)]
+    return command_line(*words, "--target", readers[0] if readers else ONNXRUNTIME_CPU)
+
+
+def export_file_command(subnet: Path, *more: object) -> str:
+    """The same for a subnet file of ours."""
+    document = json.loads(subnet.read_text(encoding="utf-8"))
+    return export_command(document.get("predicted") or {}, "--subnet", subnet, *more)
+
+
+def _targets(predicted: Mapping[str, Any]) -> list[str]:
+    latencies = predicted.get("latency_ms")
+    names = latencies if isinstance(latencies, Mapping) else {}
+    return list(dict.fromkeys(str(name).partition(":")[0] for name in names))
+
+
+def _reads_onnx(name: str, tables: Iterable[str | os.PathLike[str]]) -> bool:
+    try:
+        resolve_target(name, tables)
+    except ExportError:
+        return False
+    return True

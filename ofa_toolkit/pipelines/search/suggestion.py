@@ -1,0 +1,41 @@
+"""The search to propose to somebody who has a supernet, or a table for a space: one that finds something."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core import quantities
+from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.pipelines.export.searched_target import export_file_command
+from ofa_toolkit.pipelines.search.request import SearchRequest
+from ofa_toolkit.pipelines.search.supernet import predictor_path, resolve_space
+from ofa_toolkit.spaces import SearchSpace, lower
+
+
+def search_command(*limit: str, supernet: str | None = None, space: str | None = None) -> str:
+    """`ofa-tk search` within a limit; without one, MACs half way between the smallest and the largest.
+
+    Accuracy is left out where no predictor tells it.
+    """
+    request = SearchRequest(supernet=supernet, space=space)
+    folder, searched, name = resolve_space(request)
+    words = ["search", "--space" if supernet is None else "--supernet", name]
+    if predictor_path(request, folder) is None:
+        words += ["--maximize", "macs"]
+    return command_line(*words, *(limit or ("--macs", half_way_macs(searched))))
+
+
+def next_command(supernet: str) -> str:
+    """What to do with a judged supernet: search it, or export the one subnet it was fine-tuned for."""
+    subnet = Path(supernet) / "subnet.json"
+    if subnet.is_file():
+        return export_file_command(subnet)
+    return search_command(supernet=supernet)
+
+
+def half_way_macs(space: SearchSpace) -> str:
+    """A limit on MACs in the middle of a space, on a logarithmic scale, as one types it."""
+    smallest, largest = (count_macs(lower(space, subnet)) for subnet in (space.smallest(), space.largest()))
+    return quantities.MACS.typed(math.sqrt(smallest * largest), digits=2)
