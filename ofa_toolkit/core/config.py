@@ -132,7 +132,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
         name, equals, text = override.partition("=")
         keys = name.strip().split(".")
         if not equals or not all(keys):
-            raise ConfigError(f"--set '{override}' is not of the form NAME=VALUE.")
+            raise ConfigError(f"--set '{override}' is not of the form name=value.")
         table = result
         for depth, key in enumerate(keys[:-1]):
             inner = table.setdefault(key, {})
