@@ -44,7 +44,9 @@ def json_option(function: F) -> F:
 
 def force_option(function: F) -> F:
     """`--force`: overwrite an existing output (`force`)."""
-    return click.option("--force", is_flag=True, help="Overwrite an existing output.")(function)
+    return click.option(
+        "--force", is_flag=True, help="Replace an existing file, or what a former run wrote into a folder."
+    )(function)
 
 
 def seed_option(function: F) -> F:

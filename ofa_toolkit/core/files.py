@@ -1,14 +1,18 @@
 """Writing files so that a reader sees the old content or the new one, never half of it.
 
 Everything is written under a hidden name in the destination's own folder, flushed to disk, and renamed.
-When anything fails the hidden file is removed and the destination is as it was.
+When anything fails the hidden file is removed and the destination is as it was; what a killed process left
+is removed by the next one that writes to the same place. Whole folders: `core.output_folder`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,8 +25,11 @@ from ofa_toolkit.core.errors import OutputError
 FORMAT_PREFIX = "ofa-toolkit/"
 """The start of the `format` tag in every file of ours."""
 
-_DESCRIBING_FILES = ("config.json", "card.toml", "device.toml", "kit.json")
 _LARGEST_TAGGED_FILE = 64 * 2**20
+
+# Process numbers mean something on one machine only, and folders are shared between machines.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp(?P<suffix>.*)")
 
 
 @contextlib.contextmanager
@@ -35,58 +42,30 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OutputError: The folder cannot be written to, `path` is a folder or a device, or nothing was written.
     """
-    target = _real_target(Path(path))
+    target = real_target(path)
     if target.exists() and not target.is_file():
         raise OutputError(f"Cannot write '{path}': it is not a regular file.", hint="Name another file.")
-    temporary = _temporary_sibling(target)
+    temporary = temporary_sibling(target)
     try:
         yield temporary
         if not temporary.is_file():
             raise OutputError(f"Nothing was written for '{path}'.")
-        with _explained(path):
-            _sync(temporary)
+        with explained(path):
+            sync(temporary)
             os.replace(temporary, target)
-            _sync(target.parent)
+            sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_directory(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[Path]:
-    """Yield a new empty folder to fill; on success it becomes `path`.
-
-    With `replace`, an existing folder is moved aside first and removed last; POSIX has no single step that
-    exchanges two folders, so for an instant `path` does not exist, but no mixture of the two ever does.
-
-    Raises:
-        OutputError: `path` exists and `replace` is not set, or the folder cannot be written to.
-    """
-    target = _real_target(Path(path))
-    if target.exists() and not (replace and target.is_dir()):
-        reason = "it exists already" if target.is_dir() else "it is not a folder"
-        raise OutputError(f"Cannot write folder '{path}': {reason}.", hint="Name another folder.")
-    temporary = _temporary_sibling(target)
-    with _explained(path):
-        temporary.mkdir()
-    try:
-        yield temporary
-        with _explained(path):
-            for file in temporary.rglob("*"):
-                _sync(file)
-            _exchange(temporary, target)
-            _sync(target.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write `content` to `path` atomically. Devices and pipes (`/dev/stdout`) are written to directly."""
     target = Path(path)
     if _is_device(target):
-        with _explained(target):
+        with explained(target):
             target.write_bytes(content)
         return
-    with atomic_path(target) as temporary, _explained(target):
+    with atomic_path(target) as temporary, explained(target):
         temporary.write_bytes(content)
 
 
@@ -107,10 +86,11 @@ def check_output(
     force: bool,
     is_ours: Callable[[Path], bool] | None = None,
 ) -> Path:
-    """Refuse an output path whose present content the user has not agreed to lose.
+    """Refuse an output file whose present content the user has not agreed to lose.
 
-    The rule of every command: an output at its default name is replaced when it is ours; anything else
-    that exists needs `--force`. Call it before the work starts, so that nobody waits for a refusal.
+    The rule of every command (folders have `core.output_folder`): an output at its default name is replaced
+    when it is ours; anything else that exists needs `--force`. Call it before the work starts, so that nobody
+    waits for a refusal.
 
     Args:
         path: Where the command is about to write.
@@ -122,9 +102,11 @@ def check_output(
         `path`, for use in one expression.
 
     Raises:
-        OutputError: The path exists and may not be replaced.
+        OutputError: The path exists and may not be replaced, or is a folder.
     """
     target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"'{path}' is a folder; a file is written here.", hint="Name a file in it.")
     if force or not os.path.lexists(target) or _is_device(target):
         return target
     if is_default and (is_ours or carries_format_tag)(target):
@@ -136,9 +118,7 @@ def check_output(
 
 
 def carries_format_tag(path: Path) -> bool:
-    """Whether a JSON or TOML file, or the file that describes a folder, has a `format` tag of ours."""
-    if path.is_dir():
-        return any(carries_format_tag(path / name) for name in _DESCRIBING_FILES if (path / name).is_file())
+    """Whether a JSON or TOML file has a `format` tag of ours."""
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST_TAGGED_FILE:
             return False
@@ -157,8 +137,8 @@ def append_lines(path: str | os.PathLike[str], *lines: str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    target = _real_target(Path(path))
-    with _explained(path), target.open("a+b") as file:
+    target = real_target(path)
+    with explained(path), target.open("a+b") as file:
         if file.tell() and not _ends_a_line(file):
             file.write(b"\n")
         file.write("".join(f"{line}\n" for line in lines).encode())
@@ -177,33 +157,51 @@ def _read_document(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def _real_target(path: Path) -> Path:
+def real_target(path: str | os.PathLike[str]) -> Path:
     """The place to rename to: links resolved, parent folders made."""
-    with _explained(path):
-        target = path.resolve() if path.is_symlink() else path.absolute()
+    given = Path(path)
+    with explained(path):
+        target = given.resolve() if given.is_symlink() else given.absolute()
         target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
-def _temporary_sibling(target: Path) -> Path:
-    return target.with_name(f".{target.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}")
+def temporary_sibling(target: Path) -> Path:
+    """A free hidden name beside `target`; what killed processes left under such names is removed."""
+    with contextlib.suppress(OSError):
+        for path in target.parent.iterdir():
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and (match["stem"], match["suffix"]) == (target.stem, target.suffix):
+                _remove_if_abandoned(path, match["host"], int(match["pid"]))
+    return target.with_name(f".{target.stem}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp{target.suffix}")
 
 
-def _exchange(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        os.rename(temporary, target)
+def is_temporary(path: Path) -> bool:
+    """Whether a path has the name of an output that is being written, or was when its writer died."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def _remove_if_abandoned(path: Path, host: str, pid: int) -> None:
+    if host != _HOST or _is_running(pid):
         return
-    old = _temporary_sibling(target)
-    os.rename(target, old)
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
     try:
-        os.rename(temporary, target)
-    except BaseException:
-        os.rename(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # another user's
+    return True
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file's or a folder's content on disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -216,7 +214,7 @@ def _is_device(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn the operating system's refusal into one line that names the path the user gave."""
     try:
         yield

@@ -114,7 +114,9 @@ def _entry_name(kind: Kind, path: Path) -> str | None:
     describing_file = _DESCRIBING_FILE.get(kind)
     if describing_file is None:
         return path.stem if path.suffix == ".toml" and path.is_file() else None
-    return path.name if (path / describing_file).is_file() else None
+    # Hidden ones are being written, or were when their writer died.
+    is_entry = not path.name.startswith(".") and (path / describing_file).is_file()
+    return path.name if is_entry else None
 
 
 def _user_folder(variable: str, default: Path) -> Path:

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ofa_toolkit.core import files
+from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.export.exporter import FileForm
 from ofa_toolkit.export.kit import check as check_script
 from ofa_toolkit.export.trtexec import INPUT, MODEL, Commands, commands, has_inspector, versions
 
 FORMAT = "ofa-toolkit/build-kit"
+KIND = "TensorRT build kit"
 VERSION = 1
 
 Images = npt.NDArray[np.float32]
@@ -29,22 +30,24 @@ def write_build_kit(
     expected: Images,
     *,
     replace: bool = False,
+    force: bool = False,
 ) -> Commands:
     """Write a kit.
 
     Args:
-        folder: New, or an older kit that is replaced.
+        folder: As `output_folder` allows.
         model: The exported model.
         form: How it is written.
         images: One input of the engine, `(N, 3, R, R)`.
         expected: The fp32 network's outputs for it, `(N, classes)`.
-        replace: Replace an existing folder.
+        replace: Replace an older kit.
+        force: Replace any former output of ours.
 
     Returns:
         The commands the kit runs.
 
     Raises:
-        OutputError: The folder exists and may not be replaced, or cannot be written.
+        OutputError: The folder holds something that may not be replaced, or cannot be written.
     """
     row = form.target.generation
     [source] = model.graph.input
@@ -72,7 +75,7 @@ def write_build_kit(
     contents["kit.json"] = (json.dumps(description, indent=2) + "\n").encode()
     contents["build.sh"] = f"#!/bin/sh\nset -e\n{_shell(lines)}\n".encode()
     contents["README.md"] = _readme(form, lines).encode()
-    with files.atomic_directory(folder, replace=replace) as temporary:
+    with output_folder(folder, KIND, replace=replace, force=force) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
     return lines

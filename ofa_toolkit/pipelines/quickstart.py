@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_toolkit.complexity import count_macs
-from ofa_toolkit.core import files
+from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, load_accuracy_predictor
 from ofa_toolkit.export.comparison import cpu_session
 from ofa_toolkit.latency.measuring.measure import Effort
@@ -24,6 +25,7 @@ from ofa_toolkit.zoo import resolve_supernet
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, read_card
 
 BUNDLED = "deps-compact-cifar10"
+KIND = "quickstart"
 DEVICE = "this-cpu"
 TABLES = "latency_tables"
 
@@ -81,6 +83,8 @@ def quickstart(
     folder: str | Path = "quickstart",
     *,
     supernet: str = BUNDLED,
+    replace: bool = True,
+    force: bool = False,
     on_step: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> QuickstartReport:
@@ -89,13 +93,45 @@ def quickstart(
     Needs no network, no images and no GPU with a bundled supernet.
 
     Args:
-        folder: Where tables, subnets and ONNX files go.
+        folder: Where tables, subnets and ONNX files go; new, empty, or a former output.
         supernet: Zoo name or folder.
+        replace: Replace a former quickstart.
+        force: Replace any former output of ours, changed since or not.
         on_step: Told what is being done.
         on_progress: Finished and total number of timings.
+
+    Raises:
+        OutputError: The folder holds something that may not be replaced.
+        OfaToolkitError: The supernet is missing or damaged, or the processor cannot be timed.
     """
     say = on_step or (lambda _: None)
-    folder, source = Path(folder), resolve_supernet(supernet)
+    source = resolve_supernet(supernet)
+    with output_folder(folder, KIND, replace=replace, force=force) as staging:
+        report = _run(staging, supernet, source, say, on_progress or (lambda _done, _total: None))
+    folder = Path(folder)
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            subnet_file=folder / row.subnet_file.name,
+            onnx_file=folder / row.onnx_file.name,
+        )
+        for row in report.rows
+    )
+    table = dataclasses.replace(
+        report.table,
+        path=folder / report.table.path.relative_to(staging),
+        journal=folder / report.table.journal.relative_to(staging),
+    )
+    return dataclasses.replace(report, table=table, rows=rows)
+
+
+def _run(
+    folder: Path,
+    supernet: str,
+    source: Path,
+    say: Callable[[str], None],
+    on_progress: Callable[[int, int], None],
+) -> QuickstartReport:
     space = space_of(read_supernet_config(source), source)
     tables = folder / TABLES
     say(f"Timing the parts of {space.name} on this CPU (onnxruntime, one thread)")
@@ -109,9 +145,8 @@ def quickstart(
             num_check=10,
             effort=_QUICK,
             folder=tables,
-            is_restart=True,
         ),
-        on_progress or (lambda _done, _total: None),
+        on_progress,
     )
     fastest, slowest = _extremes(space, report.table, tables)
     rows = []
@@ -128,11 +163,6 @@ def quickstart(
         predictor_data=predictor.card.dataset,
         evaluated=read_card(card).accuracy if card.is_file() else (),
     )
-
-
-def holds_quickstart(path: Path) -> bool:
-    """Whether a folder was written by `quickstart`."""
-    return files.carries_format_tag(path / "subnet-1.json") or not any(path.iterdir())
 
 
 def _extremes(space: SearchSpace, table: str, tables: Path) -> tuple[float, float]:

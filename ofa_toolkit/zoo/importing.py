@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_toolkit.core import config, files
-from ofa_toolkit.core.files import atomic_directory
+from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.compound import COMPOUND_ELASTIC_KERNEL_SUFFIX, COMPOUND_SUFFIX
 from ofa_toolkit.zoo.card import CARD_FILE
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def import_checkpoint(entry: ZooEntry, checkpoint: Path, identity: Identity, folder: Path) -> None:
-    """Convert a checked checkpoint into the supernet folder `folder`, which must not exist yet.
+    """Convert a checked checkpoint into the supernet folder `folder`.
 
     Everything else in the entry's folder (card, predictor, subnets) goes with it, so that the result
     stands on its own.
@@ -32,7 +32,7 @@ def import_checkpoint(entry: ZooEntry, checkpoint: Path, identity: Identity, fol
 
     assert entry.card.space is not None
     supernet = load_checkpoint(checkpoint, entry.card.space)
-    with atomic_directory(folder) as temporary:
+    with output_folder(folder, "imported supernet", force=True) as temporary:
         for path in sorted(entry.folder.iterdir()):
             if path.is_file():
                 shutil.copyfile(path, temporary / path.name)

@@ -36,4 +36,5 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: py
     Path("quickstart").mkdir()
     Path("quickstart/diary.txt").write_text("dear")
     result = CliRunner().invoke(cli, ["quickstart"], standalone_mode=False)
-    assert "was not written by ofa-toolkit" in str(result.exception)
+    assert "holds files" in str(result.exception)
+    assert [path.name for path in Path("quickstart").iterdir()] == ["diary.txt"]

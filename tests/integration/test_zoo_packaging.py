@@ -143,7 +143,7 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
     write_front(tmp_path / "front.json")
     with pytest.raises(OutputError, match="it exists already"):
         package_entry(request((out, out), out))
-    again = package_entry(request((out, out), out, front=tmp_path / "front.json", num_front=5, replace=True))
+    again = package_entry(request((out, out), out, front=tmp_path / "front.json", num_front=5, force=True))
     assert (again.training, again.licence, again.summary) == (first.training, first.licence, first.summary)
     by_path = {file.path: file for file in again.files}
     assert by_path["model.safetensors"] == first.files[1]
@@ -186,7 +186,7 @@ def test_a_predictor_follows_its_weights_into_float16(
     assert card.dataset == "waves: 400 held-out training images"
     assert "rounded to float16" in card.caveats[-1]
     # Packaged again, nothing is left to say.
-    package_entry(request((out, out), out, data=None, replace=True))
+    package_entry(request((out, out), out, data=None, force=True))
     assert read_predictor(out / "accuracy_predictor.safetensors").card == card
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,61 +121,21 @@ def test_devices_are_written_to_and_never_replaced(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def fill(folder: Path) -> None:
-    (folder / "sub").mkdir()
-    (folder / "sub" / "new").write_text("new")
-
-
-def test_directory_appears_whole(tmp_path: Path) -> None:
-    with files.atomic_directory(tmp_path / "run") as temporary:
-        fill(temporary)
-        assert not (tmp_path / "run").exists()
-    assert (tmp_path / "run" / "sub" / "new").read_text() == "new"
-    assert names(tmp_path) == ["run"]
-
-
-def test_directory_is_replaced_only_on_request(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("old")
-    with pytest.raises(OutputError, match="exists already"), files.atomic_directory(tmp_path / "run"):
-        pass
-    with files.atomic_directory(tmp_path / "run", replace=True) as temporary:
-        fill(temporary)
-    assert names(tmp_path / "run") == ["sub"]
-    assert names(tmp_path) == ["run"]
-
-
-def test_directory_failure_leaves_the_old_one(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("old")
-
-    def fail() -> None:
-        with files.atomic_directory(tmp_path / "run", replace=True) as temporary:
-            fill(temporary)
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail()
-    assert names(tmp_path) == ["run"]
-    assert names(tmp_path / "run") == ["old"]
-
-
-def test_directory_never_replaces_a_file(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("x")
-    with (
-        pytest.raises(OutputError, match="not a folder"),
-        files.atomic_directory(tmp_path / "run", replace=True),
-    ):
-        pass
-
-
-def make_tagged_json(path: Path) -> None:
-    path.write_text(TAGGED)
-
-
-def make_tagged_folder(path: Path) -> None:
-    path.mkdir()
-    (path / "config.json").write_text(TAGGED)
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    temporary = files.temporary_sibling(tmp_path / "model.onnx")
+    left = temporary.with_name(temporary.name.replace(f"-{os.getpid()}-", f"-{int(dead.stdout)}-"))
+    of_another_host = left.with_name(left.name.replace(temporary.name.split(".")[2][:6], "0" * 6))
+    for path in (temporary, left, of_another_host, tmp_path / ".model.notes.tmp.onnx"):
+        path.write_text("half")
+    files.write_text(tmp_path / "other.onnx", "x")
+    assert left.exists()
+    files.write_text(tmp_path / "model.onnx", "x")
+    assert names(tmp_path) == sorted(
+        [temporary.name, of_another_host.name, ".model.notes.tmp.onnx", "model.onnx", "other.onnx"]
+    )
 
 
 def make_foreign_json(path: Path) -> None:
@@ -192,27 +154,20 @@ def make_binary(path: Path) -> None:
     path.write_bytes(b"\xff\x00")
 
 
-def make_folder(path: Path) -> None:
-    path.mkdir()
-
-
 def make_broken_link(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
-@pytest.mark.parametrize("make", [make_tagged_json, make_tagged_folder])
-def test_default_output_of_ours_is_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_default_output_of_ours_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "subnet.json"
-    make(path)
+    path.write_text(TAGGED)
     assert files.check_output(path, is_default=True, force=False) == path
     with pytest.raises(OutputError, match="exists already"):
         files.check_output(path, is_default=False, force=False)
     files.check_output(path, is_default=False, force=True)
 
 
-@pytest.mark.parametrize(
-    "make", [make_foreign_json, make_text, make_list, make_binary, make_folder, make_broken_link]
-)
+@pytest.mark.parametrize("make", [make_foreign_json, make_text, make_list, make_binary, make_broken_link])
 def test_anything_else_needs_force(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "subnet.json"
     make(path)
@@ -221,6 +176,11 @@ def test_anything_else_needs_force(tmp_path: Path, make: Callable[[Path], None])
     assert caught.value.hint is not None
     assert "--force" in caught.value.hint
     files.check_output(path, is_default=True, force=True)
+
+
+def test_a_folder_is_never_taken_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is a folder"):
+        files.check_output(tmp_path, is_default=False, force=True)
 
 
 def test_toml_tags_and_own_judges_count(tmp_path: Path) -> None:

@@ -116,7 +116,10 @@ def command(
         files.check_output(out, is_default=is_default, force=force, is_ours=has_passport)
     engine = _engine_path(engine_file, force=force)
     if bundle is not None:
-        files.check_output(bundle, is_default=False, force=force)
+        from ofa_toolkit.core.output_folder import check_output_folder
+        from ofa_toolkit.pipelines.export.bundle import KIND
+
+        check_output_folder(bundle, KIND, force=force)
     chosen = ExportOptions(
         target=target,
         precision=precision,
@@ -133,7 +136,8 @@ def command(
     if engine is not None:
         from ofa_toolkit.pipelines.export.tensorrt import export_tensorrt
 
-        outcome = export_tensorrt(exported, engine, force=True)  # `_engine_path` has checked
+        is_default = engine_file == _DEFAULT
+        outcome = export_tensorrt(exported, engine, replace=is_default, force=force)
     if bundle is not None:
         from ofa_toolkit.pipelines.export.bundle import write_bundle
 
@@ -155,11 +159,13 @@ def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:
     if engine_file is None:
         return None
     from ofa_toolkit.core import files
+    from ofa_toolkit.core.output_folder import check_output_folder
+    from ofa_toolkit.export.build_kit import KIND
     from ofa_toolkit.pipelines.export.tensorrt import DEFAULT_ENGINE, kit_folder
 
     is_default = engine_file == _DEFAULT
     engine = DEFAULT_ENGINE if is_default else Path(engine_file)
-    files.check_output(kit_folder(engine), is_default=is_default, force=force)
+    check_output_folder(kit_folder(engine), KIND, replace=is_default, force=force)
     return files.check_output(engine, is_default=False, force=force)
 
 

@@ -43,12 +43,20 @@ def command(
     as_json: bool,
 ) -> None:
     """Cut a subnet out of its supernet as a plain network, checked against the supernet."""
-    from ofa_toolkit.core import files
-    from ofa_toolkit.pipelines.export.extract import extract_network, holds_network
+    from ofa_toolkit.core.output_folder import check_output_folder
+    from ofa_toolkit.pipelines.export.extract import KIND, extract_network
 
-    files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=holds_network)
+    is_default = options.is_default_out(ctx)
+    check_output_folder(out, KIND, replace=is_default, force=force)
     made = extract_network(
-        subnet, out, supernet=supernet, data=data, keep_batchnorm=keep_batchnorm, layout=layout
+        subnet,
+        out,
+        supernet=supernet,
+        data=data,
+        keep_batchnorm=keep_batchnorm,
+        layout=layout,
+        replace=is_default,
+        force=force,
     )
     if keep_batchnorm:
         output.warn("Batch-norm statistics are the supernet's; they fit none of its subnets well.")

@@ -30,10 +30,11 @@ def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as
     Times the parts of a small search space, finds the most accurate subnet for three latency budgets,
     exports each to ONNX, compares it with the network it was cut from, and times the file.
     """
-    from ofa_toolkit.core import files
-    from ofa_toolkit.pipelines.quickstart import BUNDLED, TABLES, holds_quickstart, quickstart
+    from ofa_toolkit.core.output_folder import check_output_folder
+    from ofa_toolkit.pipelines.quickstart import BUNDLED, KIND, TABLES, quickstart
 
-    files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=holds_quickstart)
+    is_default = options.is_default_out(ctx)
+    check_output_folder(out, KIND, replace=is_default, force=force)
     with contextlib.ExitStack() as stack:
         bars: list[object] = []
 
@@ -44,7 +45,14 @@ def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as
             assert callable(bar)
             bar(done)
 
-        report = quickstart(out, supernet=supernet or BUNDLED, on_step=output.note, on_progress=on_progress)
+        report = quickstart(
+            out,
+            supernet=supernet or BUNDLED,
+            replace=is_default,
+            force=force,
+            on_step=output.note,
+            on_progress=on_progress,
+        )
     if as_json:
         output.print_json(_document(report))
         return

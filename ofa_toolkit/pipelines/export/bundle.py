@@ -7,14 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.datasets import picture
 from ofa_toolkit.export.kit import __file__ as kit_file
 from ofa_toolkit.export.passport import Passport
 from ofa_toolkit.pipelines.export.onnx_file import Exported
 from ofa_toolkit.zoo import resolve_supernet
 
+KIND = "bundle"
 CARD_FILES = ("card.toml", "README.md")
 
 
@@ -23,18 +24,18 @@ def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> No
 
     Args:
         exported: The network.
-        folder: New; replaced with `force`.
-        force: Replace what is there.
+        folder: As `output_folder` allows.
+        force: Replace a former output of ours.
 
     Raises:
         ExportError: The supernet does not say how images are prepared.
-        OutputError: The folder exists, or cannot be written.
+        OutputError: The folder holds something that may not be replaced, or cannot be written.
     """
     passport = exported.passport
     settings = preprocessing_of(passport)
     labels = passport.class_names or tuple(f"class {index}" for index in range(passport.num_classes))
     supernet = resolve_supernet(passport.supernet)
-    with files.atomic_directory(folder, replace=force) as temporary:
+    with output_folder(folder, KIND, force=force) as temporary:
         (temporary / "model.onnx").write_bytes(exported.content)
         (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         (temporary / "preprocessing.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from torch import nn
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.export.passport import BatchNormSource
 from ofa_toolkit.pipelines.export.network import OpenSupernet, export_network
 from ofa_toolkit.pipelines.export.onnx_file import DEFAULT_SUBNET, open_subnet
@@ -24,6 +25,7 @@ from ofa_toolkit.supernets.importing.official_config import save_official_networ
 
 FORMAT = "ofa-toolkit/network"
 VERSION = 1
+KIND = "network"
 Layout = Literal["torch", "official"]
 
 # Extraction copies weights; what differs is rounding of the convolution kernels chosen for each layout.
@@ -62,6 +64,8 @@ def extract_network(
     data: str | None = None,
     keep_batchnorm: bool = False,
     layout: Layout = "torch",
+    replace: bool = True,
+    force: bool = False,
 ) -> Extracted:
     """Cut out, check against the supernet, recalibrate batch norm, and write a folder.
 
@@ -71,20 +75,23 @@ def extract_network(
 
     Args:
         subnet: A `subnet.json`, or its content.
-        folder: Made anew, or replaced whole.
+        folder: New, empty, or a former output; foreign files in it stay.
         supernet: Name or folder of the supernet; the one searched where None.
         data: Images for batch-norm statistics; those the supernet carries where None.
         keep_batchnorm: Keep the supernet's statistics, which fit none of its subnets well.
         layout: Which files.
+        replace: Replace a network extracted before.
+        force: Replace any former output of ours, changed since or not.
 
     Raises:
+        OutputError: The folder holds something that may not be replaced.
         VerificationError: The network does not compute what the supernet does.
         OfaToolkitError: A part is missing or damaged, or parts do not belong together.
     """
     source, described = open_subnet(subnet, supernet, data)
     difference = _difference(source, described.subnet)
     made = export_network(source, described.subnet, keep_batchnorm=keep_batchnorm)
-    with files.atomic_directory(folder, replace=True) as temporary:
+    with output_folder(folder, KIND, replace=replace, force=force) as temporary:
         if layout == "official":
             save_official_network(temporary, made.network, source.space, described.subnet)
         else:
@@ -100,11 +107,6 @@ def extract_network(
         largest_difference=difference,
         files=names,
     )
-
-
-def holds_network(path: Path) -> bool:
-    """Whether a folder was written by `extract_network`."""
-    return files.carries_format_tag(path / "network.json")
 
 
 @torch.no_grad()

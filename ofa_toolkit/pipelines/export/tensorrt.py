@@ -72,13 +72,16 @@ class TensorRtOutcome:
         return f"trtexec --loadEngine={self.engine}"
 
 
-def export_tensorrt(exported: Exported, engine: Path, *, force: bool = False) -> TensorRtOutcome:
+def export_tensorrt(
+    exported: Exported, engine: Path, *, replace: bool = False, force: bool = False
+) -> TensorRtOutcome:
     """Build an engine, or write the kit `<engine>-kit` where TensorRT or a GPU is missing.
 
     Args:
         exported: The network, for a TensorRT target.
         engine: File of the engine; its stem names the kit.
-        force: Replace what is there.
+        replace: Replace an older kit.
+        force: Replace an engine, and any former output of ours where the kit goes.
 
     Raises:
         ExportError: The target does not run TensorRT.
@@ -89,7 +92,7 @@ def export_tensorrt(exported: Exported, engine: Path, *, force: bool = False) ->
     try:
         library = find_tensorrt("run the build kit on the device.")
     except MissingDependencyError as error:
-        return _kit(exported, kit_folder(engine), error.message, force=force)
+        return _kit(exported, kit_folder(engine), error.message, replace=replace, force=force)
     files.check_output(engine, is_default=False, force=force)
     outcome, plan = build_and_check(exported, library, TorchMemory())
     files.write_bytes(engine, plan)
@@ -143,10 +146,12 @@ def build_and_check(exported: Exported, library: Any, memory: DeviceMemory) -> t
     return figures, engine.plan
 
 
-def _kit(exported: Exported, folder: Path, reason: str, *, force: bool) -> TensorRtOutcome:
+def _kit(exported: Exported, folder: Path, reason: str, *, replace: bool, force: bool) -> TensorRtOutcome:
     images = _one_batch(exported)
     expected = run_network(exported.network.network, images)
-    lines = write_build_kit(folder, exported.model, exported.form, images, expected, replace=force)
+    lines = write_build_kit(
+        folder, exported.model, exported.form, images, expected, replace=replace, force=force
+    )
     return TensorRtOutcome(
         kit=folder, reason=reason, command=f"trtexec {' '.join(lines.build)}  # writes {ENGINE}"
     )

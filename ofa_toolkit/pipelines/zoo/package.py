@@ -13,6 +13,7 @@ from typing import Any
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
+from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
@@ -28,6 +29,7 @@ WEIGHTS_FILE = "model.safetensors"
 PREDICTOR_FILE = "accuracy_predictor.safetensors"
 SUBNETS_FOLDER = "subnets"
 FRONT_FORMAT = "ofa-toolkit/front"
+KIND = "zoo entry"
 
 Document = dict[str, Any]
 
@@ -48,7 +50,7 @@ class PackageRequest:
         facts: A TOML file with parts of a card: what a run cannot know (licence, terms, cost, limits).
         seed_runs: Runs of the same recipe with other seeds, measured beside the source.
         recalibration_images: Training images for batch-norm statistics.
-        replace: Whether an existing folder at `out` is replaced.
+        force: Whether a former output of ours at `out` is replaced.
         prepared: A supernet folder that takes the place of the source's; see `prepare_entry`.
         kept_figures: A file that measured figures are kept in, so that a killed run need not repeat them.
     """
@@ -64,7 +66,7 @@ class PackageRequest:
     facts: Path | None = None
     seed_runs: Sequence[Path] = ()
     recalibration_images: int = 2000
-    replace: bool = False
+    force: bool = False
     prepared: Path | None = None
     kept_figures: Path | None = None
 
@@ -86,11 +88,11 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
         FileFormatError, CheckpointError: The source is no supernet, or is damaged.
         MismatchError: The predictor or a subnet is another supernet's.
         ConfigError: The facts do not fit a card.
-        OutputError: The folder exists or cannot be written.
+        OutputError: The folder holds something that may not be replaced, or cannot be written.
     """
     facts = read_facts(request)
     source = request.prepared or resolve_supernet(request.source)
-    with files.atomic_directory(request.out, replace=request.replace) as folder:
+    with output_folder(request.out, KIND, force=request.force) as folder:
         config = write_supernet(source, folder)
         copy_rest(source, folder)
         space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))

@@ -19,11 +19,13 @@ from typing import Any, Literal
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.config import to_dict
-from ofa_toolkit.core.errors import ConfigError, OutputError
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
 from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.zoo.accuracy import Notify
 from ofa_toolkit.pipelines.zoo.package import (
+    KIND,
     PREDICTOR_FILE,
     SUBNETS_FOLDER,
     PackageRequest,
@@ -90,28 +92,26 @@ def prepare_entry(
 
     Raises:
         ConfigError: There is no data, or the facts do not fit a card.
-        OutputError: The entry exists already, or the work folder cannot be written.
+        OutputError: `out` holds something that may not be replaced, or the work folder cannot be written.
         OfaToolkitError: The source is damaged, or something in it does not belong to it.
     """
     if request.data is None:
         raise ConfigError("The parts of an entry are made from images.", hint="Add --data SOURCE")
-    if request.out.exists() and not request.replace:
-        # Now and not after all the work.
-        raise OutputError(f"Cannot write folder '{request.out}': it exists already.", hint="Add --force.")
+    check_output_folder(request.out, KIND, force=request.force)
     source = resolve_supernet(request.source)
     work = (preparation.work or request.source / WORK_FOLDER) / _identity(source, request.data)
     supernet = work / "supernet"
     if not supernet.is_dir():
-        with files.atomic_directory(supernet) as folder:
+        with output_folder(supernet, "supernet in work") as folder:
             write_supernet(source, folder)
             copy_rest(source, folder)
     prepared = dataclasses.replace(request, prepared=supernet, kept_figures=work / "figures.jsonl")
     trial = work / "trial"
     # The whole entry but for its figures: what is wrong with facts or files shows before hours are spent.
-    package_entry(dataclasses.replace(prepared, data=None, out=trial, replace=True))
+    package_entry(dataclasses.replace(prepared, data=None, out=trial, force=True))
     if request.predictor is not None or (source / PREDICTOR_FILE).is_file():
         # Bound to the float16 weights now, as the search wants it.
-        shutil.copyfile(trial / PREDICTOR_FILE, supernet / PREDICTOR_FILE)
+        files.write_bytes(supernet / PREDICTOR_FILE, (trial / PREDICTOR_FILE).read_bytes())
     shutil.rmtree(trial)
     maker = _Maker(
         request=request,

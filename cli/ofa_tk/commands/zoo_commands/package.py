@@ -132,7 +132,7 @@ def command(
         predictor=predictor,
         facts=facts,
         seed_runs=seed_runs,
-        replace=force,
+        force=force,
     )
     if data is not None:
         preparation = Preparation(
