@@ -99,8 +99,8 @@ def check_output_folder(
     if manifest is None:
         if not all(files.is_temporary(entry) for entry in target.iterdir()):
             raise OutputError(
-                f"'{path}' holds files, but no {MANIFEST} with those that ofa-toolkit wrote; nothing in it is "
-                "replaced, not even with --force.",
+                f"'{path}' holds files, but no {MANIFEST} with those that ofa-toolkit wrote; nothing in "
+                "it is replaced, not even with --force.",
                 hint=f"Name a new or an empty folder, such as '{_free_name(target, kind)}'.",
             )
         return
@@ -160,6 +160,12 @@ def _hash_all(staging: Path) -> dict[str, set[str]]:
 def _exchange(staging: Path, target: Path, kind: str, written: Mapping[str, Collection[str]]) -> None:
     former = read_manifest(target)
     owned = {} if former is None else former.files
+    # A foreign file with the very same content may stay, and stays foreign.
+    written = {
+        name: hashes
+        for name, hashes in written.items()
+        if name in owned or not _is_as_written(target / name, hashes)
+    }
     for name in written:
         _refuse_foreign(target, name, owned)
     both = {name: {*owned.get(name, ()), *written.get(name, ())} for name in {*owned, *written}}

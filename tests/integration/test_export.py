@@ -328,6 +328,7 @@ def test_engine_elsewhere_becomes_a_kit(here: Path, capsys: pytest.CaptureFixtur
     assert "--workspace=512 --fp16" in outcome["command"]
     assert outcome["reason"]
     assert sorted(path.name for path in Path("subnet-kit").iterdir()) == [
+        ".ofa-toolkit.json",
         "README.md",
         "build.sh",
         "check.py",
@@ -337,13 +338,14 @@ def test_engine_elsewhere_becomes_a_kit(here: Path, capsys: pytest.CaptureFixtur
     ]
     # A kit of ours is replaced; other folders, and what has no engine, are refused before the work.
     assert run(["export", "--tensorrt", "--precision", "fp16"]) == 0
-    Path("other-kit").mkdir()
-    Path("there").mkdir()
+    for folder in (Path("other-kit"), Path("there")):
+        folder.mkdir()
+        (folder / "diary.txt").write_text("dear")
     capsys.readouterr()
     for arguments, message in (
         (["--tensorrt", "--target", "onnxruntime-cpu"], "onnxruntime-cpu does not run TensorRT"),
-        (["--tensorrt", "other.engine"], "'other-kit' exists already"),
-        (["--bundle", "there"], "'there' exists already"),
+        (["--tensorrt", "other.engine"], "'other-kit' holds files"),
+        (["--bundle", "there"], "'there' holds files"),
     ):
         assert run(["export", *arguments]) == 1
         error = capsys.readouterr().err
@@ -409,7 +411,7 @@ def test_bundle_runs_with_numpy_and_onnxruntime_alone(here: Path, supernet: Path
 def test_killed_half_way_it_leaves_no_file(here: Path) -> None:
     script = (
         "import os, signal\n"
-        "from ofa_toolkit.pipelines import export\n"
+        "from ofa_toolkit.pipelines.export import onnx_file as export\n"
         "real = export.finish\n"
         "def finish(*a, **k):\n"
         "    real(*a, **k)\n"

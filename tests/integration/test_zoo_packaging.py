@@ -14,6 +14,7 @@ import torch
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, VerificationError
+from ofa_toolkit.core.output_folder import read_manifest
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
@@ -140,14 +141,24 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
     first = package_entry(request(runs, out, data=None, facts=facts))
     (out / "predictor").mkdir()
     (out / "predictor" / "measured.json").write_text("[]")
+    (out / "notes.txt").write_text("mine")
     write_front(tmp_path / "front.json")
-    with pytest.raises(OutputError, match="it exists already"):
+    with pytest.raises(OutputError, match="exists already and holds a zoo entry"):
         package_entry(request((out, out), out))
     again = package_entry(request((out, out), out, front=tmp_path / "front.json", num_front=5, force=True))
     assert (again.training, again.licence, again.summary) == (first.training, first.licence, first.summary)
     by_path = {file.path: file for file in again.files}
     assert by_path["model.safetensors"] == first.files[1]
-    assert set(by_path) == {"config.json", "model.safetensors", "subnets/01.json", "subnets/02.json"}
+    assert set(by_path) == {
+        "config.json",
+        "model.safetensors",
+        "notes.txt",
+        *("subnets/01.json", "subnets/02.json"),
+    }
+    assert (out / "predictor" / "measured.json").read_text() == "[]"
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert "notes.txt" not in manifest.files
     assert len(again.accuracy) == 4
     # The front's ends are the extremes, which are measured on their own too.
     assert again.accuracy[1].top1_percent == again.accuracy[3].top1_percent

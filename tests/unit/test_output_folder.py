@@ -96,6 +96,10 @@ def test_foreign_files_stay_with_and_without_force(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"notes\.txt' is in the way"):
         write(out, **{"notes.txt": "ours"}, force=True)
     assert content_of(out) == {"a": "3", "notes.txt": "mine"}
+    # The very same content is in nobody's way, and stays the user's.
+    write(out, **{"a": "4", "notes.txt": "mine"}, force=True)
+    write(out, a="5", force=True)
+    assert content_of(out) == {"a": "5", "notes.txt": "mine"}
 
 
 def test_former_output_needs_leave_and_another_kind_needs_force(tmp_path: Path) -> None:
