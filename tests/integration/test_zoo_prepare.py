@@ -174,7 +174,7 @@ def test_an_entry_packaged_again_keeps_its_parts(whole: tuple[Path, Path, Card],
     out, first = tmp_path / "tiny", whole[2]
     shutil.copytree(whole[0], out)
     again = Watcher()
-    second = make(out, out, again, tmp_path / "work-2", replace=True)
+    second = make(out, out, again, tmp_path / "work-2", force=True)
     assert again.steps == {}
     assert second.files == first.files
     assert second.accuracy == first.accuracy
@@ -183,7 +183,8 @@ def test_an_entry_packaged_again_keeps_its_parts(whole: tuple[Path, Path, Card],
 def test_what_cannot_end_well_is_refused_at_once(trained: Path, tmp_path: Path) -> None:
     watcher = Watcher()
     (tmp_path / "there").mkdir()
-    with pytest.raises(OutputError, match="exists already"):
+    (tmp_path / "there" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds files"):
         make(trained, tmp_path / "there", watcher, tmp_path / "work")
     with pytest.raises(ConfigError, match="made from images"):
         make(trained, tmp_path / "out", watcher, tmp_path / "work", data=None)
@@ -200,7 +201,13 @@ def test_the_command_skips_what_it_is_told_to(
     skipped = [word for part in ("images", "predictor", "front") for word in ("--skip", part)]
     place = ["--out", str(out), "--work", str(tmp_path / "work")]
     assert ofa_tk(["zoo", "package", str(trained), "--name", "tiny", "--data", IMAGES, *place, *skipped]) == 0
-    assert set(contents(out)) == {"config.json", "model.safetensors", "card.toml", "README.md"}
+    assert set(contents(out)) == {
+        ".ofa-toolkit.json",
+        "config.json",
+        "model.safetensors",
+        "card.toml",
+        "README.md",
+    }
     card = json.loads((out / "config.json").read_text())
     assert card["resolutions"] == [8, 16]
     captured = capsys.readouterr()
