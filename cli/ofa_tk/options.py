@@ -110,6 +110,11 @@ def tables_option(function: F) -> F:
     )(function)
 
 
+def space_option(help_text: str, *, required: bool = False) -> Callable[[F], F]:
+    """`--space`: a search space by name, or a user's own in a TOML file (`space`, a text)."""
+    return click.option("--space", required=required, metavar="NAME|FILE.toml", help=help_text)
+
+
 def subnet_option(help_text: str) -> Callable[[F], F]:
     """`--subnet`: the subnet file a command works on (`subnet`), by default what `ofa-tk search` writes."""
     return click.option(

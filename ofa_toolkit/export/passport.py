@@ -80,6 +80,8 @@ class Passport:
 
     Attributes:
         space: Name of the search space.
+        space_table: The space itself, as in a supernet's `config.json`; None where this release's space of
+            that name has the subnet.
         space_identity: Hash of what the space offers.
         num_classes: Outputs of the network.
         subnet: The subnet.
@@ -121,6 +123,7 @@ class Passport:
     predicted: Mapping[str, Any] = field(default_factory=dict)
     comparison: Mapping[str, Any] = field(default_factory=dict)
     toolkit: str = __version__
+    space_table: Mapping[str, Any] | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As plain JSON values."""

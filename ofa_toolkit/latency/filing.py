@@ -19,7 +19,8 @@ from ofa_toolkit.latency.measuring.system import governor, system_state
 from ofa_toolkit.latency.runtimes import Runtime
 from ofa_toolkit.latency.table import LatencyTable, write_table
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.spaces import SearchSpace, get_space
+from ofa_toolkit.spaces import SearchSpace
+from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 
 JOURNALS = "measurements"
 """Folder of raw results beside the tables."""
@@ -44,7 +45,7 @@ def journal_path(folder: Path, runtime: Runtime, space: str) -> Path:
 def journal_header(space: SearchSpace, runtime: Runtime) -> dict[str, Any]:
     """The conditions that all results of a journal share."""
     return {
-        "space": space.name,
+        "space": space_reference(space),
         "space_identity": space.identity,
         "num_classes": space.num_classes,
         "resolutions": list(space.resolutions),
@@ -116,7 +117,7 @@ def _other_spaces(folder: Path, runtime: Runtime, space: SearchSpace) -> list[Me
         if path == own or not journal.lines:
             continue
         header = journal.lines[0]
-        other = get_space(header["space"]).with_num_classes(header["num_classes"])
+        other = space_from_reference(header["space"]).with_num_classes(header["num_classes"])
         other = other.with_resolutions(tuple(header["resolutions"]))
         if any(header[name] != value for name, value in journal_header(other, runtime).items()):
             continue

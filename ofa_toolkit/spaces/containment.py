@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from ofa_toolkit.spaces import SPACES
 from ofa_toolkit.spaces.space import SearchSpace, Stage
@@ -23,19 +24,26 @@ def is_within(space: SearchSpace, base: SearchSpace) -> bool:
     return widened.identity == base.identity
 
 
-def belongs_to(space: SearchSpace, identity: str, resolutions: tuple[int, ...] = ()) -> bool:
+def belongs_to(
+    space: SearchSpace,
+    identity: str,
+    resolutions: tuple[int, ...] = (),
+    *,
+    bases: Iterable[SearchSpace] = (),
+) -> bool:
     """Whether `space` is the space of that identity, or that space with fewer choices.
 
-    An identity does not tell which space it is of, so only registered spaces are recognised in part.
+    An identity does not tell which space it is of, so only known spaces are recognised in part.
 
     Args:
         space: The space in question.
         identity: Of the space that something was made for.
         resolutions: Input sizes of that space, where they are not the registered ones.
+        bases: Known spaces beside the registered ones.
     """
     if space.identity == identity:
         return True
-    for base in SPACES.values():
+    for base in (*bases, *SPACES.values()):
         for candidate in (base, base.with_resolutions(resolutions)) if resolutions else (base,):
             if candidate.identity == identity and is_within(space, candidate):
                 return True

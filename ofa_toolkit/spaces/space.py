@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from ofa_toolkit.core.errors import SubnetNotInSpaceError
+from ofa_toolkit.spaces import space_rules as rules
 from ofa_toolkit.spaces.layer_spec import Activation
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
 
@@ -45,6 +46,10 @@ class Stem:
     block_activation: Activation
     block_shortcut: bool
 
+    def __post_init__(self) -> None:
+        rules.check_numbers(width=self.width, block_width=self.block_width, stride=self.stride)
+        rules.check_shortcut(self.block_shortcut, self.width, self.block_width)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -75,6 +80,15 @@ class Stage:
     expand_ratios: tuple[float, ...]
     compound: tuple[tuple[int, float], ...] | None = None
     max_pool: bool = False
+
+    def __post_init__(self) -> None:
+        rules.check_numbers(stride=self.stride)
+        for name in ("widths", "depths", "kernel_sizes", "expand_ratios"):
+            object.__setattr__(self, name, rules.choices(name, getattr(self, name)))
+        if self.compound is not None:
+            pairs = rules.compound_pairs(self.compound, self.depths, self.expand_ratios)
+            object.__setattr__(self, "compound", pairs)
+        rules.check_block_choices(self.kernel_sizes, self.expand_ratios)
 
     @property
     def max_depth(self) -> int:
@@ -113,10 +127,16 @@ class Head:
     mix_width: int | None = None
     activation: Activation = "relu"
 
+    def __post_init__(self) -> None:
+        widths = {"expand_width": self.expand_width, "mix_width": self.mix_width}
+        rules.check_numbers(**{name: width for name, width in widths.items() if width is not None})
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
     """All subnets of one elastic network family, as a frozen value.
+
+    What cannot be built is refused on construction (`ConfigError` names the field).
 
     Attributes:
         name: Name in the table of spaces; derived spaces carry a suffix.
@@ -133,14 +153,23 @@ class SearchSpace:
     """
 
     name: str
-    source: str
-    stem: Stem | None
+    source: str = ""
+    stem: Stem | None = None
     stages: tuple[Stage, ...]
-    head: Head
+    head: Head = dataclasses.field(default_factory=Head)
     resolutions: tuple[int, ...]
     num_classes: int = 1000
     bn_eps: float = 1e-5
     single_resolutions: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        rules.check_name(self.name)
+        rules.check_numbers(num_classes=self.num_classes)
+        rules.check_bn_eps(self.bn_eps)
+        object.__setattr__(self, "stages", tuple(self.stages))
+        rules.check_depths(stage.max_depth for stage in self.stages)
+        for name in ("resolutions", "single_resolutions"):
+            object.__setattr__(self, name, rules.choices(name, getattr(self, name), may_be_empty=True))
 
     @property
     def identity(self) -> str:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import FileFormatError, MismatchError
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, UnknownNameError
+from ofa_toolkit.spaces.lowering import lower_unchecked
 from ofa_toolkit.spaces.official_architectures import from_official
 from ofa_toolkit.spaces.official_network_config import architecture_from_network_config
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
 
 FORMAT = "ofa-toolkit/subnet"
@@ -33,14 +34,14 @@ class SubnetFile:
     """The content of a `subnet.json`.
 
     Attributes:
-        space_name: Name of the search space the subnet is a member of.
+        space: The search space the subnet is a member of.
         supernet: Zoo name or folder of the supernet it was searched for, None where it was for none.
         subnet: The subnet.
         predicted: What was predicted of it, each with its unit in the name; plain JSON values.
         search: What was asked and how it was found; plain JSON values.
     """
 
-    space_name: str
+    space: SearchSpace
     supernet: str | None
     subnet: Subnet
     predicted: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +61,8 @@ def read_subnet(
 
     Raises:
         FileFormatError: Not JSON, another format or version, an unknown or missing key.
-        MismatchError: The file is for another space than `space`.
+        MismatchError: The subnet is another network in `space` than in the space the file names.
+        UnknownNameError: The file names a space that this release does not have, and `space` is None.
         SubnetNotInSpaceError: The space does not offer one of its choices.
     """
     if isinstance(source, Mapping):
@@ -94,7 +96,7 @@ def to_document(subnet_file: SubnetFile) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "space": subnet_file.space_name,
+        "space": space_reference(subnet_file.space),
         "supernet": subnet_file.supernet,
         **subnet_document(subnet_file.subnet),
         "predicted": dict(subnet_file.predicted),
@@ -147,20 +149,63 @@ def _parse(document: Mapping[str, Any], space: SearchSpace | None, where: str) -
     if unknown or missing:
         problem = f"unknown key '{unknown[0]}'" if unknown else f"no key '{missing[0]}'"
         raise FileFormatError(f"{where} is not a valid subnet file: {problem}.")
-    name = str(document["space"])
-    if space is None:
-        space = get_space(name)
-    elif name != space.name:
-        raise MismatchError(f"{where} is a subnet of space '{name}', not of '{space.name}'.")
     subnet = subnet_from_document(document)
+    space = stated_space(document["space"], space, [subnet], where)
     space.check(subnet)
     return SubnetFile(
-        space_name=name,
+        space=space,
         supernet=document.get("supernet"),
         subnet=subnet,
         predicted=document.get("predicted") or {},
         search=document.get("search") or {},
     )
+
+
+def stated_space(
+    reference: Any, wanted: SearchSpace | None, subnets: Iterable[Subnet], where: str
+) -> SearchSpace:
+    """The space of subnets in a file, where the file says which and the caller may know it.
+
+    What counts is that the subnets are the same networks in both; names are for convenience, and a space
+    with other resolutions or fewer choices has the same networks.
+
+    Args:
+        reference: What the file says, see `space_reference`.
+        wanted: The space they are to be used in; None for the one the file means.
+        subnets: Members of both.
+        where: What to call the file in errors.
+
+    Raises:
+        MismatchError: A subnet is another network in `wanted`, or the file names another unknown space.
+        UnknownNameError, ConfigError: The file does not tell the space, and `wanted` is None.
+    """
+    try:
+        stated = space_from_reference(reference)
+    except UnknownNameError as error:
+        if wanted is None:
+            hint = "Name the space's file or the supernet, such as --space FILE.toml"
+            raise UnknownNameError(error.message, hint=hint) from error
+        if reference == wanted.name:
+            return wanted
+        raise MismatchError(f"{where} is of space '{reference}', not of '{wanted.name}'.") from error
+    except ConfigError as error:
+        raise FileFormatError(f"{where}: {error.message}", hint=error.hint) from error
+    if wanted is None:
+        return stated
+    for subnet in subnets:
+        if stated.name == wanted.name:
+            wanted.check(subnet)
+        if subnet not in wanted or not _is_same_network(stated, wanted, subnet):
+            raise MismatchError(f"{where} is of space '{stated.name}', not of '{wanted.name}'.")
+    return wanted
+
+
+def _is_same_network(space: SearchSpace, other: SearchSpace, subnet: Subnet) -> bool:
+    """Whether a member of `other` is built alike in both, the number of classes aside."""
+    if len(space.stages) != len(other.stages):
+        return False
+    space = space.with_num_classes(other.num_classes)
+    return lower_unchecked(space, subnet) == lower_unchecked(other, subnet)
 
 
 def _parse_official(document: Mapping[str, Any], space: SearchSpace | None, where: str) -> SubnetFile:
@@ -171,7 +216,7 @@ def _parse_official(document: Mapping[str, Any], space: SearchSpace | None, wher
             f"{where} does not say which search space its subnet belongs to.",
             hint="Name the space, such as --space ofa-mobilenet-v3-w1.0.",
         )
-    return SubnetFile(space_name=space.name, supernet=None, subnet=from_official(space, document))
+    return SubnetFile(space=space, supernet=None, subnet=from_official(space, document))
 
 
 def _stage(stage: Any) -> StageChoice:

@@ -1,28 +1,78 @@
-"""`config.json` of a supernet's folder: its space, classes and resolutions (no torch)."""
+"""`config.json` of a supernet's folder: its whole space, the part that was trained, its classes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ofa_toolkit.core.errors import FileFormatError, MismatchError
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.core.config_types import Bounds, convert, field_types
+from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
+from ofa_toolkit.spaces.containment import is_within
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import space_document, space_from_document
+from ofa_toolkit.spaces.supernet_description_v1 import upgraded
 
 FORMAT = "ofa-toolkit/supernet"
-VERSION = 1
+VERSION = 2
 CONFIG_FILE = "config.json"
 
-_OWN_KEYS = ("format", "version", "space", "space_identity", "num_classes", "resolutions", "supernet")
+OWN_KEYS = ("format", "version", "space", "space_identity", "trained_space", "supernet")
+"""What says which supernet it is; everything else in a description is about it."""
+
+_TABLES = ("space", "trained_space", "recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetSettings:
+    """What `Supernet` takes beside its space."""
+
+    use_kernel_transforms: bool = False
+    dropout: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
+    bn_momentum: Annotated[float, Bounds(above=0, at_most=1)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entries:
+    """The entries whose types are relied on; others are free."""
+
+    space_identity: str
+    supernet: SupernetSettings
+    class_names: tuple[str, ...] | None = None
+    preprocessing: Mapping[str, float | str | tuple[float, ...]] | None = None
+
+
+def describe_supernet(
+    space: SearchSpace, trained: SearchSpace | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The own keys of a `config.json`.
+
+    Args:
+        space: Whose largest subnet the weights are.
+        trained: The part of it whose subnets are of use; None for all of it.
+        settings: Further arguments of `Supernet`.
+    """
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": space_document(space),
+        "space_identity": space.identity,
+    }
+    if trained is not None and trained != space:
+        description["trained_space"] = space_document(trained)
+    return {**description, "supernet": dict(settings)}
 
 
 def read_supernet_config(folder: str | Path) -> dict[str, Any]:
     """The `config.json` of a supernet folder, its format checked; no weights are read.
 
+    Files of version 1, which only name their space, are brought into today's form.
+
     Raises:
         FileFormatError: The folder holds none, or it is no description of a supernet.
+        UnknownNameError, MismatchError: Version 1, and this release has no such space, or another one.
     """
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
@@ -31,19 +81,27 @@ def read_supernet_config(folder: str | Path) -> dict[str, Any]:
             hint="Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`.",
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise FileFormatError(f"'{path}' is not valid JSON: {error}.") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise FileFormatError(f"'{path}' does not describe a supernet (its format is not '{FORMAT}').")
-    if config.get("version") != VERSION:
+    if config.get("version") == 1:
+        config = upgraded(config, path)
+    elif config.get("version") != VERSION:
         raise FileFormatError(
-            f"'{path}' has version {config.get('version')!r}; this release reads version {VERSION}."
+            f"'{path}' has version {config.get('version')!r}; this release reads versions 1 and {VERSION}."
         )
-    missing = [key for key in _OWN_KEYS if key not in config]
-    if missing:
-        raise FileFormatError(f"'{path}' lacks the entry '{missing[0]}'.")
-    return config
+    if "space" not in config:
+        raise FileFormatError(f"'{path}' lacks the entry 'space'.")
+    for name in _TABLES:
+        if not isinstance(config.get(name, {}), dict):
+            raise FileFormatError(f"'{path}': {name}: expected a table, got {config[name]!r}.")
+    try:
+        convert(_Entries, {name: config[name] for name in field_types(_Entries) if name in config}, "")
+    except ConfigError as error:
+        raise FileFormatError(f"'{path}': {error.message}", hint=error.hint) from error
+    return dict(config)
 
 
 def space_of(config: Mapping[str, Any], folder: str | Path) -> SearchSpace:
@@ -54,15 +112,29 @@ def space_of(config: Mapping[str, Any], folder: str | Path) -> SearchSpace:
         folder: What to call it in errors.
 
     Raises:
-        UnknownNameError: This release has no such space.
-        MismatchError: This release's space of that name is another.
+        ConfigError: The table of the space is damaged; names the dotted path.
+        MismatchError: It is not the space the weights were made for.
     """
-    space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
-    space = space.with_num_classes(config["num_classes"])
+    space = space_from_document(config["space"], f"'{folder}': space")
     if space.identity != config["space_identity"]:
         raise MismatchError(
-            f"'{folder}' was made for another '{space.name}' (identity {config['space_identity']}) "
-            f"than this release's ({space.identity}).",
-            hint="Install the release that made it, or train again.",
+            f"'{folder}': the space in {CONFIG_FILE} was changed: its identity is {space.identity}, "
+            f"and {config['space_identity']} was written.",
+            hint="Copy the folder again; another space needs another supernet.",
         )
     return space
+
+
+def trained_space_of(config: Mapping[str, Any], folder: str | Path) -> SearchSpace:
+    """The part of a supernet's space that was trained; all of it where nothing else is said.
+
+    Raises:
+        ConfigError, MismatchError: As `space_of`, or the trained part is no part of the space.
+    """
+    space = space_of(config, folder)
+    if "trained_space" not in config:
+        return space
+    trained = space_from_document(config["trained_space"], f"'{folder}': trained_space")
+    if not is_within(trained, space):
+        raise MismatchError(f"'{folder}': trained_space in {CONFIG_FILE} is no part of its space.")
+    return trained.with_num_classes(space.num_classes)

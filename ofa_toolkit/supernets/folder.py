@@ -13,10 +13,13 @@ import torch
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, MismatchError
+from ofa_toolkit.spaces.containment import is_within
+from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import space_from_document
 from ofa_toolkit.spaces.supernet_description import (
     CONFIG_FILE,
     FORMAT,
-    VERSION,
+    describe_supernet,
     read_supernet_config,
     space_of,
 )
@@ -29,6 +32,7 @@ def save_supernet(
     folder: str | Path,
     supernet: Supernet,
     *,
+    trained_space: SearchSpace | None = None,
     config: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
@@ -36,8 +40,10 @@ def save_supernet(
 
     Args:
         folder: Made if missing; other files in it are left alone.
-        supernet: What to save.
-        config: Further entries of `config.json`: `class_names`, `preprocessing`, `recipe`, `metrics`, ...
+        supernet: What to save; its whole space goes into the description.
+        trained_space: The part of the space whose subnets were trained; None for what `config` says, or all.
+        config: Further entries of `config.json`: `class_names`, `preprocessing`, `recipe`, `metrics`, ...; of
+            a former description those that say which supernet it was give way, but for its trained part.
         dtype: Floating-point type of the stored weights and statistics.
     """
     folder = Path(folder)
@@ -47,20 +53,18 @@ def save_supernet(
         for name, tensor in supernet.state_dict().items()
     }
     space = supernet.space
-    description = {
-        "format": FORMAT,
-        "version": VERSION,
-        "space": space.name,
-        "space_identity": space.identity,
-        "num_classes": space.num_classes,
-        "resolutions": list(space.resolutions),
-        "supernet": {
-            "use_kernel_transforms": supernet.use_kernel_transforms,
-            "dropout": supernet.dropout,
-            "bn_momentum": supernet.bn_momentum,
-        },
-        **(config or {}),
+    further = dict(config or {})
+    stated = further.pop("trained_space", None)
+    if trained_space is None and stated is not None:
+        former = space_from_document(stated, "trained_space")
+        trained_space = former if is_within(former, space) else None
+    settings = {
+        "use_kernel_transforms": supernet.use_kernel_transforms,
+        "dropout": supernet.dropout,
+        "bn_momentum": supernet.bn_momentum,
     }
+    own = describe_supernet(space, trained_space, settings)
+    description = own | {name: value for name, value in further.items() if name not in own}
     metadata = {"format": FORMAT, "space": space.name, "space_identity": space.identity}
     content = with_sorted_metadata(safetensors.torch.save(tensors, metadata=metadata))
     files.write_bytes(folder / WEIGHTS_FILE, content)
@@ -87,7 +91,7 @@ def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:
     Raises:
         FileFormatError: There is no valid description.
         CheckpointError: The weights are missing or damaged.
-        MismatchError: Description, weights and this release's search space do not belong together.
+        MismatchError: Description and weights do not belong together.
     """
     folder = Path(folder)
     config = read_supernet_config(folder)

@@ -15,6 +15,7 @@ from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
 from ofa_toolkit.datasets.transforms import TransformConfig
 from ofa_toolkit.spaces import SearchSpace, get_space, restrict
+from ofa_toolkit.spaces.space_file import names_a_file, open_space, space_document
 from ofa_toolkit.training import ALGORITHMS
 from ofa_toolkit.training.algorithm import AlgorithmConfig
 from ofa_toolkit.training.schedules import ScheduleConfig
@@ -22,10 +23,12 @@ from ofa_toolkit.training.schedules import ScheduleConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceConfig:
-    """Which subnets train. The supernet is always that of the whole named space."""
+    """Which subnets train. The supernet is always that of the whole space."""
 
     name: str
-    "Name of the search space."
+    "Name of the search space, or a TOML file with one, which is read once and kept in `table`."
+    table: SearchSpace | None = None
+    "The space itself, where it is none of the registered ones."
     kernel_sizes: tuple[int, ...] = ()
     "Train these kernel sizes only; all where empty."
     depths: tuple[int, ...] = ()
@@ -35,9 +38,18 @@ class SpaceConfig:
     resolutions: tuple[int, ...] = ()
     "Input sizes in pixels, replacing those of the space; one is drawn for each batch."
 
+    def __post_init__(self) -> None:
+        if self.table is not None and self.table.name != self.name:
+            raise ConfigError(f"name: '{self.name}' is not that of the table, '{self.table.name}'.")
+
+    @property
+    def base(self) -> SearchSpace:
+        """The space as named or given, before anything is chosen."""
+        return self.table or get_space(self.name)
+
     def whole(self, num_classes: int) -> SearchSpace:
         """The space of the supernet."""
-        space = get_space(self.name).with_num_classes(num_classes)
+        space = self.base.with_num_classes(num_classes)
         return space.with_resolutions(self.resolutions) if self.resolutions else space
 
     def trained(self, num_classes: int) -> SearchSpace:
@@ -205,7 +217,7 @@ def from_values(values: Mapping[str, Any], *, source: str | None = None) -> RunC
         ConfigError: A setting is unknown, missing or bad; names its dotted path.
         UnknownNameError: No such training method.
     """
-    values = dict(values)
+    values = _with_space_table(values)
     table = dict(values.get("algorithm", {}))
     if "name" not in table:
         raise ConfigError(
@@ -219,8 +231,26 @@ def from_values(values: Mapping[str, Any], *, source: str | None = None) -> RunC
     return configuration.from_dict(RunConfig, values, source=source)
 
 
-def load(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunConfig:
+def _with_space_table(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the space that a file named in `space.name` holds, so that a run needs no file."""
+    space = values.get("space")
+    if not isinstance(space, Mapping) or not isinstance(space.get("name"), str) or "table" in space:
+        return dict(values)
+    if not names_a_file(space["name"]):
+        return dict(values)
+    found = open_space(space["name"])
+    return {**values, "space": {**space, "name": found.name, "table": space_document(found)}}
+
+
+def load(
+    path: str | os.PathLike[str], overrides: Iterable[str] = (), *, space: str | None = None
+) -> RunConfig:
     """Read a recipe or a run's resolved configuration, with `--set` overrides on top.
+
+    Args:
+        path: The TOML file.
+        overrides: `a.b=c`, the last of a name wins.
+        space: A space by name, file or supernet folder in place of all that the file says of one.
 
     Raises:
         ConfigError: The file cannot be read, or a setting is bad.
@@ -229,4 +259,7 @@ def load(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunConf
         values = toml.load(path)
     except FileFormatError as error:
         raise ConfigError(error.message, hint=error.hint) from error
+    if space is not None:
+        chosen = open_space(space)
+        values["space"] = {"name": chosen.name, "table": space_document(chosen)}
     return from_values(configuration.apply_overrides(values, overrides), source=str(path))

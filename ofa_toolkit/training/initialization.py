@@ -65,7 +65,7 @@ def load_initial_weights(supernet: Supernet, folder: Path, class_names: Sequence
     if mine.identity != theirs.identity:
         raise MismatchError(
             f"'{folder}' is a supernet of '{source.space.name}'; this run trains '{supernet.space.name}'.",
-            hint=f"--set space.name={source.space.name}",
+            hint=f"Train that one: --space {folder}",
         )
     same_classes = list(description.get("class_names", [])) == list(class_names)
     weights = source.state_dict()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.spaces import get_space
 from ofa_toolkit.zoo.card import AccuracyFact, Card
 from ofa_toolkit.zoo.published_subnets import PublishedSubnets
 from ofa_toolkit.zoo.store import describe_size
@@ -67,13 +69,21 @@ def _warning() -> str:
 
 def _facts(card: Card) -> Iterator[str]:
     if card.space:
-        yield f"Search space: `{card.space}` (`ofa-tk spaces show {card.space}`)"
+        yield f"Search space: `{card.space}` ({_where_shown(card.space)})"
     if card.resolutions:
         yield f"Resolutions: {', '.join(map(str, card.resolutions))} pixels"
     yield f"Training algorithm: {card.training.algorithm}"
     yield f"Data: {card.data.name}, {card.data.num_classes} classes" + (
         f" ({card.data.splits})" if card.data.splits != "unknown" else ""
     )
+
+
+def _where_shown(space: str) -> str:
+    try:
+        get_space(space)
+    except OfaToolkitError:
+        return "its table is in `config.json`"
+    return f"`ofa-tk spaces show {space}`"
 
 
 def _training(card: Card) -> Iterator[str]:

@@ -57,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path) -> Pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OFA_TK_CACHE", str(tmp_path / "cache"))
     subnet = SubnetFile(
-        space_name=SPACE.name,
+        space=SPACE,
         supernet=str(supernet),
         subnet=SPACE.smallest(),
         predicted={"latency_ms": {"jetson-nano": {"value": 3.0, "precision": "fp16", "batch_size": 1}}},
@@ -459,7 +459,7 @@ def test_weights_that_must_be_downloaded_are_named_with_size_and_place(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     space = get_space("ofa-mobilenet-v3-w1.0")
-    subnet = SubnetFile(space_name=space.name, supernet=space.name, subnet=space.smallest())
+    subnet = SubnetFile(space=space, supernet=space.name, subnet=space.smallest())
     write_subnet("imagenet.json", subnet)
     assert run(["export", "--onnx", "--subnet", "imagenet.json", "--target", "jetson-nano"]) == 1
     error = capsys.readouterr().err

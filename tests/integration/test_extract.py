@@ -25,7 +25,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supernet:
     torch.manual_seed(0)
     supernet = Supernet(SPACE).eval()
     save_supernet("supernet", supernet, config={"class_names": ["a", "b", "c"]})
-    described = SubnetFile(space_name=SPACE.name, supernet="supernet", subnet=SPACE.smallest())
+    described = SubnetFile(space=SPACE, supernet="supernet", subnet=SPACE.smallest())
     write_subnet("subnet.json", described)
     return supernet
 

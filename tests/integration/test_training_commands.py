@@ -119,7 +119,7 @@ def test_studies_write_csv_and_png(
 def test_finetune_then_evaluate(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     space = get_space("mobilenet-v3-compact").with_resolutions((8,))
     subnet = tmp_path / "subnet.json"
-    write_subnet(subnet, SubnetFile(space_name=space.name, supernet=str(trained), subnet=space.smallest()))
+    write_subnet(subnet, SubnetFile(space=space, supernet=str(trained), subnet=space.smallest()))
     images = IMAGES.replace("classes=4", "classes=3")
     out = tmp_path / "tuned"
     small = ["--epochs", "1", "--threads", "1", "--set", "training.batch_size=8"]

@@ -79,7 +79,7 @@ def test_a_run_becomes_an_entry_that_verifies(
 ) -> None:
     out = tmp_path / "zoo" / "tiny"
     subnet = tmp_path / "subnet.json"
-    write_subnet(subnet, SubnetFile(space_name=SPACE.name, supernet=str(runs[0]), subnet=TRAINED.smallest()))
+    write_subnet(subnet, SubnetFile(space=SPACE, supernet=str(runs[0]), subnet=TRAINED.smallest()))
     card = package_entry(request(runs, out, facts=facts, subnets=[subnet], seed_runs=[runs[1]]))
     assert read_card(out) == card
     assert [fact.subnet for fact in card.accuracy] == ["largest", "subnets/01.json", "smallest"]
@@ -250,7 +250,7 @@ def test_packaging_through_the_command_makes_a_name(
 def test_what_does_not_belong_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
     other = get_space("deps-mobilenet-v3-cifar")
     subnet = tmp_path / "subnet.json"
-    write_subnet(subnet, SubnetFile(space_name=other.name, supernet=None, subnet=other.smallest()))
+    write_subnet(subnet, SubnetFile(space=other, supernet=None, subnet=other.smallest()))
     with pytest.raises(MismatchError, match="deps-mobilenet-v3-cifar"):
         package_entry(request(runs, tmp_path / "tiny", data=None, subnets=[subnet]))
     (tmp_path / "facts.toml").write_text("accuracy = []\n")

@@ -19,7 +19,7 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
     space = get_space(name)
     for subnet in sample_subnets(space, 5, np.random.default_rng(0)):
         file = SubnetFile(
-            space_name=name,
+            space=space,
             supernet="there",
             subnet=subnet,
             predicted={"macs": {"value": 1}},
@@ -60,12 +60,12 @@ def network_config(widths: list[int], strides: list[int], depth: int) -> dict[st
 
 def test_network_configs_find_their_space() -> None:
     found = read_subnet(network_config([24, 40, 80, 112, 160], [2, 2, 2, 1, 2], 3))
-    assert found.space_name == "ofa-mobilenet-v3-w1.0"
+    assert found.space.name == "ofa-mobilenet-v3-w1.0"
     assert found.subnet.resolution == 224
     assert [stage.kernel_sizes for stage in found.subnet.stages] == [(5, 5, 5)] * 5
     assert [stage.expand_ratios for stage in found.subnet.stages] == [(4, 4, 4)] * 5
     cifar = read_subnet(network_config([24, 40, 80, 112, 160], [1, 2, 2, 1, 2], 2))
-    assert cifar.space_name == "deps-mobilenet-v3-cifar"
+    assert cifar.space.name == "deps-mobilenet-v3-cifar"
     with pytest.raises(MismatchError, match=r"width 24 stride 2.*'ofa-mobilenet-v3-w1.2' has width 32"):
         read_subnet(
             network_config([24, 40, 80, 112, 160], [2, 2, 2, 1, 2], 3), get_space("ofa-mobilenet-v3-w1.2")
@@ -76,7 +76,7 @@ def test_network_configs_find_their_space() -> None:
 
 def test_what_is_refused(tmp_path: Path) -> None:
     space = get_space("ofa-mobilenet-v3-w1.0")
-    good = to_document(SubnetFile(space_name=space.name, supernet=None, subnet=space.smallest()))
+    good = to_document(SubnetFile(space=space, supernet=None, subnet=space.smallest()))
     with pytest.raises(FileFormatError, match="unknown key 'extra'"):
         read_subnet({**good, "extra": 1})
     with pytest.raises(FileFormatError, match="no key 'stages'"):

@@ -55,7 +55,7 @@ class _Percent(click.ParamType[float]):
 
 @click.command()
 @click.option("--supernet", metavar="NAME|DIR", help="Whose subnets. Default: OFA's MobileNetV3 w1.0.")
-@click.option("--space", metavar="NAME", help="Search space, where no supernet is named.")
+@options.space_option("Search space, where no supernet is named.")
 @click.option(
     "--predictor",
     type=click.Path(dir_okay=False, path_type=Path),

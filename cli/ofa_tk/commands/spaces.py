@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def list_command(as_json: bool) -> None:
 def _list_row(summary: SpaceSummary) -> tuple[object, ...]:
     return (
         summary.name,
-        f"{summary.num_architectures:.1e}",
+        _count(summary.num_architectures, 1),
         _range(summary.resolutions),
         quantities.MACS.format(summary.smallest.macs, digits=4),
         quantities.MACS.format(summary.largest.macs, digits=4),
@@ -57,19 +58,26 @@ def _list_row(summary: SpaceSummary) -> tuple[object, ...]:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE.toml|DIR")
 @click.option(
     "--num-classes", type=click.IntRange(min=1), help="Outputs of the classifier.  [default: the space's]"
 )
+@click.option("--toml", "as_toml", is_flag=True, help="Print the table, to start a space of your own from.")
 @options.json_option
-def show_command(name: str, num_classes: int | None, as_json: bool) -> None:
-    """Show a space's choices and the cost of its extremes."""
-    from ofa_toolkit.pipelines.spaces import summarize_space
-    from ofa_toolkit.spaces import get_space
+def show_command(name: str, num_classes: int | None, as_toml: bool, as_json: bool) -> None:
+    """Show a space's choices and the cost of its extremes: by name, of a file, or of a supernet's folder.
 
-    space = get_space(name)
+    A changed table is a space of your own: `--space FILE.toml` takes it in every command.
+    """
+    from ofa_toolkit.pipelines.spaces import summarize_space
+    from ofa_toolkit.spaces.space_file import dumps_space, open_space
+
+    space = open_space(name)
     if num_classes is not None:
         space = space.with_num_classes(num_classes)
+    if as_toml:
+        click.echo(dumps_space(space), nl=False)
+        return
     summary = summarize_space(space)
     if as_json:
         output.print_json(dataclasses.asdict(summary))
@@ -78,7 +86,7 @@ def show_command(name: str, num_classes: int | None, as_json: bool) -> None:
         {
             "space": summary.name,
             "source": summary.source,
-            "networks": f"{summary.num_architectures:.3e}",
+            "networks": _count(summary.num_architectures, 3),
             "resolutions": _resolutions(summary.resolutions),
             "classes": summary.num_classes,
         }
@@ -126,6 +134,13 @@ def _cost_row(name: str, cost: SubnetCost) -> tuple[object, ...]:
         quantities.PARAMS.format(cost.params, digits=4),
         quantities.MEMORY.format(cost.peak_activation_bytes),
     )
+
+
+def _count(number: int, digits: int) -> str:
+    """As `1.5e+19`; a space may hold more networks than a float reaches."""
+    exponent = math.floor(math.log10(number))
+    mantissa = 10 ** (math.log10(number) - exponent)
+    return f"{mantissa:.{digits}f}e+{exponent:02d}"
 
 
 def _join(values: Iterable[float]) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--init", metavar="NAME|DIR", help="Start from these weights: a zoo name, run or supernet folder."
 )
+@options.space_option("Train this space (all of it), not the recipe's; a supernet's folder gives its own.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")
 @click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
@@ -44,6 +45,7 @@ def command(
     out: Path | None,
     epochs: int | None,
     init: str | None,
+    space: str | None,
     resume: bool,
     dry_run: bool,
     download: bool,
@@ -66,7 +68,7 @@ def command(
         return
     if out is None and not dry_run:
         raise click.UsageError("Name the run folder: --out runs/NAME")
-    config = _config(recipe, data, out, epochs, init, seed, overrides, resume=resume)
+    config = _config(recipe, data, out, epochs, init, space, seed, overrides, resume=resume)
     from ofa_toolkit.core.allocator import keep_freed_memory
 
     keep_freed_memory()
@@ -111,6 +113,7 @@ def _config(
     out: Path | None,
     epochs: int | None,
     init: str | None,
+    space: str | None,
     seed: int | None,
     overrides: tuple[str, ...],
     *,
@@ -122,15 +125,19 @@ def _config(
 
         if out is None:
             raise click.UsageError("Name the run to resume: --out DIR")
-        if epochs is not None or init is not None or seed is not None:
-            raise click.UsageError("--resume goes on with the run's own --epochs, --init and --seed.")
+        if any(given is not None for given in (epochs, init, space, seed)):
+            raise click.UsageError(
+                "--resume goes on with the run's own --epochs, --init, --space and --seed."
+            )
         run_folder.read(out)
         chosen = [*overrides] + ([f"data.source={data}"] if data else [])
         return run_config.load(out / run_folder.CONFIG_FILE, chosen)
     from ofa_toolkit.pipelines.training.recipes import load_recipe
 
     assert recipe is not None
-    return load_recipe(recipe, overrides=overrides, source=data, epochs=epochs, seed=seed, init=init)
+    return load_recipe(
+        recipe, overrides=overrides, source=data, epochs=epochs, seed=seed, init=init, space=space
+    )
 
 
 def _dry_run(

@@ -69,16 +69,20 @@ class AccuracyPredictor:
     surprisal: Array
     resolution_effect: Member | None = None
 
-    def bind(self, space: SearchSpace) -> BoundAccuracy:
+    def bind(self, space: SearchSpace, *, whole: SearchSpace | None = None) -> BoundAccuracy:
         """Prepare for the populations of a space: the predictor's own, or one with fewer choices.
 
         Resolutions that the predictor does not cover are filled in from the nearest two it covers, and
         count as extrapolation.
 
+        Args:
+            space: The space of the populations.
+            whole: The supernet's space that `space` is a part of, where it is not a registered one.
+
         Raises:
             MismatchError: The space is another one.
         """
-        return BoundAccuracy(self, space)
+        return BoundAccuracy(self, space, whole)
 
 
 class BoundAccuracy:
@@ -90,9 +94,11 @@ class BoundAccuracy:
         uncovered_resolutions: Resolutions of the space beyond those the predictor covers.
     """
 
-    def __init__(self, predictor: AccuracyPredictor, space: SearchSpace) -> None:
-        card = predictor.card
-        if not belongs_to(space, card.space_identity, card.resolutions):
+    def __init__(
+        self, predictor: AccuracyPredictor, space: SearchSpace, whole: SearchSpace | None = None
+    ) -> None:
+        card, bases = predictor.card, () if whole is None else (whole,)
+        if not belongs_to(space, card.space_identity, card.resolutions, bases=bases):
             raise MismatchError(
                 f"The accuracy predictor is for subnets of '{card.space}' ({card.space_identity}), "
                 f"not of '{space.name}' ({space.identity})."

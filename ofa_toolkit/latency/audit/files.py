@@ -19,6 +19,7 @@ from ofa_toolkit.latency.measuring.measure import FORMAT as JOURNAL_FORMAT
 from ofa_toolkit.latency.measuring.measured_table import UNIT, unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.spaces import SearchSpace, get_space, list_spaces, lower
+from ofa_toolkit.spaces.space_file import space_from_reference
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 _KEY = re.compile(
@@ -175,7 +176,7 @@ def _journal_rows(path: Path) -> Iterator[Row]:
 
 def _kit_rows(journal: Journal) -> Iterator[Row]:
     session = journal.lines[0]
-    space = get_space(session["space"]).with_num_classes(session["num_classes"])
+    space = space_from_reference(session["space"]).with_num_classes(session["num_classes"])
     for line in journal.of_type("result"):
         try:
             subnet = read_subnet(line["subnet"], space).subnet

@@ -15,7 +15,7 @@ from ofa_toolkit.latency.importing.measurements import (
     positive_number,
 )
 from ofa_toolkit.latency.kit.agent import FORMAT_VERSION, RESULTS_FORMAT, Journal
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.space_file import space_from_reference
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 _DRIFT_SEEN = 0.05
@@ -38,7 +38,7 @@ def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMe
     if sessions[0].get("version") != FORMAT_VERSION:
         raise FileFormatError(f"'{path}' is of version {sessions[0].get('version')}, not {FORMAT_VERSION}.")
     session = sessions[0]
-    space = get_space(session["space"]).with_num_classes(int(session["num_classes"]))
+    space = space_from_reference(session["space"]).with_num_classes(int(session["num_classes"]))
     if context.space is not None and context.space.identity != space.identity:
         raise FileFormatError(f"'{path}' is of the space '{space.name}', not '{context.space.name}'.")
     networks = []

@@ -26,6 +26,7 @@ from ofa_toolkit.graphs import build_onnx, random_weights
 from ofa_toolkit.graphs.builder import GraphPrecision
 from ofa_toolkit.latency.kit import agent
 from ofa_toolkit.spaces import Encoding, LayerSpec, Population, SearchSpace, lower
+from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
 
 FORMAT = "ofa-toolkit/kit"
@@ -91,7 +92,7 @@ def build_kit(
     ):
         for index, (row, subnet) in enumerate(zip(probes, subnets, strict=True)):
             layers = lower(space, subnet)
-            document = to_document(SubnetFile(space_name=space.name, supernet=None, subnet=subnet))
+            document = to_document(SubnetFile(space=space, supernet=None, subnet=subnet))
             entries.append(
                 {
                     "id": f"{index:03d}",
@@ -170,7 +171,7 @@ def _manifest(spec: KitSpec, space: SearchSpace, entries: list[dict[str, Any]]) 
         "id": hashlib.sha256(hashes.encode()).hexdigest()[:16],
         "made_by": f"ofa-toolkit {__version__}",
         "target": spec.target,
-        "space": space.name,
+        "space": space_reference(space),
         "space_identity": space.identity,
         "num_classes": space.num_classes,
         "batch_size": spec.batch_size,

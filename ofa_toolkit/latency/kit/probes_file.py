@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.spaces import Encoding, get_space
+from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 
 FORMAT = "ofa-toolkit/latency-probes"
@@ -53,7 +54,12 @@ def write_probes(path: str | os.PathLike[str], probes: Probes) -> None:
         {**subnet_document(subnet), "latency_ms": None if math.isnan(latency) else float(latency)}
         for subnet, latency in zip(subnets, probes.latencies_ms, strict=True)
     ]
-    document = {"format": FORMAT, "version": VERSION, "space": probes.space.name, "probes": entries}
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "space": space_reference(probes.space),
+        "probes": entries,
+    }
     files.write_json(path, document)
 
 
@@ -65,7 +71,7 @@ def read_probes(path: str | os.PathLike[str]) -> Probes:
         SubnetNotInSpaceError: A subnet is not in the space.
     """
     document = _load(Path(path))
-    space = get_space(str(document["space"]))
+    space = space_from_reference(document["space"])
     subnets, latencies = [], []
     for number, entry in enumerate(_entries(document, path), start=1):
         latency = entry.get("latency_ms")

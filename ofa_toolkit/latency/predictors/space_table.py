@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ofa_toolkit.core.config import from_dict
 from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors
 from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower_unchecked
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import space_from_document
 from ofa_toolkit.spaces.units import UnitTables, unit_of
 
 Head = Literal["sum", "max"]
@@ -107,7 +107,7 @@ class SpaceTable:
         """Undo `to_parts`."""
         if description["head"] not in get_args(Head):
             raise ValueError(f"unknown head '{description['head']}'")
-        space = _space(description["space"])
+        space = space_from_document(description["space"], "space")
         if space.identity != description["space_identity"]:
             raise ValueError("the described space does not have the stated identity")
         tables = []
@@ -129,25 +129,6 @@ def _as_plain(space: SearchSpace) -> dict[str, Any]:
     values = dataclasses.asdict(space)
     del values["single_resolutions"]
     return values
-
-
-def _space(values: Mapping[str, Any]) -> SearchSpace:
-    """A space from plain values, its whole-numbered expand ratios as whole as they were written.
-
-    The identity of a space tells 3 from 3.0; reading declared fields turns one into the other.
-    """
-    space = from_dict(SearchSpace, values)
-    stages = tuple(
-        dataclasses.replace(
-            stage,
-            expand_ratios=tuple(written["expand_ratios"]),
-            compound=None
-            if written["compound"] is None
-            else tuple((depth, ratio) for depth, ratio in written["compound"]),
-        )
-        for stage, written in zip(space.stages, values["stages"], strict=True)
-    )
-    return dataclasses.replace(space, stages=stages)
 
 
 def _signatures(units: UnitTables) -> dict[str, dict[int, str]]:

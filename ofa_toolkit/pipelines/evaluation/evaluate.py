@@ -16,7 +16,7 @@ from ofa_toolkit.datasets import ImageDataset, Split, TransformConfig, open_data
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, Accuracy, evaluate_subnet
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower, sample_subnets
 from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
-from ofa_toolkit.spaces.trained_space import trained_space
+from ofa_toolkit.spaces.supernet_description import trained_space_of
 from ofa_toolkit.supernets import Supernet, load_supernet
 from ofa_toolkit.zoo import resolve_supernet
 
@@ -87,7 +87,7 @@ class Judge:
     @property
     def trained_space(self) -> SearchSpace:
         """The part of the supernet's space that was trained, as its description says; else all of it."""
-        return trained_space(self.supernet.space, self.description)
+        return trained_space_of(self.description, self.supernet.space.name)
 
     def accuracy(self, subnet: Subnet, split: Split) -> Accuracy:
         """Judge one subnet on a split, batch norm recalibrated."""

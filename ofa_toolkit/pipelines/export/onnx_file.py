@@ -31,6 +31,7 @@ from ofa_toolkit.pipelines.export.network import (
     supernet_space,
 )
 from ofa_toolkit.pipelines.export.searched_target import searched_target
+from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 
 DEFAULT_SUBNET = Path("subnet.json")
@@ -276,8 +277,10 @@ def _passport(
     quantisation: QuantisationSource | None,
 ) -> Passport:
     preprocessing, class_names = describe_images(source, network.subnet.resolution)
+    reference = space_reference(source.space)
     return Passport(
         space=source.space.name,
+        space_table=None if isinstance(reference, str) else reference,
         space_identity=source.space.identity,
         num_classes=source.space.num_classes,
         subnet=network.subnet,

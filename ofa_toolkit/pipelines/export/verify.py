@@ -37,7 +37,8 @@ from ofa_toolkit.pipelines.export.network import (
     open_supernet,
 )
 from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
-from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower
+from ofa_toolkit.spaces import Encoding, SearchSpace, lower
+from ofa_toolkit.spaces.space_file import space_from_reference
 
 _TOP1_TOLERANCE = 0.5
 """Points by which another processor's rounding may move the accuracy of a file."""
@@ -116,7 +117,8 @@ def verify_export(
 
 
 def _space(passport: Passport) -> SearchSpace:
-    space = get_space(passport.space).with_num_classes(passport.num_classes)
+    space = space_from_reference(passport.space_table or passport.space)
+    space = space.with_num_classes(passport.num_classes)
     if passport.subnet.resolution in space.resolutions:
         return space
     return space.with_resolutions((*space.resolutions, passport.subnet.resolution))

@@ -16,7 +16,7 @@ from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.table import read_table
 from ofa_toolkit.latency.table_file import SUFFIX
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.space_file import open_space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def _read(path: Path, space: str | None) -> list[AuditTable]:
         device = read_device(path.parent)
         return table_rows(read_table(path.parent, device.variant(path.stem).name))
     if path.is_file():
-        return [file_rows(path, None if space is None else get_space(space))]
+        return [file_rows(path, None if space is None else open_space(space))]
     if (path / DEVICE_FILE).is_file():
         return _device_tables(path)
     devices = sorted(folder.parent for folder in path.glob(f"*/{DEVICE_FILE}"))

@@ -29,7 +29,8 @@ from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.pipelines.latency.tables import prior_tables
-from ofa_toolkit.spaces import Encoding, Population, SearchSpace, Subnet, get_space
+from ofa_toolkit.spaces import Encoding, Population, SearchSpace, Subnet
+from ofa_toolkit.spaces.space_file import open_space
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 _FEWEST_RUNS = 10
@@ -127,7 +128,7 @@ def import_latency(request: ImportRequest) -> ImportReport:
 def _context(request: ImportRequest) -> ImportContext:
     space: SearchSpace | None = None
     if request.space is not None:
-        space = get_space(request.space)
+        space = open_space(request.space)
         if request.num_classes is not None:
             space = space.with_num_classes(request.num_classes)
     subnets = tuple(read_subnet(path, space).subnet for path in request.subnets)

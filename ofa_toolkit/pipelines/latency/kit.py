@@ -17,7 +17,8 @@ from ofa_toolkit.latency.kit.build import KitSpec, build_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
 from ofa_toolkit.latency.kit.probes_file import read_probes
 from ofa_toolkit.latency.table import load_table
-from ofa_toolkit.spaces import Population, SearchSpace, get_space, sample_population
+from ofa_toolkit.spaces import Population, SearchSpace, sample_population
+from ofa_toolkit.spaces.space_file import open_space
 
 KitPrecision = Literal["fp32", "fp16", "int8"]
 _CANDIDATES = 4000
@@ -87,7 +88,7 @@ def make_kit(
     if planned is not None:
         space = planned.space
     elif space_name is not None:
-        space = get_space(space_name)
+        space = open_space(space_name)
     else:
         raise ConfigError("A kit needs a search space or a probes file.")
     if num_classes is not None:

@@ -32,7 +32,8 @@ from ofa_toolkit.latency.measuring.measured_table import (
     unit_items,
 )
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
-from ofa_toolkit.spaces import SearchSpace, get_space
+from ofa_toolkit.spaces import SearchSpace
+from ofa_toolkit.spaces.space_file import open_space
 
 Progress = Callable[[int, int], None]
 
@@ -156,7 +157,7 @@ def measure_latency(
 
 
 def _space(request: MeasureRequest) -> SearchSpace:
-    space = get_space(request.space)
+    space = open_space(request.space)
     if request.num_classes is not None:
         space = space.with_num_classes(request.num_classes)
     if request.resolutions is not None:

@@ -39,8 +39,9 @@ from ofa_toolkit.latency.table import (
     write_table,
 )
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.spaces import Encoding, get_space
+from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import open_space
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 DEFAULT_SIZES = (5, 10, 20, 50)
@@ -123,8 +124,8 @@ def predict_latencies(
 def _predict_subnet(
     table: LatencyTable, path: str, space_name: str | None, confidence: float | None
 ) -> PredictedLatency:
-    found = read_subnet(path, get_space(space_name) if space_name else None)
-    space = get_space(found.space_name)
+    found = read_subnet(path, open_space(space_name) if space_name else None)
+    space = found.space
     population = Encoding(space).encode([found.subnet])
     bound = table.bind(space)
     upper = None
@@ -197,7 +198,7 @@ def prior_tables(
 
 def plan_probes(space_name: str, num_probes: int, tables: Sequence[LatencyTable], seed: int) -> Probes:
     """Subnets that tell most when measured."""
-    space = get_space(space_name)
+    space = open_space(space_name)
     population = choose_probes(Prior(space, tables), num_probes, rng.generator(seed, "latency-probes"))
     return Probes(space=space, population=population, latencies_ms=np.full(len(population), np.nan))
 

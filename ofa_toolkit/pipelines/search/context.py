@@ -29,6 +29,7 @@ from ofa_toolkit.pipelines.search.supernet import (
     missing_predictor,
     predictor_path,
     resolve_space,
+    supernet_space,
 )
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
 from ofa_toolkit.spaces.encoding import Encoding, Population
@@ -85,7 +86,8 @@ class SearchContext:
         predictor = self._predictor()
         covered = predictor.card.resolutions if predictor else self.full_space.resolutions
         self.space = restricted_space(request, self.full_space, covered)
-        self.accuracy: BoundAccuracy | None = predictor.bind(self.space) if predictor else None
+        whole = supernet_space(self._folder)
+        self.accuracy: BoundAccuracy | None = predictor.bind(self.space, whole=whole) if predictor else None
         self._warn_about_accuracy()
         self.latencies: dict[str, BoundLatency] = {}
         for device in request.devices:

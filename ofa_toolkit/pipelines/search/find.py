@@ -28,6 +28,7 @@ from ofa_toolkit.search.evolution import EvolutionConfig, evolve
 from ofa_toolkit.search.problem import SearchProblem
 from ofa_toolkit.search.uniform import uniform_subnets
 from ofa_toolkit.spaces.encoding import Encoding
+from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document, write_subnet
 
@@ -42,7 +43,7 @@ class FoundSubnet:
 
     Attributes:
         subnet: The best subnet found.
-        space_name: Its search space.
+        space: Its search space: that of the supernet, as trained.
         supernet: Zoo name or folder it is cut from; None where only a space was searched.
         predicted: Every figure with its unit, interval and provenance, as in `subnet.json`.
         search: What was asked and how it was found, as in `subnet.json`.
@@ -53,7 +54,7 @@ class FoundSubnet:
     """
 
     subnet: Subnet
-    space_name: str
+    space: SearchSpace
     supernet: str | None
     predicted: Mapping[str, Any]
     search: Mapping[str, Any]
@@ -65,7 +66,7 @@ class FoundSubnet:
     def file(self) -> SubnetFile:
         """The content of its `subnet.json`."""
         return SubnetFile(
-            space_name=self.space_name,
+            space=self.space,
             supernet=self.supernet,
             subnet=self.subnet,
             predicted=self.predicted,
@@ -181,7 +182,7 @@ def search(
     chosen = describe_candidate(context, "chosen", best)
     return FoundSubnet(
         subnet=Encoding(context.space).decode(best)[0],
-        space_name=context.space.name,
+        space=context.full_space,
         supernet=context.supernet_name if context.has_supernet else None,
         predicted=chosen.predicted,
         search={

@@ -22,6 +22,8 @@ from ofa_toolkit.pipelines.search.find import Method, limits_document, run
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.search.problem import Objective
 from ofa_toolkit.spaces.encoding import Encoding
+from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
 
@@ -42,7 +44,7 @@ class Front:
     """Subnets that no other one beats in accuracy and all costs at once, cheapest first.
 
     Attributes:
-        space_name: Their search space.
+        space: Their search space: that of the supernet, as trained.
         supernet: Zoo name or folder whose accuracy predictor judged them.
         costs: Names of the costs, such as `latency:jetson-nano:nvidia-tensorrt-fp16-1`, `macs`.
         subnets: The members.
@@ -53,7 +55,7 @@ class Front:
         warnings: What to know about the data behind it.
     """
 
-    space_name: str
+    space: SearchSpace
     supernet: str
     costs: tuple[str, ...]
     subnets: tuple[Subnet, ...]
@@ -68,7 +70,7 @@ class Front:
         return {
             "format": FORMAT,
             "version": VERSION,
-            "space": self.space_name,
+            "space": space_reference(self.space),
             "supernet": self.supernet,
             "costs": list(self.costs),
             "members": [
@@ -190,7 +192,7 @@ def find_front(
     rows = result.population[order]
     values = result.scores.objectives[order]
     return Front(
-        space_name=context.space.name,
+        space=context.full_space,
         supernet=context.supernet_name,
         costs=tuple(names),
         subnets=tuple(Encoding(context.space).decode(rows)),

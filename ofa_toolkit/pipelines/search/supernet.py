@@ -16,8 +16,14 @@ from ofa_toolkit.core.errors import (
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
-from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
-from ofa_toolkit.spaces.trained_space import trained_space
+from ofa_toolkit.spaces.containment import is_within
+from ofa_toolkit.spaces.space_file import open_space
+from ofa_toolkit.spaces.supernet_description import (
+    CONFIG_FILE,
+    read_supernet_config,
+    space_of,
+    trained_space_of,
+)
 
 DEFAULT_SUPERNET = "ofa-mobilenet-v3-w1.0"
 
@@ -31,22 +37,30 @@ def resolve_space(request: SearchRequest) -> tuple[Path | None, SearchSpace, str
         folder = entry.path
         space = _space_of_entry(folder)
     elif request.supernet is None:
-        space = get_space(name)
+        space = open_space(name)
+        name = space.name
     else:
         folder = _existing_folder(name)
         space = _space_of_folder(folder)
     if request.space is not None and request.supernet is not None:
-        wanted = get_space(request.space)
-        if wanted.name != space.name:
-            raise MismatchError(
-                f"The supernet '{request.supernet}' is of space '{space.name}', not of '{wanted.name}'.",
-                hint="Leave out --space: the supernet decides it.",
-            )
+        space = _part_of(space, open_space(request.space), request.supernet)
     return folder, space, name
 
 
+def _part_of(trained: SearchSpace, wanted: SearchSpace, supernet: str) -> SearchSpace:
+    """What of a supernet to search where a space is named too: a part of it, or it as a whole."""
+    if is_within(wanted, trained):
+        return wanted.with_num_classes(trained.num_classes)
+    if is_within(trained.with_resolutions(wanted.resolutions), wanted):
+        return trained
+    raise MismatchError(
+        f"The supernet '{supernet}' is of space '{trained.name}', not of '{wanted.name}'.",
+        hint="Leave out --space: the supernet decides it.",
+    )
+
+
 def _space_of_entry(folder: Path) -> SearchSpace:
-    if (folder / "config.json").is_file():
+    if (folder / CONFIG_FILE).is_file():
         return _space_of_folder(folder)
     from ofa_toolkit.zoo.entries import load_entry
 
@@ -68,8 +82,14 @@ def _existing_folder(name: str) -> Path:
 
 
 def _space_of_folder(folder: Path) -> SearchSpace:
-    description = read_supernet_config(folder)
-    return trained_space(space_of(description, folder), description)
+    return trained_space_of(read_supernet_config(folder), folder)
+
+
+def supernet_space(folder: Path | None) -> SearchSpace | None:
+    """The whole space of a supernet's folder, trained or not; None without one."""
+    if folder is None or not (folder / CONFIG_FILE).is_file():
+        return None
+    return space_of(read_supernet_config(folder), folder)
 
 
 def predictor_path(request: SearchRequest, folder: Path | None) -> Path | None:

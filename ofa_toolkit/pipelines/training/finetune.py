@@ -10,8 +10,9 @@ from typing import Any
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
 from ofa_toolkit.pipelines.training.run import TrainResult, train
+from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
-from ofa_toolkit.spaces.supernet_description import read_supernet_config
+from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.reporting import Reporter
 from ofa_toolkit.zoo import resolve_supernet
@@ -54,15 +55,17 @@ def finetune_config(
         raise ConfigError(
             f"'{subnet}' does not say which supernet it belongs to.", hint="Add --supernet NAME|DIR"
         )
-    description = read_supernet_config(resolve_supernet(stated))
+    folder = resolve_supernet(stated)
+    description = read_supernet_config(folder)
+    space = space_of(description, folder)
     values: dict[str, Any] = {
         "recipe": "finetune",
-        "space": {"name": description["space"], "resolutions": description["resolutions"]},
+        "space": {"name": space.name, "table": space_document(space)},
         "data": {"source": data},
         "algorithm": {
             "name": "single",
             "subnet": str(subnet.resolve()),
-            "kernel_transforms": description["supernet"]["use_kernel_transforms"],
+            "kernel_transforms": description["supernet"].get("use_kernel_transforms", False),
         },
         "training": {**_DEFAULTS["training"], "epochs": epochs, "seed": seed},
         "schedule": _DEFAULTS["schedule"],
@@ -103,7 +106,7 @@ def finetune(
     write_subnet(
         path,
         SubnetFile(
-            space_name=found.space_name,
+            space=found.space,
             supernet=str(out),
             subnet=found.subnet,
             # Costs are still those predicted; accuracy was predicted for other images.

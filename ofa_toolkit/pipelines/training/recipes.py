@@ -38,8 +38,11 @@ def load_recipe(
     epochs: int | None = None,
     seed: int | None = None,
     init: str | None = None,
+    space: str | None = None,
 ) -> RunConfig:
     """A recipe with a user's choices on top: `overrides` (`a.b=c`) first, then the named ones.
+
+    A `space` (name, file or supernet folder) takes the place of the recipe's and of its choices in it.
 
     Raises:
         UnknownNameError: No such recipe.
@@ -63,4 +66,4 @@ def load_recipe(
         "recipe": path.stem,
     }
     chosen += [f"{name}={value}" for name, value in given.items() if value is not None]
-    return run_config.load(path, chosen)
+    return run_config.load(path, chosen, space=space)

@@ -274,16 +274,11 @@ def _save(trainer: Trainer, folder: Path) -> None:
     save_supernet(
         folder,
         supernet,
+        trained_space=space,
         config={
             "class_names": list(dataset.class_names),
             "preprocessing": dict(dataset.preprocessing),
             "recipe": _recipe_for_others(config),
-            "trained_choices": {
-                "space": space.name,
-                "kernel_sizes": [list(stage.kernel_sizes) for stage in space.stages],
-                "depths": [list(stage.depths) for stage in space.stages],
-                "expand_ratios": [list(stage.expand_ratios) for stage in space.stages],
-            },
             "batchnorm_statistics": f"of {which}, from {num_images} training images",
             "metrics": {"validation_top1_percent": trainer.state.accuracies},
         },

@@ -88,16 +88,17 @@ def write_published_subnet(found: FoundSubnet, path: Path) -> bool:
     """
     published, card = found.published, found.entry.card
     assert card.space is not None
+    space = get_space(card.space)
     write_subnet(
         path,
         SubnetFile(
-            space_name=card.space,
+            space=space,
             supernet=found.entry.name,
             subnet=published.subnet,
             search={"source": found.source, "published": found.figures()},
         ),
     )
-    return published.resolution in get_space(card.space).resolutions
+    return published.resolution in space.resolutions
 
 
 def is_here(card: Card, store: Store) -> bool:

@@ -17,8 +17,15 @@ from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
-from ofa_toolkit.spaces import SearchSpace, get_space
-from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
+from ofa_toolkit.spaces import SearchSpace
+from ofa_toolkit.spaces.subnet_file import (
+    SubnetFile,
+    read_subnet,
+    stated_space,
+    subnet_from_document,
+    write_subnet,
+)
+from ofa_toolkit.spaces.supernet_description import space_of
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import README_FILE, render_readme
@@ -95,10 +102,10 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
     with output_folder(request.out, KIND, force=request.force) as folder:
         config = write_supernet(source, folder)
         copy_rest(source, folder)
-        space = get_space(config["space"]).with_resolutions(tuple(config["resolutions"]))
+        space = space_of(config, source)
         subnet_paths = _write_subnets(request, folder, space)
         _add_predictor(request, resolve_supernet(request.source), folder, config, facts)
-        document = _merge(_known(request, config, folder), facts)
+        document = _merge(_known(request, config, space, folder), facts)
         where = str(request.facts or request.source)
         # Checked before minutes are spent on measuring.
         configuration.from_dict(Card, document, source=where)
@@ -126,16 +133,13 @@ def write_supernet(source: Path, folder: Path) -> Document:
     from ofa_toolkit.supernets import load_supernet, save_supernet
 
     supernet, config = load_supernet(source)
-    own = ("format", "version", "space", "space_identity", "num_classes", "resolutions", "supernet")
-    further = {name: value for name, value in config.items() if name not in own}
-    recipe = further.get("recipe")
-    if isinstance(recipe, Mapping):
-        further["recipe"] = _without_places(recipe)
-    save_supernet(folder, supernet, config=further, dtype=torch.float16)
+    if isinstance(config.get("recipe"), Mapping):
+        config = {**config, "recipe": _without_places(config["recipe"])}
+    save_supernet(folder, supernet, config=config, dtype=torch.float16)
     if _is_stored_in_half(source / WEIGHTS_FILE):
         # Older files have their metadata in another order; a predictor knows these weights by their hash.
         shutil.copyfile(source / WEIGHTS_FILE, folder / WEIGHTS_FILE)
-    return {**config, **further}
+    return config
 
 
 def _is_stored_in_half(weights: Path) -> bool:
@@ -186,9 +190,7 @@ def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFil
         document = json.loads(path.read_text(encoding="utf-8"))
         if document.get("format") != FRONT_FORMAT:
             raise ValueError(f"its format is not '{FRONT_FORMAT}'")
-        members = document["members"]
-        if document["space"] != space.name:
-            raise MismatchError(f"'{path}' is a front of '{document['space']}', not of '{space.name}'.")
+        members, stated = document["members"], document["space"]
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise FileFormatError(f"'{path}' is no front: {error}.") from error
     taken = min(count, len(members))
@@ -197,10 +199,9 @@ def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFil
     for row in rows:
         architecture = {key: members[row][key] for key in ("resolution", "stages")}
         subnet = subnet_from_document(architecture)
-        space.check(subnet)
         found.append(
             SubnetFile(
-                space_name=space.name,
+                space=stated_space(stated, space, [subnet], f"'{path}'"),
                 supernet=None,
                 subnet=subnet,
                 predicted=members[row].get("predicted", {}),
@@ -291,7 +292,7 @@ def _of_other_seed(
         shutil.rmtree(beside)
 
 
-def _known(request: PackageRequest, config: Document, folder: Path) -> Document:
+def _known(request: PackageRequest, config: Document, space: SearchSpace, folder: Path) -> Document:
     """What the run itself tells for the card."""
     recipe = config.get("recipe") if isinstance(config.get("recipe"), Mapping) else {}
     assert isinstance(recipe, Mapping)
@@ -300,13 +301,13 @@ def _known(request: PackageRequest, config: Document, folder: Path) -> Document:
     own_seed = recipe.get("training", {}).get("seed")
     document: Document = {
         "name": request.name,
-        "summary": f"Supernet of the space {config['space']} with {config['num_classes']} classes.",
+        "summary": f"Supernet of the space {space.name} with {space.num_classes} classes.",
         "availability": "included",
         "layout": "ofa-toolkit",
-        "space": config["space"],
-        "space_identity": config["space_identity"],
-        "resolutions": list(config["resolutions"]),
-        "data": {"name": "unknown", "num_classes": config["num_classes"]},
+        "space": space.name,
+        "space_identity": space.identity,
+        "resolutions": list(space.resolutions),
+        "data": {"name": "unknown", "num_classes": space.num_classes},
         "training": {
             "algorithm": algorithm.get("name", "unknown") if isinstance(algorithm, Mapping) else "unknown",
             "recipe": str(recipe.get("recipe", "unknown")),

@@ -194,9 +194,7 @@ def test_csv_with_official_columns(tmp_path: Path) -> None:
 
 
 def test_csv_with_subnet_files(tmp_path: Path) -> None:
-    write_subnet(
-        tmp_path / "a.json", SubnetFile(space_name=COMPACT.name, supernet=None, subnet=COMPACT.smallest())
-    )
+    write_subnet(tmp_path / "a.json", SubnetFile(space=COMPACT, supernet=None, subnet=COMPACT.smallest()))
     path = tmp_path / "rows.csv"
     path.write_text("subnet,latency_s\na.json,0.002\n")
     found = read(path)

@@ -17,7 +17,7 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 def subnet_path(tmp_path: Path) -> str:
     space = get_space("ofa-mobilenet-v3-w1.2")
     path = tmp_path / "subnet.json"
-    write_subnet(path, SubnetFile(space_name=space.name, supernet=None, subnet=space.largest()))
+    write_subnet(path, SubnetFile(space=space, supernet=None, subnet=space.largest()))
     return str(path)
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from ofa_toolkit.core.errors import CheckpointError, FileFormatError, MismatchError
-from ofa_toolkit.spaces import get_space
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
+from ofa_toolkit.core.errors import (
+    CheckpointError,
+    ConfigError,
+    FileFormatError,
+    MismatchError,
+    OfaToolkitError,
+)
+from ofa_toolkit.spaces import SearchSpace, compound, get_space, restrict
+from ofa_toolkit.spaces.space_file import space_document
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, trained_space_of
 from ofa_toolkit.supernets import Supernet, load_supernet, save_supernet
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE, with_sorted_metadata
 
@@ -77,8 +85,13 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     [
         ({"format": "other"}, FileFormatError, "does not describe a supernet"),
         ({"version": 99}, FileFormatError, "version 99"),
-        ({"space_identity": "0" * 16}, MismatchError, "another 'mobilenet-v3-compact'"),
-        ({"num_classes": 4}, MismatchError, "classifier"),
+        ({"space_identity": "0" * 16}, MismatchError, "was changed: its identity is"),
+        ({"space": space_document(SPACE.with_num_classes(4))}, MismatchError, "classifier"),
+        ({"trained_space": space_document(get_space("ofa-resnet50"))}, MismatchError, "no part of its space"),
+        ({"space": "mobilenet-v3-compact"}, FileFormatError, "space: expected a table"),
+        ({"supernet": {"dropout": "much"}}, FileFormatError, "supernet.dropout: expected a number"),
+        ({"class_names": [1]}, FileFormatError, r"class_names\[0\]: expected a text"),
+        ({"preprocessing": {"mean": [None]}}, FileFormatError, r"preprocessing\.mean"),
     ],
 )
 def test_a_description_that_does_not_fit(
@@ -86,7 +99,75 @@ def test_a_description_that_does_not_fit(
 ) -> None:
     change_config(folder, **changes)
     with pytest.raises(error, match=message):
+        trained_space_of(load_supernet(folder)[1], folder)
+
+
+def test_a_bad_table_is_named_by_its_dotted_path(folder: Path) -> None:
+    table = space_document(SPACE)
+    table["stages"][2]["kernel_sizes"] = [3, 4]
+    change_config(folder, space=table)
+    with pytest.raises(ConfigError, match=r"space\.stages\[2\]\.kernel_sizes\[1\]: 4 is even"):
         load_supernet(folder)
+
+
+@pytest.mark.parametrize("kind", ["restricted", "invented", "compound"])
+def test_the_folder_carries_its_whole_space(kind: str, tmp_path: Path) -> None:
+    narrow = {
+        "restricted": restrict(SPACE, kernel_sizes=[5], depths=[1, 3], resolutions=[48]),
+        "compound": compound(SPACE),
+        "invented": dataclasses.replace(
+            SPACE,
+            name="mine",
+            stages=(*SPACE.stages[:-1], dataclasses.replace(SPACE.stages[-1], expand_ratios=(2.5, 3.0))),
+        ),
+    }[kind]
+    save_supernet(tmp_path, Supernet(narrow))
+    supernet, config = load_supernet(tmp_path)
+    assert supernet.space == narrow
+    assert trained_space_of(config, tmp_path) == narrow
+
+
+def test_the_trained_part_stays_with_what_is_saved_again(tmp_path: Path) -> None:
+    trained = restrict(SPACE, kernel_sizes=[5])
+    save_supernet(tmp_path / "first", Supernet(SPACE), trained_space=trained, config={"class_names": ["x"]})
+    supernet, config = load_supernet(tmp_path / "first")
+    save_supernet(tmp_path / "second", supernet, config=config)
+    _, again = load_supernet(tmp_path / "second")
+    assert again == config
+    assert trained_space_of(again, tmp_path) == trained
+    # Of another space it says nothing.
+    save_supernet(tmp_path / "third", Supernet(get_space("mobilenet-v3-compact-96")), config=config)
+    assert "trained_space" not in load_supernet(tmp_path / "third")[1]
+
+
+@pytest.mark.parametrize("trained", [SPACE, restrict(SPACE, kernel_sizes=[5]), compound(SPACE)])
+def test_folders_that_only_name_their_space(folder: Path, trained: SearchSpace) -> None:
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    del config["space"]
+    choices = {
+        name: [list(getattr(stage, name)) for stage in trained.stages]
+        for name in ("kernel_sizes", "depths", "expand_ratios")
+    }
+    old = {
+        "version": 1,
+        "space": SPACE.name,
+        "num_classes": 3,
+        "resolutions": [32, 48],
+        "trained_choices": {"space": trained.name, **choices},
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps({**config, **old}))
+    supernet, read = load_supernet(folder)
+    assert supernet.space == SPACE
+    assert trained_space_of(read, folder) == trained
+    for key, wrong in (
+        ("space_identity", "0"),
+        ("resolutions", 3),
+        ("num_classes", None),
+        ("space", "other"),
+    ):
+        (folder / CONFIG_FILE).write_text(json.dumps({**config, **old, key: wrong}))
+        with pytest.raises(OfaToolkitError):
+            load_supernet(folder)
 
 
 def test_truncated_weights(folder: Path) -> None:

@@ -115,7 +115,7 @@ def test_one_published_subnet_has_a_resolution_its_space_does_not_offer(tmp_path
     assert read.subnet == found.published.subnet
     assert read.supernet == "ofa-mobilenet-v3-w1.2"
     with pytest.raises(SubnetNotInSpaceError, match="at 228 pixels can be built, but has no code"):
-        Encoding(get_space(read.space_name)).encode([read.subnet])
+        Encoding(read.space).encode([read.subnet])
 
 
 @pytest.mark.parametrize("resolution", [224, 160])

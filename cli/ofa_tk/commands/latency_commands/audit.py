@@ -15,7 +15,7 @@ _ROWS_SHOWN = 10
 
 @click.command("audit")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--space", metavar="NAME", help="Search space of the subnets in a CSV.")
+@options.space_option("Search space of the subnets in a CSV.")
 @click.option("--device", metavar="NAME", help="Hold a raw file against this device's data sheet.")
 @click.option(
     "--against",

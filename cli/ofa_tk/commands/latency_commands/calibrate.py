@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--samples", is_flag=True, help="Show the expected error for 5, 10, 20 and 50 networks, and stop."
 )
-@click.option("--space", metavar="NAME", help="Search space, for --plan and --samples.")
+@options.space_option("Search space, for --plan and --samples.")
 @click.option("--device", metavar="NAME", help="Name of your device, such as my-board.")
 @click.option("--title", metavar="TEXT", help="Its name as people write it.")
 @click.option("--chip", metavar="TEXT", default="unknown", show_default=True, help="Its processor.")
@@ -143,9 +143,9 @@ def _say_how_to_go_on(path: Path, count: int, device: str | None, batch_size: in
 
 def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: bool) -> None:
     from ofa_toolkit.pipelines.latency.tables import estimate_errors
-    from ofa_toolkit.spaces import get_space
+    from ofa_toolkit.spaces.space_file import open_space
 
-    errors = estimate_errors(get_space(space), prior, seed)
+    errors = estimate_errors(open_space(space), prior, seed)
     if as_json:
         output.print_json({"is_simulated": True, "expected": [vars(error) for error in errors]})
         return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--format", "format_name", metavar="NAME", help="kit, ofa-yaml, trtexec-times, trtexec-profile, csv."
 )
 @click.option("--device", metavar="NAME", help="Name to file the table under.  [default: the kit's target]")
-@click.option("--space", metavar="NAME", help="Search space, where the file does not say.")
+@options.space_option("Search space, where the file does not say.")
 @click.option(
     "--classes", type=click.IntRange(min=1), help="Outputs of the classifier.  [default: the space's]"
 )

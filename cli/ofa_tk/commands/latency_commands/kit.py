@@ -22,7 +22,7 @@ def command() -> None:
 
 @command.command("build")
 @click.option("--target", required=True, metavar="NAME", help="Device, or software such as tensorrt-8.2.")
-@click.option("--space", metavar="NAME", help="Search space of the networks.")
+@options.space_option("Search space of the networks.")
 @click.option(
     "--probes",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("measure")
-@click.option("--space", required=True, metavar="NAME", help="Search space to cover.")
+@options.space_option("Search space to cover.", required=True)
 @click.option(
     "--runtime", default="onnxruntime", show_default=True, metavar="NAME", help="What executes the networks."
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     metavar="DEVICE[:VARIANT]",
     help="Where it would run. Repeatable.",
 )
-@click.option("--space", metavar="NAME", help="Search space of subnets whose files do not name one.")
+@options.space_option("Search space of subnets whose files do not name one.")
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),

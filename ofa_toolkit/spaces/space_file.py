@@ -1,0 +1,118 @@
+"""A search space as plain values: in a supernet's `config.json`, in a TOML file of the user's, by reference.
+
+A name stands for a space only where this release has the space under it; everything else carries the table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core import toml
+from ofa_toolkit.core.config import to_dict
+from ofa_toolkit.core.config_types import convert
+from ofa_toolkit.core.errors import ConfigError, UnknownNameError
+from ofa_toolkit.spaces import SPACES, get_space
+from ofa_toolkit.spaces.containment import is_within
+from ofa_toolkit.spaces.space import SearchSpace
+
+FORMAT = "ofa-toolkit/space"
+VERSION = 1
+SUFFIX = ".toml"
+
+Reference = str | dict[str, Any]
+"""The name of a registered space, or the table of another one."""
+
+
+def space_document(space: SearchSpace) -> dict[str, Any]:
+    """All of a space as plain JSON values; `space_from_document` gives back an equal one."""
+    return to_dict(space)
+
+
+def space_from_document(document: Any, where: str) -> SearchSpace:
+    """The space that plain values describe.
+
+    Args:
+        document: From `space_document`, or a parsed TOML file.
+        where: Where the values stand, as dotted path in messages; empty for a file of its own.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value cannot be built; names its dotted path.
+    """
+    space = convert(SearchSpace, document, where)
+    assert isinstance(space, SearchSpace)
+    if not space.resolutions:
+        raise ConfigError(f"{where}{'.' if where else ''}resolutions: at least one value is needed.")
+    return space
+
+
+def dumps_space(space: SearchSpace) -> str:
+    """A space as a TOML file, which `read_space` reads."""
+    return toml.dumps({"format": FORMAT, "version": VERSION, **space_document(space)})
+
+
+def read_space(path: str | os.PathLike[str]) -> SearchSpace:
+    """The space in a TOML file.
+
+    Raises:
+        FileFormatError: The file cannot be read or is not TOML.
+        ConfigError: It is of another format or version, or a value is bad; names its dotted path.
+    """
+    document = toml.load(path)
+    stated = (document.pop("format", FORMAT), document.pop("version", VERSION))
+    if stated != (FORMAT, VERSION):
+        raise ConfigError(
+            f"'{path}' is of format '{stated[0]}', version {stated[1]}; "
+            f"a space is of '{FORMAT}', version {VERSION}."
+        )
+    try:
+        return space_from_document(document, "")
+    except ConfigError as error:
+        raise ConfigError(f"'{path}': {error.message}", hint=error.hint) from error
+
+
+def open_space(name_or_path: str | os.PathLike[str]) -> SearchSpace:
+    """What a user means by `--space NAME|FILE.toml`; the folder of a supernet gives that one's space.
+
+    Raises:
+        UnknownNameError: It is no registered name, and no path either.
+        FileFormatError, ConfigError: The file or folder describes no space.
+    """
+    text = os.fspath(name_or_path)
+    path = Path(text).expanduser()
+    if text not in SPACES and path.is_dir():
+        from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
+
+        return space_of(read_supernet_config(path), path)
+    return read_space(path) if names_a_file(text) else get_space(text)
+
+
+def names_a_file(name_or_path: str) -> bool:
+    """Whether what a user wrote for a space is a path, not a name."""
+    return name_or_path.endswith(SUFFIX) or os.sep in name_or_path
+
+
+def space_reference(space: SearchSpace) -> Reference:
+    """How a file names the space of its subnets: by name where that says it all, else by its table."""
+    try:
+        known = get_space(space.name)
+    except (UnknownNameError, ConfigError):
+        return space_document(space)
+    says_all = is_within(space, known) and set(space.single_resolutions) <= set(known.single_resolutions)
+    return space.name if says_all else space_document(space)
+
+
+def space_from_reference(reference: Any, where: str = "space") -> SearchSpace:
+    """Undo `space_reference`; a registered name gives the whole space of that name.
+
+    Raises:
+        UnknownNameError: This release has no space of that name.
+        ConfigError: It is neither a name nor the table of a space.
+    """
+    if isinstance(reference, Mapping):
+        return space_from_document(reference, where)
+    if not isinstance(reference, str):
+        raise ConfigError(f"{where}: {reference!r} is neither the name of a search space nor its table.")
+    return get_space(reference)
