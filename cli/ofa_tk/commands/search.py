@@ -306,7 +306,7 @@ def _effort(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _print(found: FoundSubnet, out: Path) -> None:
-    lines = {"supernet": found.supernet or f"none, space {found.space_name}", "predicted top-1": "unknown"}
+    lines = {"supernet": found.supernet or f"none, space {found.space.name}", "predicted top-1": "unknown"}
     if accuracy := found.predicted.get("top1_percent"):
         low, high = accuracy["interval"]
         lines["predicted top-1"] = (
