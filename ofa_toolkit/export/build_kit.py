@@ -13,11 +13,12 @@ import onnx
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.export.exporter import FileForm
 from ofa_toolkit.export.kit import check as check_script
+from ofa_toolkit.export.tensorrt import promised_layers
 from ofa_toolkit.export.trtexec import INPUT, MODEL, Commands, commands, has_inspector, versions
 
 FORMAT = "ofa-toolkit/build-kit"
 KIND = "TensorRT build kit"
-VERSION = 1
+VERSION = 2
 
 Images = npt.NDArray[np.float32]
 
@@ -67,6 +68,8 @@ def write_build_kit(
         "precision": form.precision,
         "batch_size": form.batch_size,
         "has_inspector": has_inspector(row),
+        "builder_chooses": row.precision_flags,
+        "layers": promised_layers(model, form.precision),
         "build": list(lines.build),
         "run": list(lines.run),
         "expected": [float(value) for value in expected.ravel()],
@@ -91,6 +94,14 @@ def _readme(form: FileForm, lines: Commands) -> str:
         "trtexec of TensorRT 11 times with CUDA graphs and without copies by default; up to TensorRT 10 the "
         "line asks for the same with flags. Compare times across that border only between equal lines."
     )
+    promise = (
+        f"This TensorRT chooses types by speed: layers wider than {form.precision} are named, and more than "
+        f"{check_script.MOST_WIDER_PERCENT:g} % of the MACs in them is an error."
+        if row.precision_flags
+        else f"A layer that is not in {form.precision} is an error."
+    )
+    if form.precision == "int8":
+        promise += " Squeeze-excite is in floating point."
     return f"""# TensorRT engine for {target.title}
 
 `{MODEL}` is written for {row.name} in {form.precision}. Engines run only on the kind of GPU and the TensorRT
@@ -98,9 +109,9 @@ they were built with, so this one is built on the board. Copy the folder there a
 
     python3 check.py
 
-Needs Python 3.6 and TensorRT's own `trtexec`, nothing else. It builds the engine, fails unless most layers
-with weights compute in {form.precision}, compares the outputs for `{INPUT}` with those of the fp32 network,
-and prints the times. No GPU was present where this kit was written: nothing here has been timed.
+Needs Python 3.6 and TensorRT's own `trtexec`, nothing else. It builds the engine, looks up what each
+convolution and linear layer computes in, compares the outputs for `{INPUT}` with those of the fp32 network,
+and prints the times. {promise} No GPU was present where this kit was written: nothing here has been timed.
 
 The line it runs, also in `build.sh`:
 

@@ -22,9 +22,17 @@ from ofa_toolkit.export.comparison import (
 )
 from ofa_toolkit.export.lint import check_lint
 from ofa_toolkit.export.passport import Passport, attach
-from ofa_toolkit.export.quantization import CalibrationMethod, gate_convolutions, quantize
+from ofa_toolkit.export.quantization import CalibrationMethod, quantize
+from ofa_toolkit.export.squeeze_excite import gate_convolutions
 from ofa_toolkit.export.target_devices import Precision, Target
-from ofa_toolkit.graphs import FoldedWeights, build_onnx, count_folded_params, count_graph
+from ofa_toolkit.graphs import (
+    FoldedWeights,
+    WeightedNode,
+    build_onnx,
+    count_folded_params,
+    count_graph,
+    weighted_nodes,
+)
 from ofa_toolkit.graphs.builder import HARD_SWISH_OPSET
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
@@ -91,7 +99,8 @@ def write_model(
             raise ExportError(
                 "int8 needs images to find the range of every activation.", hint="--data SOURCE"
             )
-        model = quantize(model, calibration, row, method=method)
+        has_half = target.supports("fp16") is not False
+        model = quantize(model, calibration, row, method=method, has_half=has_half)
     check_form(model, layers, form)
     return model
 
@@ -122,23 +131,23 @@ def check_form(model: onnx.ModelProto, layers: Sequence[LayerSpec], form: FileFo
         raise VerificationError(f"The file takes and gives {shapes}; the subnet {expected_shapes}.")
 
 
-def check_precision(model: onnx.ModelProto, precision: Precision) -> None:
-    """Raise `VerificationError` unless every convolution and linear layer computes in a precision.
+def check_precision(model: onnx.ModelProto, precision: Precision) -> tuple[WeightedNode, ...]:
+    """Make sure that every convolution and linear layer computes in a precision.
 
-    In int8 the gates of squeeze-excite may stay in floating point.
+    Returns:
+        The layers that need not: in int8 those of squeeze-excite gates that are in floating point.
+
+    Raises:
+        VerificationError: Another layer is in another precision.
     """
-    constants = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    producers = {name: node for node in model.graph.node for name in node.output}
-    wanted = {"fp32": onnx.TensorProto.FLOAT, "fp16": onnx.TensorProto.FLOAT16}.get(precision)
+    others = [node for node in weighted_nodes(model) if node.precision != precision]
     exempt = set(gate_convolutions(model.graph)) if precision == "int8" else set()
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.name in exempt:
-            continue
-        sources = [producers[name].op_type for name in node.input[:2] if name in producers]
-        is_quantised = sources.count("DequantizeLinear") == 2
-        is_as_asked = is_quantised if precision == "int8" else constants.get(node.input[1]) == wanted
-        if not is_as_asked:
-            raise VerificationError(f"'{precision}' was asked, but layer '{node.name}' is not in it.")
+    for node in others:
+        if node.name not in exempt or node.precision not in ("fp32", "fp16"):
+            raise VerificationError(
+                f"'{precision}' was asked, but layer '{node.name}' is in {node.precision}."
+            )
+    return tuple(others)
 
 
 def finish(

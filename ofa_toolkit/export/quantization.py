@@ -9,7 +9,7 @@ Weights are quantised per output channel, symmetrically. What else fits depends 
   8-bit kernel; ReLU and Clip vanish into the range of the quantised tensor.
 
 The gates of squeeze-excite stay in floating point for TensorRT: they cost next to nothing and scale whole
-channels.
+channels. They are stored and computed in half precision where the target has it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy.typing as npt
 import onnx
 
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.export.squeeze_excite import gate_convolutions, store_in_half
 from ofa_toolkit.export.targets import Generation
 
 Images = npt.NDArray[np.float32]
@@ -34,7 +35,6 @@ CalibrationMethod = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[CalibrationMethod, ...] = ("minmax", "percentile", "entropy")
 
 _WEIGHTED = ("Conv", "Gemm")
-_ACTIVATIONS = ("Relu", "Clip", "HardSigmoid", "HardSwish", "Sigmoid", "Min")
 # Marks a model as prepared (shapes known, nothing left to fold), which ours are by construction.
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
@@ -45,6 +45,7 @@ def quantize(
     generation: Generation,
     *,
     method: CalibrationMethod = "minmax",
+    has_half: bool = True,
 ) -> onnx.ModelProto:
     """Quantise a single-input fp32 model.
 
@@ -54,6 +55,7 @@ def quantize(
         generation: Who will run the file.
         method: How the range of an activation is found from what the images give: their extremes, the
             99.99th percentile, or the least loss of information.
+        has_half: Whether what is not quantised for TensorRT may be stored in half precision.
 
     Returns:
         The model with QuantizeLinear and DequantizeLinear nodes, metadata kept.
@@ -71,6 +73,8 @@ def quantize(
         quantised = onnx.load(result)
     if generation.runtime == "tensorrt":
         _free_fused_sums(quantised)
+        if has_half:
+            store_in_half(quantised)
     quantised.ir_version = model.ir_version
     quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
     del quantised.metadata_props[:]
@@ -147,31 +151,6 @@ class _Reader:
 
 def _cpu_operators(model: onnx.ModelProto) -> list[str]:
     return sorted({node.op_type for node in model.graph.node})
-
-
-def gate_convolutions(graph: onnx.GraphProto) -> list[str]:
-    """Names of squeeze-excite's convolutions: those between a global pool and the product with its map."""
-    producers = {output: node for node in graph.node for output in node.output}
-
-    def convolutions_above(name: str) -> list[str]:
-        found: list[str] = []
-        while (node := producers.get(name)) is not None:
-            if node.op_type == "GlobalAveragePool":
-                return found
-            if node.op_type == "Conv":
-                found.append(node.name)
-            elif node.op_type not in _ACTIVATIONS:
-                return []
-            name = node.input[0]
-        return []
-
-    return [
-        name
-        for node in graph.node
-        if node.op_type == "Mul"
-        for tensor in node.input
-        for name in convolutions_above(tensor)
-    ]
 
 
 def _free_fused_sums(model: onnx.ModelProto) -> None:

@@ -6,10 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import onnx
+
 from ofa_toolkit.core.errors import VerificationError
 from ofa_toolkit.export.kit.check import CheckError, check_precision
+from ofa_toolkit.export.squeeze_excite import gate_convolutions
 from ofa_toolkit.export.target_devices import Precision
-from ofa_toolkit.tensorrt.engine import EngineOptions, build_plan, load_engine
+from ofa_toolkit.graphs import weighted_nodes
+from ofa_toolkit.tensorrt.engine import EngineOptions, build_plan, chooses_precision, load_engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +23,7 @@ class Engine:
     Attributes:
         plan: Its bytes, good for this GPU and TensorRT version.
         version: Of TensorRT.
-        layers: How many layers with weights are in which precision, in words.
+        layers: How many layers with weights are in which precision, and which are wider, in words.
     """
 
     plan: bytes
@@ -40,15 +44,31 @@ def build_engine(library: Any, model: bytes, options: EngineOptions) -> Engine:
         VerificationError: The engine does not compute in the promised precision.
     """
     plan = build_plan(library, model, options)
-    layers = inspect_engine(library, plan, options.precision)
+    layers = inspect_engine(library, plan, onnx.load_model_from_string(model), options.precision)
     return Engine(plan=plan, version=str(library.__version__), layers=layers)
 
 
-def inspect_engine(library: Any, plan: bytes, precision: Precision) -> str:
+def promised_layers(model: onnx.ModelProto, precision: Precision) -> list[dict[str, Any]]:
+    """What an engine of a file must compute each convolution and linear layer in, see `check_precision`."""
+    free = set(gate_convolutions(model.graph)) if precision == "int8" else set()
+    return [
+        {
+            "name": node.name,
+            "macs": node.macs,
+            "precision": precision,
+            "reads": list(node.sources),
+            "is_free": node.name in free,
+        }
+        for node in weighted_nodes(model)
+    ]
+
+
+def inspect_engine(library: Any, plan: bytes, model: onnx.ModelProto, precision: Precision) -> str:
     """What an engine's layers compute in; raises `VerificationError` where that is not what was promised."""
+    promised = promised_layers(model, precision)
     inspector = load_engine(library, plan).create_engine_inspector()
     text = inspector.get_engine_information(library.LayerInformationFormat.JSON)
     try:
-        return check_precision(json.loads(text), precision)
+        return check_precision(json.loads(text), promised, chooses_precision(library))
     except (CheckError, ValueError) as error:
         raise VerificationError(f"The engine was not written: {error}") from error

@@ -64,6 +64,9 @@ def commands(form: FileForm, input_name: str, resolution: int) -> Commands:
     if form.precision == "fp32":
         build.append("--noTF32")
     elif row.precision_flags:
+        # What is not quantised in int8 should not fall back to single precision.
+        if form.precision == "int8" and form.target.supports("fp16") is not False:
+            build.append("--fp16")
         build.append(f"--{form.precision}")
     if has_inspector(row):
         build += ["--profilingVerbosity=detailed", f"--exportLayerInfo={LAYERS}"]

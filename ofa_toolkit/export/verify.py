@@ -16,13 +16,14 @@ from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
 from ofa_toolkit.export.passport import Passport, identify_weights
 from ofa_toolkit.export.quantization import CalibrationMethod
-from ofa_toolkit.graphs import FoldedWeights, build_onnx, count_folded_params
+from ofa_toolkit.graphs import FoldedWeights, build_onnx, count_folded_params, weighted_nodes
 from ofa_toolkit.graphs.weights import Array, check_weights
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
 Status = Literal["passed", "failed", "not checked"]
 
 _RELATIVE_TOLERANCE = 1e-5
+_HALF_TOLERANCE = 2.0**-10
 _RANGE_TOLERANCE: dict[CalibrationMethod, float] = {"minmax": 1e-3, "percentile": 2e-2, "entropy": 2e-2}
 
 
@@ -106,10 +107,11 @@ def verify_weights(
     """Are the stored weights those of the network that was derived again?
 
     Batch-norm statistics are sums of floating-point numbers, which other processors and numbers of threads
-    add up in another order: fp32 must agree to 1e-5 of each layer's largest weight, fp16 to its rounding,
-    int8 to half a step of its scale.
+    add up in another order: what is stored in fp32 must agree to 1e-5 of the layer's largest weight, in fp16
+    to its rounding, in int8 to half a step of its scale.
     """
     stored, steps = stored_weights(model, layers), _quantisation_steps(model)
+    half = {node.name for node in weighted_nodes(model) if node.precision == "fp16"}
     worst, where = 0.0, "none"
     for name, (weight, bias) in derived.items():
         found_weight, found_bias = stored[name]
@@ -120,7 +122,8 @@ def verify_weights(
                 continue
             # Half a step of rounding, and a little for the rounding of the scale itself.
             step = 0.51 * steps.get((name, kind), np.zeros(1, np.float32))
-            allowed = _tolerance(form.precision) * float(np.abs(expected).max()) + step
+            tolerance = _HALF_TOLERANCE if name in half else _RELATIVE_TOLERANCE
+            allowed = tolerance * float(np.abs(expected).max()) + step
             ratio = np.abs(found - expected) / np.maximum(allowed, 1e-30)
             # A stored value that is no number is as far off as can be.
             excess = float(np.nan_to_num(ratio, nan=np.inf, posinf=np.inf).max())
@@ -222,10 +225,6 @@ def _quantisation_steps(model: onnx.ModelProto) -> dict[tuple[str, str], Array]:
             scale = numpy_helper.to_array(constants[dequantise.input[1]]).astype(np.float32)
             steps[node.name, kind] = scale.reshape(-1, *[1] * (rank - 1))
     return steps
-
-
-def _tolerance(precision: str) -> float:
-    return {"fp16": 2.0**-10, "fp32": _RELATIVE_TOLERANCE, "int8": _RELATIVE_TOLERANCE}[precision]
 
 
 def _graph_equals(

@@ -6,16 +6,19 @@ The same writer serves export, timing of single layers, and the kits that are ru
 from __future__ import annotations
 
 from ofa_toolkit.graphs.builder import build_onnx
-from ofa_toolkit.graphs.counting import GraphCounts, count_folded_params, count_graph, without_weights
+from ofa_toolkit.graphs.counting import GraphCounts, count_folded_params, count_graph
+from ofa_toolkit.graphs.weighted_nodes import WeightedNode, weighted_nodes, without_weights
 from ofa_toolkit.graphs.weights import FoldedWeights, check_weights, random_weights
 
 __all__ = [
     "FoldedWeights",
     "GraphCounts",
+    "WeightedNode",
     "build_onnx",
     "check_weights",
     "count_folded_params",
     "count_graph",
     "random_weights",
+    "weighted_nodes",
     "without_weights",
 ]

@@ -62,6 +62,11 @@ def reads_half_constants(library: Any) -> bool:
     return hasattr(library, "MemoryPoolType")
 
 
+def chooses_precision(library: Any) -> bool:
+    """Whether the builder chooses by speed among the precisions it is allowed; else the file decides."""
+    return hasattr(library.BuilderFlag, "FP16")
+
+
 class DeviceMemory(Protocol):
     """Buffers on the device, and how to run and time there."""
 
@@ -174,9 +179,10 @@ def _set_workspace(library: Any, config: Any, num_bytes: int) -> None:
 
 def _set_precision(library: Any, config: Any, precision: str) -> None:
     """Allow a precision where the builder must be told; strongly typed networks say it themselves."""
-    flag = {"fp16": "FP16", "int8": "INT8"}.get(precision)
-    if flag is not None and hasattr(library.BuilderFlag, flag):
-        config.set_flag(getattr(library.BuilderFlag, flag))
+    # What is not quantised in int8 should not fall back to single precision.
+    for flag in {"fp16": ("FP16",), "int8": ("FP16", "INT8")}.get(precision, ()):
+        if hasattr(library.BuilderFlag, flag):
+            config.set_flag(getattr(library.BuilderFlag, flag))
     if precision == "fp32" and hasattr(library.BuilderFlag, "TF32"):
         config.clear_flag(library.BuilderFlag.TF32)
 

@@ -200,6 +200,34 @@ def test_lost_accuracy_is_refused_above_the_limit(precision: str, drop: float) -
     check_comparison(comparison, precision, max_accuracy_drop=3.0)
 
 
+def test_a_file_that_disagrees_is_refused_whatever_the_accuracy() -> None:
+    """A network that is wrong on every image cannot lose accuracy, and would excuse any file."""
+    comparison = Comparison(
+        images="100 images",
+        num_images=100,
+        max_relative_error=0.1,
+        agreement_percent=26.8,
+        network_top1_percent=0.0,
+        file_top1_percent=0.0,
+    )
+    for precision in ("fp16", "int8"):
+        with pytest.raises(VerificationError, match=r"names another class than the network for 73.2 %"):
+            check_comparison(comparison, precision, max_accuracy_drop=100.0)
+
+
+def test_images_of_other_classes_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.zeros((40, 32, 32, 3), np.uint8)
+    labels = np.arange(40) % 4
+    np.savez(
+        "four.npz",
+        **{f"{s}_images": images for s in ("train", "test")},
+        train_labels=labels,
+        test_labels=labels,
+    )
+    assert run(["export", "--onnx", "--data", "npz:four.npz"]) == 1
+    assert "has 10 classes, npz:four.npz 4" in capsys.readouterr().err
+
+
 def test_statistics_are_never_kept_in_silence(
     here: Path, supernet: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:

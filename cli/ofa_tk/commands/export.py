@@ -183,6 +183,8 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
         "largest difference": f"{comparison.max_relative_error:.1e} of the largest logit",
         "same class": f"{comparison.agreement_percent:.1f} %",
     }
+    if exported.floating:
+        fields["floating point"] = _floating(exported)
     if comparison.largest_activation is not None:
         fields["largest activation"] = f"{comparison.largest_activation:.4g} (fp16 ends at 65,504)"
     if comparison.accuracy_drop is not None:
@@ -190,6 +192,17 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
             f"{comparison.file_top1_percent:.2f} % (network {comparison.network_top1_percent:.2f} %)"
         )
     return fields
+
+
+def _floating(exported: Exported) -> str:
+    """What of an int8 file is not in 8 bits, and its share."""
+    nodes, counts = exported.floating, exported.counts
+    params, macs = sum(node.params for node in nodes), sum(node.macs for node in nodes)
+    precisions = " and ".join(sorted({node.precision for node in nodes}))
+    return (
+        f"{len(nodes)} squeeze-excite layers in {precisions}, {params / counts.params:.1%} of the weights, "
+        f"{macs / counts.macs:.2%} of the MACs: {', '.join(node.name for node in nodes)}"
+    )
 
 
 def _batchnorm(exported: Exported) -> str:
@@ -226,6 +239,7 @@ def _document(
         "num_bytes": len(exported.content),
         "num_nodes": exported.counts.num_nodes,
         "operators": exported.counts.operators,
+        "floating_point": exported.floating,
         "warnings": exported.warnings,
     }
 

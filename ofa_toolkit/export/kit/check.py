@@ -17,17 +17,17 @@ import re
 import shutil
 import subprocess
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 Json = Dict[str, Any]
 
-WEIGHTED = ("conv", "gemm", "matrixmultiply", "matmul", "fullyconnected", "fc")
 LIMITS = {"fp32": 1e-3, "fp16": 2e-2, "int8": 2.5e-1}
 """Largest difference of a logit over the largest logit, between the engine and the fp32 network."""
 
-LEAST_SHARE = 0.5
-"""Share of weighted layers that must compute in the promised precision. The builder may keep single ones
-in a wider type where that is faster; if most of them are, the promise is broken."""
+MOST_WIDER_PERCENT = 10.0
+"""MACs that a builder which chooses by speed may leave in a wider type than was promised."""
+
+WIDTHS = {"int8": 8, "fp16": 16, "bf16": 16, "fp32": 32}
 
 
 class CheckError(Exception):
@@ -35,62 +35,198 @@ class CheckError(Exception):
 
 
 # ------------------------------------------------------------------------------------- precision of layers
+#
+# The inspector tells the type of a tensor as `Format/Datatype` up to TensorRT 10, as `Datatype` from 11 on,
+# as `DataType` of the engine's own inputs and outputs. Where the compiler back end made a layer, its type is
+# one of `correlation`, `gemm`, `runtime_fusion`, `kgen`, and its name an ONNX node's with a suffix
+# (`stem.conv_myl0_4`) or the operations it fused (`__myl_CorrMulAddMinMaxMul_myl0_1`). Sources:
+# github.com/NVIDIA/TensorRT .agents/skills/trt-perf-analysis (11.1: the schema, scripts/trt_perf) and
+# tools/experimental/trt-engine-explorer (8.6 to 10: recorded lists); a list by TensorRT for RTX 1.7.1.
+
+_MOVES = re.compile(r"^(Reformatting CopyNode|copied_|__myl_((Move|Tran|Resh|Cast|Slic|Conc)+)_)")
+_MOVE_TYPES = ("noop", "reformat", "shuffle", "reshape", "cast", "signal", "wait", "shape_call")
+_WEIGHTED = re.compile(r"conv|correlation|gemm|mat(rix_?)?mul|matrix_?multiply|fully_?connected|fprop", re.I)
+_FUSED = re.compile(r"Corr|Conv|Gemm|Matm|Dot|Fc|MulSum")
+_CONVERTS = re.compile(r"^__myl_\w*?(Cast|Quan)\w*?(?:" + _FUSED.pattern + ")")
+_SUFFIX = re.compile(r"(_U\d+)?_myl\d+(_\d+)?$")
+_TYPES = (
+    ("bf16", re.compile(r"bf(loat)?16", re.I)),
+    ("int8", re.compile(r"int8|^i8", re.I)),
+    ("fp16", re.compile(r"fp16|float16|half|^f16", re.I)),
+    ("fp32", re.compile(r"fp32|float(32)?(?!\d)|^f32", re.I)),
+)
 
 
-def layer_precisions(document: Json) -> List[Tuple[str, str]]:
-    """(name, precision) of every layer with weights, from what the engine inspector says.
+def precision_of(text: str) -> str:
+    """A precision in the words of any generation, or `unknown`."""
+    return next((name for name, words in _TYPES if words.search(text)), "unknown")
 
-    Reads the JSON of TensorRT 8.2 to 10 (`Format/Datatype`) and of 11 (`DataType` and `Format` apart).
+
+class EngineLayer:
+    """One entry of the engine inspector's list.
+
+    Attributes:
+        name: As the builder calls it.
+        inputs: Name and precision of every tensor it reads, what it multiplies first.
+        outputs: The same of what it writes.
+        capacity: How many layers with weights it may stand for.
+        nodes: Names of the network's nodes that it is said to be made of.
+        precision: What it computes in, or `unknown`.
     """
-    layers = document.get("Layers")
+
+    def __init__(self, entry: Json) -> None:
+        self.name = str(entry.get("Name", "?"))
+        self.inputs = _tensors(entry, "Inputs")
+        self.outputs = _tensors(entry, "Outputs")
+        kind, tactic = str(entry.get("LayerType", "")), str(entry.get("TacticName") or "")
+        text = " ".join([kind, str(entry.get("ParameterType", "")), tactic])
+        weights = entry.get("Weights") or entry.get("ConvWeights")
+        is_move = kind.lower() in _MOVE_TYPES or bool(_MOVES.search(self.name))
+        if "ForeignNode[" in self.name:
+            self.capacity = 10**6
+        elif is_move:
+            self.capacity = 0
+        else:
+            fused = len(_FUSED.findall(self.name)) if self.name.startswith("__myl_") else 0
+            self.capacity = max(fused, int(bool(weights) or bool(_WEIGHTED.search(text))))
+        self.nodes = set() if is_move else _words(self.name)
+        if self.capacity:  # what was split off a layer keeps its metadata
+            self.nodes |= _words(str(entry.get("Metadata") or ""))
+        self.precision = self._precision(entry, weights, tactic)
+
+    def _precision(self, entry: Json, weights: Any, tactic: str) -> str:
+        read = [kind for _, kind in self.inputs]
+        if "ForeignNode[" in self.name:  # what is inside is not told: the widest that goes in or comes out
+            return max(read + [kind for _, kind in self.outputs], key=lambda kind: WIDTHS.get(kind, 99))
+        constants = [kind for _, kind in _tensors(entry, "Constants") if kind in WIDTHS]
+        if constants and _CONVERTS.search(self.name):  # what it reads is converted before it is multiplied
+            return min(constants, key=lambda kind: WIDTHS[kind])
+        stored = precision_of(str(weights.get("Type"))) if isinstance(weights, dict) else "unknown"
+        kernel = re.search(r"_((?:bf16|i8|f16|f32)(?:bf16|i8|f16|f32))", tactic)
+        told = [*read[:1], stored, precision_of(kernel.group(1)) if kernel else "unknown"]
+        # Types of tensors of open shapes are not told.
+        return next((kind for kind in told if kind != "unknown"), "unknown")
+
+
+def _tensors(entry: Json, key: str) -> List[Tuple[str, str]]:
+    """(name, precision) of an entry's tensors."""
+    keys = ("Format/Datatype", "Datatype", "DataType", "Format")
+    return [
+        (str(tensor.get("Name", "")), precision_of(" ".join(str(tensor.get(k, "")) for k in keys)))
+        for tensor in entry.get(key) or []
+        if isinstance(tensor, dict)
+    ]
+
+
+def _words(text: str) -> Set[str]:
+    """What may be names of nodes in a layer's name, `{ForeignNode[a...b]}` and `[ONNX Layer: a]` included."""
+    return {_SUFFIX.sub("", word) for word in re.findall(r"[\w./:-]+", text.replace("...", " "))}
+
+
+def read_layers(document: Any) -> List[EngineLayer]:
+    """The layers that the engine inspector lists."""
+    layers = document.get("Layers") if isinstance(document, dict) else document
     if not isinstance(layers, list) or not layers:
         raise CheckError("The engine inspector lists no layers.")
     if not any(isinstance(layer, dict) for layer in layers):
         raise CheckError("The engine inspector gives names only; build with profilingVerbosity=detailed.")
-    weighted = [layer for layer in layers if isinstance(layer, dict) and _is_weighted(layer)]
-    found = [(str(layer.get("Name", "?")), _precision_of(layer)) for layer in weighted]
-    if not found:
-        raise CheckError("The engine inspector lists no layer with weights.")
-    return found
+    return [EngineLayer(layer) for layer in layers if isinstance(layer, dict)]
 
 
-def check_precision(document: Json, precision: str) -> str:
-    """Raise `CheckError` unless most layers with weights compute in a precision; says how many do."""
-    found = layer_precisions(document)
-    counts = {}  # type: Dict[str, int]
-    for _, kind in found:
-        counts[kind] = counts.get(kind, 0) + 1
-    told = ", ".join("%d in %s" % (counts[kind], kind) for kind in sorted(counts))
-    text = "%d layers with weights: %s" % (len(found), told)
-    if counts.get(precision, 0) < LEAST_SHARE * len(found):
-        raise CheckError("'%s' was promised, but the engine has %s." % (precision, text))
-    return text
+def match_layers(promised: List[Json], layers: List[EngineLayer]) -> Dict[str, EngineLayer]:
+    """Which layer of the engine computes each convolution and linear layer of the network.
 
+    By name where the builder gives one; the others follow from order and from what they read.
+    """
+    found = {}  # type: Dict[str, int]
+    for node in promised:
+        named = [i for i, layer in enumerate(layers) if node["name"] in layer.nodes]
+        if named:  # of parts that one layer was split into the widest counts
+            found[node["name"]] = max(
+                named, key=lambda i: (layers[i].capacity > 0, WIDTHS.get(layers[i].precision, 99))
+            )
+    sources = _sources(layers, set(found.values()))
+    free = [layer.capacity for layer in layers]
+    for index in found.values():
+        free[index] -= 1
+    has_name = set(found.values())
+    unnamed = [node for node in promised if node["name"] not in found]
+    furthest = [0]
 
-def _is_weighted(layer: Json) -> bool:
-    kind = " ".join(str(layer.get(key, "")) for key in ("LayerType", "ParameterType")).lower()
-    if "reformat" in kind or "shuffle" in kind:
+    def assign(position: int) -> bool:
+        furthest[0] = max(furthest[0], position)
+        if position == len(unnamed):
+            return True
+        node = unnamed[position]
+        read = {found[name] for name in node["reads"]}
+        after = [
+            i
+            for i in range(len(layers))
+            if i not in has_name and i not in read and sources[i] <= read and bool(sources[i]) == bool(read)
+        ]
+        for index in after + sorted(read):  # last: fused with what it reads
+            if free[index] > 0:
+                found[node["name"]] = index
+                free[index] -= 1
+                if assign(position + 1):
+                    return True
+                free[index] += 1
+        found.pop(node["name"], None)
         return False
-    if "Weights" in layer or any(word in kind.replace("_", "") for word in WEIGHTED):
-        return True
-    tactic = str(layer.get("TacticName", "")).lower()
-    return any(word in tactic for word in ("gemm", "conv", "fprop"))
+
+    if not assign(0):
+        raise CheckError(
+            "No layer of the engine can be matched with '%s' of the network, by name or by what it reads."
+            % unnamed[furthest[0]]["name"]
+        )
+    return {name: layers[index] for name, index in found.items()}
 
 
-def _precision_of(layer: Json) -> str:
-    """What a layer computes in: the type of what it reads, which decides the arithmetic."""
-    read = [_type_text(tensor) for tensor in layer.get("Inputs", []) if isinstance(tensor, dict)]
-    first = read[0] if read else ""
-    for name, words in (("int8", ("int8",)), ("fp16", ("fp16", "half")), ("bf16", ("bf16", "bfloat16"))):
-        if any(word in first for word in words):
-            return name
-    if any(word in first for word in ("fp32", "float")):
-        return "fp32"
-    return "unknown"
+def _sources(layers: List[EngineLayer], named: Set[int]) -> List[Set[int]]:
+    """The layers with weights whose results each layer multiplies, without another one between."""
+    written = {}  # type: Dict[str, Set[int]]
+    sources = []
+    for index, layer in enumerate(layers):
+        read = [written.get(name, set()) for name, _ in layer.inputs]
+        sources.append(read[0] if read else set())
+        is_weighted = layer.capacity > 0 or index in named
+        passed = {index} if is_weighted else set().union(*read)  # type: Set[int]
+        written.update((name, passed) for name, _ in layer.outputs)
+    return sources
 
 
-def _type_text(tensor: Json) -> str:
-    return " ".join(str(tensor.get(key, "")) for key in ("Format/Datatype", "DataType", "Format")).lower()
+def check_precision(document: Any, promised: List[Json], chooses: bool) -> str:
+    """Raise `CheckError` unless an engine computes each layer in the precision it was promised in.
+
+    Args:
+        document: What the engine inspector says.
+        promised: Of each convolution and linear layer of the network: its name, MACs, precision, the layers
+            it reads (`reads`), and whether any precision will do (`is_free`).
+        chooses: Whether the builder chooses types by speed, so that single layers may be wider.
+
+    Returns:
+        How many layers are in which precision, and which are wider than promised.
+    """
+    layers = match_layers(promised, read_layers(document))
+    counts = {}  # type: Dict[str, int]
+    for layer in layers.values():
+        counts[layer.precision] = counts.get(layer.precision, 0) + 1
+    told = ", ".join("%d in %s" % (counts[kind], kind) for kind in sorted(counts))
+    text = "%d layers with weights: %s" % (len(layers), told)
+    broken = [
+        node
+        for node in promised
+        if not node["is_free"] and layers[node["name"]].precision != node["precision"]
+    ]
+    if not broken:
+        return text
+    names = ", ".join("'%s' in %s" % (n["name"], layers[n["name"]].precision) for n in broken)
+    share = 100.0 * sum(n["macs"] for n in broken) / sum(n["macs"] for n in promised)
+    text += "; not as promised: %s (%.1f %% of the MACs)" % (names, share)
+    is_wider = all(WIDTHS.get(layers[n["name"]].precision, 0) > WIDTHS[n["precision"]] for n in broken)
+    if not (chooses and is_wider and share <= MOST_WIDER_PERCENT):
+        raise CheckError("'%s' was promised, but the engine has %s." % (broken[0]["precision"], text))
+    return text
 
 
 # ---------------------------------------------------------------------------------------------- the kit
@@ -99,12 +235,12 @@ def _type_text(tensor: Json) -> str:
 def read_kit(folder: str) -> Json:
     """The kit's description, its files checked."""
     try:
-        with open(os.path.join(folder, "kit.json")) as file:
+        with open(os.path.join(folder, "kit.json"), encoding="utf-8") as file:
             kit = json.load(file)  # type: Json
     except (OSError, ValueError) as error:
         raise CheckError("No kit here: %s" % error) from error
-    if kit.get("format") != "ofa-toolkit/build-kit" or kit.get("version") != 1:
-        raise CheckError("kit.json is not of format 'ofa-toolkit/build-kit', version 1.")
+    if kit.get("format") != "ofa-toolkit/build-kit" or kit.get("version") != 2:
+        raise CheckError("kit.json is not of format 'ofa-toolkit/build-kit', version 2.")
     for name, digest in kit["files"].items():
         with open(os.path.join(folder, name), "rb") as binary:
             if hashlib.sha256(binary.read()).hexdigest() != digest:
@@ -131,7 +267,7 @@ def run(command: List[str], folder: str, log: str) -> str:
         raise CheckError("Cannot run '%s': %s" % (command[0], error)) from error
     output, _ = process.communicate()
     text = output.decode("utf-8", "replace")
-    with open(os.path.join(folder, log), "w") as file:
+    with open(os.path.join(folder, log), "w", encoding="utf-8") as file:
         file.write(text)
     if process.returncode != 0:
         lines = [line.strip() for line in text.splitlines() if "[E]" in line] or text.splitlines()
@@ -168,7 +304,7 @@ def check_version(kit: Json, text: str) -> str:
 
 def read_outputs(path: str) -> List[float]:
     """Values that `trtexec --exportOutput` wrote."""
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         document = json.load(file)
     return [float(value) for value in document[0]["values"]]
 
@@ -204,8 +340,9 @@ def check(folder: str, trtexec: Optional[str]) -> Json:
     result["gpu_compute"] = parse_times(text)
     layers = os.path.join(folder, "layers.json")
     if kit["has_inspector"]:
-        with open(layers) as file:
-            result["layers"] = check_precision(json.load(file), kit["precision"])
+        with open(layers, encoding="utf-8") as file:
+            document = json.load(file)
+        result["layers"] = check_precision(document, kit["layers"], kit["builder_chooses"])
     else:
         result["layers"] = "not checked: TensorRT before 8.2 has no engine inspector"
     run([program] + kit["run"], folder, "run.log")
@@ -214,6 +351,12 @@ def check(folder: str, trtexec: Optional[str]) -> Json:
     )
     result["max_relative_error"] = error
     return result
+
+
+def say(text: str, stream: Any) -> None:
+    """Print a line also where the terminal has no letters beyond ASCII."""
+    encoding = stream.encoding or "ascii"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -231,11 +374,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
             return 0
         result = check(folder, options.trtexec)
     except CheckError as error:
-        print("Error: %s" % error, file=sys.stderr)
+        say("Error: %s" % error, sys.stderr)
         return 1
-    with open(os.path.join(folder, "result.json"), "w") as file:
+    with open(os.path.join(folder, "result.json"), "w", encoding="utf-8") as file:
         json.dump(result, file, indent=2)
-    print("TensorRT %s; %s" % (result["tensorrt"], result["layers"]))
+    say("TensorRT %s; %s" % (result["tensorrt"], result["layers"]), sys.stdout)
     print("outputs differ by %.1e of the largest" % result["max_relative_error"])
     times = result["gpu_compute"]
     print("GPU compute: " + (", ".join("%s %.3f" % item for item in sorted(times.items())) or "not printed"))

@@ -138,6 +138,11 @@ def open_judge(
         download=download,
         num_workers=num_workers,
     )
+    if dataset.num_classes != network.space.num_classes:
+        raise MismatchError(
+            f"'{supernet}' has {network.space.num_classes} classes, {dataset.name} {dataset.num_classes}.",
+            hint=f"Train it on yours: ofa-tk train --init {supernet} --data {data} ...",
+        )
     names = description.get("class_names")
     if (
         names is not None

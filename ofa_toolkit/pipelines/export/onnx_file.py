@@ -14,12 +14,12 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
-from ofa_toolkit.export.exporter import FileForm, finish, write_model
+from ofa_toolkit.export.exporter import FileForm, check_precision, finish, write_model
 from ofa_toolkit.export.lint import lint
 from ofa_toolkit.export.passport import Passport, QuantisationSource, identify_weights
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
-from ofa_toolkit.graphs import GraphCounts, count_folded_params, count_graph
+from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph
 from ofa_toolkit.pipelines.export.network import (
     ExportNetwork,
     OpenSupernet,
@@ -83,6 +83,7 @@ class Exported:
         network: The network it was made from.
         comparison: How their outputs compare.
         counts: Of the model's graph.
+        floating: Convolutions and linear layers of an int8 file that compute in floating point.
         warnings: What the target does with the file that one should know.
         check: The images compared on.
     """
@@ -93,6 +94,7 @@ class Exported:
     network: ExportNetwork
     comparison: Comparison
     counts: GraphCounts
+    floating: tuple[WeightedNode, ...]
     warnings: tuple[str, ...]
     check: CheckImages
 
@@ -153,6 +155,7 @@ def export_onnx(
         network=network,
         comparison=comparison,
         counts=count_graph(model),
+        floating=check_precision(model, form.precision),
         warnings=(*(finding.message for finding in lint(model, target)), *_other_conditions(described, form)),
         check=check,
     )

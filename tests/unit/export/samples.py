@@ -53,7 +53,8 @@ def layers(activation: str = "h_swish") -> list[LayerSpec]:
     flow = build.squeeze_excite("se", build.depthwise("depthwise", flow, 3, 1, "relu"))
     flow = build.conv("project", flow, 8, 1, 1, None)
     flow = build.join("add", "add", flow, entry)
-    build.linear("classifier", build.pool("pool", "global_avg_pool", flow, flow.size, 1), 4)
+    pooled = build.pool("pool", "global_avg_pool", flow, flow.size, 1)
+    build.linear("classifier", build.conv("mix", pooled, 16, 1, 1, activation, batch_norm=False), 4)
     return build.layers
 
 

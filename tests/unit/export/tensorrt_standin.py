@@ -23,6 +23,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from tests.unit.export.engine_lists import engine_list
+
 GENERATIONS = ("8.2.5", "8.4.3", "8.5.3", "8.6.1", "9.3.0", "10.3.0", "11.4.1")
 
 _BUILDER = {
@@ -282,24 +284,24 @@ def _build(network: _Network, config: Guarded, version: str, flags: Guarded, dis
         return None  # as the real builder: dynamic shapes need a profile
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
     is_quantised = "DequantizeLinear" in producers.values()
-    is_half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
     is_weak = "FP16" in names_of(version)["BuilderFlag"]
     allowed = {
         "int8": not is_weak or flags.INT8 in config.flags,
         "fp16": not is_weak or flags.FP16 in config.flags,
     }
-    if (is_quantised and not allowed["int8"]) or (is_half and not allowed["fp16"]):
+    if (is_quantised and not allowed["int8"]) or (half and not allowed["fp16"]):
         return None  # as the real builder: the network asks for what the builder may not use
-    layers = []
+    layers = {}
     for node in model.graph.node:
         if node.op_type not in ("Conv", "Gemm"):
             continue
         precision = "fp32"
         if is_quantised and producers.get(node.input[0]) == "DequantizeLinear":
             precision = "int8"
-        elif is_half or (is_weak and allowed["fp16"]):
+        elif node.input[1] in half or (is_weak and allowed["fp16"]):
             precision = "fp16"
-        layers.append((node.name, "fp32" if disobeys else precision))
+        layers[node.name] = "fp32" if disobeys else precision
     verbosity = config.profiling_verbosity == 0  # DETAILED, alphabetically first
     plan = {"layers": layers, "detailed": verbosity, "tf32": flags.TF32 in config.flags}
     return json.dumps(plan).encode() + b"\0" + model.SerializeToString()
@@ -316,32 +318,13 @@ class _Runtime:
         return _engine(json.loads(header), model, self._names, self._version)
 
 
-_TENSORS: dict[str, dict[str, str]] = {
-    "fp32": {"Format/Datatype": "Row major linear FP32", "DataType": "Float"},
-    "fp16": {"Format/Datatype": "Two wide channel vectorized row major FP16 format", "DataType": "Half"},
-    "int8": {
-        "Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format",
-        "DataType": "Int8",
-    },
-}
-
-
-def layer_information(plan: dict[str, Any], version: str) -> str:
+def layer_information(plan: dict[str, Any], model: bytes, version: str) -> str:
     """What the inspector of a version says."""
     if not plan["detailed"]:
-        return json.dumps({"Layers": [name for name, _ in plan["layers"]], "Bindings": ["input", "logits"]})
-    is_new = version.startswith("11.")
-    reformat = {"Name": "Reformatting CopyNode", "LayerType": "Reformat", "Inputs": [], "Outputs": []}
-    layers: list[Any] = [reformat]
-    for name, precision in plan["layers"]:
-        texts = _TENSORS[precision]
-        tensor = (
-            {"DataType": texts["DataType"], "Format": "kLINEAR"}
-            if is_new
-            else {"Format/Datatype": texts["Format/Datatype"]}
-        )
-        layers.append({"Name": name, "LayerType": "CaskConvolution", "Inputs": [tensor], "Outputs": [tensor]})
-    return json.dumps({"Layers": layers})
+        return json.dumps({"Layers": list(plan["layers"]), "Bindings": ["input", "logits"]})
+    network = onnx.load_model_from_string(model)
+    is_open = bool(network.graph.input[0].type.tensor_type.shape.dim[0].dim_param)
+    return json.dumps(engine_list(network, plan["layers"], version, has_open_shapes=is_open))
 
 
 def _engine(plan: dict[str, Any], model: bytes, names: dict[str, set[str]], version: str) -> Guarded:
@@ -350,7 +333,8 @@ def _engine(plan: dict[str, Any], model: bytes, names: dict[str, set[str]], vers
     return Guarded(
         names["ICudaEngine"],
         create_engine_inspector=lambda: Guarded(
-            {"get_engine_information"}, get_engine_information=lambda _: layer_information(plan, version)
+            {"get_engine_information"},
+            get_engine_information=lambda _: layer_information(plan, model, version),
         ),
         create_execution_context=lambda: _context(session, names),
         num_io_tensors=2,

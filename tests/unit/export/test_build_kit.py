@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from ofa_toolkit.export.kit import check
 from ofa_toolkit.export.target_devices import Precision, resolve_target, target_of_device
 from ofa_toolkit.export.targets import GENERATIONS
 from ofa_toolkit.export.trtexec import commands
+from ofa_toolkit.graphs import weighted_nodes
+from tests.unit.export.engine_lists import engine_list
 from tests.unit.export.samples import NANO, model
 
 TENSORRT = [row.name for row in GENERATIONS if row.runtime == "tensorrt"]
@@ -35,7 +38,8 @@ def line(target: str, precision: Precision = "fp32", batch_size: int | None = 1)
 def test_precision_is_a_flag_up_to_tensorrt_10(name: str) -> None:
     is_typed = name == "tensorrt-11.0"
     assert ("--fp16" in line(name, "fp16")) != is_typed
-    assert ("--int8" in line(name, "int8")) != is_typed
+    # What is not quantised may be in half precision, else it would stay in single.
+    assert ("--fp16 --int8" in " ".join(line(name, "int8"))) != is_typed
     assert "--noTF32" in line(name, "fp32")
 
 
@@ -84,9 +88,7 @@ if "onnx" in arguments:
         print("[E] Error[4]: no implementation for node 7")
         sys.exit(1)
     open(arguments["saveEngine"], "w").write("engine")
-    tensor = {{"Format/Datatype": "Two wide channel vectorized row major " + behaviour["type"] + " format"}}
-    layer = {{"Name": "first", "LayerType": "CaskConvolution", "Inputs": [tensor], "Outputs": [tensor]}}
-    json.dump({{"Layers": [layer] * 3}}, open(arguments["exportLayerInfo"], "w"))
+    json.dump(behaviour["layers"], open(arguments["exportLayerInfo"], "w"))
     print("[I] GPU Compute Time: min = 1.1 ms, max = 1.9 ms, mean = 1.3 ms, median = 1.2 ms")
 else:
     assert open(arguments["loadEngine"]).read() == "engine"
@@ -96,15 +98,19 @@ else:
 """
 
 
-def make_kit(folder: Path, precision: Precision = "fp16", **behaviour: Any) -> Path:
-    form = FileForm(target=target_of_device(NANO), precision=precision)
-    file = model(opset=13, precision=precision)
+def make_kit(folder: Path, wider: Sequence[str] = (), **behaviour: Any) -> Path:
+    """A kit in fp16, and a trtexec that builds some of its layers in fp32."""
+    form = FileForm(target=target_of_device(NANO), precision="fp16")
+    file = model(opset=13, precision="fp16")
+    precisions = {node.name: "fp32" if node.name in wider else "fp16" for node in weighted_nodes(file)}
     images = generator(0, "kit").standard_normal((1, 3, 8, 8), dtype=np.float32)
     write_build_kit(folder, file, form, images, ModelRunner(model(opset=13))(images))
     program = folder / "trtexec"
     program.write_text(FAKE_TRTEXEC.format(python=sys.executable))
     program.chmod(0o755)
-    (folder / "behaviour.json").write_text(json.dumps({"version": "8201", "type": "FP16", **behaviour}))
+    (folder / "behaviour.json").write_text(
+        json.dumps({"version": "8201", "layers": engine_list(file, precisions, "8.2"), **behaviour})
+    )
     return folder
 
 
@@ -121,7 +127,7 @@ def test_good_board_passes(tmp_path: Path) -> None:
     folder = make_kit(tmp_path / "kit")
     result = run_check(folder)
     assert result.returncode == 0, result.stderr
-    assert "TensorRT 8.2.1; 3 layers with weights: 3 in fp16" in result.stdout
+    assert "TensorRT 8.2.1; 7 layers with weights: 7 in fp16" in result.stdout
     report = json.loads((folder / "result.json").read_text())
     assert report["gpu_compute"]["median_ms"] == 1.2
     assert report["max_relative_error"] == 0
@@ -130,7 +136,11 @@ def test_good_board_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "message"),
     [
-        ({"type": "FP32"}, "'fp16' was promised, but the engine has 3 layers with weights: 3 in fp32"),
+        (
+            {"wider": ["depthwise", "project"]},
+            "not as promised: 'depthwise' in fp32, 'project' in fp32 (36.6 % of the MACs)",
+        ),
+        ({"layers": {"Layers": []}}, "The engine inspector lists no layers."),
         ({"error": 1.0}, "differ from the network's"),
         ({"version": "8503"}, "This board has TensorRT 8.5.3, the kit is for tensorrt-8.2"),
         ({"version": "100300"}, "This board has TensorRT 10.3.0"),
@@ -162,34 +172,3 @@ def test_existing_folder_is_kept(tmp_path: Path) -> None:
     make_kit(tmp_path / "kit")
     with pytest.raises(OutputError, match="exists"):
         make_kit(tmp_path / "kit")
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {},
-        {"Layers": []},
-        {"Layers": ["first", "second"]},
-        {"Layers": [{"Name": "copy", "LayerType": "Reformat"}]},
-    ],
-)
-def test_engine_that_says_nothing_is_not_believed(document: dict[str, Any]) -> None:
-    with pytest.raises(check.CheckError, match="engine inspector"):
-        check.check_precision(document, "fp16")
-
-
-@pytest.mark.parametrize(
-    ("tensor", "precision"),
-    [
-        ({"Format/Datatype": "Row major linear FP32"}, "fp32"),
-        ({"Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format."}, "int8"),
-        ({"Format/Datatype": "Half"}, "fp16"),
-        ({"DataType": "Half", "Format": "Row major linear FP16 format (kLINEAR)"}, "fp16"),
-        ({"DataType": "Float", "Format": "kLINEAR"}, "fp32"),
-        ({"DataType": "BF16", "Format": "kLINEAR"}, "bf16"),
-        ({}, "unknown"),
-    ],
-)
-def test_types_of_every_generation_are_understood(tensor: dict[str, str], precision: str) -> None:
-    document = {"Layers": [{"Name": "a", "LayerType": "CaskGemmConvolution", "Inputs": [tensor]}]}
-    assert check.layer_precisions(document) == [("a", precision)]

@@ -11,9 +11,10 @@ from onnx import TensorProto, numpy_helper
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.quantization import quantize
+from ofa_toolkit.export.squeeze_excite import find_gates, gate_convolutions
 from ofa_toolkit.export.targets import generation
 from ofa_toolkit.graphs import build_onnx, count_folded_params, count_graph, random_weights
-from tests.unit.export.samples import layers
+from tests.unit.export.samples import layers, model, quantised
 
 IMAGES = generator(0, "quantization").standard_normal((4, 2, 3, 8, 8), dtype=np.float32)
 
@@ -60,16 +61,18 @@ def test_form_for_tensorrt(row: str) -> None:
     model = quantize(fp32(), IMAGES, generation(row))
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    for name in ("first", "depthwise", "project", "classifier"):
+    for name in ("first", "depthwise", "project", "mix", "classifier"):
         weighted = node(model, name)
         assert producer(model, weighted.input[0]) == "DequantizeLinear"
         assert producer(model, weighted.input[1]) == "DequantizeLinear"
-        assert constants[weighted.input[2]].data_type == TensorProto.FLOAT
+        assert all(constants[bias].data_type == TensorProto.FLOAT for bias in weighted.input[2:])
         # Nothing but the next layer's own quantisation stands between a layer and what follows it.
         readers = {n.op_type for n in graph.node if weighted.output[0] in n.input}
         assert not readers & {"QuantizeLinear"}
+    assert producer(model, node(model, "se.reduce").input[0]) == "Cast"
     for name in ("se.reduce", "se.expand"):
-        assert producer(model, node(model, name).input[0]) != "DequantizeLinear"
+        stored = {constants[tensor].data_type for tensor in node(model, name).input[1:]}
+        assert stored == {TensorProto.FLOAT16}
     assert sorted(str(producer(model, name)) for name in node(model, "add").input) == [
         "Conv",
         "DequantizeLinear",
@@ -79,6 +82,28 @@ def test_form_for_tensorrt(row: str) -> None:
     assert all(point.dtype == np.int8 and not point.any() for point in zero_points)
     stored = {t.data_type for t in graph.initializer if len(t.dims) >= 2}
     assert (TensorProto.INT8 in stored) == (row == "tensorrt-10.0")
+
+
+def test_gates_stay_in_single_precision_where_there_is_no_half() -> None:
+    model = quantize(fp32(), IMAGES, generation("tensorrt-8.2"), has_half=False)
+    assert TensorProto.FLOAT16 not in {tensor.data_type for tensor in model.graph.initializer}
+    assert "Cast" not in count_graph(model).operators
+
+
+@pytest.mark.parametrize("activation", ["h_swish", "swish", "relu"])
+def test_a_gate_is_known_by_the_map_it_scales(activation: str) -> None:
+    """After the last pool h-swish is a product of a convolution with itself, not with the pooled map."""
+    assert gate_convolutions(model(activation).graph) == ["se.reduce", "se.expand"]
+    assert gate_convolutions(quantised("tensorrt-8.2").graph) == ["se.reduce", "se.expand"]
+    [gate] = find_gates(model(activation).graph)
+    assert (gate.entry, gate.result) == ("se.pool", "se.expand")
+
+
+def test_map_that_another_pool_gave_is_no_gate() -> None:
+    file = model("relu")
+    scale = node(file, "se.scale")
+    scale.input[0] = "first"
+    assert find_gates(file.graph) == []
 
 
 def test_form_for_processors_keeps_everything_in_8_bits() -> None:
