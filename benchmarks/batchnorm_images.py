@@ -22,11 +22,10 @@ from torch import nn
 
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate, recalibration_batches
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge, open_judge
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.pipelines.zoo.batchnorm_images import make_batchnorm_images
 from ofa_toolkit.spaces import Subnet, sample_subnets
 from ofa_toolkit.supernets import extract, recalibrate_batchnorm
-from ofa_toolkit.supernets.batchnorm.carried_statistics import read_carried_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,25 +98,26 @@ def judge_batchnorm_images(
     on_subnet: Callable[[CarriedAccuracy], None] | None = None,
 ) -> list[CarriedAccuracy]:
     """Compare both kinds of statistics on random subnets, on the test images or `num_images` of them."""
-    judge = open_judge(str(folder), data, device="cpu")
-    carried = read_carried_statistics(folder, judge.description)
+    evaluator = open_evaluator(folder, data, device="cpu")
+    supernet = evaluator.supernet
+    carried = supernet.carried_statistics
     if carried is None:
         raise MismatchError(f"'{folder}' carries nothing for batch-norm statistics.")
     results = []
-    for subnet in sample_subnets(judge.trained_space, num_subnets, np.random.default_rng(seed)):
-        network = extract(judge.supernet, subnet).to(memory_format=torch.channels_last)
+    for subnet in sample_subnets(supernet.trained_space, num_subnets, np.random.default_rng(seed)):
+        network = extract(supernet.network, subnet).to(memory_format=torch.channels_last)
         real = []
         for recalibration_seed in (RECALIBRATION_SEED, RECALIBRATION_SEED + 1):
             batches = recalibration_batches(
-                judge.dataset, subnet.resolution, batch_size=128, seed=recalibration_seed
+                evaluator.dataset, subnet.resolution, batch_size=128, seed=recalibration_seed
             )
             recalibrate_batchnorm(network, batches)
-            real.append(_top1_percent(judge, network, subnet, num_images))
+            real.append(_top1_percent(evaluator, network, subnet, num_images))
         carried.recalibrate(network, subnet.resolution)
         result = CarriedAccuracy(
             subnet=subnet,
             real_percent=real[0],
-            carried_percent=_top1_percent(judge, network, subnet, num_images),
+            carried_percent=_top1_percent(evaluator, network, subnet, num_images),
             other_percent=real[1],
         )
         results.append(result)
@@ -126,8 +126,8 @@ def judge_batchnorm_images(
     return results
 
 
-def _top1_percent(judge: Judge, network: nn.Module, subnet: Subnet, num_images: int | None) -> float:
-    batches = judge.dataset.batches("test", 128, resolution=subnet.resolution, limit=num_images)
+def _top1_percent(evaluator: Evaluator, network: nn.Module, subnet: Subnet, num_images: int | None) -> float:
+    batches = evaluator.dataset.batches("test", 128, resolution=subnet.resolution, limit=num_images)
     return evaluate(network.eval(), batches).top1_percent
 
 

@@ -30,12 +30,13 @@ from ofa_toolkit.export.target_devices import resolve_target
 from ofa_toolkit.pipelines.export.network import (
     calibration_batches,
     check_images,
+    choose_calibration,
     export_network,
-    open_supernet,
 )
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.supernets import build_network, fold_batchnorm
+from ofa_toolkit.zoo.supernet import load_supernet
 
 
 def main() -> None:
@@ -60,14 +61,14 @@ def main() -> None:
 
 def with_weights(supernet: str, data: str | None, rounds: int) -> None:
     """The largest subnet of a trained supernet."""
-    source = open_supernet(supernet, data)
-    made = export_network(source, source.space.largest(), keep_batchnorm=data is None)
-    size = made.subnet.resolution
-    batches = list(calibration_batches(source.dataset, size, 512, 1)) if source.dataset else []
+    source = load_supernet(supernet)
+    dataset = None if data is None else source.open_images(data)
+    made = export_network(source, source.space.largest(), dataset, keep_batchnorm=data is None)
+    size, batches = made.subnet.resolution, []
+    if dataset is not None:
+        batches = list(calibration_batches(dataset, size, choose_calibration(dataset, 1, "minmax")))
     files = time_all(made.network, made.layers, batches, rounds)
-    check = (
-        check_images(source.dataset, data, size, 2000) if source.dataset and data else synthetic_images(size)
-    )
+    check = synthetic_images(size) if dataset is None else check_images(dataset, size, 2000)
     for name, model in files.items():
         found = compare(model, made.network, check)
         print(

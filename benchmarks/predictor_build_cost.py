@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
-from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 from ofa_toolkit.spaces import get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, save_supernet
 
@@ -37,27 +37,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_supernet(folder, Supernet(get_space("mobilenet-v3-compact").with_num_classes(10)))
         data = f"fake:train={arguments.images + arguments.recalibration_images},test=10"
-        judge = open_judge(
+        evaluator = open_evaluator(
             folder,
             data,
             validation_size=arguments.images,
             recalibration_images=arguments.recalibration_images,
             device="cpu",
         )
-    meter = SubnetMeter(judge)
-    subnets = sample_subnets(judge.supernet.space, arguments.subnets + 1, np.random.default_rng(0))
+        network = evaluator.supernet.network  # read before the folder goes
+    meter = SubnetMeter(evaluator)
+    subnets = sample_subnets(network.space, arguments.subnets + 1, np.random.default_rng(0))
     meter.measure(subnets[0])  # prepares the images, once for the whole run
     ratios = []
     for subnet in subnets[1:]:
         start = time.process_time()
         meter.measure(subnet)
         measured = time.process_time() - start
-        network = extract(judge.supernet, subnet).eval().to(memory_format=torch.channels_last)
+        extracted = extract(network, subnet).eval().to(memory_format=torch.channels_last)
         batches = [images for cached in meter._cache.values() for images, _ in cached]
         start = time.process_time()
         with torch.no_grad():
             for images in batches:
-                network(images)
+                extracted(images)
         ratios.append(measured / (time.process_time() - start))
     print(f"measuring / forward passes of the plain network: {statistics.median(ratios):.3f}")
     print(f"  (median of {len(ratios)} subnets, {min(ratios):.3f} to {max(ratios):.3f})")

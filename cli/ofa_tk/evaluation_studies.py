@@ -74,10 +74,10 @@ def _bar(stack: contextlib.ExitStack) -> Callable[[int, int], None]:
 
 def _pareto(chosen: StudyOptions) -> None:
     from ofa_toolkit.pipelines.evaluation import pareto
-    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 
-    judges = {name: open_judge(name, chosen.images(), **chosen.judge) for name in chosen.supernets}
-    space = next(iter(judges.values())).trained_space
+    evaluators = [open_evaluator(name, chosen.images(), **chosen.judge) for name in chosen.supernets]
+    space = evaluators[0].supernet.trained_space
     if chosen.latency_on is None:
         cost_of, axis = pareto.macs_cost(space), "MMACs"
     else:
@@ -85,7 +85,7 @@ def _pareto(chosen: StudyOptions) -> None:
         axis = f"ms on {chosen.latency_on} (predicted)"
     with contextlib.ExitStack() as stack:
         result = pareto.study(
-            judges,
+            evaluators,
             cost_of=cost_of,
             axis=axis,
             num_buckets=chosen.num_buckets,
@@ -148,11 +148,11 @@ def _init_study(chosen: StudyOptions) -> None:
 
 
 def _gradients(chosen: StudyOptions) -> None:
-    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.training.studies import draw_gradients, gradient_study
 
-    judge = open_judge(chosen.only_supernet(), chosen.images(), **chosen.judge)
-    layers = gradient_study(judge, epsilon=chosen.epsilon, seed=chosen.seed)
+    evaluator = open_evaluator(chosen.only_supernet(), chosen.images(), **chosen.judge)
+    layers = gradient_study(evaluator, epsilon=chosen.epsilon, seed=chosen.seed)
     draw_gradients(chosen.out.with_suffix(".png"), layers)
     _finish(chosen, layers)
 

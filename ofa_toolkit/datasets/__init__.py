@@ -108,6 +108,7 @@ def open_dataset(
             resolution=resolution,
             num_workers=num_workers,
         )
+    dataset.source = spec
     if resolution is not None:
         dataset.preprocessing = _resized(dataset.preprocessing, resolution)
     return dataset

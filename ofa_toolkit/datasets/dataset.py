@@ -53,6 +53,9 @@ class ImageDataset(ABC):
         class_names: One name per label.
         labels: Labels of each split.
         preprocessing: How images become network input.
+
+    Attributes:
+        source: What `open_dataset` opened it by.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class ImageDataset(ABC):
         preprocessing: Preprocessing,
     ) -> None:
         self.name = name
+        self.source = name
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self.labels = labels

@@ -5,7 +5,6 @@ The passport is one JSON document in the metadata of the ONNX file, under the ke
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,32 +19,14 @@ from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.export.quantization import METHODS, CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision
-from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
+from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 
 FORMAT = "ofa-toolkit/export"
 VERSION = 1
 
 CalibrationSplit = Literal["train"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchNormSource:
-    """Where the batch-norm statistics come from.
-
-    Attributes:
-        kind: `data`: images given for the export; `carried`: images in the supernet's folder; `stored`:
-            the supernet's own statistics, because the user said so.
-        images: Which images, in words or as a data source.
-        num_images: How many.
-        seed: Of their choice and augmentation.
-    """
-
-    kind: Literal["data", "carried", "stored"]
-    images: str
-    num_images: int
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,17 +132,6 @@ class Passport:
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise FileFormatError(f"The passport of the file is damaged: {error}.") from error
-
-
-def identify_weights(weights: FoldedWeights) -> str:
-    """SHA-256 over names, shapes and float32 values of folded weights, layers sorted by name."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        for array in weights[name]:
-            digest.update(f"{name} {None if array is None else array.shape}\n".encode())
-            if array is not None:
-                digest.update(array.astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 def attach(model: onnx.ModelProto, passport: Passport) -> None:

@@ -14,9 +14,15 @@ from onnx import numpy_helper
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
-from ofa_toolkit.export.passport import Passport, identify_weights
+from ofa_toolkit.export.passport import Passport
 from ofa_toolkit.export.quantization import CalibrationMethod
-from ofa_toolkit.graphs import FoldedWeights, build_onnx, count_folded_params, weighted_nodes
+from ofa_toolkit.graphs import (
+    FoldedWeights,
+    build_onnx,
+    count_folded_params,
+    identify_weights,
+    weighted_nodes,
+)
 from ofa_toolkit.graphs.weights import Array, check_weights
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ofa_toolkit.graphs.builder import build_onnx
 from ofa_toolkit.graphs.counting import GraphCounts, count_folded_params, count_graph
 from ofa_toolkit.graphs.weighted_nodes import WeightedNode, weighted_nodes, without_weights
-from ofa_toolkit.graphs.weights import FoldedWeights, check_weights, random_weights
+from ofa_toolkit.graphs.weights import FoldedWeights, check_weights, identify_weights, random_weights
 
 __all__ = [
     "FoldedWeights",
@@ -18,6 +18,7 @@ __all__ = [
     "check_weights",
     "count_folded_params",
     "count_graph",
+    "identify_weights",
     "random_weights",
     "weighted_nodes",
     "without_weights",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -74,3 +75,14 @@ def check_weights(layers: Sequence[LayerSpec], weights: FoldedWeights) -> None:
             raise MismatchError(
                 f"Bias of layer '{name}' has shape {bias.shape}; the layer takes ({layer.out_channels},)."
             )
+
+
+def identify_weights(weights: FoldedWeights) -> str:
+    """SHA-256 over names, shapes and float32 values of folded weights, layers sorted by name."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        for array in weights[name]:
+            digest.update(f"{name} {None if array is None else array.shape}\n".encode())
+            if array is not None:
+                digest.update(array.astype("<f4").tobytes())
+    return digest.hexdigest()

@@ -11,7 +11,6 @@ import numpy as np
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.output_folder import output_folder
-from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, load_accuracy_predictor
 from ofa_toolkit.export.comparison import cpu_session
 from ofa_toolkit.latency.measuring.measure import Effort
 from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
@@ -20,9 +19,8 @@ from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
 from ofa_toolkit.pipelines.latency.measure import MeasureReport, MeasureRequest, measure_latency
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.spaces import Encoding, SearchSpace
-from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
-from ofa_toolkit.zoo import resolve_supernet
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, read_card
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 BUNDLED = "deps-compact-cifar10"
 KIND = "quickstart"
@@ -82,7 +80,7 @@ class QuickstartReport:
 def quickstart(
     folder: str | Path = "quickstart",
     *,
-    supernet: str = BUNDLED,
+    supernet: SupernetLike = BUNDLED,
     replace: bool = True,
     force: bool = False,
     on_step: Callable[[str], None] | None = None,
@@ -105,9 +103,9 @@ def quickstart(
         OfaToolkitError: The supernet is missing or damaged, or the processor cannot be timed.
     """
     say = on_step or (lambda _: None)
-    source = resolve_supernet(supernet)
+    supernet = load_supernet(supernet)
     with output_folder(folder, KIND, replace=replace, force=force) as staging:
-        report = _run(staging, supernet, source, say, on_progress or (lambda _done, _total: None))
+        report = _run(staging, supernet, say, on_progress or (lambda _done, _total: None))
     folder = Path(folder)
     rows = tuple(
         dataclasses.replace(
@@ -127,12 +125,11 @@ def quickstart(
 
 def _run(
     folder: Path,
-    supernet: str,
-    source: Path,
+    supernet: LoadedSupernet,
     say: Callable[[str], None],
     on_progress: Callable[[int, int], None],
 ) -> QuickstartReport:
-    space = space_of(read_supernet_config(source), source)
+    space = supernet.space
     tables = folder / TABLES
     say(f"Timing the parts of {space.name} on this CPU (onnxruntime, one thread)")
     report = measure_latency(
@@ -154,13 +151,13 @@ def _run(
         budget = round(fastest + share * (slowest - fastest), 3)
         say(f"Searching, exporting and checking: at most {budget:.3f} ms")
         rows.append(_one_budget(folder, number, budget, supernet, report.table, tables))
-    predictor = load_accuracy_predictor(source / FILE_NAME)
-    card = source / CARD_FILE
+    predictor = supernet.predictor
+    card = supernet.folder / CARD_FILE
     return QuickstartReport(
-        supernet=supernet,
+        supernet=supernet.name,
         table=report,
         rows=tuple(rows),
-        predictor_data=predictor.card.dataset,
+        predictor_data="unknown images" if predictor is None else predictor.card.dataset,
         evaluated=read_card(card).accuracy if card.is_file() else (),
     )
 
@@ -173,7 +170,7 @@ def _extremes(space: SearchSpace, table: str, tables: Path) -> tuple[float, floa
 
 
 def _one_budget(
-    folder: Path, number: int, budget_ms: float, supernet: str, table: str, tables: Path
+    folder: Path, number: int, budget_ms: float, supernet: LoadedSupernet, table: str, tables: Path
 ) -> QuickstartRow:
     found = find_subnet(supernet=supernet, device=table, latency=budget_ms, tables=[tables])
     subnet_file, onnx_file = folder / f"subnet-{number}.json", folder / f"subnet-{number}.onnx"

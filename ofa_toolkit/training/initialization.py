@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.spaces import SearchSpace, lower
-from ofa_toolkit.supernets import Supernet, load_supernet
+from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.training.config import RunConfig
 
 _CLASSIFIER = "classifier."
@@ -46,13 +43,14 @@ def zero_residual_branches(supernet: Supernet) -> None:
 
 
 @torch.no_grad()
-def load_initial_weights(supernet: Supernet, folder: Path, class_names: Sequence[str]) -> str:
+def load_initial_weights(supernet: Supernet, source: Supernet, name: str, *, has_same_classes: bool) -> str:
     """Copy another supernet's weights; the classifier too where both have the same classes.
 
     Args:
         supernet: Changed in place; keeps its own classifier and kernel matrices where the other has none.
-        folder: A supernet folder.
-        class_names: Of the images to train on.
+        source: The other supernet.
+        name: What to call it in messages.
+        has_same_classes: Whether both have the same classes in the same order.
 
     Returns:
         What was loaded and what is fresh, for the log.
@@ -60,32 +58,28 @@ def load_initial_weights(supernet: Supernet, folder: Path, class_names: Sequence
     Raises:
         MismatchError: The other supernet is of another space.
     """
-    source, description = load_supernet(folder)
     mine, theirs = supernet.space.with_resolutions((1,)), source.space.with_resolutions((1,))
     if mine.identity != theirs.identity:
         raise MismatchError(
-            f"'{folder}' is a supernet of '{source.space.name}'; this run trains '{supernet.space.name}'.",
-            hint=f"Train that one: --space {folder}",
+            f"'{name}' is a supernet of '{source.space.name}'; this run trains '{supernet.space.name}'.",
+            hint=f"Train that one: --space {name}",
         )
-    same_classes = list(description.get("class_names", [])) == list(class_names)
     weights = source.state_dict()
-    if not same_classes:
-        weights = {name: value for name, value in weights.items() if not name.startswith(_CLASSIFIER)}
+    if not has_same_classes:
+        weights = {key: value for key, value in weights.items() if not key.startswith(_CLASSIFIER)}
     own = supernet.state_dict()
-    fresh = [name for name in own if name not in weights]
-    unused = [name for name in weights if name not in own]
+    fresh = [key for key in own if key not in weights]
+    unused = [key for key in weights if key not in own]
     if unused:
         raise MismatchError(
-            f"'{folder}' has kernel matrices ('{unused[0]}'), which this method does not train.",
+            f"'{name}' has kernel matrices ('{unused[0]}'), which this method does not train.",
             hint="Use --recipe of an ofa method, or weights without them.",
         )
-    for name, value in weights.items():
-        own[name].copy_(value)
-    loaded = f"Loaded {len(weights)} tensors from '{folder}'"
+    for key, value in weights.items():
+        own[key].copy_(value)
+    loaded = f"Loaded {len(weights)} tensors from '{name}'"
     if not fresh:
         return f"{loaded}; nothing is fresh."
-    parts = sorted(
-        {name.split(".")[0] if name.startswith(_CLASSIFIER) else "kernel matrices" for name in fresh}
-    )
-    why = f" for {len(class_names)} classes" if not same_classes else ""
+    parts = sorted({key.split(".")[0] if key.startswith(_CLASSIFIER) else "kernel matrices" for key in fresh})
+    why = f" for {supernet.space.num_classes} classes" if not has_same_classes else ""
     return f"{loaded}; fresh: {', '.join(parts)}{why}."

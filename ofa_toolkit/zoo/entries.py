@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_toolkit.core import resources
-from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.core.errors import MismatchError, StoreError
 from ofa_toolkit.core.resources import Origin
 from ofa_toolkit.zoo.card import Card, read_card
+
+HUB_PREFIX = "hf-hub:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +82,13 @@ def load_entry(folder: Path, origin: Origin = "given") -> ZooEntry:
     if origin != "given" and card.name != folder.name:
         raise MismatchError(f"'{folder}' holds the card of '{card.name}'.", hint="Rename the folder.")
     return ZooEntry(card=card, folder=folder, origin=origin)
+
+
+def refuse_link(entry: ZooEntry) -> None:
+    """Raise `StoreError` for an entry that is only described."""
+    card = entry.card
+    if card.availability == "link":
+        raise StoreError(
+            f"'{card.name}' is only described here ({card.licence.name}): {card.licence.statement}",
+            hint=f"See {card.links[0]}",
+        )

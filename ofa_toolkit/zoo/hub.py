@@ -16,11 +16,9 @@ from pathlib import Path
 from ofa_toolkit.core.errors import OfaToolkitError, StoreError
 from ofa_toolkit.zoo.card import CARD_FILE
 from ofa_toolkit.zoo.checking import check_files
-from ofa_toolkit.zoo.entries import load_entry
+from ofa_toolkit.zoo.entries import HUB_PREFIX, load_entry
 from ofa_toolkit.zoo.readme import README_FILE
 from ofa_toolkit.zoo.store import is_offline
-
-HUB_PREFIX = "hf-hub:"
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

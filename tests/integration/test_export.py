@@ -27,12 +27,12 @@ from ofa_toolkit.datasets.transforms import Preprocessing, photo_transform
 from ofa_toolkit.export.comparison import Comparison, check_comparison
 from ofa_toolkit.export.exporter import check_precision
 from ofa_toolkit.export.passport import FORMAT, load_model, read_passport
-from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
 from ofa_toolkit.pipelines.export.tensorrt import build_and_check
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.supernets import Supernet, save_supernet
+from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from tests.unit.export.tensorrt_standin import HostMemory, make_library
 
 SPACE = get_space("mobilenet-v3-compact")

@@ -21,10 +21,11 @@ from ofa_toolkit.core import config
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.official_architectures import from_official
 from ofa_toolkit.spaces.subnet_file import read_subnet
-from ofa_toolkit.supernets import Supernet, extract, load_supernet
+from ofa_toolkit.supernets import Supernet, extract
 from ofa_toolkit.supernets.importing.official_checkpoints import official_supernet_weights
-from ofa_toolkit.zoo import find_entry, resolve_supernet
 from ofa_toolkit.zoo.card import write_card
+from ofa_toolkit.zoo.entries import find_entry
+from ofa_toolkit.zoo.supernet import load_supernet
 from tests.golden.generated_values import images, reference_networks, value
 from tests.unit.zoo.mirror_server import serve
 
@@ -74,10 +75,10 @@ def test_from_a_mirror_to_an_exported_network(
         assert run(["zoo", "download", NAME, "--json"]) == 0
         assert len(mirror.requests) == 2
     folder = Path(json.loads(capsys.readouterr().out)["folder"])
-    assert resolve_supernet(NAME) == folder
+    assert load_supernet(NAME).folder == folder
     assert run(["zoo", "verify", NAME]) == 0
 
-    supernet, _ = load_supernet(folder)
+    supernet = load_supernet(folder).network
     figures = reference_networks()[NAME]["subnets"][0]
     subnet = from_official(supernet.space, figures["architecture"], resolution=figures["resolution"])
     batch = torch.from_numpy(images(figures["logits"]["batch"], subnet.resolution))

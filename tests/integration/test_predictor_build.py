@@ -18,7 +18,7 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     SubnetMeter,
     measure_missing,
 )
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge, open_judge
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.verify import verify_top
@@ -47,15 +47,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judge(folder: Path) -> Judge:
-    return open_judge(str(folder), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
+def evaluator(folder: Path) -> Evaluator:
+    return open_evaluator(str(folder), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
 
 
-def test_a_build_measures_once_fits_and_serves_search_and_verification(folder: Path, judge: Judge) -> None:
+def test_a_build_measures_once_fits_and_serves_search_and_verification(
+    folder: Path, evaluator: Evaluator
+) -> None:
     steps: list[int] = []
     built = build_predictor(
-        judge,
-        folder,
+        evaluator,
         name=str(folder),
         num_subnets=30,
         config=CONFIG,
@@ -73,8 +74,7 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(folder: P
     assert [point.num_subnets for point in built.learning_curve] == [6, 12, 24]
     assert built.verdict.startswith("More subnets would")
     again = build_predictor(
-        judge,
-        folder,
+        evaluator,
         name=str(folder),
         num_subnets=30,
         config=CONFIG,
@@ -86,22 +86,22 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(folder: P
     found = find_subnet(
         supernet=folder, macs="8M", effort={"population_size": 8, "num_children": 8, "num_generations": 2}
     )
-    answer, verified = verify_top(found, judge, num_subnets=3)
+    answer, verified = verify_top(found, evaluator, num_subnets=3)
     measured = [v.top1_percent for v in verified]
     assert measured == sorted(measured, reverse=True)
     assert answer.predicted["measured"]["top1_percent"]["value"] == round(measured[0], 3)
     assert answer.subnet == verified[0].candidate.subnet
 
 
-def test_the_meter_agrees_with_a_plain_evaluation_and_prepares_images_once(judge: Judge) -> None:
+def test_the_meter_agrees_with_a_plain_evaluation_and_prepares_images_once(evaluator: Evaluator) -> None:
     from ofa_toolkit.evaluation.accuracy import evaluate_subnet
 
-    meter = SubnetMeter(judge)
-    (subnet,) = sample_subnets(judge.supernet.space, 1, np.random.default_rng(0))
+    meter = SubnetMeter(evaluator)
+    (subnet,) = sample_subnets(evaluator.supernet.space, 1, np.random.default_rng(0))
     plain = evaluate_subnet(
-        judge.supernet,
+        evaluator.supernet.network,
         subnet,
-        judge.dataset,
+        evaluator.dataset,
         split="validation",
         batch_size=24,
         limit=24,
@@ -138,10 +138,9 @@ def test_a_killed_run_goes_on_and_processes_share(tmp_path: Path) -> None:
 def build_in_child(folder: str, connection: Any) -> None:
     torch.set_num_threads(1)
     process = join("cpu")
-    judge = open_judge(folder, "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
+    evaluator = open_evaluator(folder, "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
     build_predictor(
-        judge,
-        Path(folder),
+        evaluator,
         name="tiny",
         num_subnets=30,
         config=CONFIG,
@@ -157,8 +156,10 @@ def test_two_processes_killed_half_way_and_resumed_build_what_one_does(folder: P
     for copy in (alone, shared):
         shutil.rmtree(copy / "predictor", ignore_errors=True)
         (copy / "accuracy_predictor.safetensors").unlink(missing_ok=True)
-    judge = open_judge(str(alone), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
-    build_predictor(judge, alone, name="tiny", num_subnets=30, config=CONFIG)
+    evaluator = open_evaluator(
+        str(alone), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu"
+    )
+    build_predictor(evaluator, name="tiny", num_subnets=30, config=CONFIG)
 
     pair = start_pair(build_in_child, str(shared))
     for _, receiver in pair:
@@ -197,9 +198,9 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
         AccuracyLog(tmp_path, other)
 
 
-def test_too_few_subnets_are_refused(folder: Path, judge: Judge) -> None:
+def test_too_few_subnets_are_refused(folder: Path, evaluator: Evaluator) -> None:
     with pytest.raises(ConfigError, match="3 subnets are too few"):
-        build_predictor(judge, folder, name="x", num_subnets=3)
+        build_predictor(evaluator, name="x", num_subnets=3)
 
 
 def test_the_built_predictor_is_bound_to_its_weights(folder: Path) -> None:

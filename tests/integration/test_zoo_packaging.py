@@ -17,15 +17,16 @@ from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, Ver
 from ofa_toolkit.core.output_folder import read_manifest
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
-from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.zoo.package import PackageRequest, package_entry
 from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.spaces import get_space, restrict
 from ofa_toolkit.spaces.subnet_file import SubnetFile, subnet_document, write_subnet
-from ofa_toolkit.zoo import read_card, resolve_supernet, write_card
+from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
+from ofa_toolkit.zoo.card import read_card, write_card
 from ofa_toolkit.zoo.entries import load_entry
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import render_readme
+from ofa_toolkit.zoo.supernet import load_supernet
 from tests.integration.small_runs import IMAGES, run, small_config
 
 SPACE = get_space("mobilenet-v3-compact").with_resolutions((8,))
@@ -237,7 +238,7 @@ def test_packaging_through_the_command_makes_a_name(
 ) -> None:
     monkeypatch.setenv("OFA_TK_DATA", str(tmp_path / "data"))
     assert ofa_tk(["zoo", "package", str(runs[0]), "--name", "tiny"]) == 0
-    assert resolve_supernet("tiny") == tmp_path / "data" / "zoo" / "tiny"
+    assert load_supernet("tiny").folder == tmp_path / "data" / "zoo" / "tiny"
     assert "tiny" in capsys.readouterr().out
     assert ofa_tk(["zoo", "list", "--space", SPACE.name, "--json"]) == 0
     listed = {line["name"]: line for line in json.loads(capsys.readouterr().out)}

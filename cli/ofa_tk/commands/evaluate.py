@@ -166,11 +166,12 @@ def command(
         raise click.UsageError(
             "Name a supernet and images, for example: ofa-tk evaluate --supernet runs/try --data fake"
         )
-    from ofa_toolkit.pipelines.evaluation.evaluate import evaluate, open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluate import evaluate
+    from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.suggestion import next_command
 
     (supernet,) = supernets
-    judge = open_judge(
+    evaluator = open_evaluator(
         supernet,
         data,
         validation_size=validation_size,
@@ -184,9 +185,7 @@ def command(
     total = len(subnets) or 2 + num_random
     with output.progress_bar("Judging subnets", total) as show:
         evaluation = evaluate(
-            judge,
-            supernet=supernet,
-            data=data,
+            evaluator,
             split=split,
             subnets=subnets,
             num_random=num_random,
@@ -221,4 +220,4 @@ def command(
     output.print_table(columns, rows)
     used = evaluation.results[0].accuracy.num_recalibration_images
     output.note(f"Batch norm recalibrated on {used} training images for each subnet.")
-    output.next_step(next_command(supernet))
+    output.next_step(next_command(evaluator.supernet))

@@ -70,17 +70,16 @@ def build(
     """
     import torch
 
-    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
     from ofa_toolkit.pipelines.search.suggestion import search_command
     from ofa_toolkit.training.distributed import join, leave
-    from ofa_toolkit.zoo import resolve_supernet
 
     if threads is not None:
         torch.set_num_threads(threads)
     process = join(device)
     try:
-        judge = open_judge(
+        evaluator = open_evaluator(
             supernet,
             data,
             batch_size=batch_size,
@@ -91,9 +90,7 @@ def build(
         )
         with _progress(process, num_subnets) as show:
             built = build_predictor(
-                judge,
-                resolve_supernet(supernet),
-                name=supernet,
+                evaluator,
                 num_subnets=num_subnets,
                 folder=measurements,
                 out=out,
@@ -129,7 +126,7 @@ def build(
         )
         output.note(built.verdict)
         output.note(f"Wrote {built.path}")
-    output.next_step(search_command(supernet=supernet))
+    output.next_step(search_command(supernet=evaluator.supernet))
 
 
 @contextmanager

@@ -53,9 +53,11 @@ def command(
     if devices:
         from ofa_toolkit.pipelines.search.front import find_front
         from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
+        from ofa_toolkit.zoo.supernet import load_supernet
 
+        source = None if supernet is None else load_supernet(supernet)
         for device in devices:
-            request = SearchRequest(supernet=supernet, devices=(DeviceRequest(name=device),), tables=tables)
+            request = SearchRequest(supernet=source, devices=(DeviceRequest(name=device),), tables=tables)
             documents.append(find_front(request, ["latency"], seed=seed).document())
     write_report(out, documents)
     if as_json:

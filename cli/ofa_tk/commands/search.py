@@ -183,6 +183,7 @@ def command(
     force: bool,
     seed: int,
     as_json: bool,
+    supernet: str | None,
     memory: float | None,
     verify_top: int | None,
     data: str | None,
@@ -196,8 +197,10 @@ def command(
     from ofa_toolkit.pipelines.export.searched_target import export_command
     from ofa_toolkit.pipelines.search.find import device_requests, search
     from ofa_toolkit.pipelines.search.request import SearchRequest
+    from ofa_toolkit.zoo.supernet import load_supernet
 
     request = SearchRequest(
+        supernet=None if supernet is None else load_supernet(supernet),
         devices=device_requests(devices, latencies, throughputs),
         fix=dict(fix),
         maximum={name: max(values) for name, values in maximum},
@@ -237,7 +240,7 @@ def command(
 def _verify(
     found: FoundSubnet, request: SearchRequest, data: str, num_subnets: int, runtime: str | None
 ) -> tuple[FoundSubnet, tuple[Verified, ...]]:
-    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.verify import verify_top
 
     assert request.supernet is not None
@@ -245,7 +248,7 @@ def _verify(
     with output.progress_bar("Measuring subnets", num_subnets) as show:
         return verify_top(
             found,
-            open_judge(request.supernet, data),
+            open_evaluator(request.supernet, data),
             num_subnets=num_subnets,
             runtime=runtime,
             most_latency_ms=min(limits) if runtime is not None and limits else None,

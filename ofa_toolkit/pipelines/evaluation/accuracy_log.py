@@ -18,7 +18,7 @@ from torch import Tensor
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.evaluation.accuracy import evaluate_on_batches, recalibration_batches
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
 from ofa_toolkit.training.distributed import Process
@@ -58,20 +58,22 @@ class SubnetMeter:
     more: decoding and augmenting happen once per resolution instead of once per subnet.
     """
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
         self._cache: dict[tuple[str, int], Batches] = {}
         self._cached_bytes = 0
 
     def measure(self, subnet: Subnet) -> tuple[float, int]:
         """Top-1 in percent on the held-out images, and how many there were."""
-        judge = self._judge
+        evaluator = self._evaluator
         accuracy = evaluate_on_batches(
-            judge.supernet,
+            evaluator.supernet.network,
             subnet,
             self._batches("validation", subnet.resolution),
-            recalibration=self._batches("train", subnet.resolution) if judge.recalibration_images else None,
-            device=judge.device,
+            recalibration=self._batches("train", subnet.resolution)
+            if evaluator.recalibration_images
+            else None,
+            device=evaluator.device,
         )
         return accuracy.top1_percent, accuracy.num_images
 
@@ -94,17 +96,21 @@ class SubnetMeter:
             self._cache[key] = kept
 
     def _prepare(self, split: str, resolution: int) -> Any:
-        judge = self._judge
+        evaluator = self._evaluator
         if split == "train":
             return recalibration_batches(
-                judge.dataset,
+                evaluator.dataset,
                 resolution,
-                batch_size=judge.batch_size,
-                limit=judge.recalibration_images,
-                device=judge.device,
+                batch_size=evaluator.batch_size,
+                limit=evaluator.recalibration_images,
+                device=evaluator.device,
             )
-        return judge.dataset.batches(
-            "validation", judge.batch_size, resolution=resolution, limit=judge.limit, device=judge.device
+        return evaluator.dataset.batches(
+            "validation",
+            evaluator.batch_size,
+            resolution=resolution,
+            limit=evaluator.limit,
+            device=evaluator.device,
         )
 
 

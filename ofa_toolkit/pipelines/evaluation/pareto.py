@@ -22,7 +22,8 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge, Step
+from ofa_toolkit.pipelines.evaluation.evaluate import Step
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet, restrict, sample_population
 from ofa_toolkit.spaces.subnet_file import subnet_document
 
@@ -136,7 +137,7 @@ def latency_cost(name: str, space: SearchSpace, tables: Sequence[Path] = ()) -> 
 
 
 def study(
-    judges: Mapping[str, Judge],
+    evaluators: Sequence[Evaluator],
     *,
     cost_of: CostOf,
     axis: str,
@@ -146,10 +147,10 @@ def study(
     show_published: bool = False,
     on_step: Step | None = None,
 ) -> ParetoStudy:
-    """Judge the same candidates of each supernet and pick the best of each bucket.
+    """Measure the same candidates of each supernet and pick the best of each bucket.
 
     Args:
-        judges: Supernets by the name to show; all of one space.
+        evaluators: One a supernet, all of one space.
         cost_of: The cost axis.
         axis: Its name.
         num_buckets: Equal parts of the range of cost.
@@ -161,21 +162,21 @@ def study(
     Raises:
         MismatchError: The supernets are of different spaces.
     """
-    space = _common_space(judges)
+    space = _common_space(evaluators)
     encoding = Encoding(space)
     ends = cost_of(encoding.encode([space.smallest(), space.largest()]))
     cost_range = (float(ends[0]), float(ends[1]))
     subnets = candidates(space, cost_of, cost_range, num_buckets, per_bucket, seed)
     costs = cost_of(encoding.encode(subnets))
-    total = len(judges) * (len(subnets) + num_buckets)
+    total = len(evaluators) * (len(subnets) + num_buckets)
     done = itertools.count()
     curves = []
-    for name, judge in judges.items():
+    for evaluator in evaluators:
 
-        def judged(subnet: Subnet, split: Any, judge: Judge = judge) -> float:
+        def judged(subnet: Subnet, split: Any, evaluator: Evaluator = evaluator) -> float:
             if on_step is not None:
                 on_step(next(done), total)
-            return judge.accuracy(subnet, split).top1_percent
+            return evaluator.accuracy(subnet, split).top1_percent
 
         validation = np.array([judged(subnet, "validation") for subnet in subnets])
         index = bucket_index(costs, num_buckets, cost_range)
@@ -197,7 +198,11 @@ def study(
         mean = mean_pareto_accuracy(
             np.array([p.cost for p in points]), np.array([p.test_top1_percent for p in points]), cost_range
         )
-        curves.append(ParetoCurve(supernet=name, points=tuple(points), mean_pareto_accuracy_percent=mean))
+        curves.append(
+            ParetoCurve(
+                supernet=evaluator.supernet.name, points=tuple(points), mean_pareto_accuracy_percent=mean
+            )
+        )
     return ParetoStudy(
         axis=axis,
         low=cost_range[0],
@@ -265,16 +270,15 @@ def _runs(values: Sequence[float]) -> list[list[float]]:
     ]
 
 
-def _common_space(judges: Mapping[str, Judge]) -> SearchSpace:
-    spaces = {name: judge.trained_space for name, judge in judges.items()}
-    (first_name, first), *others = spaces.items()
-    for name, space in others:
-        if space.identity != first.identity:
+def _common_space(evaluators: Sequence[Evaluator]) -> SearchSpace:
+    first, *others = (evaluator.supernet for evaluator in evaluators)
+    for other in others:
+        if other.trained_space.identity != first.trained_space.identity:
             raise MismatchError(
-                f"'{first_name}' and '{name}' have other subnets ({first.name}, {space.name}): "
-                "curves over one range need one space."
+                f"'{first.name}' and '{other.name}' have other subnets ({first.trained_space.name}, "
+                f"{other.trained_space.name}): curves over one range need one space."
             )
-    return first
+    return first.trained_space
 
 
 def draw(result: ParetoStudy, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Build the accuracy predictor of a supernet: measure subnets, fit an ensemble, judge it on unseen ones."""
+"""Build the accuracy predictor of a supernet: measure subnets, fit an ensemble, test it on unseen ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
     TOP,
@@ -34,7 +33,7 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     SubnetMeter,
     measure_missing,
 )
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.training.distributed import Process
@@ -79,11 +78,10 @@ class BuiltPredictor:
 
 
 def build_predictor(
-    judge: Judge,
-    supernet_folder: Path,
+    evaluator: Evaluator,
     *,
-    name: str,
     num_subnets: int,
+    name: str | None = None,
     folder: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
@@ -91,13 +89,12 @@ def build_predictor(
     process: Process | None = None,
     on_step: Step | None = None,
 ) -> BuiltPredictor | None:
-    """Measure, fit, judge, write.
+    """Measure, fit, test, write.
 
     Args:
-        judge: The supernet and its data; subnets are judged on held-out training images.
-        supernet_folder: Folder of its weights.
-        name: Of the supernet, for the predictor's card.
+        evaluator: The supernet and its data; subnets are measured on held-out training images.
         num_subnets: How many to measure in all, those of earlier runs counted.
+        name: Of the supernet, for the predictor's card; its own where None.
         folder: Of the measurements; default `predictor` in the supernet's folder.
         out: The predictor file; default in the supernet's folder, where `search` looks.
         seed: That chooses the subnets.
@@ -117,42 +114,43 @@ def build_predictor(
             f"{num_subnets} subnets are too few for a predictor; measure at least {LEAST_SUBNETS}."
         )
     process = process or Process()
-    space = judge.trained_space
+    supernet = evaluator.supernet
+    space = supernet.trained_space
     population = stratified_population(space, num_subnets, seed)
     subnets = Encoding(space).decode(population)
-    conditions = _conditions(judge, supernet_folder, seed)
-    log = AccuracyLog(folder or supernet_folder / "predictor", conditions)
-    measure_missing(log, subnets, SubnetMeter(judge).measure, process=process, on_step=on_step)
+    conditions = _conditions(evaluator, seed)
+    log = AccuracyLog(folder or supernet.folder / "predictor", conditions)
+    measure_missing(log, subnets, SubnetMeter(evaluator).measure, process=process, on_step=on_step)
     if not process.is_main:
         return None
     measured = log.read()
     top1 = np.array([measured[index] for index in range(len(subnets))])
     return _fit(
-        judge,
+        evaluator,
         population,
         top1,
         conditions,
-        name=name,
-        out=out or supernet_folder / FILE_NAME,
+        name=name or supernet.name,
+        out=out or supernet.folder / FILE_NAME,
         seed=seed,
         config=config or EnsembleConfig(),
     )
 
 
-def _conditions(judge: Judge, folder: Path, seed: int) -> Conditions:
-    available = judge.dataset.num_images("validation")
+def _conditions(evaluator: Evaluator, seed: int) -> Conditions:
+    available = evaluator.dataset.num_images("validation")
     return Conditions(
-        space_identity=judge.supernet.space.identity,
-        supernet_identity=weights_identity(folder / "model.safetensors"),
-        data=judge.dataset.name,
+        space_identity=evaluator.supernet.space.identity,
+        supernet_identity=evaluator.supernet.identity,
+        data=evaluator.dataset.name,
         seed=seed,
-        num_images=min(available, judge.limit or available),
-        num_recalibration_images=judge.recalibration_images,
+        num_images=min(available, evaluator.limit or available),
+        num_recalibration_images=evaluator.recalibration_images,
     )
 
 
 def _fit(
-    judge: Judge,
+    evaluator: Evaluator,
     population: Population,
     top1: Floats,
     conditions: Conditions,
@@ -162,7 +160,7 @@ def _fit(
     seed: int,
     config: EnsembleConfig,
 ) -> BuiltPredictor:
-    space = judge.trained_space
+    space = evaluator.supernet.trained_space
     choices = Choices.of(space, space.resolutions)
     one_hot = choices.one_hot(space, population)
 
@@ -179,8 +177,8 @@ def _fit(
     errors = (inside.summary(), outside.summary())
     predictor = AccuracyPredictor(
         card=PredictorCard(
-            space=judge.supernet.space.name,
-            space_identity=judge.supernet.space.identity,
+            space=evaluator.supernet.space.name,
+            space_identity=evaluator.supernet.space.identity,
             supernet=Path(name).name,  # a card carries no folders of a machine
             supernet_identity=conditions.supernet_identity,
             dataset=f"{_place_free(conditions.data)}: {conditions.num_images} held-out training images",

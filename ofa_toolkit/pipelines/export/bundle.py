@@ -13,7 +13,6 @@ from ofa_toolkit.datasets import picture
 from ofa_toolkit.export.kit import __file__ as kit_file
 from ofa_toolkit.export.passport import Passport
 from ofa_toolkit.pipelines.export.onnx_file import Exported
-from ofa_toolkit.zoo import resolve_supernet
 
 KIND = "bundle"
 CARD_FILES = ("card.toml", "README.md")
@@ -34,7 +33,6 @@ def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> No
     passport = exported.passport
     settings = preprocessing_of(passport)
     labels = passport.class_names or tuple(f"class {index}" for index in range(passport.num_classes))
-    supernet = resolve_supernet(passport.supernet)
     with output_folder(folder, KIND, force=force) as temporary:
         (temporary / "model.onnx").write_bytes(exported.content)
         (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
@@ -43,8 +41,8 @@ def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> No
             shutil.copyfile(source, temporary / source.name)
         (temporary / "MODEL.md").write_text(_card(passport), encoding="utf-8")
         for name in CARD_FILES:
-            if (supernet / name).is_file():
-                shutil.copyfile(supernet / name, temporary / name)
+            if (exported.supernet.folder / name).is_file():
+                shutil.copyfile(exported.supernet.folder / name, temporary / name)
 
 
 def preprocessing_of(passport: Passport) -> dict[str, Any]:

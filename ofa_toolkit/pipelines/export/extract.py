@@ -15,13 +15,14 @@ from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import VerificationError
 from ofa_toolkit.core.output_folder import output_folder
-from ofa_toolkit.export.passport import BatchNormSource
-from ofa_toolkit.pipelines.export.network import OpenSupernet, export_network
+from ofa_toolkit.pipelines.export.network import export_network
 from ofa_toolkit.pipelines.export.onnx_file import DEFAULT_SUBNET, open_subnet
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
 from ofa_toolkit.supernets import extract
+from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.supernets.importing.official_config import save_official_network
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike
 
 FORMAT = "ofa-toolkit/network"
 VERSION = 1
@@ -60,7 +61,7 @@ def extract_network(
     subnet: str | Path | SubnetFile = DEFAULT_SUBNET,
     folder: str | Path = "network",
     *,
-    supernet: str | Path | None = None,
+    supernet: SupernetLike | None = None,
     data: str | None = None,
     keep_batchnorm: bool = False,
     layout: Layout = "torch",
@@ -88,9 +89,10 @@ def extract_network(
         VerificationError: The network does not compute what the supernet does.
         OfaToolkitError: A part is missing or damaged, or parts do not belong together.
     """
-    source, described = open_subnet(subnet, supernet, data)
+    described, source = open_subnet(subnet, supernet)
+    dataset = None if data is None else source.open_images(data)
     difference = _difference(source, described.subnet)
-    made = export_network(source, described.subnet, keep_batchnorm=keep_batchnorm)
+    made = export_network(source, described.subnet, dataset, keep_batchnorm=keep_batchnorm)
     with output_folder(folder, KIND, replace=replace, force=force) as temporary:
         if layout == "official":
             save_official_network(temporary, made.network, source.space, described.subnet)
@@ -110,11 +112,11 @@ def extract_network(
 
 
 @torch.no_grad()
-def _difference(source: OpenSupernet, subnet: Subnet) -> float:
+def _difference(source: LoadedSupernet, subnet: Subnet) -> float:
     size = subnet.resolution
     images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
-    expected = source.supernet(images, subnet)
-    actual = extract(source.supernet, subnet)(images)
+    expected = source.network(images, subnet)
+    actual = extract(source.network, subnet)(images)
     difference = float((actual - expected).abs().max() / expected.abs().max())
     if not difference <= _TOLERANCE:
         raise VerificationError(
@@ -135,13 +137,13 @@ def _write_torch(folder: Path, network: nn.Module, resolution: int) -> None:
     torch.export.save(program, folder / "network.pt2")
 
 
-def _description(source: OpenSupernet, described: SubnetFile, batchnorm: BatchNormSource) -> dict[str, Any]:
+def _description(source: LoadedSupernet, described: SubnetFile, batchnorm: BatchNormSource) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
         "subnet": to_document(described),
         "supernet": {"name": source.name, "sha256": source.identity},
-        "class_names": source.description.get("class_names"),
-        "preprocessing": source.description.get("preprocessing"),
+        "class_names": list(source.class_names) or None,
+        "preprocessing": source.preprocessing,
         "batchnorm": dataclasses.asdict(batchnorm),
     }

@@ -13,26 +13,25 @@ import onnx
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, check_precision, finish, write_model
 from ofa_toolkit.export.lint import lint
-from ofa_toolkit.export.passport import Passport, QuantisationSource, identify_weights
+from ofa_toolkit.export.passport import Passport, QuantisationSource
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
-from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph
+from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph, identify_weights
 from ofa_toolkit.pipelines.export.network import (
     ExportNetwork,
-    OpenSupernet,
     calibration_batches,
     check_images,
     choose_calibration,
     export_network,
-    open_supernet,
-    supernet_space,
 )
 from ofa_toolkit.pipelines.export.searched_target import searched_target
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 DEFAULT_SUBNET = Path("subnet.json")
 DEFAULT_ONNX = Path("subnet.onnx")
@@ -77,6 +76,7 @@ class Exported:
     """An exported network, not yet written anywhere.
 
     Attributes:
+        supernet: What the network was cut out of.
         model: The ONNX model with its passport.
         passport: The same, as a value.
         form: Target, precision, batch size.
@@ -88,6 +88,7 @@ class Exported:
         check: The images compared on.
     """
 
+    supernet: LoadedSupernet
     model: onnx.ModelProto
     passport: Passport
     form: FileForm
@@ -108,7 +109,7 @@ def export_onnx(
     subnet: str | Path | Mapping[str, Any] | SubnetFile = DEFAULT_SUBNET,
     onnx_file: str | Path | None = None,
     *,
-    supernet: str | Path | None = None,
+    supernet: SupernetLike | None = None,
     options: ExportOptions | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> Exported:
@@ -130,25 +131,26 @@ def export_onnx(
         OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
     """
     options, say = options or ExportOptions(), on_step or _silent
-    described, name = describe_subnet(subnet, supernet)
+    described, source = open_subnet(subnet, supernet)
     target = resolve_target(options.target or searched_target(described.predicted), options.tables)
     form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
     # Refused before the work starts, where it can be known.
     check_options(form, has_data=options.data is not None)
     if options.engine:
         check_runs_tensorrt(target)
-    source = open_supernet(name, options.data)
+    dataset = None if options.data is None else source.open_images(options.data)
     say("Recomputing batch-norm statistics")
-    network = export_network(source, described.subnet, keep_batchnorm=options.keep_batchnorm)
+    network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
-    model, quantisation = _write(source, network, form, options)
+    model, quantisation = _write(dataset, network, form, options.method)
     passport = _passport(source, described, network, form, quantisation)
-    check = comparison_images(source, described.subnet.resolution, options.precision)
+    check = comparison_images(dataset, described.subnet.resolution, options.precision)
     say(f"Comparing with the network on {check.description}")
     passport, comparison = finish(
         model, network.network, check, passport, max_accuracy_drop=options.max_accuracy_drop
     )
     exported = Exported(
+        supernet=source,
         model=model,
         passport=passport,
         form=form,
@@ -165,24 +167,9 @@ def export_onnx(
 
 
 def open_subnet(
-    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None, data: str | None
-) -> tuple[OpenSupernet, SubnetFile]:
-    """The supernet a subnet is cut from, loaded, and the subnet.
-
-    Raises:
-        ExportError: Nobody says which supernet.
-        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
-    """
-    described, name = describe_subnet(subnet, supernet)
-    source = open_supernet(name, data)
-    source.space.check(described.subnet)
-    return source, described
-
-
-def describe_subnet(
-    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: str | Path | None
-) -> tuple[SubnetFile, str]:
-    """The subnet, and the name or folder of the supernet it is cut from.
+    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: SupernetLike | None
+) -> tuple[SubnetFile, LoadedSupernet]:
+    """The subnet, and the supernet it is cut from.
 
     It is read as a member of the supernet's own space, which may offer other resolutions than the
     registered one.
@@ -191,16 +178,17 @@ def describe_subnet(
         ExportError: Nobody says which supernet.
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
-    if isinstance(subnet, SubnetFile):
-        described, name = subnet, supernet or subnet.supernet
-    else:
-        name = supernet or _stated_supernet(subnet)
-        described = read_subnet(subnet, None if name is None else supernet_space(str(name)))
+    name = supernet or (subnet.supernet if isinstance(subnet, SubnetFile) else _stated_supernet(subnet))
     if name is None:
+        if not isinstance(subnet, SubnetFile):
+            read_subnet(subnet)
         raise ExportError(
             "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
         )
-    return described, str(name)
+    source = load_supernet(name)
+    described = subnet if isinstance(subnet, SubnetFile) else read_subnet(subnet, source.space)
+    source.space.check(described.subnet)
+    return described, source
 
 
 def _stated_supernet(subnet: str | Path | Mapping[str, Any]) -> str | None:
@@ -260,20 +248,19 @@ def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
 
 
 def _write(
-    source: OpenSupernet, network: ExportNetwork, form: FileForm, options: ExportOptions
+    dataset: ImageDataset | None, network: ExportNetwork, form: FileForm, method: CalibrationMethod
 ) -> tuple[onnx.ModelProto, QuantisationSource | None]:
     if form.precision != "int8":
         return write_model(network.layers, network.weights, form), None
-    assert source.dataset is not None
-    assert source.data is not None
-    used = choose_calibration(source.dataset, source.data, form.batch_size or 1, options.method)
-    batches = calibration_batches(source.dataset, network.subnet.resolution, used)
+    assert dataset is not None
+    used = choose_calibration(dataset, form.batch_size or 1, method)
+    batches = calibration_batches(dataset, network.subnet.resolution, used)
     model = write_model(network.layers, network.weights, form, calibration=batches, method=used.method)
     return model, used
 
 
 def _passport(
-    source: OpenSupernet,
+    source: LoadedSupernet,
     described: SubnetFile,
     network: ExportNetwork,
     form: FileForm,
@@ -304,20 +291,17 @@ def _passport(
     )
 
 
-def describe_images(source: OpenSupernet, resolution: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+def describe_images(source: LoadedSupernet, resolution: int) -> tuple[dict[str, Any], tuple[str, ...]]:
     """How an image of that side becomes network input, and the classes' names; empty where not stated."""
-    preprocessing = dict(source.description.get("preprocessing") or {})
-    if preprocessing:
-        preprocessing["size"] = resolution
-    return preprocessing, tuple(source.description.get("class_names") or ())
+    preprocessing = source.preprocessing
+    return {} if preprocessing is None else {**preprocessing, "size": resolution}, source.class_names
 
 
-def comparison_images(source: OpenSupernet, resolution: int, precision: Precision) -> CheckImages:
+def comparison_images(dataset: ImageDataset | None, resolution: int, precision: Precision) -> CheckImages:
     """What outputs are compared on: images of the data set that is open, else made-up ones."""
-    if source.dataset is None:
+    if dataset is None:
         return synthetic_images(resolution, SYNTHETIC_IMAGES[precision])
-    assert source.data is not None
-    return check_images(source.dataset, source.data, resolution, CHECK_IMAGES[precision])
+    return check_images(dataset, resolution, CHECK_IMAGES[precision])
 
 
 def describe_target(target: Target) -> str:

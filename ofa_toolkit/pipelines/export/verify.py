@@ -15,6 +15,7 @@ from ofa_toolkit.core.errors import (
     OfaToolkitError,
     VerificationError,
 )
+from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare
 from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.passport import Passport, QuantisationSource, check_model, load_model, read_passport
@@ -31,14 +32,13 @@ from ofa_toolkit.export.verify import (
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.export.network import (
     ExportNetwork,
-    OpenSupernet,
     calibration_batches,
     export_network,
-    open_supernet,
 )
 from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
 from ofa_toolkit.spaces import Encoding, SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_from_reference
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 _TOP1_TOLERANCE = 0.5
 """Points by which another processor's rounding may move the accuracy of a file."""
@@ -65,7 +65,7 @@ class Verification:
 def verify_export(
     file: str | Path,
     *,
-    supernet: str | None = None,
+    supernet: SupernetLike | None = None,
     data: str | None = None,
     tables: tuple[Path, ...] = (),
     on_step: Callable[[str], None] | None = None,
@@ -152,20 +152,21 @@ def _derive_again(
     model: onnx.ModelProto,
     passport: Passport,
     form: FileForm,
-    supernet: str | None,
+    supernet: SupernetLike | None,
     data: str | None,
     say: Callable[[str], None],
 ) -> list[Check]:
     name, origin = supernet or passport.supernet, passport.batchnorm
     try:
-        source, missing = _open(name, data, passport)
+        source, dataset, missing = _open(name, data, passport)
+        source.network.eval()  # reads the weights: what is wrong with them is told here
+        identity = source.identity
     except FileFormatError:
         raise
     except OfaToolkitError as error:
         if data is not None:
             raise
         return [skip(claim, error.message) for claim in ("supernet", *_from_supernet(passport))]
-    identity = source.identity
     supernet_check = judge(
         "supernet", identity == passport.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
     )
@@ -177,20 +178,20 @@ def _derive_again(
     if missing is not None:
         return [*checks, *(skip(claim, missing) for claim in _from_supernet(passport))]
     say("Cutting the subnet out again and recomputing batch-norm statistics")
-    network = export_network(source, passport.subnet, keep_batchnorm=origin.kind == "stored")
+    network = export_network(source, passport.subnet, dataset, keep_batchnorm=origin.kind == "stored")
     if (network.batchnorm.kind, network.batchnorm.num_images) != (origin.kind, origin.num_images):
         reason = f"batch norm came from {origin.num_images} images of {origin.images}, not from these"
         return [*checks, *(skip(claim, reason) for claim in _from_supernet(passport))]
     checks.append(verify_weights(model, network.layers, network.weights, form))
     if passport.quantisation is not None:
         say("Finding the 8-bit ranges again")
-        checks.append(_ranges(model, network, source, passport.quantisation, form))
-    check = comparison_images(source, passport.subnet.resolution, passport.precision)
+        checks.append(_ranges(model, network, dataset, passport.quantisation, form))
+    check = comparison_images(dataset, passport.subnet.resolution, passport.precision)
     say(f"Comparing with the network on {check.description}")
     return [*checks, _outputs(model, network, passport, check)]
 
 
-def _description(source: OpenSupernet, passport: Passport) -> Check:
+def _description(source: LoadedSupernet, passport: Passport) -> Check:
     """Does the supernet say the same of images and classes?"""
     stated = describe_images(source, passport.subnet.resolution)
     same = (dict(passport.preprocessing), passport.class_names) == stated
@@ -207,28 +208,31 @@ def _from_supernet(passport: Passport) -> list[str]:
     return ["weights from the supernet", *ranges, "outputs"]
 
 
-def _open(name: str, data: str | None, passport: Passport) -> tuple[OpenSupernet, str | None]:
-    """The supernet, and why what depends on the images cannot be checked, or None where they are here."""
-    origin = passport.batchnorm
-    if data is not None or origin.kind != "data":
-        return open_supernet(name, data), None
+def _open(
+    name: SupernetLike, data: str | None, passport: Passport
+) -> tuple[LoadedSupernet, ImageDataset | None, str | None]:
+    """Supernet and images, and why what depends on images cannot be checked, or None where they are here."""
+    source, origin = load_supernet(name), passport.batchnorm
+    if data is None and origin.kind != "data":
+        return source, None, None
     try:
-        return open_supernet(name, origin.images), None
+        return source, source.open_images(data or origin.images), None
     except DataError as error:
-        reason = f"needs the images the file was made with, --data SOURCE: {error.message}"
-        return open_supernet(name, None), reason
+        if data is not None:
+            raise
+        return source, None, f"needs the images the file was made with, --data SOURCE: {error.message}"
 
 
 def _ranges(
     model: onnx.ModelProto,
     network: ExportNetwork,
-    source: OpenSupernet,
+    dataset: ImageDataset | None,
     recipe: QuantisationSource,
     form: FileForm,
 ) -> Check:
-    if source.dataset is None:
+    if dataset is None:
         return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
-    batches = calibration_batches(source.dataset, network.subnet.resolution, recipe)
+    batches = calibration_batches(dataset, network.subnet.resolution, recipe)
     again = write_model(network.layers, network.weights, form, calibration=batches, method=recipe.method)
     return verify_ranges(model, again, recipe.method)
 

@@ -24,13 +24,7 @@ from ofa_toolkit.evaluation.predictor.predictor import (
 from ofa_toolkit.latency.table import BoundLatency, load_table
 from ofa_toolkit.pipelines.search.choices import listed, restricted_space
 from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
-from ofa_toolkit.pipelines.search.supernet import (
-    check_weights,
-    missing_predictor,
-    predictor_path,
-    resolve_space,
-    supernet_space,
-)
+from ofa_toolkit.pipelines.search.supernet import missing_predictor, resolve_space
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
 from ofa_toolkit.spaces.encoding import Encoding, Population
 
@@ -69,10 +63,11 @@ class SearchContext:
 
     Attributes:
         request: What was asked.
+        supernet: The supernet; None where a space alone is searched.
+        supernet_name: Its name, or that of the space.
         full_space: The supernet's space, as trained.
         space: The part of it that is searched.
         accuracy: The predictor, bound; None where there is none and the request needs none.
-        has_supernet: Whether there are weights to cut subnets from, not only a space.
         latencies: Tables by `device:variant`, bound, in the order asked.
         limits: The constraints.
         warnings: What the user should know about the data behind the answer.
@@ -81,12 +76,12 @@ class SearchContext:
     def __init__(self, request: SearchRequest) -> None:
         self.request = request
         self.warnings: list[str] = []
-        self._folder, self.full_space, self.supernet_name = resolve_space(request)
-        self.has_supernet = request.supernet is not None or self._folder is not None
+        self.supernet, self.full_space = resolve_space(request)
+        self.supernet_name = self.full_space.name if self.supernet is None else self.supernet.name
         predictor = self._predictor()
         covered = predictor.card.resolutions if predictor else self.full_space.resolutions
         self.space = restricted_space(request, self.full_space, covered)
-        whole = supernet_space(self._folder)
+        whole = None if self.supernet is None else self.supernet.space
         self.accuracy: BoundAccuracy | None = predictor.bind(self.space, whole=whole) if predictor else None
         self._warn_about_accuracy()
         self.latencies: dict[str, BoundLatency] = {}
@@ -106,11 +101,11 @@ class SearchContext:
 
     def _predictor(self) -> AccuracyPredictor | None:
         """The accuracy predictor asked for or that of the supernet; None where there is none."""
-        path = predictor_path(self.request, self._folder)
-        if path is None:
-            return None
-        predictor = load_accuracy_predictor(path)
-        check_weights(predictor.card.supernet_identity, self._folder)
+        if self.request.predictor is None:
+            return None if self.supernet is None else self.supernet.predictor
+        predictor = load_accuracy_predictor(self.request.predictor)
+        if self.supernet is not None:
+            self.supernet.check_predictor(predictor)
         return predictor
 
     @property
@@ -170,7 +165,7 @@ class SearchContext:
     @functools.cached_property
     def _accuracy_figure(self) -> Figure:
         if self.accuracy is None:
-            raise missing_predictor(self.supernet_name, self._folder)
+            raise missing_predictor(self.supernet_name, self.supernet)
         return Figure(name="accuracy", evaluate=self.accuracy.predict, decimals=4)
 
     @functools.cached_property
@@ -221,7 +216,7 @@ class SearchContext:
         if self.request.confidence is not None:
             confidence = self.request.confidence
             # Asked once now, so that an uncalibrated table is refused before the search starts.
-            bound.upper_bound(np.zeros((0, len(Encoding(self.space).genes)), dtype=np.uint8), confidence)
+            bound.upper_bound(np.zeros((0, Encoding(self.space).num_genes), dtype=np.uint8), confidence)
             figure = Figure(
                 name=f"latency bound:{name}",
                 evaluate=lambda population: bound.upper_bound(population, confidence),

@@ -31,6 +31,7 @@ from ofa_toolkit.spaces.encoding import Encoding
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document, write_subnet
+from ofa_toolkit.zoo.supernet import SupernetLike, load_supernet
 
 Method = Literal["evolution", "random", "exhaustive"]
 
@@ -90,7 +91,7 @@ class FoundSubnet:
 
 def find_subnet(
     *,
-    supernet: str | os.PathLike[str] | None = None,
+    supernet: SupernetLike | None = None,
     space: str | None = None,
     predictor: str | os.PathLike[str] | None = None,
     device: str | Sequence[str] = (),
@@ -144,7 +145,7 @@ def find_subnet(
         OfaToolkitError: A name, a quantity or a file is wrong.
     """
     request = SearchRequest(
-        supernet=None if supernet is None else os.fspath(supernet),
+        supernet=None if supernet is None else load_supernet(supernet),
         space=space,
         predictor=None if predictor is None else Path(predictor),
         devices=device_requests(device, latency, throughput),
@@ -183,7 +184,7 @@ def search(
     return FoundSubnet(
         subnet=Encoding(context.space).decode(best)[0],
         space=context.full_space,
-        supernet=context.supernet_name if context.has_supernet else None,
+        supernet=None if context.supernet is None else context.supernet.name,
         predicted=chosen.predicted,
         search={
             "objective": request.objective,

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ofa_toolkit.zoo.supernet import LoadedSupernet
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRequest:
@@ -27,7 +29,7 @@ class SearchRequest:
     """Everything that decides a search but its effort.
 
     Attributes:
-        supernet: Zoo name or folder whose space and accuracy predictor are used; None for the space alone.
+        supernet: Whose space and accuracy predictor are used; None for the space alone.
         space: Name of the search space; None takes the supernet's.
         predictor: File of another accuracy predictor.
         devices: Devices, with or without limits; the first is the one `latency` refers to.
@@ -42,7 +44,7 @@ class SearchRequest:
         tables: Further folders of latency tables.
     """
 
-    supernet: str | None = None
+    supernet: LoadedSupernet | None = None
     space: str | None = None
     predictor: Path | None = None
     devices: tuple[DeviceRequest, ...] = ()

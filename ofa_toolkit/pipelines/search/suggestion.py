@@ -10,26 +10,32 @@ from ofa_toolkit.core import quantities
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.pipelines.export.searched_target import export_file_command
 from ofa_toolkit.pipelines.search.request import SearchRequest
-from ofa_toolkit.pipelines.search.supernet import predictor_path, resolve_space
+from ofa_toolkit.pipelines.search.supernet import resolve_space
 from ofa_toolkit.spaces import SearchSpace, lower
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 
-def search_command(*limit: str, supernet: str | None = None, space: str | None = None) -> str:
+def search_command(*limit: str, supernet: SupernetLike | None = None, space: str | None = None) -> str:
     """`ofa-tk search` within a limit; without one, MACs half way between the smallest and the largest.
 
     Accuracy is left out where no predictor tells it.
     """
-    request = SearchRequest(supernet=supernet, space=space)
-    folder, searched, name = resolve_space(request)
-    words = ["search", "--space" if supernet is None else "--supernet", name]
-    if predictor_path(request, folder) is None:
+    request = SearchRequest(supernet=None if supernet is None else load_supernet(supernet), space=space)
+    found, searched = resolve_space(request)
+    named = (
+        ["--space", space or searched.name]
+        if request.supernet is None
+        else ["--supernet", request.supernet.name]
+    )
+    words = ["search", *named]
+    if found is None or not found.predictor_file.is_file():
         words += ["--maximize", "macs"]
     return command_line(*words, *(limit or ("--macs", half_way_macs(searched))))
 
 
-def next_command(supernet: str) -> str:
+def next_command(supernet: LoadedSupernet) -> str:
     """What to do with a judged supernet: search it, or export the one subnet it was fine-tuned for."""
-    subnet = Path(supernet) / "subnet.json"
+    subnet = Path(supernet.name) / "subnet.json"
     if subnet.is_file():
         return export_file_command(subnet)
     return search_command(supernet=supernet)

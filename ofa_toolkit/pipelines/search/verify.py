@@ -14,7 +14,7 @@ from ofa_toolkit.latency.filing import journal_header
 from ofa_toolkit.latency.measuring.measure import Effort, Item, estimates, measure, open_journal
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
 from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.pipelines.search.answer import Candidate
 from ofa_toolkit.pipelines.search.find import FoundSubnet
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
@@ -53,7 +53,7 @@ class Verified:
 
 def verify_top(
     found: FoundSubnet,
-    judge: Judge,
+    evaluator: Evaluator,
     *,
     num_subnets: int,
     runtime: str | None = None,
@@ -67,7 +67,7 @@ def verify_top(
 
     Args:
         found: The answer of the search.
-        judge: The supernet it was for, and its data.
+        evaluator: The supernet it was for, and its data.
         num_subnets: How many of the best to measure.
         runtime: Also time them on this machine with this runtime.
         options: Conditions of the timing.
@@ -83,14 +83,14 @@ def verify_top(
     """
     if num_subnets < 1:
         raise ConfigError("Verify at least one subnet.")
-    space = judge.supernet.space
+    space = evaluator.supernet.space
     candidates = [found.candidates[0], *found.runners_up][:num_subnets]
     latencies: Sequence[float | None] = [None] * len(candidates)
     if runtime is not None:
         latencies = time_subnets(
             space, [candidate.subnet for candidate in candidates], runtime, options or RuntimeOptions()
         )
-    meter = SubnetMeter(judge)
+    meter = SubnetMeter(evaluator)
     verified = []
     for rank, (candidate, latency) in enumerate(zip(candidates, latencies, strict=True), start=1):
         if on_step is not None:

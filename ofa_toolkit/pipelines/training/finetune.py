@@ -12,10 +12,9 @@ from ofa_toolkit.core.errors import ConfigError, FileFormatError
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
-from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.reporting import Reporter
-from ofa_toolkit.zoo import resolve_supernet
+from ofa_toolkit.zoo.supernet import load_supernet
 
 SUBNET_FILE = "subnet.json"
 
@@ -55,17 +54,15 @@ def finetune_config(
         raise ConfigError(
             f"'{subnet}' does not say which supernet it belongs to.", hint="Add --supernet NAME|DIR"
         )
-    folder = resolve_supernet(stated)
-    description = read_supernet_config(folder)
-    space = space_of(description, folder)
+    source = load_supernet(stated)
     values: dict[str, Any] = {
         "recipe": "finetune",
-        "space": {"name": space.name, "table": space_document(space)},
+        "space": {"name": source.space.name, "table": space_document(source.space)},
         "data": {"source": data},
         "algorithm": {
             "name": "single",
             "subnet": str(subnet.resolve()),
-            "kernel_transforms": description["supernet"].get("use_kernel_transforms", False),
+            "kernel_transforms": source.use_kernel_transforms,
         },
         "training": {**_DEFAULTS["training"], "epochs": epochs, "seed": seed},
         "schedule": _DEFAULTS["schedule"],

@@ -16,7 +16,6 @@ from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
-from ofa_toolkit.spaces.supernet_description import read_supernet_config
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder
 from ofa_toolkit.training.config import RunConfig
@@ -27,7 +26,7 @@ from ofa_toolkit.training.reporting import Reporter, Silent
 from ofa_toolkit.training.single import Single
 from ofa_toolkit.training.trainer import Trainer
 from ofa_toolkit.training.validation import named_subnets
-from ofa_toolkit.zoo import resolve_supernet
+from ofa_toolkit.zoo.supernet import load_supernet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,19 +112,22 @@ def prepare(
     """
     reporter = reporter or Silent()
     space_resolutions = config.space.whole(1).resolutions
-    preprocessing = None
-    if config.init is not None:
-        # The weights know images prepared as those they were trained on.
-        preprocessing = read_supernet_config(resolve_supernet(config.init)).get("preprocessing")
+    initial = None if config.init is None else load_supernet(config.init)
     dataset = open_run_dataset(
-        config, download=download, resolution=max(space_resolutions), preprocessing=preprocessing
+        config,
+        download=download,
+        resolution=max(space_resolutions),
+        # The weights know images prepared as those they were trained on.
+        preprocessing=None if initial is None else initial.preprocessing,
     )
     space = config.space.trained(dataset.num_classes)
     algorithm = config.algorithm.build(config, space)
     supernet = new_supernet(config, config.space.whole(dataset.num_classes))
-    if config.init is not None and not resume:
-        message = load_initial_weights(supernet, resolve_supernet(config.init), dataset.class_names)
-        reporter.message(message)
+    if initial is not None and not resume:
+        has_same_classes = initial.class_names == dataset.class_names
+        reporter.message(
+            load_initial_weights(supernet, initial.network, initial.name, has_same_classes=has_same_classes)
+        )
     if process.is_main and not resume and not is_dry:
         run_folder.create(out, config)
     return Trainer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import io
@@ -15,7 +16,8 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, DataError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets import Split
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge, Step, open_judge
+from ofa_toolkit.pipelines.evaluation.evaluate import Step
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower, restrict
 from ofa_toolkit.training import run_folder
 from ofa_toolkit.training.config import LoopConfig
@@ -43,14 +45,14 @@ class InitializationPoint:
 def initialization_study(
     run: str, data: str, *, split: Split = "test", on_step: Step | None = None, **options: Any
 ) -> list[InitializationPoint]:
-    """Judge the uniform subnets of every snapshot of a run.
+    """Measure the uniform subnets of every snapshot of a run.
 
     Args:
         run: A run folder with snapshots.
         data: Images.
         split: Which images.
         on_step: Told of progress.
-        options: For `open_judge`.
+        options: For `open_evaluator`.
 
     Raises:
         CheckpointError: The run kept no snapshots.
@@ -64,8 +66,8 @@ def initialization_study(
         )
     points = []
     for number, snapshot in enumerate(snapshots):
-        judge = open_judge(str(snapshot), data, **options)
-        chosen = uniform_subnets(judge.trained_space)
+        evaluator = open_evaluator(str(snapshot), data, **options)
+        chosen = uniform_subnets(evaluator.supernet.trained_space)
         for index, (name, subnet) in enumerate(chosen.items()):
             if on_step is not None:
                 on_step(number * len(chosen) + index, len(snapshots) * len(chosen))
@@ -73,8 +75,8 @@ def initialization_study(
                 InitializationPoint(
                     trained_percent=int(snapshot.name),
                     subnet=name,
-                    mmacs=count_macs(lower(judge.supernet.space, subnet)) / 1e6,
-                    top1_percent=judge.accuracy(subnet, split).top1_percent,
+                    mmacs=count_macs(lower(evaluator.supernet.space, subnet)) / 1e6,
+                    top1_percent=evaluator.accuracy(subnet, split).top1_percent,
                 )
             )
     return points
@@ -93,7 +95,7 @@ def uniform_subnets(space: SearchSpace) -> dict[str, Subnet]:
 
 
 def gradient_study(
-    judge: Judge,
+    evaluator: Evaluator,
     *,
     epsilon: float = 1e-3,
     num_networks: int = 4,
@@ -102,17 +104,17 @@ def gradient_study(
     seed: int = 0,
 ) -> list[LayerGradients]:
     """Compare full, shrinking and epsilon-shrinking gradients on training images (Figure 3)."""
-    batches = judge.dataset.batches(
+    batches = evaluator.dataset.batches(
         "train",
         batch_size,
         train_transforms=True,
         limit=num_batches * batch_size,
         seed=seed,
-        device=judge.device,
+        device=evaluator.device,
     )
     return compare_gradients(
-        judge.supernet,
-        judge.trained_space,
+        copy.deepcopy(evaluator.supernet.network).to(evaluator.device),
+        evaluator.supernet.trained_space,
         list(batches),
         epsilon=epsilon,
         num_networks=num_networks,

@@ -17,10 +17,11 @@ from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
 from ofa_toolkit.zoo.card import AccuracyFact, BatchNormStatistics
 from ofa_toolkit.zoo.identity import identify
+from ofa_toolkit.zoo.supernet import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from ofa_toolkit.evaluation.accuracy import Accuracy
-    from ofa_toolkit.pipelines.evaluation.evaluate import Judge
+    from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 
 Notify = Callable[[str], None]
 JudgedSplit = Literal["validation", "test"]
@@ -88,25 +89,25 @@ def measure(
         DataError, MismatchError: The data set is missing or another one.
         SubnetNotInSpaceError: A subnet is not the space's.
     """
-    from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+    from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 
-    judge = open_judge(str(folder.absolute()), data, device="cpu")
+    evaluator = open_evaluator(folder.absolute(), data, device="cpu")
     for question in questions:
-        subnet = _subnet(folder, judge.trained_space, question)
+        subnet = _subnet(folder, evaluator.supernet.trained_space, question)
         if kept is None:
-            fact = _figure(folder, judge, subnet, question)
+            fact = _figure(evaluator, subnet, question)
         else:
             conditions = _conditions(folder, subnet, question, data)
-            fact = kept.get_or_measure(conditions, partial(_figure, folder, judge, subnet, question))
+            fact = kept.get_or_measure(conditions, partial(_figure, evaluator, subnet, question))
         if notify is not None:
             how = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
             notify(f"{question.subnet} ({how}): {fact.top1_percent:.2f} %")
         yield dataclasses.replace(fact, subnet=question.subnet)
 
 
-def _figure(folder: Path, judge: Judge, subnet: Subnet, question: Question) -> AccuracyFact:
-    result = _judge(folder, judge, subnet, question)
-    layers = lower(judge.supernet.space, subnet)
+def _figure(evaluator: Evaluator, subnet: Subnet, question: Question) -> AccuracyFact:
+    result = _measured(evaluator, subnet, question)
+    layers = lower(evaluator.supernet.space, subnet)
     return AccuracyFact(
         subnet=question.subnet,
         resolution=subnet.resolution,
@@ -124,8 +125,7 @@ def _figure(folder: Path, judge: Judge, subnet: Subnet, question: Question) -> A
 
 def _conditions(folder: Path, subnet: Subnet, question: Question, data: str) -> dict[str, Any]:
     """All that decides a figure."""
-    from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
-    from ofa_toolkit.supernets.folder import WEIGHTS_FILE
+    from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 
     asked = {name: value for name, value in vars(question).items() if name not in ("subnet", "resolution")}
     files = [CONFIG_FILE, WEIGHTS_FILE, *([CARRIED_IMAGES] if question.use_carried else [])]
@@ -133,24 +133,24 @@ def _conditions(folder: Path, subnet: Subnet, question: Question, data: str) -> 
     return {**asked, **identities, "data": data, "architecture": subnet_document(subnet)}
 
 
-def _judge(folder: Path, judge: Judge, subnet: Subnet, question: Question) -> Accuracy:
+def _measured(evaluator: Evaluator, subnet: Subnet, question: Question) -> Accuracy:
     from ofa_toolkit.evaluation.accuracy import evaluate
-    from ofa_toolkit.pipelines.export.network import OpenSupernet, export_network
+    from ofa_toolkit.zoo.extraction import extract_subnet, origin_of
 
     if not question.use_carried:
         asked = dataclasses.replace(
-            judge, limit=question.num_images, recalibration_images=question.recalibration_images
+            evaluator, limit=question.num_images, recalibration_images=question.recalibration_images
         )
         return asked.accuracy(subnet, question.split)
-    source = OpenSupernet(
-        name=str(folder), folder=folder, supernet=judge.supernet, description=judge.description
+    network = extract_subnet(evaluator.supernet, subnet)
+    batches = evaluator.dataset.batches(
+        question.split, evaluator.batch_size, resolution=subnet.resolution, limit=question.num_images
     )
-    exported = export_network(source, subnet)
-    batches = judge.dataset.batches(
-        question.split, judge.batch_size, resolution=subnet.resolution, limit=question.num_images
+    origin = origin_of(network)
+    assert origin is not None
+    return dataclasses.replace(
+        evaluate(network, batches), num_recalibration_images=origin.batchnorm.num_images
     )
-    result = evaluate(exported.network, batches)
-    return dataclasses.replace(result, num_recalibration_images=exported.batchnorm.num_images)
 
 
 def _statistics(question: Question) -> BatchNormStatistics:

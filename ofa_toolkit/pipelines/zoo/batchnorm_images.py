@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
-from ofa_toolkit.pipelines.evaluation.evaluate import Judge, open_judge
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.spaces import SearchSpace, Subnet, sample_subnets
 from ofa_toolkit.supernets import extract, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm.carried_statistics import (
@@ -64,20 +64,21 @@ def make_batchnorm_images(
     Raises:
         MismatchError: The data has no statistics to normalise with, or other classes.
     """
-    judge = open_judge(str(folder), data, device="cpu")
-    preprocessing = judge.description.get("preprocessing")
+    evaluator = open_evaluator(folder, data, device="cpu")
+    supernet = evaluator.supernet
+    preprocessing = supernet.preprocessing
     if preprocessing is None:
         raise MismatchError(f"'{folder}' does not say how its images are normalised.")
     targets = []
-    for number, subnet in enumerate(_pool(judge.trained_space, num_subnets, seed)):
-        targets.append(_target(judge, subnet, number, seed))
+    for number, subnet in enumerate(_pool(supernet.trained_space, num_subnets, seed)):
+        targets.append(_target(evaluator, subnet, number, seed))
         on_step(number + 1)
-    resolutions = judge.trained_space.resolutions
+    resolutions = supernet.trained_space.resolutions
     if num_images is None:
-        largest = extract(judge.supernet, judge.trained_space.largest())
+        largest = extract(supernet.network, supernet.trained_space.largest())
         num_images = largest_number(max(resolutions), largest_size(largest, len(resolutions)))
     pixels = synthesize_batchnorm_images(
-        judge.supernet,
+        supernet.network,
         targets,
         mean=preprocessing["mean"],
         std=preprocessing["std"],
@@ -88,7 +89,9 @@ def make_batchnorm_images(
         checkpoint=checkpoint,
         progress=lambda step, _: on_step(len(targets) + step),
     )
-    networks = _networks(judge, num_correction_subnets, seed, lambda n: on_step(len(targets) + num_steps + n))
+    networks = _networks(
+        evaluator, num_correction_subnets, seed, lambda n: on_step(len(targets) + num_steps + n)
+    )
     corrections = measure_corrections(normalized(pixels, preprocessing), networks, resolutions)
     return write_carried_statistics(folder, pixels, corrections)
 
@@ -99,31 +102,33 @@ def _pool(space: SearchSpace, num_subnets: int, seed: int) -> list[Subnet]:
     return [*ends, *sample_subnets(space, max(0, num_subnets - len(ends)), random)][:num_subnets]
 
 
-def _target(judge: Judge, subnet: Subnet, number: int, seed: int) -> StatisticsTarget:
-    batches = _batches(judge, subnet, _TARGET_IMAGES, rng.generator(seed, "batch-norm targets", number))
-    return measure_target(judge.supernet, subnet, batches, torch.Generator().manual_seed(seed + number))
+def _target(evaluator: Evaluator, subnet: Subnet, number: int, seed: int) -> StatisticsTarget:
+    batches = _batches(evaluator, subnet, _TARGET_IMAGES, rng.generator(seed, "batch-norm targets", number))
+    return measure_target(
+        evaluator.supernet.network, subnet, batches, torch.Generator().manual_seed(seed + number)
+    )
 
 
 def _networks(
-    judge: Judge, num_subnets: int, seed: int, on_subnet: Callable[[int], None]
+    evaluator: Evaluator, num_subnets: int, seed: int, on_subnet: Callable[[int], None]
 ) -> Iterator[tuple[int, nn.Module]]:
     """Subnets with statistics of real images, and their resolutions."""
-    space, random = judge.trained_space, rng.generator(seed, "batch-norm corrections")
+    space, random = evaluator.supernet.trained_space, rng.generator(seed, "batch-norm corrections")
     subnets = [space.largest(resolution) for resolution in space.resolutions]
     for _, resolution in zip(range(num_subnets - len(subnets)), cycle(space.resolutions)):
         subnets += sample_subnets(space, 1, random, resolution=resolution)
     for number, subnet in enumerate(subnets):
-        network = extract(judge.supernet, subnet).to(memory_format=torch.channels_last)
-        recalibrate_batchnorm(network, _batches(judge, subnet, _CORRECTION_IMAGES, random))
+        network = extract(evaluator.supernet.network, subnet).to(memory_format=torch.channels_last)
+        recalibrate_batchnorm(network, _batches(evaluator, subnet, _CORRECTION_IMAGES, random))
         yield subnet.resolution, network
         on_subnet(number + 1)
 
 
 def _batches(
-    judge: Judge, subnet: Subnet, num_images: int, random: np.random.Generator
+    evaluator: Evaluator, subnet: Subnet, num_images: int, random: np.random.Generator
 ) -> Iterator[tuple[Tensor, ...]]:
     return recalibration_batches(
-        judge.dataset,
+        evaluator.dataset,
         subnet.resolution,
         batch_size=_BATCH,
         limit=num_images,

@@ -14,7 +14,7 @@ from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
 from ofa_toolkit.core.output_folder import output_folder
-from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.spaces import SearchSpace
@@ -25,15 +25,13 @@ from ofa_toolkit.spaces.subnet_file import (
     subnet_from_document,
     write_subnet,
 )
-from ofa_toolkit.spaces.supernet_description import space_of
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, space_of
+from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import README_FILE, render_readme
-from ofa_toolkit.zoo.resolving import resolve_supernet
+from ofa_toolkit.zoo.supernet import WEIGHTS_FILE, load_supernet
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-PREDICTOR_FILE = "accuracy_predictor.safetensors"
 SUBNETS_FOLDER = "subnets"
 FRONT_FORMAT = "ofa-toolkit/front"
 KIND = "zoo entry"
@@ -98,13 +96,13 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
         OutputError: The folder holds something that may not be replaced, or cannot be written.
     """
     facts = read_facts(request)
-    source = request.prepared or resolve_supernet(request.source)
+    source = request.prepared or load_supernet(request.source).folder
     with output_folder(request.out, KIND, force=request.force) as folder:
         config = write_supernet(source, folder)
         copy_rest(source, folder)
         space = space_of(config, source)
         subnet_paths = _write_subnets(request, folder, space)
-        _add_predictor(request, resolve_supernet(request.source), folder, config, facts)
+        _add_predictor(request, load_supernet(request.source).folder, folder, config, facts)
         document = _merge(_known(request, config, space, folder), facts)
         where = str(request.facts or request.source)
         # Checked before minutes are spent on measuring.
@@ -122,7 +120,7 @@ def read_facts(request: PackageRequest) -> Document:
     Raises:
         ConfigError: They state what is measured or counted.
     """
-    stated = _stated_before(resolve_supernet(request.source))
+    stated = _stated_before(load_supernet(request.source).folder)
     return _merge(stated, {} if request.facts is None else toml.load(request.facts))
 
 
@@ -130,9 +128,10 @@ def write_supernet(source: Path, folder: Path) -> Document:
     """Store the weights as float16; those that are already stay as they are, byte for byte."""
     import torch
 
-    from ofa_toolkit.supernets import load_supernet, save_supernet
+    from ofa_toolkit.supernets.folder import load_supernet as read_folder
+    from ofa_toolkit.supernets.folder import save_supernet
 
-    supernet, config = load_supernet(source)
+    supernet, config = read_folder(source)
     if isinstance(config.get("recipe"), Mapping):
         config = {**config, "recipe": _without_places(config["recipe"])}
     save_supernet(folder, supernet, config=config, dtype=torch.float16)
@@ -280,7 +279,7 @@ def _of_other_seed(
     run: Path, folder: Path, questions: Sequence[Question], data: str, kept: KeptFigures | None
 ) -> list[AccuracyFact]:
     """Figures for a run with another seed, stored in the same precision for the time being."""
-    source = resolve_supernet(run)
+    source = load_supernet(run).folder
     beside = folder / ".other-seed"
     beside.mkdir()
     try:
@@ -297,7 +296,8 @@ def _known(request: PackageRequest, config: Document, space: SearchSpace, folder
     recipe = config.get("recipe") if isinstance(config.get("recipe"), Mapping) else {}
     assert isinstance(recipe, Mapping)
     algorithm = recipe.get("algorithm")
-    seeds = [seed for seed in (_seed(resolve_supernet(run)) for run in request.seed_runs) if seed is not None]
+    recipes = [load_supernet(run).recipe for run in request.seed_runs]
+    seeds = [made["training"]["seed"] for made in recipes if "seed" in made.get("training", {})]
     own_seed = recipe.get("training", {}).get("seed")
     document: Document = {
         "name": request.name,
@@ -321,12 +321,6 @@ def _known(request: PackageRequest, config: Document, space: SearchSpace, folder
     if isinstance(preprocessing, Mapping):
         document["preprocessing"] = dict(preprocessing)
     return document
-
-
-def _seed(folder: Path) -> int | None:
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    seed = config.get("recipe", {}).get("training", {}).get("seed")
-    return seed if isinstance(seed, int) else None
 
 
 def _run_cost(source: Path) -> Document:

@@ -21,20 +21,20 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.config import to_dict
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
 from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
-from ofa_toolkit.pipelines.export.network import CARRIED_IMAGES
 from ofa_toolkit.pipelines.zoo.accuracy import Notify
 from ofa_toolkit.pipelines.zoo.package import (
     KIND,
-    PREDICTOR_FILE,
     SUBNETS_FOLDER,
     PackageRequest,
     copy_rest,
     package_entry,
     write_supernet,
 )
+from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.identity import identify
-from ofa_toolkit.zoo.resolving import resolve_supernet
+from ofa_toolkit.zoo.supernet import load_supernet
 
 Part = Literal["images", "predictor", "front"]
 PARTS: tuple[Part, ...] = ("images", "predictor", "front")
@@ -98,7 +98,7 @@ def prepare_entry(
     if request.data is None:
         raise ConfigError("The parts of an entry are made from images.", hint="Add --data SOURCE")
     check_output_folder(request.out, KIND, force=request.force)
-    source = resolve_supernet(request.source)
+    source = load_supernet(request.source).folder
     work = (preparation.work or request.source / WORK_FOLDER) / _identity(source, request.data)
     supernet = work / "supernet"
     if not supernet.is_dir():
@@ -190,15 +190,14 @@ class _Maker:
         }
         if self.request.predictor is not None or not self._is_wanted("predictor", path, settings):
             return
-        from ofa_toolkit.pipelines.evaluation.evaluate import open_judge
+        from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
         from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
 
-        judge = open_judge(str(self.supernet.absolute()), self.data, limit=how.predictor_images)
+        evaluator = open_evaluator(self.supernet.absolute(), self.data, limit=how.predictor_images)
         folder = self.work / f"predictor-{how.predictor_images}-images-seed-{how.seed}"
         with self.progress_bar("Measuring subnets for the predictor", how.num_subnets) as show:
             built = build_predictor(
-                judge,
-                self.supernet,
+                evaluator,
                 name=self.request.name,
                 num_subnets=how.num_subnets,
                 folder=folder,
@@ -229,7 +228,9 @@ class _Maker:
         settings = {"predictor": identify(predictor).sha256, "seed": self.preparation.seed}
         if self._is_wanted("front", path, settings):
             found = find_front(
-                SearchRequest(supernet=str(self.supernet.absolute())), ["macs"], seed=self.preparation.seed
+                SearchRequest(supernet=load_supernet(self.supernet.absolute())),
+                ["macs"],
+                seed=self.preparation.seed,
             )
             found.write(path)
             self._record("front", settings)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from ofa_toolkit.core.errors import StoreError, VerificationError
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.zoo.checking import check_file
 from ofa_toolkit.zoo.entries import ZooEntry
-from ofa_toolkit.zoo.resolving import resolve_supernet
+from ofa_toolkit.zoo.resolving import converted_folder
 from ofa_toolkit.zoo.store import Store
 
 TOLERANCE_POINTS = 0.3
@@ -92,7 +91,7 @@ def _figures(entry: ZooEntry, data: str, store: Store, notify: Notify | None) ->
     questions = [Question.of_fact(fact, index) for index, fact in enumerate(claimed)]
     if not claimed:
         return
-    folder = _folder(entry, store)
+    folder = entry.folder if entry.card.availability == "included" else converted_folder(entry, store)
     for fact, found in zip(claimed, measure(folder, questions, data, notify), strict=True):
         difference = abs(found.top1_percent - fact.top1_percent)
         same_cost = (fact.macs, fact.params) == (found.macs, found.params)
@@ -106,9 +105,3 @@ def _figures(entry: ZooEntry, data: str, store: Store, notify: Notify | None) ->
             claimed=fact.top1_percent,
             measured=found.top1_percent,
         )
-
-
-def _folder(entry: ZooEntry, store: Store) -> Path:
-    return (
-        entry.folder if entry.card.availability == "included" else resolve_supernet(entry.name, store=store)
-    )

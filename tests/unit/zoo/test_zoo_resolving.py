@@ -13,18 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_toolkit.core import config
+from ofa_toolkit.core import config, resources
 from ofa_toolkit.core.errors import CheckpointError, MismatchError, StoreError, UnknownNameError
 from ofa_toolkit.spaces import get_space, sample_subnets
-from ofa_toolkit.supernets import Supernet, extract, load_supernet, save_supernet
+from ofa_toolkit.supernets import Supernet, extract, save_supernet
 from ofa_toolkit.supernets.importing.official_checkpoints import official_supernet_weights
-from ofa_toolkit.zoo import Store, download_supernet, resolve_supernet
 from ofa_toolkit.zoo.card import Card, write_card
 from ofa_toolkit.zoo.importing import load_checkpoint
+from ofa_toolkit.zoo.resolving import download_supernet
+from ofa_toolkit.zoo.store import Store
+from ofa_toolkit.zoo.supernet import load_supernet
 from tests.unit.zoo.entries import card_document, write_entry
 from tests.unit.zoo.mirror_server import serve
 
 SPACE = "mobilenet-v3-compact"
+CONFIG = resources.data_path("zoo") / "deps-compact-cifar10" / "config.json"
 
 
 @pytest.fixture(autouse=True)
@@ -74,17 +77,16 @@ def test_an_official_checkpoint_is_fetched_imported_and_then_at_hand(
 ) -> None:
     add_official_entry(tmp_path, checkpoint)
     with pytest.raises(StoreError, match="'official-tiny' is not on this machine") as caught:
-        resolve_supernet("official-tiny")
+        _ = load_supernet("official-tiny").folder
     assert "ofa-tk zoo download official-tiny" in str(caught.value.hint)
     with serve(checkpoint) as mirror:
         folder = download_supernet("official-tiny", store=Store(mirrors=[mirror.url]))
-    loaded, description = load_supernet(folder)
-    assert description["zoo_entry"] == "official-tiny"
+    loaded = load_supernet(folder).network
     assert loaded.use_kernel_transforms
     for name, tensor in supernet.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name]), name
     assert (folder / "card.toml").is_file()
-    assert resolve_supernet("official-tiny") == folder
+    assert load_supernet("official-tiny").folder == folder
     assert download_supernet("official-tiny", store=Store(offline=True)) == folder
 
 
@@ -94,7 +96,7 @@ def test_a_local_copy_is_imported_without_asking_anybody(
     add_official_entry(tmp_path, checkpoint)
     (tmp_path / "copy.pth").write_bytes(checkpoint)
     monkeypatch.setenv("OFA_TK_MIRROR", str(tmp_path / "copy.pth"))
-    assert (resolve_supernet("official-tiny") / "model.safetensors").is_file()
+    assert (load_supernet("official-tiny").folder / "model.safetensors").is_file()
 
 
 class _RunsCode:
@@ -152,38 +154,38 @@ def test_compound_spaces_take_what_they_offer_from_the_whole(
 
 def test_folders(tmp_path: Path, supernet: Supernet, monkeypatch: pytest.MonkeyPatch) -> None:
     save_supernet(tmp_path / "run" / "supernet", supernet)
-    assert resolve_supernet(tmp_path / "run") == tmp_path / "run" / "supernet"
-    assert resolve_supernet(str(tmp_path / "run" / "supernet")) == tmp_path / "run" / "supernet"
+    assert load_supernet(tmp_path / "run").folder == tmp_path / "run" / "supernet"
+    assert load_supernet(str(tmp_path / "run" / "supernet")).folder == tmp_path / "run" / "supernet"
     (tmp_path / "empty").mkdir()
     with pytest.raises(StoreError, match=r"it has no config\.json"):
-        resolve_supernet(tmp_path / "empty")
+        load_supernet(tmp_path / "empty")
     with pytest.raises(StoreError, match="No such folder"):
-        resolve_supernet(tmp_path / "nowhere")
+        load_supernet(tmp_path / "nowhere")
     monkeypatch.chdir(tmp_path / "run")
-    assert resolve_supernet("supernet") == Path("supernet")
+    assert load_supernet("supernet").folder == Path("supernet")
 
 
 def test_a_zoo_name_comes_before_a_folder_of_that_name(
     tmp_path: Path, supernet: Supernet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_entry(tmp_path / "data" / "zoo" / "mine", {"config.json": b"{}"})
+    write_entry(tmp_path / "data" / "zoo" / "mine", {"config.json": CONFIG.read_bytes()})
     monkeypatch.chdir(tmp_path)
     save_supernet(tmp_path / "mine", supernet)
-    assert resolve_supernet("mine") == tmp_path / "data" / "zoo" / "mine"
-    assert resolve_supernet("./mine") == Path("mine")
+    assert load_supernet("mine").folder == tmp_path / "data" / "zoo" / "mine"
+    assert load_supernet("./mine").folder == Path("mine")
 
 
 def test_included_entries_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFA_TK_OFFLINE", "1")
-    write_entry(tmp_path / "data" / "zoo" / "mine", {"config.json": b"{}"})
-    assert resolve_supernet("mine") == download_supernet("mine") == tmp_path / "data" / "zoo" / "mine"
+    write_entry(tmp_path / "data" / "zoo" / "mine", {"config.json": CONFIG.read_bytes()})
+    assert load_supernet("mine").folder == download_supernet("mine") == tmp_path / "data" / "zoo" / "mine"
 
 
 def test_unknown_names_and_links_are_told() -> None:
     with pytest.raises(UnknownNameError) as caught:
-        resolve_supernet("ofa-resnet-50")
+        load_supernet("ofa-resnet-50")
     assert caught.value.hint == "Did you mean 'ofa-resnet50'?"
     with pytest.raises(StoreError, match=r"CC-BY-NC-4\.0.*commercial use is excluded"):
-        resolve_supernet("alphanet")
+        load_supernet("alphanet")
     with pytest.raises(StoreError, match=r"its file has 193 MB"):
-        resolve_supernet("ofa-resnet50")
+        _ = load_supernet("ofa-resnet50").folder

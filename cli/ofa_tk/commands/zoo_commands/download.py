@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def command(name: str, mirrors: tuple[str, ...], offline: bool, accept_unknown: bool, as_json: bool) -> None:
     """Fetch a supernet by its zoo name or hf-hub:USER/REPO[@REVISION], check it, and make it ready."""
     from ofa_toolkit.pipelines.search.suggestion import search_command
-    from ofa_toolkit.zoo import download_supernet
+    from ofa_toolkit.zoo.resolving import download_supernet
 
     with _store(name, mirrors, offline=offline, accept_unknown=accept_unknown) as store:
         folder = download_supernet(name, store=store)
@@ -39,8 +39,8 @@ def command(name: str, mirrors: tuple[str, ...], offline: bool, accept_unknown: 
 @contextlib.contextmanager
 def _store(name: str, mirrors: tuple[str, ...], *, offline: bool, accept_unknown: bool) -> Iterator[Store]:
     from ofa_tk.download_progress import download_progress
-    from ofa_toolkit.zoo import Store
     from ofa_toolkit.zoo.sources import user_mirrors
+    from ofa_toolkit.zoo.store import Store
 
     with download_progress(name) as progress:
         yield Store(

@@ -1,0 +1,80 @@
+"""Networks cut out of a loaded supernet; each remembers where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.datasets import ImageDataset
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, recalibration_batches
+from ofa_toolkit.graphs import identify_weights
+from ofa_toolkit.spaces import Subnet
+from ofa_toolkit.supernets import extract, fold_batchnorm, recalibrate_batchnorm
+from ofa_toolkit.supernets.batchnorm import carried_statistics
+from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
+from ofa_toolkit.zoo.supernet import LoadedSupernet
+
+_KEY = "ofa-toolkit"
+_BATCH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an extracted network comes from.
+
+    Attributes:
+        supernet: What it was cut out of.
+        subnet: Which subnet it is.
+        batchnorm: Where its batch-norm statistics came from then.
+        weights_identity: SHA-256 of its folded weights then; others mean that it was trained since.
+    """
+
+    supernet: LoadedSupernet
+    subnet: Subnet
+    batchnorm: BatchNormSource
+    weights_identity: str
+
+
+def origin_of(network: nn.Module) -> Origin | None:
+    """Where a network comes from; None for one that was not cut out of a loaded supernet."""
+    # Copies and pickles of a graph module keep `meta` and lose every other attribute.
+    meta = getattr(network, "meta", None)
+    origin = meta.get(_KEY) if isinstance(meta, dict) else None
+    return origin if isinstance(origin, Origin) else None
+
+
+def extract_subnet(
+    supernet: LoadedSupernet,
+    subnet: Subnet,
+    *,
+    data: str | ImageDataset | None = None,
+    keep_batchnorm: bool = False,
+) -> fx.GraphModule:
+    """As `LoadedSupernet.extract`."""
+    network = extract(supernet.network, subnet)
+    if keep_batchnorm:
+        source = BatchNormSource(kind="stored", images="none", num_images=0, seed=0)
+    elif data is not None:
+        dataset = supernet.open_images(data) if isinstance(data, str) else data
+        batches = recalibration_batches(dataset, subnet.resolution, batch_size=_BATCH)
+        used = recalibrate_batchnorm(network, batches)
+        source = BatchNormSource(kind="data", images=dataset.source, num_images=used, seed=RECALIBRATION_SEED)
+    elif supernet.carried_statistics is not None:
+        used = supernet.carried_statistics.recalibrate(network, subnet.resolution)
+        source = BatchNormSource(kind="carried", images=carried_statistics.FILE, num_images=used, seed=0)
+    else:
+        raise ExportError(
+            f"Nothing to recompute batch-norm statistics from: '{supernet.name}' carries no images.",
+            hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
+            "of its subnets well, with --keep-batchnorm.",
+        )
+    network.eval()
+    network.meta[_KEY] = Origin(
+        supernet=supernet,
+        subnet=subnet,
+        batchnorm=source,
+        weights_identity=identify_weights(fold_batchnorm(network)),
+    )
+    return network

@@ -1,0 +1,300 @@
+"""One object for a supernet that can be used; it imports no torch until weights are needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union, cast
+
+from ofa_toolkit.core import config, resources
+from ofa_toolkit.core.errors import CheckpointError, ConfigError, MismatchError, StoreError, unknown_name
+from ofa_toolkit.core.weights_identity import weights_identity
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
+from ofa_toolkit.spaces import SPACES, SearchSpace, Subnet, get_space
+from ofa_toolkit.spaces.supernet_description import (
+    CONFIG_FILE,
+    read_supernet_config,
+    space_of,
+    trained_space_of,
+)
+from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, load_entry, refuse_link
+
+if TYPE_CHECKING:
+    from torch import fx
+
+    from ofa_toolkit.datasets import ImageDataset, Preprocessing
+    from ofa_toolkit.supernets import Supernet
+    from ofa_toolkit.supernets.batchnorm.carried_statistics import CarriedStatistics
+    from ofa_toolkit.zoo.store import Store
+
+WEIGHTS_FILE = "model.safetensors"
+RUN_SUPERNET_FOLDER = "supernet"
+
+
+class LoadedSupernet:
+    """A supernet that can be used, from `load_supernet`: what it is at once, weights when first needed.
+
+    Attributes:
+        name: As the user named it: a zoo name, a folder, or `hf-hub:USER/REPO`.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, *, entry: ZooEntry | None = None, store: Store | None = None
+    ) -> None:
+        self.name = name
+        self._files = folder
+        self._entry = entry
+        self._store = store
+        self._description: Mapping[str, Any] = {}
+        if entry is None:
+            self._description = read_supernet_config(folder)
+        elif entry.card.preprocessing is not None:
+            self._description = {"preprocessing": config.to_dict(entry.card.preprocessing)}
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder with its weights; an entry's checkpoint is converted at the first time.
+
+        Raises:
+            StoreError: The entry has to be downloaded first.
+            CheckpointError, MismatchError: The downloaded file is not what its card says.
+        """
+        if self._entry is None:
+            return self._files
+        from ofa_toolkit.zoo.resolving import converted_folder
+
+        return converted_folder(self._entry, self._store)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The whole space, with its classes and resolutions."""
+        if self._entry is None:
+            return space_of(self._description, self._files)
+        card = self._entry.card
+        assert card.space is not None
+        return get_space(card.space).with_num_classes(card.data.num_classes)
+
+    @cached_property
+    def trained_space(self) -> SearchSpace:
+        """The part of the space that was trained, which is all of it where nothing else is said."""
+        return self.space if self._entry is not None else trained_space_of(self._description, self._files)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of its weights file, as 64 hexadecimal digits."""
+        if not (self.folder / WEIGHTS_FILE).is_file():
+            raise CheckpointError(f"'{self.folder}' has no {WEIGHTS_FILE}.", hint="Copy the folder again.")
+        return weights_identity(self.folder / WEIGHTS_FILE)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the outputs; empty where they are not stated."""
+        return tuple(self._description.get("class_names") or ())
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How an image becomes network input; None where it is not stated."""
+        return cast("Preprocessing | None", self._description.get("preprocessing"))
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The recipe it was trained by, as plain values; empty where it is not stated."""
+        recipe = self._description.get("recipe")
+        return recipe if isinstance(recipe, Mapping) else {}
+
+    @cached_property
+    def use_kernel_transforms(self) -> bool:
+        """Whether smaller kernels pass through learned matrices."""
+        return bool(read_supernet_config(self.folder)["supernet"].get("use_kernel_transforms", False))
+
+    @property
+    def predictor_file(self) -> Path:
+        """Where its accuracy predictor lies, or would lie."""
+        return self._files / FILE_NAME
+
+    @cached_property
+    def predictor(self) -> AccuracyPredictor | None:
+        """Its accuracy predictor; None where there is none.
+
+        Raises:
+            MismatchError: The predictor was built for other weights.
+        """
+        if not self.predictor_file.is_file():
+            return None
+        predictor = load_accuracy_predictor(self.predictor_file)
+        self.check_predictor(predictor)
+        return predictor
+
+    def check_predictor(self, predictor: AccuracyPredictor) -> None:
+        """Refuse a predictor that was built for other weights than those beside the description."""
+        made_for = predictor.card.supernet_identity
+        if made_for == "unknown" or not (self._files / WEIGHTS_FILE).is_file() or made_for == self.identity:
+            return
+        raise MismatchError(
+            f"The accuracy predictor was built for other weights ({made_for[:12]}) than those in "
+            f"'{self._files}' ({self.identity[:12]}).",
+            hint=f"Build it again: ofa-tk predictor build --supernet {self.name} --data DATA",
+        )
+
+    @cached_property
+    def network(self) -> Supernet:
+        """The elastic network with its weights, in evaluation mode on the CPU; leave it unchanged.
+
+        Raises:
+            StoreError: The entry has to be downloaded first.
+            CheckpointError, MismatchError: The weights are missing, damaged or another supernet's.
+        """
+        from ofa_toolkit.supernets.folder import load_supernet as read_folder
+
+        return read_folder(self.folder)[0]
+
+    @cached_property
+    def carried_statistics(self) -> CarriedStatistics | None:
+        """What its folder carries for batch-norm statistics; None where it carries nothing."""
+        from ofa_toolkit.supernets.batchnorm.carried_statistics import read_carried_statistics
+
+        return read_carried_statistics(self.folder, self._description)
+
+    def open_images(
+        self,
+        data: str,
+        *,
+        validation_size: int | None = None,
+        download: bool = False,
+        num_workers: int = 0,
+    ) -> ImageDataset:
+        """Open a data set, prepared as the supernet's training images were.
+
+        The held-out split is made as in its training (size and seed from its recipe), so that no training
+        image is among the held-out ones.
+
+        Args:
+            data: Such as `imagefolder:DIR` or `npz:FILE`.
+            validation_size: Images held out of train, instead of as many as in training.
+            download: Fetch the files where torchvision can.
+            num_workers: Processes that load photos.
+
+        Raises:
+            DataError: The data set is missing or malformed.
+            MismatchError: It has other classes.
+        """
+        from ofa_toolkit.datasets import TransformConfig, open_dataset
+
+        stored = self.recipe.get("data", {})
+        dataset = open_dataset(
+            data,
+            validation_size=validation_size or stored.get("validation_size"),
+            seed=stored.get("split_seed", 0),
+            preprocessing=self.preprocessing,
+            transforms=TransformConfig(**stored.get("transforms", {})),
+            resolution=max(self.space.resolutions),
+            download=download,
+            num_workers=num_workers,
+        )
+        hint = f"Train it on yours: ofa-tk train --init {self.name} --data {data} ..."
+        if dataset.num_classes != self.space.num_classes:
+            raise MismatchError(
+                f"'{self.name}' has {self.space.num_classes} classes, {dataset.name} {dataset.num_classes}.",
+                hint=hint,
+            )
+        are_numbers = all(name.isdecimal() for name in dataset.class_names)
+        if self.class_names not in ((), dataset.class_names) and not are_numbers:
+            raise MismatchError(
+                f"'{self.name}' was trained on the classes {_short(self.class_names)}; "
+                f"{dataset.name} has {_short(dataset.class_names)}.",
+                hint=hint,
+            )
+        return dataset
+
+    def extract(
+        self, subnet: Subnet, *, data: str | ImageDataset | None = None, keep_batchnorm: bool = False
+    ) -> fx.GraphModule:
+        """Cut a subnet out as a plain network with batch-norm statistics of its own.
+
+        Args:
+            subnet: A member of the space.
+            data: Images for the statistics; without them those that the supernet carries.
+            keep_batchnorm: Keep the supernet's statistics, which fit none of its subnets well.
+
+        Returns:
+            Network from `(N, 3, R, R)` images to `(N, num_classes)` logits, R = `subnet.resolution`, in
+            evaluation mode on the CPU.
+
+        Raises:
+            SubnetNotInSpaceError: The subnet is not in the space.
+            ExportError: There are no images for the statistics.
+        """
+        from ofa_toolkit.zoo.extraction import extract_subnet
+
+        return extract_subnet(self, subnet, data=data, keep_batchnorm=keep_batchnorm)
+
+    def __deepcopy__(self, memo: object) -> LoadedSupernet:
+        # Networks hold it as their origin, and are copied without copying all of the supernet.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_supernet, (self.name,)
+
+
+SupernetLike = Union[str, "os.PathLike[str]", LoadedSupernet]
+"""What names a supernet: a zoo name, a folder, `hf-hub:USER/REPO`, or the loaded object itself."""
+
+
+def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> LoadedSupernet:
+    """The supernet of that name or folder; nothing is fetched over the network.
+
+    A zoo name comes first; to name a folder that is called like an entry, write `./NAME`. A folder may be
+    a supernet's, or a training run's, which holds its final supernet in `supernet/`.
+
+    Args:
+        supernet: A zoo name, a folder, `hf-hub:USER/REPO[@REVISION]` fetched before, or a loaded supernet.
+        store: Where downloads are kept; default the user's cache.
+
+    Raises:
+        StoreError: The entry can only be linked to, or the folder holds no supernet.
+        UnknownNameError: Neither an entry nor a folder.
+        FileFormatError: Its description is damaged.
+    """
+    if isinstance(supernet, LoadedSupernet):
+        return supernet
+    text = os.fspath(supernet)
+    if text.startswith(HUB_PREFIX):
+        from ofa_toolkit.zoo.hub import download_from_hub
+
+        return LoadedSupernet(text, download_from_hub(text, offline=True))
+    is_path = os.sep in text or text.startswith(".")
+    found = None if is_path else resources.entries("zoo").get(text)
+    if found is None:
+        return LoadedSupernet(text, _folder(text))
+    entry = load_entry(found.path, found.origin)
+    refuse_link(entry)
+    if entry.card.availability == "included":
+        return LoadedSupernet(text, entry.folder)
+    return LoadedSupernet(text, entry.folder, entry=entry, store=store)
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        for folder in (path, path / RUN_SUPERNET_FOLDER):
+            if (folder / CONFIG_FILE).is_file():
+                return folder
+        raise StoreError(
+            f"'{text}' is no supernet folder: it has no {CONFIG_FILE}.",
+            hint="Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`.",
+        )
+    if os.sep in text:
+        raise StoreError(f"No such folder: '{text}'.")
+    if text in SPACES:
+        raise ConfigError(
+            f"'{text}' is a search space, not a supernet.",
+            hint=f"ofa-tk search --space {text}, or a supernet of `ofa-tk zoo list`",
+        )
+    raise unknown_name("supernet", text, resources.entries("zoo"))
+
+
+def _short(names: tuple[str, ...]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:3])
+    return shown + (f", ... ({len(names)})" if len(names) > 3 else "")
