@@ -64,6 +64,7 @@ def open_evaluator(
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
     supernet = load_supernet(supernet)
+    supernet.network.eval()  # reads the weights: what is wrong with them is told before images are opened
     dataset = supernet.open_images(
         data, validation_size=validation_size, download=download, num_workers=num_workers
     )
