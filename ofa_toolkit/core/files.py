@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ofa_toolkit.core import toml
-from ofa_toolkit.core.errors import OutputError
+from ofa_toolkit.core.documents import read_json
+from ofa_toolkit.core.errors import FileFormatError, OutputError
 
 FORMAT_PREFIX = "ofa-toolkit/"
 """The start of the `format` tag in every file of ours."""
@@ -123,7 +124,7 @@ def carries_format_tag(path: Path) -> bool:
         if not path.is_file() or path.stat().st_size > _LARGEST_TAGGED_FILE:
             return False
         document = _read_document(path)
-    except (OSError, ValueError):
+    except (OSError, FileFormatError):
         return False
     tag = document.get("format") if isinstance(document, dict) else None
     return isinstance(tag, str) and tag.startswith(FORMAT_PREFIX)
@@ -153,8 +154,8 @@ def _ends_a_line(file: BinaryIO) -> bool:
 
 def _read_document(path: Path) -> Any:
     if path.suffix == ".toml":
-        return toml.loads(path.read_text(encoding="utf-8"))
-    return json.loads(path.read_bytes())
+        return toml.load(path)
+    return read_json(path)
 
 
 def real_target(path: str | os.PathLike[str]) -> Path:

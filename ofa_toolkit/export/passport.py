@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import onnx
 import onnx.checker
 
+from ofa_toolkit.core.documents import parse_json
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.export.quantization import METHODS, CalibrationMethod
@@ -149,10 +150,7 @@ def read_passport(model: onnx.ModelProto) -> Passport:
     """
     for entry in model.metadata_props:
         if entry.key == FORMAT:
-            try:
-                document = json.loads(entry.value)
-            except ValueError as error:
-                raise FileFormatError(f"The passport of the file is damaged: {error}.") from error
+            document = parse_json(entry.value, "The passport of the file")
             if not isinstance(document, dict):
                 raise FileFormatError("The passport of the file is damaged: it is no JSON object.")
             return Passport.from_document(document)

@@ -6,14 +6,13 @@ once-for-all repositories.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import files
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, UnknownNameError
 from ofa_toolkit.spaces.lowering import lower_unchecked
 from ofa_toolkit.spaces.official_architectures import from_official
@@ -67,19 +66,8 @@ def read_subnet(
     """
     if isinstance(source, Mapping):
         return _parse(source, space, "The subnet")
-    path = Path(source)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        hint = "`ofa-tk search` writes ./subnet.json." if isinstance(error, FileNotFoundError) else None
-        raise FileFormatError(
-            f"Cannot read subnet '{path}': {error.strerror or error}.", hint=hint
-        ) from error
-    except ValueError as error:
-        raise FileFormatError(f"'{path}' is not a subnet file: not valid JSON ({error}).") from error
-    if not isinstance(document, Mapping):
-        raise FileFormatError(f"'{path}' is not a subnet file: it holds no JSON object.")
-    return _parse(document, space, f"'{path}'")
+    document = read_object(source, "a subnet file", hint="`ofa-tk search` writes ./subnet.json.")
+    return _parse(document, space, f"'{os.fspath(source)}'")
 
 
 def write_subnet(path: str | os.PathLike[str], subnet_file: SubnetFile) -> None:

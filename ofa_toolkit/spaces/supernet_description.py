@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from ofa_toolkit.core.config_types import Bounds, convert, field_types
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
 from ofa_toolkit.spaces.containment import is_within
 from ofa_toolkit.spaces.space import SearchSpace
@@ -80,11 +80,8 @@ def read_supernet_config(folder: str | Path) -> dict[str, Any]:
             f"'{folder}' is no supernet folder: it has no {CONFIG_FILE}.",
             hint="Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`.",
         )
-    try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"'{path}' is not valid JSON: {error}.") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    config = read_object(path, "a description of a supernet")
+    if config.get("format") != FORMAT:
         raise FileFormatError(f"'{path}' does not describe a supernet (its format is not '{FORMAT}').")
     if config.get("version") == 1:
         config = upgraded(config, path)
@@ -101,7 +98,7 @@ def read_supernet_config(folder: str | Path) -> dict[str, Any]:
         convert(_Entries, {name: config[name] for name in field_types(_Entries) if name in config}, "")
     except ConfigError as error:
         raise FileFormatError(f"'{path}': {error.message}", hint=error.hint) from error
-    return dict(config)
+    return config
 
 
 def space_of(config: Mapping[str, Any], folder: str | Path) -> SearchSpace:

@@ -19,7 +19,8 @@ from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 from ofa_toolkit.pipelines.search.find import device_requests, find_subnet
 from ofa_toolkit.pipelines.search.front import find_front
-from ofa_toolkit.pipelines.search.report import page, read_front
+from ofa_toolkit.pipelines.search.front_file import read_front
+from ofa_toolkit.pipelines.search.report import page
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet

@@ -226,7 +226,7 @@ def test_files(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"name = ?\n", "is not valid TOML: Invalid value (at line 1, column 8)"),
-        (b"\xff\xfe", "is not UTF-8 text"),
+        (b"name = '\xe9'", "is not UTF-8 text"),
         (b"name = 'x'\nepochs = 3", "Unknown setting 'epochs'"),
     ],
 )

@@ -46,7 +46,8 @@ def command(
 
     FRONT.json comes from `ofa-tk search --pareto FRONT.json`.
     """
-    from ofa_toolkit.pipelines.search.report import read_front, write_report
+    from ofa_toolkit.pipelines.search.front_file import read_front
+    from ofa_toolkit.pipelines.search.report import write_report
 
     files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=_is_report)
     documents = [read_front(path) for path in fronts]

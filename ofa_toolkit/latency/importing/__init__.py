@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ofa_toolkit.core.documents import read_json
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.registry import Registry
 from ofa_toolkit.latency.importing.measurements import (
@@ -45,11 +45,7 @@ def detect_format(path: Path) -> str:
     if path.suffix == ".json":
         from ofa_toolkit.latency.importing.trtexec import is_profile
 
-        try:
-            document = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise FileFormatError(f"Cannot read '{path}' as JSON: {error}.") from error
-        return "trtexec-profile" if is_profile(document) else "trtexec-times"
+        return "trtexec-profile" if is_profile(read_json(path)) else "trtexec-times"
     raise FileFormatError(
         f"'{path}' is of no known format.", hint=f"Name it with --format: {', '.join(READERS)}."
     )

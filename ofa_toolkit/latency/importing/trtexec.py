@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ofa_toolkit.core import documents
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.measurements import (
     ImportContext,
@@ -102,12 +103,7 @@ def is_profile(document: Any) -> bool:
 
 def read_json(path: Path) -> list[Mapping[str, Any]]:
     """A JSON list of objects."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileFormatError(f"Cannot read '{path}': {error.strerror}.") from error
-    except ValueError as error:
-        raise FileFormatError(f"'{path}' is not JSON: {error}.") from error
+    document = documents.read_json(path)
     if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
         raise FileFormatError(f"'{path}' is no file that trtexec exports: it holds no list of objects.")
     return document

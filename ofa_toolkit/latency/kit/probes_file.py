@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core import files
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
@@ -88,19 +88,13 @@ def read_probes(path: str | os.PathLike[str]) -> Probes:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    if path.suffix == ".jsonl":
         raise FileFormatError(
-            f"Cannot read probes '{path}': {error.strerror or error}.",
-            hint="`ofa-tk latency calibrate --plan 10 --space NAME` writes a file to fill in.",
-        ) from error
-    except ValueError as error:
-        raise FileFormatError(
-            f"'{path}' is no probes file: not valid JSON ({error}).",
-            hint=f"`ofa-tk latency import {path}` reads the results of a kit.",
-        ) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+            f"'{path}' is no probes file.", hint=f"`ofa-tk latency import {path}` reads the results of a kit."
+        )
+    plan = "`ofa-tk latency calibrate --plan 10 --space NAME` writes a file to fill in."
+    document = read_object(path, "a probes file", hint=plan)
+    if document.get("format") != FORMAT:
         raise FileFormatError(f"'{path}' is no probes file: its format is not '{FORMAT}'.")
     if document.get("version") != VERSION or "space" not in document:
         raise FileFormatError(f"'{path}' is a probes file of another version, or names no space.")

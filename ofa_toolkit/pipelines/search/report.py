@@ -9,42 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.version import __version__
-from ofa_toolkit.pipelines.search.front import FORMAT, VERSION, label
+from ofa_toolkit.pipelines.search.front import label
 
 _PAGE = Path(__file__).with_name("report_page.html")
 _SLOT = "__DATA__"
 _SCALES = {"macs": 1e6, "params": 1e6, "memory": 1e6}
 _MOST_MEMBERS = 200
 """Of a front on the page, spread over it; its file holds all."""
-
-_KEYS = ("space", "supernet", "costs", "members", "search", "warnings")
-
-
-def read_front(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The document of a front file.
-
-    Raises:
-        FileFormatError: It is no front of ours.
-    """
-    try:
-        document = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise FileFormatError(f"Cannot read front '{path}': {error.strerror or error}.") from error
-    except ValueError as error:
-        raise FileFormatError(f"'{path}' is not a front: not valid JSON ({error}).") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise FileFormatError(
-            f"'{path}' is not a front ({FORMAT}).",
-            hint="`ofa-tk search --device NAME --pareto front.json` writes one.",
-        )
-    if document.get("version") != VERSION:
-        raise FileFormatError(f"'{path}' is of version {document.get('version')}, not {VERSION}.")
-    missing = [key for key in _KEYS if key not in document]
-    if missing or not document["members"]:
-        raise FileFormatError(f"'{path}' is damaged: no {missing[0] if missing else 'members'}.")
-    return document
 
 
 def write_report(path: str | os.PathLike[str], fronts: Sequence[dict[str, Any]]) -> None:

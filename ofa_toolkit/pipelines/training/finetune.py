@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
-from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.core.documents import read_object
+from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
@@ -74,11 +74,7 @@ def finetune_config(
 
 def _stated_supernet(subnet: Path) -> str | None:
     """The supernet a subnet file names; read before its space is known, which the supernet tells."""
-    try:
-        document = json.loads(subnet.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"'{subnet}' cannot be read as JSON: {error}.") from error
-    stated = document.get("supernet") if isinstance(document, dict) else None
+    stated = read_object(subnet, "a subnet file").get("supernet")
     return stated if isinstance(stated, str) else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_toolkit.core import resources
+from ofa_toolkit.core.documents import read_text
 from ofa_toolkit.core.errors import OfaToolkitError
 from ofa_toolkit.training import config as run_config
 from ofa_toolkit.training.config import RunConfig
@@ -25,7 +26,7 @@ def list_recipes() -> list[RecipeInfo]:
     """All recipes by name; the title is the first line of the file's comment."""
     found = []
     for name, entry in resources.entries("configs").items():
-        first = entry.path.read_text(encoding="utf-8").partition("\n")[0]
+        first = read_text(entry.path).partition("\n")[0]
         found.append(RecipeInfo(name=name, title=first.lstrip("# ").rstrip("."), path=entry.path))
     return found
 

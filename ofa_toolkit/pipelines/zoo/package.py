@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
-from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OutputError
+from ofa_toolkit.core.documents import read_object
+from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
+from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.spaces import SearchSpace
@@ -33,7 +34,6 @@ from ofa_toolkit.zoo.readme import README_FILE, render_readme
 from ofa_toolkit.zoo.supernet import WEIGHTS_FILE, load_supernet
 
 SUBNETS_FOLDER = "subnets"
-FRONT_FORMAT = "ofa-toolkit/front"
 KIND = "zoo entry"
 
 Document = dict[str, Any]
@@ -185,13 +185,8 @@ def _write_subnets(request: PackageRequest, folder: Path, space: SearchSpace) ->
 
 def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFile]:
     """Members of a front, spread evenly over it, the first and the last among them."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document.get("format") != FRONT_FORMAT:
-            raise ValueError(f"its format is not '{FRONT_FORMAT}'")
-        members, stated = document["members"], document["space"]
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise FileFormatError(f"'{path}' is no front: {error}.") from error
+    document = read_front(path)
+    members, stated = document["members"], document["space"]
     taken = min(count, len(members))
     rows = [round(index * (len(members) - 1) / max(1, taken - 1)) for index in range(taken)]
     found = []
@@ -203,7 +198,7 @@ def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFil
                 space=stated_space(stated, space, [subnet], f"'{path}'"),
                 supernet=None,
                 subnet=subnet,
-                predicted=members[row].get("predicted", {}),
+                predicted=members[row]["predicted"],
             )
         )
     return found
@@ -328,7 +323,7 @@ def _run_cost(source: Path) -> Document:
     path = source / "summary.json"
     if not path.is_file():
         return {}
-    summary = json.loads(path.read_text(encoding="utf-8"))
+    summary = read_object(path, "a summary of a run")
     total = summary["cost"][-1]
     hours = total.get("device_hours")
     cost: Document = {"cost": f"{summary['updates']} updates"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.config import to_dict
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
@@ -252,7 +252,7 @@ class _Maker:
 
     def _records(self) -> dict[str, Any]:
         path = self.work / "parts.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read_object(path, "a record of parts") if path.is_file() else {}
 
 
 def _identity(source: Path, data: str) -> str:

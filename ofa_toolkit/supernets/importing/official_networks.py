@@ -5,13 +5,13 @@ These are extracted, often fine-tuned networks. They need not be members of any 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from torch import Tensor, fx
 
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, Activation, LayerSpec
@@ -38,7 +38,7 @@ def network_from_config(
         MismatchError: The weights do not fit.
     """
     if not isinstance(config, Mapping):
-        config = _read(Path(config))
+        config = read_object(config, "a net.config")
     layers = layers_from_config(config, resolution=resolution)
     network = build_network(layers).eval()
     if weights is not None:
@@ -64,18 +64,6 @@ def layers_from_config(config: Config, *, resolution: int = 224) -> tuple[LayerS
     except (KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(f"The net.config is malformed: {error!r}.") from error
     return tuple(build.layers)
-
-
-def _read(path: Path) -> Config:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileFormatError(f"Cannot read '{path}': {error.strerror}.") from error
-    except ValueError as error:
-        raise FileFormatError(f"'{path}' is not valid JSON: {error}.") from error
-    if not isinstance(document, Mapping):
-        raise FileFormatError(f"'{path}' is no net.config.")
-    return document
 
 
 def _lower_mobilenet(build: LayerBuilder, config: Config, flow: Flow) -> Flow:

@@ -232,7 +232,7 @@ def test_unknown_files_are_refused(tmp_path: Path) -> None:
         read(journal)
     broken = tmp_path / "times.json"
     broken.write_text("[")
-    with pytest.raises(FileFormatError, match="as JSON"):
+    with pytest.raises(FileFormatError, match="not valid JSON"):
         detect_format(broken)
 
 

@@ -1,0 +1,128 @@
+"""Text and JSON files of users, as their tools write them: one reader for every format.
+
+A byte-order mark and UTF-16 (what Windows tools write) are read; whatever cannot be read is one line that
+names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ofa_toolkit.core.errors import FileFormatError
+
+DEEPEST = 64
+"""Most tables and lists within each other; no format here has more than ten."""
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file in UTF-8, with or without byte-order mark, or in UTF-16 or UTF-32.
+
+    Raises:
+        FileFormatError: The file is missing, unreadable, or no text.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileFormatError(f"No such file: '{path}'.") from None
+    except OSError as error:
+        raise FileFormatError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    encoding = json.detect_encoding(content)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise FileFormatError(
+            f"'{path}' is not {encoding.upper()} text: line {line} holds other bytes.",
+            hint="Save it as UTF-8.",
+        ) from None
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The JSON document in a file.
+
+    Raises:
+        FileFormatError: As `read_text`, and where it is not JSON.
+    """
+    return parse_json(read_text(path), f"'{path}'")
+
+
+def read_object(path: str | os.PathLike[str], what: str, *, hint: str | None = None) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages, such as `a subnet file`.
+        hint: What to do where the file is missing.
+
+    Raises:
+        FileFormatError: As `read_json`, and where it holds something else than an object.
+    """
+    if hint is not None and not os.path.lexists(path):
+        raise FileFormatError(f"No such file: '{path}'.", hint=hint)
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise FileFormatError(f"'{path}' is not {what}: it holds no JSON object.")
+    return document
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Parse JSON strictly: a key stands once in an object, and numbers are finite.
+
+    Args:
+        text: The document.
+        where: What to call it in errors.
+
+    Raises:
+        FileFormatError: It is not JSON, or nested too deeply.
+    """
+    try:
+        document = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise too_deep(where) from None
+    except ValueError as error:
+        raise FileFormatError(f"{where} is not valid JSON: {error}.") from None
+    check_depth(document, where)
+    return document
+
+
+def check_depth(document: Any, where: str) -> None:
+    """Refuse lists and tables nested beyond `DEEPEST`, which no later step would survive either.
+
+    Raises:
+        FileFormatError: They are.
+    """
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        level = [inner for value in level for inner in _inner(value)]
+        if not level:
+            return
+    raise too_deep(where)
+
+
+def too_deep(where: str) -> FileFormatError:
+    """The error for a document nested too deeply."""
+    return FileFormatError(
+        f"{where} is nested too deeply: more than {DEEPEST} lists or tables in each other."
+    )
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return table
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
