@@ -26,6 +26,7 @@ def open_dataset(
     spec: str,
     *,
     validation_size: int | None = None,
+    test_size: int | None = None,
     seed: int = 0,
     download: bool = False,
     transforms: TransformConfig | None = None,
@@ -33,13 +34,16 @@ def open_dataset(
     resolution: int | None = None,
     num_workers: int = 0,
     class_list: Path | None = None,
+    convert: bool = False,
 ) -> ImageDataset:
     """Open a data set.
 
     Args:
         spec: `kind:place`, see `SOURCES`.
-        validation_size: Images held out of train; a tenth, at most 10,000, where None.
-        seed: Of the held-out split.
+        validation_size: Images held out of train where there are no others for validation; a tenth, at most
+            10,000, where None. Each class gets one at least.
+        test_size: Images set aside as test set, where there is none; a fifth where None.
+        seed: Of the held-out splits.
         download: Fetch the files where torchvision can.
         transforms: Augmentation of training images; the defaults of `TransformConfig` where None.
         preprocessing: Of a trained network; the data set's own where None. A network must be judged on
@@ -47,6 +51,7 @@ def open_dataset(
         resolution: Side of the network input in pixels; the preprocessing's where None.
         num_workers: Processes that load photos; 0 loads them in this one. In-memory sets need none.
         class_list: For `imagenet100`: a text file of folder names, one a line; the published list where None.
+        convert: For `npz`: also take grey images and floats from 0 to 1.
 
     Raises:
         DataError: The data set is missing, malformed, or lacks images of a class.
@@ -61,15 +66,18 @@ def open_dataset(
         raise DataError(f"'{kind}' cannot be downloaded.", hint=f"Only {' and '.join(_DOWNLOADABLE)} can.")
     if class_list is not None and kind != "imagenet100":
         raise DataError(f"A class list is for imagenet100, not for '{kind}'.")
+    if convert and kind != "npz":
+        raise DataError(f"data.convert is for npz files, not for '{kind}'.")
     chosen = transforms or TransformConfig()
     if resolution is not None and preprocessing is not None:
         preprocessing = _resized(preprocessing, resolution)
     dataset: ImageDataset
     if kind == "npz":
-        from ofa_toolkit.datasets.arrays import open_npz
+        from ofa_toolkit.datasets.npz import open_npz
 
         dataset = open_npz(
             Path(place),
+            convert=convert,
             validation_size=validation_size,
             seed=seed,
             transforms=chosen,
@@ -102,6 +110,7 @@ def open_dataset(
             kind=kind,
             class_folders=expected_classes(kind, Path(place), class_list),
             validation_size=validation_size,
+            test_size=test_size,
             seed=seed,
             transforms=chosen,
             preprocessing=preprocessing,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,6 +24,19 @@ Batch = tuple[Tensor, Tensor]
 """Normalised float32 images (B, 3, R, R) and int64 labels (B,)."""
 
 Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder of a data set that is not read.
+
+    Attributes:
+        path: Where it lies.
+        reason: Why, such as its ending.
+    """
+
+    path: Path
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +67,8 @@ class ImageDataset(ABC):
         class_names: One name per label.
         labels: Labels of each split.
         preprocessing: How images become network input.
+        own_splits: Splits that came divided; the others were held out of these.
+        left_out: What lies among the images and is not read.
 
     Attributes:
         source: What `open_dataset` opened it by.
@@ -65,12 +81,16 @@ class ImageDataset(ABC):
         class_names: Sequence[str],
         labels: dict[Split, Indices],
         preprocessing: Preprocessing,
+        own_splits: Collection[Split] = (),
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
         self.name = name
         self.source = name
         self.class_names = tuple(class_names)
         self.preprocessing = preprocessing
         self.labels = labels
+        self.own_splits = frozenset(own_splits)
+        self.left_out = tuple(left_out)
 
     @property
     def num_classes(self) -> int:
@@ -188,38 +208,3 @@ class ImageDataset(ABC):
         self, split: Split, requests: Iterable[BatchRequest], device: torch.device | str
     ) -> Iterator[Batch]:
         """Load batches one after the other; `requests` may be read ahead of them."""
-
-
-def hold_out(
-    labels: Indices, num_held_out: int, class_names: Sequence[str], *, seed: int
-) -> tuple[Indices, Indices]:
-    """Split indices into (kept, held out), each class in proportion, at random by `seed`; both sorted.
-
-    Raises:
-        DataError: A class would have no image in one of the two.
-    """
-    if not 0 < num_held_out < len(labels):
-        raise DataError(
-            f"{num_held_out} of {len(labels)} training images cannot be held out.",
-            hint=f"Hold out fewer, such as {max(1, len(labels) // 10)}: train --set data.validation_size=N, "
-            "evaluate --validation-size N",
-        )
-    stream = generator(seed, "hold out")
-    order = stream.permutation(len(labels))
-    position = np.empty(len(labels))
-    for label in range(len(class_names)):
-        members = order[labels[order] == label]
-        # Spread every class evenly over 0..1: a prefix then holds each class in proportion.
-        position[members] = (np.arange(len(members)) + 0.5) / max(1, len(members))
-    ranked = order[np.argsort(position[order], kind="stable")]
-    held_out, kept = np.sort(ranked[:num_held_out]), np.sort(ranked[num_held_out:])
-    for what, rows in (("the held-out split", held_out), ("training", kept)):
-        missing = np.setdiff1d(np.arange(len(class_names)), labels[rows])
-        if len(missing):
-            raise DataError(
-                f"Class '{class_names[missing[0]]}' has no image in {what}: "
-                f"{int((labels == missing[0]).sum())} images in all, {num_held_out} of {len(labels)} go.",
-                hint="Give the class more images, or change how many are held out with "
-                "--set data.validation_size=N.",
-            )
-    return kept, held_out

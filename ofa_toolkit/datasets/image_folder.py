@@ -1,62 +1,44 @@
-"""Photos in folders, one folder a class.
+"""Photos in folders, one folder a class; see `ofa_toolkit.datasets.folders` for how they may lie.
 
-Either `DIR/train/<class>/*.jpg` beside `DIR/test/...` and optionally `DIR/val/...` (or `validation`), or
-`DIR/<class>/*.jpg` alone. Where there is no test folder, a fifth of the images of every class is set aside
-as test set; where there is a `val` folder and no `test` folder, as in ImageNet, `val` is the test set and
-validation images are held out of train, so that nothing is chosen by what is reported.
+Where there is no test folder, a fifth of the images of every class is set aside as test set; where there is
+a validation folder and no test folder, as in ImageNet, it is the test set and validation images are held out
+of train, so that nothing is chosen by what is reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import dataclasses
+import difflib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 
 from ofa_toolkit.core.errors import DataError
-from ofa_toolkit.core.rng import torch_seed
-from ofa_toolkit.datasets.arrays import (
-    ArrayDataset,
-    Images,
-    check_classes,
-    default_validation_size,
-    measured_preprocessing,
+from ofa_toolkit.datasets.arrays import ArrayDataset, Images, measured_preprocessing
+from ofa_toolkit.datasets.dataset import ImageDataset, Indices, LeftOut, Split
+from ofa_toolkit.datasets.folders import (
+    HIDDEN,
+    Files,
+    beside,
+    check_enough_classes,
+    class_folders,
+    list_photos,
+    split_folders,
 )
-from ofa_toolkit.datasets.dataset import Batch, BatchRequest, ImageDataset, Indices, Split, hold_out
-from ofa_toolkit.datasets.picture import PictureError, read_picture
+from ofa_toolkit.datasets.photos import PhotoDataset, read_image
+from ofa_toolkit.datasets.splits import hold_out_test, hold_out_validation
 from ofa_toolkit.datasets.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
     TransformConfig,
-    photo_transform,
     square,
 )
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif"})
 IN_MEMORY_RESOLUTION = 64
 """Photos used at most this large are decoded once and kept in memory."""
-
-_TEST_SHARE = 0.2
-_TRAIN, _TEST, _VALIDATION = ("train",), ("test",), ("val", "validation", "valid")
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Files of some classes, and their labels."""
-
-    paths: list[Path]
-    labels: Indices
-
-    def part(self, rows: Indices) -> _Files:
-        return _Files([self.paths[row] for row in rows], self.labels[rows])
 
 
 def open_image_folder(
@@ -65,6 +47,7 @@ def open_image_folder(
     kind: str,
     class_folders: Sequence[str] | None,
     validation_size: int | None,
+    test_size: int | None = None,
     seed: int,
     transforms: TransformConfig,
     preprocessing: Preprocessing | None,
@@ -78,6 +61,7 @@ def open_image_folder(
         kind: For messages.
         class_folders: Use these classes in this order; all folders in alphabetical order where None.
         validation_size: Images held out of train where there is no validation folder of its own.
+        test_size: Images set aside as test set where there is no folder for it.
         seed: Of the held-out splits.
         transforms: Augmentation of training images.
         preprocessing: Of a trained network; ImageNet's normalisation where None.
@@ -85,154 +69,49 @@ def open_image_folder(
         num_workers: Processes that load photos.
 
     Raises:
-        DataError: A folder is missing or empty, a class lacks images in a split, or an image is damaged
-            (at once for small sizes, otherwise when it is met).
+        DataError: A folder is missing, or not divided as it should be, a class has too few images, or an
+            image is damaged (at once for small sizes, otherwise when it is met).
     """
     name = f"{kind}:{folder}"
     if not folder.is_dir():
         raise DataError(
             f"No such folder: '{folder}'.", hint="--data imagefolder:DIR needs one folder a class."
         )
-    splits, class_names = _find_splits(folder, class_folders, validation_size, seed, name)
+    splits, class_names = _find_splits(
+        folder, class_folders, validation_size, seed, name, test_size=test_size
+    )
     size = resolution or (preprocessing["size"] if preprocessing else 224)
+    is_small = size <= IN_MEMORY_RESOLUTION
     stated = preprocessing or Preprocessing(
         size=size,
         mean=list(IMAGENET_MEAN),
         std=list(IMAGENET_STD),
         interpolation="bilinear",
-        crop=1.0 if size <= IN_MEMORY_RESOLUTION else 0.875,
+        crop=1.0 if is_small else 0.875,
     )
-    if size <= IN_MEMORY_RESOLUTION:
-        images: dict[Split, tuple[Images, Indices]] = {
-            split: (_decode_all(files.paths, stated), files.labels) for split, files in splits.items()
-        }
-        return ArrayDataset(
+    own_splits = _own_splits(split_folders(folder))
+    if not is_small:
+        return PhotoDataset(
             name=name,
             class_names=class_names,
-            splits=images,
-            preprocessing=preprocessing or measured_preprocessing(images["train"][0]),
+            splits=splits,
+            preprocessing=stated,
             transforms=transforms,
+            num_workers=num_workers,
+            own_splits=own_splits,
         )
-    return PhotoDataset(
+    images: dict[Split, tuple[Images, Indices]] = {
+        split: (_decode_all(files.paths, stated), files.labels) for split, files in splits.items()
+    }
+    return ArrayDataset(
         name=name,
         class_names=class_names,
-        splits=splits,
-        preprocessing=stated,
+        splits=images,
+        preprocessing=preprocessing or measured_preprocessing(images["train"][0]),
         transforms=transforms,
-        num_workers=num_workers,
+        own_splits=own_splits,
+        left_out=[item for files in splits.values() for item in files.left_out],
     )
-
-
-class PhotoDataset(ImageDataset):
-    """Photos decoded when they are needed, by torchvision's v2 transforms in worker processes.
-
-    Every image has its own random stream, so that augmentation is the same for any number of workers.
-    """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        class_names: Sequence[str],
-        splits: dict[Split, _Files],
-        preprocessing: Preprocessing,
-        transforms: TransformConfig,
-        num_workers: int,
-    ) -> None:
-        labels = {split: files.labels for split, files in splits.items()}
-        super().__init__(name=name, class_names=class_names, labels=labels, preprocessing=preprocessing)
-        self.splits = splits
-        self.transforms = transforms
-        self.num_workers = num_workers
-
-    def _load(
-        self, split: Split, requests: Iterable[BatchRequest], device: torch.device | str
-    ) -> Iterator[Batch]:
-        loader: DataLoader[Any] = DataLoader(
-            _Reader(self.splits[split], self.preprocessing, self.transforms),
-            batch_sampler=_Keys(requests),
-            num_workers=self.num_workers,
-            collate_fn=_collate,
-            pin_memory=torch.device(device).type == "cuda",
-        )
-        for images, labels in loader:
-            if isinstance(images, DataError):
-                raise images
-            yield (
-                images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last),
-                labels.to(device, non_blocking=True),
-            )
-
-
-_Key = tuple[int, int, int | None]
-"""An image's row, its resolution, and the seed of its augmentation."""
-
-
-class _Keys(Sampler[list[_Key]]):
-    """Requests as the keys a loader sends to its workers."""
-
-    def __init__(self, requests: Iterable[BatchRequest]) -> None:
-        self.requests = requests
-
-    def __iter__(self) -> Iterator[list[_Key]]:
-        for request in self.requests:
-            rows = request.rows[request.part]
-            if request.stream is None:
-                yield [(int(row), request.resolution, None) for row in rows]
-                continue
-            seed, *labels = request.stream
-            places = range(len(request.rows))[request.part]
-            yield [
-                (int(row), request.resolution, torch_seed(int(seed), *labels, place))
-                for row, place in zip(rows, places, strict=True)
-            ]
-
-
-class _Reader(TorchDataset[tuple[Tensor | DataError, int]]):
-    """Reads and transforms one photo; runs in the workers."""
-
-    def __init__(self, files: _Files, preprocessing: Preprocessing, transforms: TransformConfig) -> None:
-        self.files = files
-        self.preprocessing = preprocessing
-        self.transforms = transforms
-
-    def __getitem__(self, key: _Key) -> tuple[Tensor | DataError, int]:
-        row, resolution, seed = key
-        label = int(self.files.labels[row])
-        try:
-            image = read_image(self.files.paths[row])
-        except DataError as error:
-            # Returned, not raised: a loader would wrap it into pages of its own traceback.
-            return error, label
-        if seed is None:
-            return photo_transform(self.preprocessing, resolution, None)(image), label
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return photo_transform(self.preprocessing, resolution, self.transforms)(image), label
-
-
-def _collate(items: Sequence[tuple[Tensor | DataError, int]]) -> tuple[Tensor | DataError, Tensor]:
-    images = []
-    for image, _ in items:
-        if isinstance(image, DataError):
-            return image, torch.empty(0)
-        images.append(image)
-    return torch.stack(images), torch.tensor([label for _, label in items])
-
-
-def read_image(path: Path) -> Image.Image:
-    """Decode a photo as `read_picture` does.
-
-    Raises:
-        DataError: It is damaged or no image; names the file.
-    """
-    try:
-        image: Image.Image = read_picture(path)
-    except PictureError as error:
-        raise DataError(
-            f"'{path}' cannot be read as an image: {error}.", hint="Replace or remove the file."
-        ) from error
-    return image
 
 
 def _decode_all(paths: Sequence[Path], preprocessing: Preprocessing) -> Images:
@@ -246,68 +125,89 @@ def _decode_all(paths: Sequence[Path], preprocessing: Preprocessing) -> Images:
 
 
 def _find_splits(
-    folder: Path, class_folders: Sequence[str] | None, validation_size: int | None, seed: int, name: str
-) -> tuple[dict[Split, _Files], list[str]]:
+    folder: Path,
+    classes: Sequence[str] | None,
+    validation_size: int | None,
+    seed: int,
+    name: str,
+    *,
+    test_size: int | None = None,
+) -> tuple[dict[Split, Files], list[str]]:
     """Files of each split, and the class names."""
-    train_folder = _first(folder, _TRAIN)
-    root = train_folder or folder
-    names = list(class_folders) if class_folders is not None else _class_folders(root)
-    train = _list_files(root, names)
-    if train_folder is None:
-        size = max(1, round(_TEST_SHARE * len(train.paths)))
-        kept, tested = hold_out(train.labels, size, names, seed=seed)
-        train, test = train.part(kept), train.part(tested)
-        validation = None
+    divided = split_folders(folder)
+    root = divided.get("train", folder)
+    found = class_folders(root)
+    if classes is None:
+        check_enough_classes(root, len(found), is_split=bool(divided))
+    names = list(found) if classes is None else list(classes)
+    train = _list_files(root, found, names)
+    empty = np.setdiff1d(np.arange(len(names)), train.labels)
+    if len(empty):
+        raise _no_photos(name, root, names[empty[0]], train.left_out)
+    if not divided:
+        train, test = train.divided(*hold_out_test(train.labels, test_size, names, seed=seed))
     else:
-        test_folder, validation_folder = _first(folder, _TEST), _first(folder, _VALIDATION)
-        if test_folder is None and validation_folder is None:
+        train.left_out.extend(beside(folder, divided.values()))
+        own = _own_splits(divided)
+        if not own:
             raise DataError(
                 f"'{folder}' has a train folder but neither test nor val.",
-                hint=f"Add one, or name the class folders themselves: imagefolder:{train_folder}",
+                hint=f"To have photos of it set aside: --data imagefolder:{root}",
             )
-        test = _list_files(test_folder or validation_folder or folder, names)
-        separate = validation_folder if test_folder is not None else None
-        validation = _list_files(separate, names) if separate is not None else None
-    if validation is None:
-        size = default_validation_size(len(train.paths)) if validation_size is None else validation_size
-        kept, held_out = hold_out(train.labels, size, names, seed=seed)
-        train, validation = train.part(kept), train.part(held_out)
-    splits: dict[Split, _Files] = {"train": train, "validation": validation, "test": test}
-    for split, files in splits.items():
-        check_classes(files.labels, names, f"{name}: {split}")
-    return splits, names
+        test = _list_others(divided.get("test", divided.get("validation", folder)), root, names, classes)
+        if "validation" in own:
+            validation = _list_others(divided["validation"], root, names, classes)
+            return {"train": train, "validation": validation, "test": test}, names
+    train, validation = train.divided(*hold_out_validation(train.labels, validation_size, names, seed=seed))
+    return {"train": train, "validation": validation, "test": test}, names
 
 
-def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+def _own_splits(divided: Collection[Split]) -> tuple[Split, ...]:
+    """Which splits other than `train` have a folder; a validation folder alone is the test set."""
+    others: tuple[Split, ...] = ("test", "validation")
+    return others[: len(set(divided) - {"train"})]
 
 
-def _class_folders(root: Path) -> list[str]:
-    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(names) < 2:
-        raise DataError(
-            f"'{root}' holds {len(names)} class folders; at least two are needed.",
-            hint="Put the images of each class into a folder of its own.",
-        )
-    return names
-
-
-def _list_files(root: Path, names: Sequence[str]) -> _Files:
-    """All images below each class folder, in a fixed order."""
-    paths: list[Path] = []
+def _list_files(root: Path, folders: Mapping[str, Path], names: Sequence[str]) -> Files:
+    """All photos below the class folders, in a fixed order."""
+    files = Files([], np.zeros(0, np.int64), beside(root, [*folders.values()]))
     labels: list[int] = []
     for label, name in enumerate(names):
-        folder = root / name
-        if not folder.is_dir():
-            raise DataError(f"'{root}' has no folder for class '{name}'.", hint="Add it, with images.")
-        found = sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
-        if not found:
-            raise DataError(
-                f"Class '{name}' has no images in '{folder}'.",
-                hint=f"Known endings: {', '.join(sorted(SUFFIXES))}.",
-            )
-        paths += found
+        found = list_photos(folders[name], files.left_out) if name in folders else []
+        files.paths.extend(found)
         labels += [label] * len(found)
-    return _Files(paths, np.array(labels, dtype=np.int64))
+    return dataclasses.replace(files, labels=np.array(labels, dtype=np.int64))
+
+
+def _list_others(folder: Path, train: Path, names: Sequence[str], classes: Sequence[str] | None) -> Files:
+    """Photos of a test or validation folder, which may lack a class but not have one that training lacks."""
+    folders = class_folders(folder)
+    for name in [] if classes is not None else folders.keys() - set(names):
+        count = len(list_photos(folders[name], []))
+        if count:
+            close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1)
+            meant = next((known for known in names if [known.lower()] == close), None)
+            raise DataError(
+                f"'{folder}' holds {count} photos of the class '{name}', of which '{train}' has none.",
+                hint=f"Is '{meant}' meant? Rename the folder."
+                if meant
+                else "Add photos of it to the training images, or move that folder out of the data set.",
+            )
+    files = _list_files(folder, folders, names)
+    if not files.paths:
+        raise DataError(f"'{folder}' holds no photos of the classes {', '.join(names[:5])}.")
+    return files
+
+
+def _no_photos(name: str, root: Path, label: str, left_out: Sequence[LeftOut]) -> DataError:
+    folder = root / label
+    if not folder.is_dir():
+        return DataError(f"{name}: '{root}' has no folder for class '{label}'.", hint="Add it, with images.")
+    reasons = Counter(
+        item.reason for item in left_out if folder in item.path.parents and item.reason != HIDDEN
+    )
+    hint = "Put photos into it, or move it out of the data set."
+    if reasons:
+        reason, count = reasons.most_common(1)[0]
+        hint = f"It holds files that are left out: {count} {reason}."
+    return DataError(f"{name}: class '{label}' has no images in '{folder}'.", hint=hint)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.datasets.folders import class_folders, split_folders
 
 IMAGENET_CLASSES = 1000
 IMAGENET100_LIST = "imagenet100_classes.txt"
@@ -28,16 +29,17 @@ def expected_classes(kind: str, folder: Path, class_list: Path | None) -> list[s
     """
     if kind == "imagefolder":
         return None
-    if not (folder / "train").is_dir() or not (folder / "val").is_dir():
+    divided = split_folders(folder) if folder.is_dir() else {}
+    if not {"train", "validation"} <= divided.keys():
         raise DataError(
             f"'{folder}' holds no ImageNet: it needs train and val, one folder a class in each.",
             hint="ImageNet has to be downloaded by hand from image-net.org.",
         )
     if kind == "imagenet":
-        names = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
+        names = list(class_folders(divided["train"]))
         if len(names) != IMAGENET_CLASSES:
             raise DataError(
-                f"'{folder / 'train'}' holds {len(names)} class folders; ImageNet has {IMAGENET_CLASSES}.",
+                f"'{divided['train']}' holds {len(names)} class folders; ImageNet has {IMAGENET_CLASSES}.",
                 hint=f"For other images: --data imagefolder:{folder}",
             )
         return names

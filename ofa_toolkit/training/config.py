@@ -70,8 +70,15 @@ class DataConfig:
     "The data set, such as npz:FILE or imagefolder:DIR; usually given by --data."
     validation_size: Annotated[int, Bounds(at_least=1)] | None = None
     "Images held out of train; none means a tenth, at most 10,000."
+    test_size: Annotated[int, Bounds(at_least=1)] | None = None
+    "Images set aside as test set, for folders without one; none means a fifth."
     split_seed: Annotated[int, Bounds(at_least=0)] = 0
-    "Seed of the held-out split."
+    "Seed of the held-out splits."
+    convert: bool = False
+    "For npz: take grey images as three equal channels and floats from 0 to 1 as 8 bits."
+    class_weights: Literal["none", "balanced"] = "none"
+    """In the loss with labels: balanced lets classes count alike, however many images they have. Losses with
+    soft labels follow the network they imitate."""
     num_workers: Annotated[int, Bounds(at_least=0)] = 0
     "Processes that load photos; sets of small images need none."
     class_list: Path | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,6 +25,25 @@ def soft_cross_entropy(logits: Tensor, target_logits: Tensor, temperature: float
     return -(soft_labels * log_probabilities).sum(dim=1).mean() * temperature**2
 
 
-def hard_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with labels (N,), smoothed as by Szegedy et al. 2016; mean over the images."""
-    return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+def hard_cross_entropy(
+    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy with labels (N,), smoothed as by Szegedy et al. 2016; mean over the images.
+
+    Args:
+        logits: (N, classes).
+        labels: (N,).
+        label_smoothing: Share of the label that goes to all classes alike.
+        class_weights: (classes,), multiplies the loss of an image of that class. Unlike torch's `weight` the
+            sum is divided by N, so that parts of a batch add up to the whole.
+    """
+    if class_weights is None:
+        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    losses = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+    return (class_weights[labels] * losses).mean()
+
+
+def balanced_class_weights(counts: Sequence[int]) -> Tensor:
+    """Weights inverse to the number of training images of each class, 1 on average over the images."""
+    images = torch.tensor(counts, dtype=torch.float64)
+    return (images.sum() / (len(images) * images)).float()

@@ -63,6 +63,7 @@ class Updater:
         self.config = config
         self.process = process
         self.teacher: nn.Module | None = None
+        self.class_weights: Tensor | None = None
         self.records_norms = False
         self._first_norm: float | None = None
         self.scaler = torch.amp.GradScaler(enabled=config.precision == "float16")
@@ -129,7 +130,9 @@ class Updater:
             assert target is not None, f"{item.role}: nobody to learn from"
             loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature)
         if item.hard_labels:
-            loss = loss + item.hard_labels * hard_cross_entropy(logits, labels, self.config.label_smoothing)
+            loss = loss + item.hard_labels * hard_cross_entropy(
+                logits, labels, self.config.label_smoothing, self.class_weights
+            )
         return loss
 
     def _teacher_logits(self, images: Tensor, passes: Sequence[Pass]) -> Tensor | None:

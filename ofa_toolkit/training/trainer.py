@@ -17,6 +17,7 @@ import torch
 from ofa_toolkit.core.errors import TrainingError
 from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset
+from ofa_toolkit.datasets.report import class_counts
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
@@ -28,6 +29,7 @@ from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import TimeLeft
 from ofa_toolkit.training.distributed import Process, share_batch_norm
 from ofa_toolkit.training.divergence import DivergenceWatch
+from ofa_toolkit.training.losses import balanced_class_weights
 from ofa_toolkit.training.metrics import MetricsLog
 from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, set_learning_rate
 from ofa_toolkit.training.reporting import Progress, Reporter, Silent
@@ -93,6 +95,9 @@ class Trainer:
             share_batch_norm(self.supernet)
         self.optimizer = build_optimizer(config.optimizer, self.supernet)
         self.updater = Updater(self.supernet, self.optimizer, config.training, self.process)
+        if config.data.class_weights == "balanced":
+            weights = balanced_class_weights(class_counts(dataset, ("train",)).tolist())
+            self.updater.class_weights = weights.to(self.process.device)
         self.average = (
             MovingAverage(self.supernet, config.training.ema_decay) if config.training.ema_decay else None
         )

@@ -162,17 +162,19 @@ class LoadedSupernet:
         data: str,
         *,
         validation_size: int | None = None,
+        test_size: int | None = None,
         download: bool = False,
         num_workers: int = 0,
     ) -> ImageDataset:
         """Open a data set, prepared as the supernet's training images were.
 
-        The held-out split is made as in its training (size and seed from its recipe), so that no training
+        The held-out splits are made as in its training (sizes and seed from its recipe), so that no training
         image is among the held-out ones.
 
         Args:
             data: Such as `imagefolder:DIR` or `npz:FILE`.
             validation_size: Images held out of train, instead of as many as in training.
+            test_size: Images set aside as test set, likewise.
             download: Fetch the files where torchvision can.
             num_workers: Processes that load photos.
 
@@ -181,11 +183,14 @@ class LoadedSupernet:
             MismatchError: It has other classes.
         """
         from ofa_toolkit.datasets import TransformConfig, open_dataset
+        from ofa_toolkit.datasets.report import check_sizes_are_used
 
         stored = self.recipe.get("data", {})
         dataset = open_dataset(
             data,
             validation_size=validation_size or stored.get("validation_size"),
+            test_size=test_size or stored.get("test_size"),
+            convert=stored.get("convert", False) and data.startswith("npz:"),
             seed=stored.get("split_seed", 0),
             preprocessing=self.preprocessing,
             transforms=TransformConfig(**stored.get("transforms", {})),
@@ -193,6 +198,7 @@ class LoadedSupernet:
             download=download,
             num_workers=num_workers,
         )
+        check_sizes_are_used(dataset, validation_size, test_size)
         hint = f"Train it on yours: ofa-tk train --init {self.name} --data {data} ..."
         if dataset.num_classes != self.space.num_classes:
             raise MismatchError(

@@ -81,6 +81,11 @@ from ofa_tk import options, output
     type=click.IntRange(min=1),
     help="Images held out of train. Default: as in its training.",
 )
+@click.option(
+    "--test-size",
+    type=click.IntRange(min=1),
+    help="Images set aside for the test, of folders without a test set. Default: as in its training.",
+)
 @click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
 @options.seed_option
 @options.json_option
@@ -108,6 +113,7 @@ def command(
     gradient_curves: bool,
     out: Path | None,
     validation_size: int | None,
+    test_size: int | None,
     num_workers: int,
     seed: int,
     as_json: bool,
@@ -152,6 +158,7 @@ def command(
                 as_json=as_json,
                 judge={
                     "validation_size": validation_size,
+                    "test_size": test_size,
                     "batch_size": batch_size,
                     "limit": images,
                     "recalibration_images": recalibration_images,
@@ -166,6 +173,7 @@ def command(
         raise click.UsageError(
             "Name a supernet and images, for example: ofa-tk evaluate --supernet runs/try --data fake"
         )
+    from ofa_toolkit.datasets.report import warnings
     from ofa_toolkit.pipelines.evaluation.evaluate import evaluate
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.suggestion import next_command
@@ -175,6 +183,7 @@ def command(
         supernet,
         data,
         validation_size=validation_size,
+        test_size=test_size,
         batch_size=batch_size,
         limit=images,
         recalibration_images=recalibration_images,
@@ -182,6 +191,8 @@ def command(
         download=download,
         num_workers=num_workers,
     )
+    for text in warnings(evaluator.dataset, is_weighted=True):
+        output.warn(text)
     total = len(subnets) or 2 + num_random
     with output.progress_bar("Judging subnets", total) as show:
         evaluation = evaluate(

@@ -51,6 +51,7 @@ def open_evaluator(
     data: str,
     *,
     validation_size: int | None = None,
+    test_size: int | None = None,
     batch_size: int = 200,
     limit: int | None = None,
     recalibration_images: int = RECALIBRATION_IMAGES,
@@ -66,7 +67,11 @@ def open_evaluator(
     supernet = load_supernet(supernet)
     supernet.network.eval()  # reads the weights: what is wrong with them is told before images are opened
     dataset = supernet.open_images(
-        data, validation_size=validation_size, download=download, num_workers=num_workers
+        data,
+        validation_size=validation_size,
+        test_size=test_size,
+        download=download,
+        num_workers=num_workers,
     )
     return Evaluator(
         supernet=supernet,

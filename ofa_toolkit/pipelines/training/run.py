@@ -15,6 +15,7 @@ import torch
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
+from ofa_toolkit.datasets.report import check_sizes_are_used, summary, warnings
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder
@@ -120,6 +121,10 @@ def prepare(
         # The weights know images prepared as those they were trained on.
         preprocessing=None if initial is None else initial.preprocessing,
     )
+    if process.is_main:
+        reporter.message(summary(dataset))
+        for text in warnings(dataset, is_weighted=config.data.class_weights == "balanced"):
+            reporter.message(f"Warning: {text}")
     space = config.space.trained(dataset.num_classes)
     algorithm = config.algorithm.build(config, space)
     supernet = new_supernet(config, config.space.whole(dataset.num_classes))
@@ -164,6 +169,8 @@ def open_run_dataset(
     dataset = open_dataset(
         config.data.source,
         validation_size=config.data.validation_size,
+        test_size=config.data.test_size,
+        convert=config.data.convert,
         seed=config.data.split_seed,
         download=download,
         transforms=config.data.transforms,
@@ -172,6 +179,7 @@ def open_run_dataset(
         resolution=resolution,
         preprocessing=preprocessing,
     )
+    check_sizes_are_used(dataset, config.data.validation_size, config.data.test_size)
     dataset.steps_per_epoch(config.training.batch_size)
     return dataset
 

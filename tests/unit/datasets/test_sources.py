@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from torchvision import datasets as torchvision_datasets
 
 from ofa_toolkit.core.errors import DataError, UnknownNameError
 from ofa_toolkit.datasets import SOURCES, ImageDataset, TransformConfig, open_dataset
-from ofa_toolkit.datasets.arrays import measured_preprocessing
-from ofa_toolkit.datasets.dataset import hold_out
+from ofa_toolkit.datasets.arrays import ArrayDataset, measured_preprocessing
+from ofa_toolkit.datasets.report import check_sizes_are_used, summary, warnings
+from ofa_toolkit.datasets.splits import hold_out_validation
 from ofa_toolkit.datasets.transforms import stretch_boxes
 
 SPLITS = ("train", "validation", "test")
@@ -198,7 +200,7 @@ def test_normalisation_of_many_pixels_is_their_mean() -> None:
 
 def test_held_out_classes_are_in_proportion() -> None:
     labels = np.repeat([0, 1, 2], [60, 30, 10])
-    kept, held_out = hold_out(labels, 20, ["a", "b", "c"], seed=0)
+    kept, held_out = hold_out_validation(labels, 20, ["a", "b", "c"], seed=0)
     assert np.bincount(labels[held_out]).tolist() == [12, 6, 2]
     assert sorted([*kept, *held_out]) == list(range(100))
 
@@ -244,12 +246,6 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
         open_dataset(f"imagefolder:{root}", resolution=32)
 
 
-def test_a_class_missing_in_validation_is_named(tmp_path: Path) -> None:
-    root = write_photos(tmp_path / "photos", {"ant": 40, "bee": 2})
-    with pytest.raises(DataError, match="Class 'bee' has no image in"):
-        open_dataset(f"imagefolder:{root}", resolution=32, validation_size=4)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -258,13 +254,100 @@ def test_a_class_missing_in_validation_is_named(tmp_path: Path) -> None:
         ({"test_images": np.zeros((12, 9, 9, 3), np.uint8)}, "test_images"),
         ({"train_labels": np.arange(39)}, "train_labels"),
         ({"test_labels": None}, "no array 'test_labels'"),
-        ({"test_labels": np.zeros(12, np.int64)}, "class '1' has no images"),
+        ({"test_labels": np.array([4] + 11 * [0])}, "1 of the test_labels are '4', which no training"),
+        ({"train_labels": np.arange(40) % 4 * 2}, r"Too few images of 3 classes: '1' \(0\), '3' \(0\)"),
+        ({"train_labels": np.full(40, 10**9)}, "from 1000000000 to 1000000000, for 40 training images"),
+        ({"train_labels": np.full(40, 2**62)}, "for 40 training images"),
+        ({"train_labels": np.full(40, 2**64 - 1, np.uint64)}, "to 18446744073709551615, for 40"),
+        ({"train_labels": np.arange(40) % 4 - 1}, "from -1 to 2"),
+        ({"train_labels": np.zeros(40), "test_labels": np.zeros(12)}, "float64; expected integers"),
+        ({"train_labels": np.zeros(40, int), "test_labels": np.zeros(12, int)}, "are of one class, '0'"),
+        ({"train_images": np.zeros((40, 0, 0, 3), np.uint8)}, "at least one pixel"),
+        ({"train_images": np.zeros((0, 8, 8, 3), np.uint8)}, "at least one pixel"),
+        ({"train_images": np.zeros((40, 8, 8, 3), np.uint16)}, "uint16"),
+        ({"train_labels": np.array(["a"] * 40, object)}, "train_labels say they are object"),
         ({"class_names": np.array(["a", "b"])}, "class_names"),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         open_dataset(write_npz(tmp_path / "images.npz", **changes))
+
+
+def test_grey_and_float_arrays_are_converted_when_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = np.random.default_rng(0)
+    whole = {
+        f"{split}_images": stream.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+        for split, count in (("train", 40), ("test", 12))
+    }
+    grey = {name: images[..., :1].repeat(3, 3) for name, images in whole.items()}
+    monkeypatch.chdir(tmp_path)
+    for number, (arrays, expected) in enumerate(
+        (
+            ({name: images[..., 0] for name, images in whole.items()}, grey),
+            ({name: images[..., :1] for name, images in whole.items()}, grey),
+            ({name: (images / 255).astype(np.float32) for name, images in whole.items()}, whole),
+            ({name: images[..., 0] / 255 for name, images in whole.items()}, grey),
+        )
+    ):
+        path = tmp_path / f"its {number}.npz"
+        labels = {
+            f"{split}_labels": np.arange(count)[:, None] % 4 for split, count in (("train", 40), ("test", 12))
+        }
+        source = write_npz(path, **arrays, **labels)
+        with pytest.raises(DataError, match="expected uint8") as caught:
+            open_dataset(source)
+        # The hint's second line writes a file that opens as it is.
+        told, line = str(caught.value.hint).split("; a new file: ")
+        assert told.endswith("--set data.convert=true")
+        subprocess.run(["bash", "-c", line], check=True)
+        for dataset in (
+            open_dataset(source, convert=True),
+            open_dataset(f"npz:{path.with_name(path.stem + '-rgb.npz')}"),
+        ):
+            assert isinstance(dataset, ArrayDataset)
+            assert dataset.labels["test"].tolist() == [*range(4)] * 3
+            padding = dataset._padding
+            inner = dataset._padded["test"][:, padding:-padding, padding:-padding].numpy()
+            assert np.array_equal(inner, expected["test_images"])
+    wide = write_npz(tmp_path / "wide.npz", train_images=np.full((40, 8, 8, 3), 2.5))
+    with pytest.raises(DataError, match=r"floats from 2\.5 to 2\.5"):
+        open_dataset(wide, convert=True)
+    with pytest.raises(DataError, match="for npz files"):
+        open_dataset("fake", convert=True)
+
+
+def test_other_arrays_are_told(tmp_path: Path) -> None:
+    dataset = open_dataset(write_npz(tmp_path / "images.npz", val_images=np.zeros(3)))
+    assert [(item.path.name, item.reason) for item in dataset.left_out] == [
+        ("val_images", "arrays that are not read")
+    ]
+
+
+def test_a_user_is_told_what_matters(tmp_path: Path) -> None:
+    dataset = open_dataset("fake:classes=4,size=8,train=40,test=3", validation_size=8)
+    assert summary(dataset) == (
+        "fake images: 4 classes, 43 images (32 train, 8 validation, 3 test), 10 to 11 a class"
+    )
+    assert warnings(dataset) == ["No test image is of 'wave 3': its accuracies say nothing about them."]
+    root = write_photos(tmp_path / "photos", {"ok": 40, "rare": 5})
+    (root / "ok" / "list.txt").write_text("")
+    (root / "ok" / ".list.txt").write_text("")
+    photos = open_dataset(f"imagefolder:{root}", resolution=72)
+    told = warnings(photos)
+    assert told[0].endswith("photos: 1 .txt.")
+    assert "Class 'ok' has 10 times the training images of 'rare'" in told[1]
+    assert "data.class_weights=balanced" in told[1]
+    assert len(warnings(photos, is_weighted=True)) == 1
+
+
+def test_the_size_of_a_split_that_is_there_is_refused(tmp_path: Path) -> None:
+    dataset = open_dataset("fake")
+    check_sizes_are_used(dataset, 10, None)
+    with pytest.raises(DataError, match="test_size '10' has no use: fake images has test images of its own"):
+        check_sizes_are_used(dataset, None, 10)
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.deps import Deps
 from ofa_toolkit.training.divergence import DivergenceWatch
-from ofa_toolkit.training.losses import hard_cross_entropy, soft_cross_entropy
+from ofa_toolkit.training.losses import balanced_class_weights, hard_cross_entropy, soft_cross_entropy
 from ofa_toolkit.training.phased import share_out_epochs
 from ofa_toolkit.training.schedules import (
     ScheduleConfig,
@@ -158,6 +158,22 @@ def test_soft_cross_entropy_at_temperatures() -> None:
     torch.testing.assert_close(
         soft_cross_entropy(logits, one_hot), hard_cross_entropy(logits, torch.tensor([1]))
     )
+
+
+def test_balanced_weights_make_classes_count_alike_and_batches_add_up() -> None:
+    weights = balanced_class_weights([90, 6, 4])
+    torch.testing.assert_close(weights, torch.tensor([100 / 270, 100 / 18, 100 / 12]))
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([90, 6, 4]))
+    logits = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    whole = hard_cross_entropy(logits, labels, 0.1, weights)
+    by_class = [
+        hard_cross_entropy(logits[labels == label], labels[labels == label], 0.1) for label in range(3)
+    ]
+    torch.testing.assert_close(whole, torch.stack(by_class).mean())
+    parts = [
+        hard_cross_entropy(logits[rows], labels[rows], 0.1, weights) for rows in torch.arange(100).split(20)
+    ]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
 
 
 def test_divergence_is_a_jump_to_chance_or_no_number() -> None:

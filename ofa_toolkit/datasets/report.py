@@ -1,0 +1,75 @@
+"""What a data set holds, in a line or in full, and what its user should know about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.datasets.dataset import SPLITS, ImageDataset, Indices, Split
+from ofa_toolkit.datasets.folders import HIDDEN
+
+_UNBALANCED = 5
+"""Times as many training images as the rarest class has, from which the user is told."""
+
+
+def summary(dataset: ImageDataset) -> str:
+    """Classes and images in one line."""
+    counts = class_counts(dataset, SPLITS)
+    sizes = ", ".join(f"{dataset.num_images(split)} {split}" for split in SPLITS)
+    least, most = counts.min(), counts.max()
+    each = f"{least} to {most}" if least < most else str(most)
+    return f"{dataset.name}: {dataset.num_classes} classes, {counts.sum()} images ({sizes}), {each} a class"
+
+
+def class_counts(dataset: ImageDataset, splits: Sequence[Split]) -> Indices:
+    """Images of each class over some splits, (classes,)."""
+    labels = np.concatenate([dataset.labels[split] for split in splits])
+    return np.bincount(labels, minlength=dataset.num_classes)
+
+
+def warnings(dataset: ImageDataset, *, is_weighted: bool = False) -> list[str]:
+    """What a user should know: files left out, classes a split lacks, classes far rarer than others.
+
+    Args:
+        dataset: An opened data set.
+        is_weighted: Whether classes weigh alike in the loss, however many images they have.
+    """
+    found = []
+    reasons = Counter(item.reason for item in dataset.left_out if item.reason != HIDDEN)
+    if reasons:
+        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        found.append(f"Left out of {dataset.name}: {listed}.")
+    for split in ("validation", "test"):
+        counts = class_counts(dataset, (split,))
+        absent = [dataset.class_names[label] for label in np.flatnonzero(counts == 0)]
+        if absent:
+            more = f" and {len(absent) - 3} more classes" if len(absent) > 3 else ""
+            names = ", ".join(f"'{name}'" for name in absent[:3])
+            found.append(f"No {split} image is of {names}{more}: its accuracies say nothing about them.")
+    counts = class_counts(dataset, ("train",))
+    if counts.max() >= _UNBALANCED * counts.min() and not is_weighted:
+        most, least = (dataset.class_names[int(label)] for label in (counts.argmax(), counts.argmin()))
+        found.append(
+            f"Class '{most}' has {counts.max() / counts.min():.0f} times the training images of '{least}'; "
+            "--set data.class_weights=balanced lets them weigh alike."
+        )
+    return found
+
+
+def check_sizes_are_used(dataset: ImageDataset, validation_size: int | None, test_size: int | None) -> None:
+    """Refuse the size of a split that the data set brings along.
+
+    Raises:
+        DataError: A size is given and has no use.
+    """
+    sizes: dict[Split, int | None] = {"validation": validation_size, "test": test_size}
+    for split, size in sizes.items():
+        if size is not None and split in dataset.own_splits:
+            raise DataError(
+                f"{split}_size '{size}' has no use: {dataset.name} has {split} images of its own, "
+                f"{dataset.num_images(split)} of them.",
+                hint="Leave it out.",
+            )
