@@ -23,6 +23,7 @@ class StudyOptions:
     supernets: tuple[str, ...]
     data: str | None
     out: Path
+    force: bool
     num_buckets: int
     per_bucket: int
     latency_on: str | None
@@ -32,6 +33,10 @@ class StudyOptions:
     seed: int
     as_json: bool
     judge: dict[str, Any]
+
+    def path(self, suffix: str) -> Path:
+        """The study's file of that kind."""
+        return self.out.with_name(self.out.name + suffix)
 
     def only_supernet(self) -> str:
         """The one supernet a study takes."""
@@ -57,6 +62,9 @@ def run_study(name: str, chosen: StudyOptions) -> None:
         "curves": _accuracy_curves,
         "gradient-curves": _gradient_curves,
     }
+    for suffix in (".json" if name == "pareto" else ".csv", ".png"):
+        # Tables and pictures do not tell who made them.
+        files.check_output(chosen.path(suffix), is_default=False, force=chosen.force)
     studies[name](chosen)
 
 
@@ -96,8 +104,8 @@ def _pareto(chosen: StudyOptions) -> None:
             on_step=_bar(stack),
         )
     document = dataclasses.asdict(result)
-    files.write_json(chosen.out.with_suffix(".json"), document)
-    pareto.draw(result, chosen.out.with_suffix(".png"))
+    files.write_json(chosen.path(".json"), document)
+    pareto.draw(result, chosen.path(".png"))
     if chosen.as_json:
         output.print_json(document)
         return
@@ -119,7 +127,7 @@ def _pareto(chosen: StudyOptions) -> None:
         ]
         output.print_table(columns, rows, title=curve.supernet)
         output.print_fields({"mean Pareto accuracy %": f"{curve.mean_pareto_accuracy_percent:.2f}"})
-    output.note(f"Wrote {chosen.out.with_suffix('.json')} and {chosen.out.with_suffix('.png')}")
+    output.note(f"Wrote {chosen.path('.json')} and {chosen.path('.png')}")
 
 
 def _init_study(chosen: StudyOptions) -> None:
@@ -143,7 +151,7 @@ def _init_study(chosen: StudyOptions) -> None:
                 y=tuple(point.top1_percent for point in part),
             )
         )
-    draw_curves(chosen.out.with_suffix(".png"), curves, x_label="MMACs", y_label=f"{chosen.split} top-1 (%)")
+    draw_curves(chosen.path(".png"), curves, x_label="MMACs", y_label=f"{chosen.split} top-1 (%)")
     _finish(chosen, points)
 
 
@@ -153,7 +161,7 @@ def _gradients(chosen: StudyOptions) -> None:
 
     evaluator = open_evaluator(chosen.only_supernet(), chosen.images(), **chosen.judge)
     layers = gradient_study(evaluator, epsilon=chosen.epsilon, seed=chosen.seed)
-    draw_gradients(chosen.out.with_suffix(".png"), layers)
+    draw_gradients(chosen.path(".png"), layers)
     _finish(chosen, layers)
 
 
@@ -162,7 +170,7 @@ def _accuracy_curves(chosen: StudyOptions) -> None:
 
     curves = full_network_accuracy(chosen.supernets)
     label = "Validation top-1 of the largest subnet (%)"
-    draw_curves(chosen.out.with_suffix(".png"), curves, x_label="Epoch", y_label=label)
+    draw_curves(chosen.path(".png"), curves, x_label="Epoch", y_label=label)
     _finish(chosen, curves)
 
 
@@ -171,7 +179,7 @@ def _gradient_curves(chosen: StudyOptions) -> None:
 
     curves = gradient_norms(chosen.supernets)
     label = "Norm of the gradient over the full network's at first"
-    draw_curves(chosen.out.with_suffix(".png"), curves, x_label="Shrinking step", y_label=label)
+    draw_curves(chosen.path(".png"), curves, x_label="Shrinking step", y_label=label)
     _finish(chosen, curves)
 
 
@@ -179,11 +187,11 @@ def _finish(chosen: StudyOptions, rows: Sequence[Any]) -> None:
     """Write the CSV; print it as a table or JSON."""
     from ofa_toolkit.pipelines.training.studies import write_csv
 
-    path = chosen.out.with_suffix(".csv")
+    path = chosen.path(".csv")
     write_csv(path, rows)
     if chosen.as_json:
         output.print_json([dataclasses.asdict(row) for row in rows])
         return
     header, *lines = csv.reader(path.read_text(encoding="utf-8").splitlines())
     output.print_table(header, lines)
-    output.note(f"Wrote {path} and {chosen.out.with_suffix('.png')}")
+    output.note(f"Wrote {path} and {chosen.path('.png')}")

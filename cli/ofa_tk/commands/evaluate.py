@@ -87,6 +87,7 @@ from ofa_tk import options, output
     help="Images set aside for the test, of folders without a test set. Default: as in its training.",
 )
 @click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
+@options.force_option
 @options.seed_option
 @options.json_option
 def command(
@@ -115,6 +116,7 @@ def command(
     validation_size: int | None,
     test_size: int | None,
     num_workers: int,
+    force: bool,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -148,6 +150,7 @@ def command(
                 supernets=supernets,
                 data=data,
                 out=out or Path(chosen[0]),
+                force=force,
                 num_buckets=buckets,
                 per_bucket=per_bucket,
                 latency_on=latency_on,

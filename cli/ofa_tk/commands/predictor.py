@@ -47,6 +47,7 @@ def command() -> None:
 @options.judging_options
 @options.processor_options
 @click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
+@options.force_option
 @options.seed_option
 @options.json_option
 def build(
@@ -61,6 +62,7 @@ def build(
     device: str | None,
     threads: int | None,
     num_workers: int,
+    force: bool,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -70,17 +72,24 @@ def build(
     """
     import torch
 
+    from ofa_toolkit.core import files
+    from ofa_toolkit.evaluation.predictor.file import holds_predictor
+    from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
     from ofa_toolkit.pipelines.search.suggestion import search_command
     from ofa_toolkit.training.distributed import join, leave
+    from ofa_toolkit.zoo.supernet import load_supernet
 
+    opened = load_supernet(supernet)
+    place = out or opened.folder / FILE_NAME
+    files.check_output(place, is_default=out is None, force=force, is_ours=holds_predictor)
     if threads is not None:
         torch.set_num_threads(threads)
     process = join(device)
     try:
         evaluator = open_evaluator(
-            supernet,
+            opened,
             data,
             batch_size=batch_size,
             limit=images,

@@ -81,6 +81,15 @@ def read_predictor(path: str | os.PathLike[str]) -> AccuracyPredictor:
     )
 
 
+def holds_predictor(path: Path) -> bool:
+    """Whether a file is a predictor that can be read."""
+    try:
+        read_predictor(path)
+    except FileFormatError:
+        return False
+    return True
+
+
 def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
     from safetensors import SafetensorError, safe_open
 
