@@ -14,6 +14,7 @@ help: ## list the targets
 
 quickstart: $(VENV)/.installed ## search, export, check and time a network on this machine
 	$(BIN)/ofa-tk quickstart
+	@echo "To type ofa-tk in this shell, in any folder:  . '$$(cd $(VENV) && pwd)/bin/activate'"
 
 test: $(VENV)/.installed-test ## the test suite
 	$(BIN)/python -m pytest -n auto

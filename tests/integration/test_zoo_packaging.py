@@ -15,12 +15,13 @@ import torch
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, VerificationError
 from ofa_toolkit.core.output_folder import read_manifest
+from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 from ofa_toolkit.pipelines.zoo.package import PackageRequest, package_entry
 from ofa_toolkit.pipelines.zoo.verify import verify_entry
-from ofa_toolkit.spaces import get_space, restrict
-from ofa_toolkit.spaces.subnet_file import SubnetFile, subnet_document, write_subnet
+from ofa_toolkit.spaces import get_space, restrict, sample_subnets
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_document, write_subnet
 from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.card import read_card, write_card
 from ofa_toolkit.zoo.entries import load_entry
@@ -62,9 +63,10 @@ def facts(tmp_path: Path) -> Path:
 
 
 def write_front(path: Path) -> None:
-    ends = (TRAINED.smallest(), TRAINED.largest())
+    between = sample_subnets(TRAINED, 3, generator(0, "front"))
     members = [
-        {**subnet_document(subnet), "top1_percent": 1.0, "costs": [1], "predicted": {}} for subnet in ends
+        {**subnet_document(subnet), "top1_percent": 1.0, "costs": [1], "predicted": {}}
+        for subnet in (TRAINED.smallest(), *between, TRAINED.largest())
     ]
     document = {"format": "ofa-toolkit/front", "version": 1, "space": SPACE.name, "members": members}
     path.write_text(json.dumps(document))
@@ -146,7 +148,7 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
     write_front(tmp_path / "front.json")
     with pytest.raises(OutputError, match="exists already and holds a zoo entry"):
         package_entry(request((out, out), out))
-    again = package_entry(request((out, out), out, front=tmp_path / "front.json", num_front=5, force=True))
+    again = package_entry(request((out, out), out, front=tmp_path / "front.json", num_front=2, force=True))
     assert (again.training, again.licence, again.summary) == (first.training, first.licence, first.summary)
     by_path = {file.path: file for file in again.files}
     assert by_path["model.safetensors"] == first.files[1]
@@ -160,10 +162,13 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
     manifest = read_manifest(out)
     assert manifest is not None
     assert "notes.txt" not in manifest.files
-    assert len(again.accuracy) == 4
-    # The front's ends are the extremes, which are measured on their own too.
-    assert again.accuracy[1].top1_percent == again.accuracy[3].top1_percent
-    assert again.accuracy[2].top1_percent == again.accuracy[0].top1_percent
+    # The front's ends are the extremes, which are measured anyway: the two are the first and last between.
+    measured = ["largest", "subnets/01.json", "subnets/02.json", "smallest"]
+    assert [fact.subnet for fact in again.accuracy] == measured
+    assert read_subnet(out / "subnets" / "01.json", SPACE).subnet not in (
+        TRAINED.smallest(),
+        TRAINED.largest(),
+    )
 
 
 def write_predictor_for(folder: Path, weights: Path, path: Path, images: str = "images.npz") -> None:

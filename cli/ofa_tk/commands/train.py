@@ -171,21 +171,22 @@ def _dry_run(
 
 
 def print_costs(costs: list[PhaseCost]) -> None:
-    """Print what each phase costs."""
+    """Print what each phase costs; in money where there is a price."""
     columns: list[output.Column | str] = [
         "phase",
         output.Column(name="updates", is_number=True),
         output.Column(name="s/update", is_number=True),
         output.Column(name="device-hours", is_number=True),
-        output.Column(name="money", is_number=True),
     ]
+    if has_price := any(cost.money is not None for cost in costs):
+        columns.append(output.Column(name="money", is_number=True))
     rows = [
         (
             cost.name,
             cost.steps,
             f"{cost.seconds_per_step:.3f}",
             f"{cost.device_hours:.3f}",
-            "unknown" if cost.money is None else f"{cost.money:.2f}",
+            *(["unknown" if cost.money is None else f"{cost.money:.2f}"] if has_price else []),
         )
         for cost in costs
     ]

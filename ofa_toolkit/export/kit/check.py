@@ -11,6 +11,7 @@ Writes `result.json`; exits 1 when the engine is not what the kit promises.
 # have Python 3.6. Nothing outside the standard library may be imported here.
 import argparse
 import hashlib
+import io
 import json
 import os
 import re
@@ -386,4 +387,6 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 if __name__ == "__main__":
+    # A board without a locale has an ASCII terminal.
+    sys.stdout = io.TextIOWrapper(sys.stdout.buffer, sys.stdout.encoding, "backslashreplace")
     sys.exit(main())

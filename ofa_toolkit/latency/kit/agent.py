@@ -313,7 +313,7 @@ class Trtexec:
 
 def read_text_whole(path: str) -> str:
     """A text file of any size."""
-    with open(path, "r") as file:
+    with open(path, "r", encoding="utf-8", errors="replace") as file:
         return file.read()
 
 
@@ -408,12 +408,12 @@ class Journal:
                 if isinstance(entry, dict):
                     self.lines.append(entry)
         if content and not content.endswith("\n") and not read_only:
-            with open(path, "a") as file:
+            with open(path, "a", encoding="utf-8") as file:
                 file.write("\n")
 
     def append(self, entry: Json) -> None:
         """Write one line and see it to the disk."""
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry, sort_keys=True) + "\n")
             file.flush()
             os.fsync(file.fileno())

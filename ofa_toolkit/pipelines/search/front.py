@@ -16,6 +16,7 @@ import numpy as np
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.pipelines.search.answer import infeasible
+from ofa_toolkit.pipelines.search.colors import resolution_colors
 from ofa_toolkit.pipelines.search.context import SearchContext
 from ofa_toolkit.pipelines.search.figures import predicted
 from ofa_toolkit.pipelines.search.find import Method, limits_document, run
@@ -134,9 +135,16 @@ class Front:
         for column, (cost, axis) in enumerate(zip(self.costs, axes[0], strict=True)):
             values = np.array([row[column] for row in self.values]) / _SCALES.get(cost, 1)
             resolutions = np.array([subnet.resolution for subnet in self.subnets])
-            for resolution in np.unique(resolutions):
+            for resolution, color in resolution_colors(resolutions.tolist()).items():
                 own = resolutions == resolution
-                axis.plot(values[own], np.array(self.top1_percent)[own], "o", ms=4, label=f"{resolution} px")
+                axis.plot(
+                    values[own],
+                    np.array(self.top1_percent)[own],
+                    "o",
+                    ms=4,
+                    color=color,
+                    label=f"{resolution} px",
+                )
             axis.set_xlabel(label(cost))
             axis.set_ylabel("Predicted top-1 (%)")
             axis.grid(visible=True, alpha=0.3)

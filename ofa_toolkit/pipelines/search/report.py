@@ -11,6 +11,7 @@ from typing import Any
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.version import __version__
+from ofa_toolkit.pipelines.search.colors import resolution_colors
 from ofa_toolkit.pipelines.search.front import label
 
 _PAGE = Path(__file__).with_name("report_page.html")
@@ -53,6 +54,7 @@ def _prepared(front: dict[str, Any]) -> dict[str, Any]:
         {**member, "costs": [value / scale for value, scale in zip(member["costs"], scales, strict=True)]}
         for member in front["members"]
     ]
+    colors = resolution_colors(member["resolution"] for member in members)
     labels = [label(cost) for cost in costs]
     title = "Accuracy against " + ", ".join(
         text[0].lower() + text[1:] if text[:2] != "MA" else text for text in labels
@@ -63,4 +65,5 @@ def _prepared(front: dict[str, Any]) -> dict[str, Any]:
     short = ["Latency (ms)" if cost.startswith("latency:") else label(cost) for cost in costs]
     if len(set(short)) < len(short):
         short = labels
-    return {**front, "members": members, "labels": labels, "shortLabels": short, "title": title}
+    own = {"members": members, "labels": labels, "shortLabels": short, "title": title, "colors": colors}
+    return {**front, **own}

@@ -26,7 +26,7 @@ from ofa_toolkit.spaces.subnet_file import (
     subnet_from_document,
     write_subnet,
 )
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, space_of
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, space_of, trained_space_of
 from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
 from ofa_toolkit.zoo.identity import identify
@@ -101,7 +101,7 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
         config = write_supernet(source, folder)
         copy_rest(source, folder)
         space = space_of(config, source)
-        subnet_paths = _write_subnets(request, folder, space)
+        subnet_paths = _write_subnets(request, folder, space, trained_space_of(config, source))
         _add_predictor(request, load_supernet(request.source).folder, folder, config, facts)
         document = _merge(_known(request, config, space, folder), facts)
         where = str(request.facts or request.source)
@@ -171,11 +171,13 @@ def copy_rest(source: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / relative)
 
 
-def _write_subnets(request: PackageRequest, folder: Path, space: SearchSpace) -> list[str]:
+def _write_subnets(
+    request: PackageRequest, folder: Path, space: SearchSpace, trained: SearchSpace
+) -> list[str]:
     """Put the subnets into the folder, with the entry as their supernet; those it has already stay."""
     chosen = [read_subnet(path, space) for path in request.subnets]
     if request.front is not None:
-        chosen += _front_members(request.front, request.num_front, space)
+        chosen += _front_members(request.front, request.num_front, space, trained)
     for number, subnet in enumerate(chosen, start=1):
         (folder / SUBNETS_FOLDER).mkdir(exist_ok=True)
         target = folder / SUBNETS_FOLDER / f"{number:02d}.json"
@@ -183,25 +185,24 @@ def _write_subnets(request: PackageRequest, folder: Path, space: SearchSpace) ->
     return sorted(path.relative_to(folder).as_posix() for path in (folder / SUBNETS_FOLDER).glob("*.json"))
 
 
-def _front_members(path: Path, count: int, space: SearchSpace) -> list[SubnetFile]:
-    """Members of a front, spread evenly over it, the first and the last among them."""
+def _front_members(path: Path, count: int, space: SearchSpace, trained: SearchSpace) -> list[SubnetFile]:
+    """Members of a front, spread evenly over it; the smallest and the largest subnet are measured anyway."""
     document = read_front(path)
-    members, stated = document["members"], document["space"]
-    taken = min(count, len(members))
-    rows = [round(index * (len(members) - 1) / max(1, taken - 1)) for index in range(taken)]
+    stated = document["space"]
     found = []
-    for row in rows:
-        architecture = {key: members[row][key] for key in ("resolution", "stages")}
-        subnet = subnet_from_document(architecture)
-        found.append(
-            SubnetFile(
-                space=stated_space(stated, space, [subnet], f"'{path}'"),
-                supernet=None,
-                subnet=subnet,
-                predicted=members[row]["predicted"],
+    for member in document["members"]:
+        subnet = subnet_from_document({key: member[key] for key in ("resolution", "stages")})
+        if subnet not in (trained.smallest(), trained.largest()):
+            found.append(
+                SubnetFile(
+                    space=stated_space(stated, space, [subnet], f"'{path}'"),
+                    supernet=None,
+                    subnet=subnet,
+                    predicted=member["predicted"],
+                )
             )
-        )
-    return found
+    taken = min(count, len(found))
+    return [found[round(index * (len(found) - 1) / max(1, taken - 1))] for index in range(taken)]
 
 
 def _add_predictor(

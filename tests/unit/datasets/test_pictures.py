@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import vermin
 from PIL import Image
 from torchvision.transforms import v2
 
@@ -208,7 +209,6 @@ def test_heic_is_read_with_pillow_heif(tmp_path: Path) -> None:
 
 
 def test_the_reader_runs_on_old_boards() -> None:
-    vermin = pytest.importorskip("vermin")
     config = vermin.Config()
     config.add_target((3, 6), exact=False)
     assert module.__file__ is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -80,6 +81,7 @@ def test_check_script_is_python_3_6_and_needs_nothing() -> None:
 
 FAKE_TRTEXEC = """#!{python}
 import json, sys
+sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
 arguments = dict(a.lstrip("-").partition("=")[::2] for a in sys.argv[1:])
 behaviour = json.load(open("behaviour.json"))
 print("&&&& RUNNING TensorRT.trtexec [TensorRT v" + behaviour["version"] + "] # trtexec")
@@ -89,6 +91,7 @@ if "onnx" in arguments:
         sys.exit(1)
     open(arguments["saveEngine"], "w").write("engine")
     json.dump(behaviour["layers"], open(arguments["exportLayerInfo"], "w"))
+    print("[I] board at 41 \u00b0C")
     print("[I] GPU Compute Time: min = 1.1 ms, max = 1.9 ms, mean = 1.3 ms, median = 1.2 ms")
 else:
     assert open(arguments["loadEngine"]).read() == "engine"
@@ -153,6 +156,15 @@ def test_what_is_wrong_on_the_board_is_found(tmp_path: Path, behaviour: dict[str
     assert result.returncode == 1
     assert message in result.stderr
     assert not (folder / "result.json").exists()
+
+
+def test_a_board_without_a_locale_passes(tmp_path: Path) -> None:
+    folder = make_kit(tmp_path / "kit-ü")
+    words = [sys.executable, "-X", "utf8=0", folder / "check.py", "--trtexec", folder / "trtexec"]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": ""}
+    result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "41 °C" in (folder / "build.log").read_text(encoding="utf-8")
 
 
 def test_changed_kit_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import vermin
 
 from ofa_toolkit.core.errors import ExportError, MeasurementError, UnknownNameError
 from ofa_toolkit.latency.importing import ImportContext
@@ -117,7 +118,6 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
 
 
 def test_agent_runs_under_python_36() -> None:
-    vermin = pytest.importorskip("vermin")
     config = vermin.Config()
     config.add_target((3, 6), exact=False)
     source = Path(agent.__file__).read_text(encoding="utf-8")
