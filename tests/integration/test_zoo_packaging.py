@@ -68,7 +68,8 @@ def write_front(path: Path) -> None:
         {**subnet_document(subnet), "top1_percent": 1.0, "costs": [1], "predicted": {}}
         for subnet in (TRAINED.smallest(), *between, TRAINED.largest())
     ]
-    document = {"format": "ofa-toolkit/front", "version": 1, "space": SPACE.name, "members": members}
+    document = {"format": "ofa-toolkit/front", "version": 1, "space": SPACE.name, "supernet": "tiny"}
+    document |= {"costs": ["macs"], "members": members, "search": {}, "warnings": []}
     path.write_text(json.dumps(document))
 
 

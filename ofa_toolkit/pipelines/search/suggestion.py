@@ -20,7 +20,6 @@ def search_command(*limit: str, supernet: SupernetLike | None = None, space: str
 
     Accuracy is left out where no predictor tells it.
     """
-<<<<<<< HEAD
     request = SearchRequest(supernet=None if supernet is None else load_supernet(supernet), space=space)
     found, searched = resolve_space(request)
     named = (
@@ -30,12 +29,6 @@ def search_command(*limit: str, supernet: SupernetLike | None = None, space: str
     )
     words = ["search", *named]
     if found is None or not found.predictor_file.is_file():
-=======
-    request = SearchRequest(supernet=supernet, space=space)
-    folder, searched, name = resolve_space(request)
-    words = ["search", *(("--supernet", supernet) if supernet else ("--space", space or name))]
-    if predictor_path(request, folder) is None:
->>>>>>> 376b2ac (Take the trained part from the supernet's description; name a space as it was given)
         words += ["--maximize", "macs"]
     return command_line(*words, *(limit or ("--macs", half_way_macs(searched))))
 
