@@ -18,8 +18,12 @@ DEEPEST = 64
 """Most tables and lists within each other; no format here has more than ten."""
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], *, fallback: str | None = None) -> str:
     """The text of a file in UTF-8, with or without byte-order mark, or in UTF-16 or UTF-32.
+
+    Args:
+        path: The file.
+        fallback: Encoding of what is none of them, such as `cp1252` for spreadsheets of Windows.
 
     Raises:
         FileFormatError: The file is missing, unreadable, or no text.
@@ -34,6 +38,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
+        if fallback is not None:
+            return content.decode(fallback, errors="replace")
         line = 1 + content.count(b"\n", 0, error.start)
         raise FileFormatError(
             f"'{path}' is not {encoding.upper()} text: line {line} holds other bytes.",

@@ -240,12 +240,26 @@ class BoundLatency:
         if len(missing):
             row = population[missing[0]]
             resolution = self.space.resolutions[int(row[0])]
+            covered = self._covered_resolutions()
+            sizes = ",".join(map(str, covered))
             raise LatencyTableError(
                 f"{self.table.name} does not cover {len(missing)} of {len(population)} subnets of "
                 f"'{self.space.name}'; the first, at resolution {resolution}: "
                 f"{self._predictor.uncovered(row)}.",
-                hint="Measure what is missing with `ofa-tk latency measure`, or choose another variant.",
+                hint=f"A search keeps to what it covers with --fix resolution={sizes}"
+                if covered
+                else "Measure what is missing with `ofa-tk latency measure`, or choose another variant.",
             )
+
+    def _covered_resolutions(self) -> list[int]:
+        """Input sizes of which every subnet is covered, as far as random ones tell."""
+        rows = sample_population(self.space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
+        covered = []
+        for index, size in enumerate(self.space.resolutions):
+            rows[:, 0] = index
+            if self.is_covered(rows).all():
+                covered.append(size)
+        return covered
 
 
 def load_table(name: str, tables: Iterable[Folder] = (), *, space: str | None = None) -> LatencyTable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -42,12 +42,14 @@ class Finding:
         table: Where.
         message: What is wrong, in one sentence.
         rows: The rows it is about.
+        other: The table they were compared with; None where none was.
     """
 
     check: str
     table: str
     message: str
     rows: tuple[str, ...] = field(default=())
+    other: str | None = None
 
 
 Check = Callable[[AuditTable, Sequence[AuditTable]], list[Finding]]
@@ -81,7 +83,9 @@ def identical(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
         equal = [name for name in shared if math.isclose(own[name], theirs[name], rel_tol=_EQUAL)]
         if len(equal) >= max(_FEWEST_EQUAL, 0.02 * len(shared)):
             message = f"times equal to those of {other.name} in every digit"
-            findings += _found("identical", table, message, equal)
+            findings += [
+                replace(found, other=other.name) for found in _found("identical", table, message, equal)
+            ]
     return findings
 
 
@@ -165,7 +169,7 @@ def units(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
         )
         findings += _found("units", table, message, odd)
         if middle < _SLOWEST_MACS_PER_MS or _is_too_slow(rows, table.peak.fp32_tflops, is_whole=is_whole):
-            message = f"{middle / 1e3:.3g} MMAC/s at the median: microseconds read as milliseconds"
+            message = f"{middle / 1e3:.3g} MMAC/s at the median: us read as ms, or ms as s"
             findings += _found("units", table, message, [row.name for row in rows])
     return findings
 
@@ -183,9 +187,7 @@ def throughput(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]
     del others
     limit, source = _limit_tflops(table)
     bad = [row.name for row in _sane(table) if 2 * row.macs / row.time_ms * 1e-9 > limit]
-    message = (
-        f"throughput beyond {limit:.3g} TFLOP/s, {source}: seconds read as milliseconds, or not synchronised"
-    )
+    message = f"throughput beyond {limit:.3g} TFLOP/s, {source}: s read as ms, ms as us, or not synchronised"
     return _found("throughput", table, message, bad)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +11,12 @@ from typing import Any
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.latency.audit.rows import AuditTable, Row, entry_rows, network_macs
-from ofa_toolkit.latency.importing.networks_csv import LATENCY_COLUMNS, row_subnet
+from ofa_toolkit.latency.importing.block_file import KEY, BlockTime, read_blocks
+from ofa_toolkit.latency.importing.detection import detect_format
+from ofa_toolkit.latency.importing.measurements import NetworkMeasurements, UnitMeasurements
+from ofa_toolkit.latency.importing.networks_csv import row_subnet
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
+from ofa_toolkit.latency.importing.sheet import LATENCY, read_sheet
 from ofa_toolkit.latency.kit.agent import RESULTS_FORMAT, Journal
 from ofa_toolkit.latency.measuring.measure import FORMAT as JOURNAL_FORMAT
 from ofa_toolkit.latency.measuring.measured_table import UNIT, unit_items
@@ -22,28 +25,51 @@ from ofa_toolkit.spaces import SearchSpace, get_space, list_spaces, lower
 from ofa_toolkit.spaces.space_file import space_from_reference
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
-_KEY = re.compile(
-    r"(?P<op>\w+)-input:(?P<input>[\dx]+)-output:(?P<output>[\dx]+)"
-    r"(?:-expand:(?P<expand>\d+)-kernel:(?P<kernel>\d+)-stride:(?P<stride>\d+)(?P<flags>.*))?"
-)
 
+def file_rows(
+    path: Path, space: SearchSpace | None, batch_size: int = 1, kind: str | None = None
+) -> list[AuditTable]:
+    """Rows of block tables (a table for each resolution), delimited text, results of a kit, or a journal.
 
-def file_rows(path: Path, space: SearchSpace | None) -> AuditTable:
-    """Rows of a YAML table of the once-for-all repositories, a CSV, results of a kit, or a journal.
+    Args:
+        path: The file.
+        space: Search space of subnets in delimited text; None where their work does not matter.
+        batch_size: Images behind each time, where the file does not say.
+        kind: Name of its reader, see `importing.READERS`; None to find out.
 
     Raises:
         FileFormatError: It is none of them.
     """
-    if path.suffix in (".yaml", ".yml"):
-        return AuditTable(name=str(path), rows=tuple(_yaml_rows(path)))
-    if path.suffix == ".csv":
-        return AuditTable(name=str(path), rows=tuple(_csv_rows(path, space)))
-    if path.suffix == ".jsonl":
-        return AuditTable(name=str(path), rows=tuple(_journal_rows(path)))
+    kind = kind or detect_format(path)
+    if kind == "ofa-yaml":
+        blocks = read_blocks(path)
+        names = {size: str(path) if len(blocks) == 1 else f"{path}:{size}" for size in blocks}
+        return [AuditTable(name=names[size], rows=tuple(_block_rows(blocks[size]))) for size in blocks]
+    if kind == "csv":
+        return [AuditTable(name=str(path), rows=tuple(_sheet_rows(path, space, batch_size)))]
+    if kind == "kit":
+        return [AuditTable(name=str(path), rows=tuple(_journal_rows(path)))]
     raise FileFormatError(
-        f"'{path}' is nothing an audit can read.",
-        hint="Give a device folder, a folder of devices, or a .yaml, .csv or .jsonl file of measurements.",
+        f"'{path}' is nothing an audit can read: the times of single networks.",
+        hint="Give a device folder, a folder of devices, or a file of many networks or blocks.",
     )
+
+
+def measured_rows(name: str, measured: NetworkMeasurements | UnitMeasurements, batch_size: int) -> AuditTable:
+    """What a reader made of files that hold a network each."""
+    if isinstance(measured, UnitMeasurements):
+        return AuditTable(name=name, rows=tuple(entry_rows(measured.times_ms, batch_size)))
+    rows = [
+        Row(
+            name=f"network {number}",
+            time_ms=network.latency_ms,
+            macs=network_macs(lower(measured.space, network.subnet)) * batch_size,
+            num_runs=network.num_runs,
+            is_whole=True,
+        )
+        for number, network in enumerate(measured.networks, start=1)
+    ]
+    return AuditTable(name=name, rows=tuple(rows))
 
 
 def unit_rows(table: AuditTable) -> tuple[AuditTable, dict[str, tuple[str, ...]]]:
@@ -69,29 +95,14 @@ def unit_rows(table: AuditTable) -> tuple[AuditTable, dict[str, tuple[str, ...]]
     return dataclasses.replace(table, rows=tuple(entry_rows(times, 1)), is_for_copies=True), keys
 
 
-def _yaml_entries(path: Path) -> dict[str, Mapping[str, Any]]:
-    import yaml
-
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FileFormatError(f"Cannot read '{path}' as YAML: {str(error).splitlines()[0]}.") from error
-    if not isinstance(document, dict):
-        raise FileFormatError(f"'{path}' is not a latency table: it holds no entries.")
-    return {str(key): entry if isinstance(entry, dict) else {} for key, entry in document.items()}
-
-
-def _yaml_rows(path: Path) -> Iterator[Row]:
-    for key, entry in _yaml_entries(path).items():
-        count = entry.get("count")
-        yield dataclasses.replace(
-            _keyed_row(key, _number(entry.get("mean"))), num_runs=count if isinstance(count, int) else None
-        )
+def _block_rows(blocks: Mapping[str, BlockTime]) -> Iterator[Row]:
+    for key, block in blocks.items():
+        yield dataclasses.replace(_keyed_row(key, _number(block.mean_ms)), num_runs=block.count)
 
 
 def _keyed_row(key: str, time_ms: float) -> Row:
     """A row named by a key of the once-for-all repositories."""
-    match = _KEY.fullmatch(key)
+    match = KEY.fullmatch(key)
     if match is None:
         return Row(name=key, time_ms=time_ms)
     size_in, channels_in = _size_and_channels(match["input"])
@@ -122,45 +133,21 @@ def _size_and_channels(text: str) -> tuple[int, int]:
     return (numbers[0], numbers[-1]) if len(numbers) > 1 else (1, numbers[0])
 
 
-def _csv_rows(path: Path, space: SearchSpace | None) -> Iterator[Row]:
-    """Rows with a latency column; `key` or `subnet` or official columns name the work."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(f"Cannot read '{path}' as CSV: {error}.") from error
-    units = {**LATENCY_COLUMNS, "mean_ms": 1.0}
-    column = next((name for name in units if rows and name in rows[0]), None)
-    if column is None:
-        raise FileFormatError(f"'{path}' has no column {', '.join(units)}.")
-    for number, row in enumerate(rows, start=2):
-        time_ms = _number(row[column]) * units[column]
-        count = row.get("num_runs") or row.get("count") or ""
+def _sheet_rows(path: Path, space: SearchSpace | None, batch_size: int) -> Iterator[Row]:
+    """Whole networks, named by their lines."""
+    for number, row in read_sheet(path).rows:
+        time_ms, count = _number(row[LATENCY]), row.get("num_runs", "")
+        batch = int(row["batch_size"]) if row.get("batch_size", "").isdigit() else batch_size
+        macs, name = 0.0, f"line {number}"
+        if space is not None:
+            try:
+                layers = lower(space, subnet := row_subnet(row, path.parent, space))
+            except (KeyError, ValueError, OfaToolkitError) as error:
+                raise FileFormatError(f"'{path}', line {number}: {error} names no subnet.") from error
+            macs = network_macs(layers) * batch
+            name = f"line {number}: {subnet.resolution} px, {count_macs(layers) / 1e6:.1f} MMACs"
         num_runs = int(count) if count.isdigit() else None
-        if row.get("key"):
-            yield dataclasses.replace(_keyed_row(row["key"], time_ms), num_runs=num_runs)
-        else:
-            yield _network_row(row, number, time_ms, num_runs, path, space)
-
-
-def _network_row(
-    row: Mapping[str, str],
-    number: int,
-    time_ms: float,
-    num_runs: int | None,
-    path: Path,
-    space: SearchSpace | None,
-) -> Row:
-    batch = row.get("batch_size") or row.get("batch") or "1"
-    macs, name = 0.0, f"line {number}"
-    if space is not None:
-        try:
-            subnet = row_subnet(row, path.parent, space)
-        except (KeyError, ValueError) as error:
-            raise FileFormatError(f"'{path}', line {number}: {error!r} names no subnet.") from error
-        macs = network_macs(lower(space, subnet)) * int(batch)
-        name = f"line {number}: {subnet.resolution} px, {count_macs(lower(space, subnet)) / 1e6:.1f} MMACs"
-    return Row(name=name, time_ms=time_ms, macs=macs, num_runs=num_runs, is_whole=True)
+        yield Row(name=name, time_ms=time_ms, macs=macs, num_runs=num_runs, is_whole=True)
 
 
 def _journal_rows(path: Path) -> Iterator[Row]:

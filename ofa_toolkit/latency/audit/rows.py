@@ -97,7 +97,7 @@ def table_rows(table: LatencyTable, *, has_predictions: bool = True) -> list[Aud
             found.append(_audit_table(table, entry_rows(predictor.times_ms, batch)))
         elif isinstance(predictor, SpaceTable):
             if predictor.head == "sum":
-                rows = entry_rows(_stored_units(predictor), batch)
+                rows = [Row(name=name, time_ms=time) for name, time in _stored_units(predictor).items()]
                 found.append(_audit_table(table, rows, is_for_copies=True))
             if has_predictions:
                 rows = _predicted_rows(table, predictor.space)

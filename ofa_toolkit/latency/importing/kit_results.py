@@ -85,7 +85,7 @@ def _conditions(journal: Journal, session: dict[str, Any]) -> Conditions:
     )
     return Conditions(
         runtime=_RUNTIMES.get(session["backend"], session["backend"]),
-        runtime_version=_version(version) if session["backend"] == "trtexec" else version,
+        runtime_version=dotted_version(version) if session["backend"] == "trtexec" else version,
         precision=session["precision"],
         batch_size=int(session["batch_size"]),
         clocks=known or None,
@@ -94,7 +94,7 @@ def _conditions(journal: Journal, session: dict[str, Any]) -> Conditions:
     )
 
 
-def _version(digits: str | None) -> str | None:
+def dotted_version(digits: str | None) -> str | None:
     """`8201` and `100300` as trtexec prints them are 8.2.1 and 10.3.0."""
     if digits is None or not digits.isdigit():
         return digits

@@ -85,6 +85,7 @@ class UnitMeasurements:
     """Times of units of one space, by `signature.unit_signature`.
 
     Attributes:
+        by_resolution: The same where they were timed with networks of one input size (pixels) each.
         num_missing: Units of the space that were not found.
         bias_ms: Time of a network that belongs to no unit.
     """
@@ -93,6 +94,7 @@ class UnitMeasurements:
     times_ms: Mapping[str, float]
     num_missing: int
     conditions: Conditions
+    by_resolution: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     bias_ms: float = 0.0
     caveats: tuple[str, ...] = ()
 

@@ -1,16 +1,19 @@
-"""Plain CSV of timed subnets, one a row.
+"""Delimited text of timed subnets, one a row.
 
-The latency column carries its unit in its name: `latency_ms`, `latency_us` or `latency_s`. The subnet is
-either a path in the column `subnet` (relative to the CSV), or the columns `resolution`, `d`, `ks`, `e` as the
-once-for-all repositories write them: lists separated by `-`, one entry per block the supernet has.
-Optional: `num_runs`, `spread` (relative), and the conditions `runtime`, `precision`, `batch_size`.
+A row names its subnet by a file (`subnet`, relative to the table), by an architecture dictionary in any
+column, as public tools write them (`{'ks': [...], 'e': [...], 'd': [...], 'r': [192]}`), or by the columns
+`resolution`, `d`, `ks`, `e` with one entry per block the supernet has. Optional: `num_runs`, `spread`
+(relative), and the conditions `runtime`, `precision`, `batch_size`.
 """
 
 from __future__ import annotations
 
-import csv
+import ast
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.latency.importing.measurements import (
@@ -20,12 +23,11 @@ from ofa_toolkit.latency.importing.measurements import (
     NetworkMeasurements,
     positive_number,
 )
+from ofa_toolkit.latency.importing.sheet import LATENCY, Sheet, read_sheet
 from ofa_toolkit.spaces import SearchSpace, Subnet
-from ofa_toolkit.spaces.official_architectures import from_official
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
-LATENCY_COLUMNS = {"latency_ms": 1.0, "latency_us": 1e-3, "latency_s": 1e3}
-_OFFICIAL_COLUMNS = ("resolution", "d", "ks", "e")
+_LISTS = ("d", "ks", "e", "w")
 
 
 def read_csv(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurements:
@@ -37,7 +39,9 @@ def read_csv(paths: Sequence[Path], context: ImportContext) -> NetworkMeasuremen
     space = context.required_space("A CSV file")
     conditions, networks = context.conditions, []
     for path in paths:
-        for number, row in read_rows(path):
+        sheet = read_sheet(path)
+        check_columns(sheet)
+        for number, row in sheet.rows:
             where = f"'{path}', line {number}"
             conditions = _conditions(row, where).completed(conditions)
             networks.append(_network(row, where, path.parent, space))
@@ -46,32 +50,40 @@ def read_csv(paths: Sequence[Path], context: ImportContext) -> NetworkMeasuremen
     return NetworkMeasurements(space=space, networks=tuple(networks), conditions=conditions)
 
 
-def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows with their line numbers, after a look at the header."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
-            columns = set(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(f"Cannot read '{path}' as CSV: {error}.") from error
-    if len(columns & set(LATENCY_COLUMNS)) != 1:
-        raise FileFormatError(
-            f"'{path}' needs one column of {', '.join(LATENCY_COLUMNS)}; it has "
-            f"{', '.join(sorted(columns)) or 'none'}.",
-            hint="A latency column says its unit in its name.",
-        )
-    if "subnet" not in columns and not columns.issuperset(_OFFICIAL_COLUMNS):
-        raise FileFormatError(
-            f"'{path}' needs the column 'subnet' or the columns {', '.join(_OFFICIAL_COLUMNS)}."
-        )
-    return rows
+def check_columns(sheet: Sheet) -> None:
+    """Refuse a file whose rows cannot name their subnets.
+
+    Raises:
+        FileFormatError: There is no column for it.
+    """
+    for _, row in sheet.rows[:1]:
+        if _dictionary(row) is None and "subnet" not in row and not {"d", "ks", "e"} <= set(row):
+            raise FileFormatError(
+                f"'{sheet.path}' has no column that tells the subnet; it has {', '.join(sheet.columns)}.",
+                hint="Give the columns resolution, d, ks, e, or one with dictionaries of them.",
+            )
 
 
-def row_latency_ms(row: Mapping[str, str], where: str) -> float:
-    """The latency of a row in ms."""
-    name = next(column for column in LATENCY_COLUMNS if column in row)
-    return positive_number(row[name], f"{where}, {name}") * LATENCY_COLUMNS[name]
+def row_subnet(row: Mapping[str, str], folder: Path, space: SearchSpace) -> Subnet:
+    """The subnet a row names; a list of one value stands for all blocks.
+
+    Raises:
+        FileFormatError: A value is no list of numbers, or no resolution is stated.
+        OfaToolkitError: The values are no subnet of the space.
+    """
+    text = _dictionary(row)
+    if text is None and row.get("subnet"):
+        return read_subnet(folder / row["subnet"], space).subnet
+    architecture = _parsed(text) if text else {key: _list(row, key) for key in _LISTS if row.get(key)}
+    if row.get("resolution"):
+        resolution = _number(row["resolution"], "resolution")
+        if architecture.setdefault("r", resolution) not in (resolution, [resolution]):
+            raise FileFormatError(
+                f"resolution {resolution} beside a dictionary with r = {architecture['r']}."
+            )
+    if not {"r", "image_size", "resolution"} & set(architecture) and len(space.resolutions) > 1:
+        raise FileFormatError("no resolution is stated.", hint="Add a column resolution.")
+    return read_subnet(architecture, space).subnet
 
 
 def _network(row: Mapping[str, str], where: str, folder: Path, space: SearchSpace) -> MeasuredNetwork:
@@ -80,39 +92,54 @@ def _network(row: Mapping[str, str], where: str, folder: Path, space: SearchSpac
         spread = float(row["spread"]) if row.get("spread") else None
     except ValueError as error:
         raise FileFormatError(f"{where}: {error}.") from error
-    return MeasuredNetwork(
-        subnet=_subnet(row, where, folder, space),
-        latency_ms=row_latency_ms(row, where),
-        num_runs=num_runs,
-        spread=spread,
-    )
-
-
-def _subnet(row: Mapping[str, str], where: str, folder: Path, space: SearchSpace) -> Subnet:
     try:
-        return row_subnet(row, folder, space)
-    except ValueError as error:
-        raise FileFormatError(f"{where}: {error}.", hint="Write lists like 2-3-4-2-2.") from error
+        subnet = row_subnet(row, folder, space)
     except OfaToolkitError as error:
         raise FileFormatError(f"{where}: {error.message}", hint=error.hint) from error
+    latency_ms = positive_number(row[LATENCY], f"{where}, latency")
+    return MeasuredNetwork(subnet=subnet, latency_ms=latency_ms, num_runs=num_runs, spread=spread)
 
 
-def row_subnet(row: Mapping[str, str], folder: Path, space: SearchSpace) -> Subnet:
-    """The subnet a row names; a list of one value stands for all blocks.
+def _dictionary(row: Mapping[str, str]) -> str | None:
+    """The cell that holds an architecture dictionary."""
+    return next((cell for cell in row.values() if cell.startswith("{")), None)
 
-    Raises:
-        ValueError: A value is no number.
-        OfaToolkitError: The values are no subnet of the space.
-    """
-    if row.get("subnet"):
-        return read_subnet(folder / row["subnet"], space).subnet
-    lists = {key: [int(value) for value in row[key].split("-")] for key in ("d", "ks", "e")}
-    choices = {key: values[0] if len(values) == 1 else values for key, values in lists.items()}
-    return from_official(space, {**choices, "r": int(row["resolution"])})
+
+def _parsed(text: str) -> dict[str, Any]:
+    """A dictionary in JSON or as Python prints it; nothing is evaluated but literals."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = None
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise FileFormatError(f"'{text[:40]}...' is no dictionary of numbers and lists.")
+    return value
+
+
+def _list(row: Mapping[str, str], key: str) -> Any:
+    """`2-3-4`, `[2, 3, 4]` and `2 3 4` are lists, `3` stands for all blocks."""
+    if not re.fullmatch(r"[\s\d.,;|/()\[\]-]+", row[key]):
+        raise FileFormatError(
+            f"{key} = '{row[key]}' is no list of numbers.", hint="Write lists like 2-3-4-2-2."
+        )
+    values = [_number(value, key) for value in re.findall(r"\d+(?:\.\d+)?", row[key])]
+    return values[0] if len(values) == 1 else values
+
+
+def _number(text: str, what: str) -> float:
+    """A whole number where it is one, as the choices of a space are written."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise FileFormatError(f"{what} = '{text}' is not a number.") from None
+    return int(number) if number.is_integer() else number
 
 
 def _conditions(row: Mapping[str, str], where: str) -> Conditions:
-    batch = row.get("batch_size") or row.get("batch")
+    batch = row.get("batch_size")
     if batch and not batch.isdigit():
         raise FileFormatError(f"{where}: '{batch}' is not a batch size.")
     return Conditions(

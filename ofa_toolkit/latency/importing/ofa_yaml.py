@@ -9,12 +9,13 @@ ratio in the ProxylessNAS ones, which have neither `se` nor `hs`, nor an entry f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.latency.importing.block_file import SUFFIXES, read_blocks
 from ofa_toolkit.latency.importing.measurements import ImportContext, UnitMeasurements, positive_number
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature
@@ -23,62 +24,47 @@ from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.rounding import middle_channels
 
 Entries = Mapping[str, float]
-_NAME = re.compile(r"(\d+)_lookup_table\.ya?ml")
 _FEWEST_REPEATS = 10
 
 
 def read_ofa_tables(paths: Sequence[Path], context: ImportContext) -> UnitMeasurements:
     """Read tables of one or more resolutions and find every unit of the space in them.
 
+    A shape that several resolutions have was timed with each of them; a network's sum takes the times of its
+    own resolution's table, as the repositories do.
+
     Raises:
         FileFormatError: A file is no such table, or none of the space's units is in it.
     """
     space = context.required_space("A table of the once-for-all repositories")
-    times: dict[str, float] = {}
+    by_resolution: dict[int, dict[str, float]] = {}
+    anywhere: dict[str, list[float]] = {}
     num_few = 0
-    for path in _files(paths):
-        entries, counts = read_entries(path)
-        num_few += sum(count < _FEWEST_REPEATS for count in counts.values())
-        match = _NAME.fullmatch(path.name)
-        own = _restricted(space, int(match[1])) if match else space
-        for item in unit_items(own):
-            total = _unit_time(entries, item.layers)
-            if total is not None:
-                times.setdefault(unit_signature(item.layers), total)
-    if not times:
+    for path in block_files(paths):
+        for resolution, blocks in read_blocks(path).items():
+            entries = {key: positive_number(b.mean_ms, f"'{path}', '{key}'") for key, b in blocks.items()}
+            num_few += sum((b.count or 0) < _FEWEST_REPEATS for b in blocks.values())
+            own = space if resolution is None else _restricted(space, resolution)
+            found = by_resolution.setdefault(resolution, {}) if resolution is not None else {}
+            for item in unit_items(own):
+                total = _unit_time(entries, item.layers)
+                if total is not None:
+                    found[unit_signature(item.layers)] = total
+                    anywhere.setdefault(unit_signature(item.layers), []).append(total)
+    if not anywhere:
         raise FileFormatError(
             f"No unit of '{space.name}' is in the table: it was measured for another space.",
             hint="The public Note 10 tables are for ofa-mobilenet-v3-w1.2.",
         )
-    few = (f"{num_few} entries have fewer than {_FEWEST_REPEATS} repeats.",) if num_few else ()
+    few = (f"{num_few} entries state fewer than {_FEWEST_REPEATS} repeats, or none.",) if num_few else ()
     return UnitMeasurements(
         space=space,
-        times_ms=times,
-        num_missing=sum(unit_signature(item.layers) not in times for item in unit_items(space)),
+        times_ms={signature: float(np.median(times)) for signature, times in anywhere.items()},
+        by_resolution={size: times for size, times in by_resolution.items() if times},
+        num_missing=sum(unit_signature(item.layers) not in anywhere for item in unit_items(space)),
         conditions=context.conditions,
         caveats=("Sums of blocks timed on their own; how far whole networks differ is unknown.", *few),
     )
-
-
-def read_entries(path: Path) -> tuple[dict[str, float], dict[str, int]]:
-    """Mean (ms) and number of repeats of every key of one file; repeats are 0 where not stated."""
-    import yaml
-
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise FileFormatError(f"Cannot read '{path}' as YAML: {reason}.") from error
-    if not isinstance(document, dict) or not document:
-        raise FileFormatError(f"'{path}' is not a latency table: it holds no entries.")
-    means: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for key, entry in document.items():
-        if not isinstance(entry, dict) or "mean" not in entry:
-            raise FileFormatError(f"'{path}': the entry '{key}' has no 'mean'.")
-        means[str(key)] = positive_number(entry["mean"], f"'{path}', '{key}'")
-        counts[str(key)] = _count(entry)
-    return means, counts
 
 
 def ofa_keys(layers: Sequence[LayerSpec]) -> list[list[str]]:
@@ -102,12 +88,21 @@ def ofa_keys(layers: Sequence[LayerSpec]) -> list[list[str]]:
     return keys
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def block_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that paths stand for; folders hold them under the repositories' names.
+
+    Raises:
+        FileFormatError: There are none.
+    """
     files: list[Path] = []
     for path in paths:
-        files += sorted(path.glob("*_lookup_table.y*ml")) if path.is_dir() else [path]
+        inside = (found for found in sorted(path.glob("*_lookup_table.*")) if found.suffix in SUFFIXES)
+        files += inside if path.is_dir() else [path]
     if not files:
-        raise FileFormatError(f"'{paths[0]}' holds no *_lookup_table.yaml.")
+        raise FileFormatError(
+            f"'{paths[0]}' holds no *_lookup_table.yaml or .json.",
+            hint="Name the files themselves where they are called otherwise.",
+        )
     return files
 
 
@@ -126,11 +121,6 @@ def _unit_time(entries: Entries, layers: Sequence[LayerSpec]) -> float | None:
             return None
         total += found or 0.0
     return total or None
-
-
-def _count(entry: Mapping[str, Any]) -> int:
-    count = entry.get("count")
-    return count if isinstance(count, int) else 0
 
 
 def _shape(channels: int, size: int) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from ofa_toolkit.core import documents
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.measurements import (
+    Conditions,
     ImportContext,
     MeasuredNetwork,
     NetworkMeasurements,
@@ -44,7 +45,7 @@ def read_times(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurem
     """Read `--exportTimes` files, one per subnet."""
     space = context.required_space("A file of trtexec")
     networks = []
-    for path, subnet in zip(paths, _subnets(paths, context), strict=True):
+    for path, subnet in zip(paths, subnets_of(len(paths), context), strict=True):
         text = json.dumps(read_json(path))
         runs = [positive_number(time, f"'{path}'") for time in parse_times(text, _WARM_UP_MS)]
         if not runs:
@@ -58,9 +59,8 @@ def read_times(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurem
                 num_runs=len(runs),
             )
         )
-    return NetworkMeasurements(
-        space=space, networks=tuple(networks), conditions=context.conditions, target=None
-    )
+    conditions = Conditions(runtime="tensorrt").completed(context.conditions)
+    return NetworkMeasurements(space=space, networks=tuple(networks), conditions=conditions)
 
 
 def read_profiles(paths: Sequence[Path], context: ImportContext) -> UnitMeasurements:
@@ -72,7 +72,7 @@ def read_profiles(paths: Sequence[Path], context: ImportContext) -> UnitMeasurem
     space = context.required_space("A file of trtexec")
     seen: dict[str, list[float]] = {}
     rest: list[float] = []
-    for path, subnet in zip(paths, _subnets(paths, context), strict=True):
+    for path, subnet in zip(paths, subnets_of(len(paths), context), strict=True):
         layers = lower(space, subnet)
         by_unit, outside = _attribute(path, layers)
         rest.append(outside)
@@ -85,8 +85,15 @@ def read_profiles(paths: Sequence[Path], context: ImportContext) -> UnitMeasurem
         times_ms={signature: float(np.median(times)) for signature, times in seen.items()},
         num_missing=len(signatures - set(seen)),
         bias_ms=float(np.median(rest)),
-        conditions=context.conditions,
+        conditions=Conditions(runtime="tensorrt").completed(context.conditions),
         caveats=(_PROFILER_CAVEAT,),
+    )
+
+
+def is_times(document: Any) -> bool:
+    """Whether parsed JSON holds times of runs."""
+    return isinstance(document, list) and any(
+        isinstance(entry, dict) and "computeMs" in entry for entry in document
     )
 
 
@@ -109,11 +116,16 @@ def read_json(path: Path) -> list[Mapping[str, Any]]:
     return document
 
 
-def _subnets(paths: Sequence[Path], context: ImportContext) -> tuple[Subnet, ...]:
-    if len(context.subnets) != len(paths):
+def subnets_of(num_networks: int, context: ImportContext) -> tuple[Subnet, ...]:
+    """The subnets that networks timed by trtexec are.
+
+    Raises:
+        FileFormatError: There are fewer or more of them.
+    """
+    if len(context.subnets) != num_networks:
         raise FileFormatError(
-            f"{len(paths)} files of trtexec and {len(context.subnets)} subnets; each file needs its own.",
-            hint="Add --subnet subnet.json once for every file, in their order.",
+            f"{num_networks} networks timed by trtexec, {len(context.subnets)} subnets; each needs its own.",
+            hint="Add --subnet subnet.json once for every network, in their order.",
         )
     return context.subnets
 

@@ -24,6 +24,7 @@ from ofa_toolkit.latency.predictors.predictor import (
     Predictor,
     Tensors,
 )
+from ofa_toolkit.spaces.containment import belongs_to
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.space import SearchSpace
@@ -98,10 +99,7 @@ class Combination:
             if isinstance(part, NotCovered):
                 return part
             bound.append((member.weight, part))
-        notes: tuple[str, ...] = ()
-        if space.identity != self.probes_space:
-            notes = (f"calibrated with networks of {self.probes_space_name}",)
-        return BoundCombination(self, space, bound, notes)
+        return BoundCombination(self, space, bound, is_own=belongs_to(space, self.probes_space))
 
     def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
         """Latency of one network that all members cover."""
@@ -171,17 +169,24 @@ class Combination:
 
 
 class BoundCombination:
-    """A `Combination` for one space."""
+    """A `Combination` for one space.
+
+    Where the measured networks are of that space, nothing is extrapolated, however far its members are from
+    it: the weights were fitted, and their error found, on such networks.
+    """
 
     def __init__(
         self,
         combination: Combination,
         space: SearchSpace,
         members: Sequence[tuple[float, BoundPredictor]],
-        notes: tuple[str, ...],
+        *,
+        is_own: bool,
     ) -> None:
-        own = [note for _, member in members for note in member.extrapolations]
-        self.extrapolations = tuple(dict.fromkeys((*notes, *own)))
+        notes = [f"calibrated with networks of {combination.probes_space_name}"]
+        notes += [note for _, member in members for note in member.extrapolations]
+        self.extrapolations = () if is_own else tuple(dict.fromkeys(notes))
+        self._is_own = is_own
         self._combination = combination
         self._members = members
         self._complexity = PopulationComplexity(space)
@@ -204,8 +209,8 @@ class BoundCombination:
         raise AssertionError("every member covers the row")
 
     def resolution_note(self, resolution: int) -> str | None:
-        """The first member's note, if any has one."""
-        for _, member in self._members:
+        """The first member's note, if any has one and the measured networks were of another space."""
+        for _, member in self._members if not self._is_own else ():
             note = member.resolution_note(resolution)
             if note is not None:
                 return note

@@ -62,21 +62,25 @@ class SpaceTable:
         return BoundSpaceTable(self, units, shared, notes)
 
     def _shared(self, space: SearchSpace, units: UnitTables) -> list[npt.NDArray[np.float32]] | None:
-        """Tables over the units of another space by equal layers, NaN where there are none."""
+        """Tables over the units of another space by equal layers, NaN where there are none.
+
+        Equal layers were fitted at several input sizes; those of the size asked for come first.
+        """
         if len(space.stages) != len(self.space.stages):
             return None
         known = _signatures(UnitTables(self.space))
         wanted = _signatures(units)
         by_signature = [
-            {text: table[index] for index, text in unit_texts.items()}
-            for table, unit_texts in zip(self.tables, known.values(), strict=True)
+            {key: table[index] for index, (size, text) in keys.items() for key in (text, (size, text))}
+            for table, keys in zip(self.tables, known.values(), strict=True)
         ]
         of_unit = dict(zip(known, by_signature, strict=True))
         tables = []
         for unit in units.units:
             table = np.full((int(np.prod(unit.shape)), _NUM_FIGURES[self.head]), np.nan, dtype=np.float32)
-            for index, text in wanted[unit.name].items():
-                found = of_unit.get(unit.name, {}).get(text)
+            entries = of_unit.get(unit.name, {})
+            for index, (size, text) in wanted[unit.name].items():
+                found = entries.get((size, text), entries.get(text))
                 if found is not None:
                     table[index] = found
             if np.isnan(table).all():
@@ -131,15 +135,16 @@ def _as_plain(space: SearchSpace) -> dict[str, Any]:
     return values
 
 
-def _signatures(units: UnitTables) -> dict[str, dict[int, str]]:
-    """For each unit, the signature of its layers at every row of its table; skipped blocks are empty."""
-    texts: dict[str, dict[int, str]] = {
-        unit.name: dict.fromkeys(range(int(np.prod(unit.shape))), "") for unit in units.units
+def _signatures(units: UnitTables) -> dict[str, dict[int, tuple[int, str]]]:
+    """For each unit, input size and signature of its layers at every row; skipped blocks have no layers."""
+    found: dict[str, dict[int, tuple[int, str]]] = {
+        unit.name: dict.fromkeys(range(int(np.prod(unit.shape))), (0, "")) for unit in units.units
     }
     for row, layers in units.combinations():
+        size = units.space.resolutions[int(row[0])]
         for unit in units.units:
-            texts[unit.name][unit_at(row, unit)] = unit_signature(layers[unit.name])
-    return texts
+            found[unit.name][unit_at(row, unit)] = (size, unit_signature(layers[unit.name]))
+    return found
 
 
 class BoundSpaceTable:
@@ -170,7 +175,7 @@ class BoundSpaceTable:
         for unit, table in zip(self._units.units, self._tables, strict=True):
             if np.isnan(table[unit_at(row, unit)]).any():
                 own = [layer for layer in layers if unit_of(layer.name) == unit.name]
-                return f"{unit.name} is not a unit of {self._table.space.name}: {unit_signature(own)}"
+                return f"{unit.name} has no time in its table: {unit_signature(own)}"
         raise AssertionError("every unit of the row is covered")
 
     def resolution_note(self, resolution: int) -> str | None:

@@ -18,6 +18,8 @@ from ofa_toolkit.latency.table import read_table
 from ofa_toolkit.latency.table_file import SUFFIX
 from ofa_toolkit.spaces.space_file import open_space
 
+_SUFFIXES = (".yaml", ".yml", ".json", ".csv", ".tsv", ".jsonl")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AuditReport:
@@ -46,27 +48,52 @@ def audit_latency(
     *,
     space: str | None = None,
     device: str | None = None,
+    batch_size: int = 1,
     against: Sequence[Path] = (),
     tables: Iterable[Path] = (),
 ) -> AuditReport:
     """Look for mistakes in times.
 
     Args:
-        path: A device folder, a folder of devices, a table file, or a raw file (`.yaml`, `.csv`, `.jsonl`).
+        path: A device folder, a folder of devices, a table file, or a raw file.
         space: Search space of the subnets of a CSV; without it their work is unknown.
         device: A known device whose data sheet a raw file is held against.
+        batch_size: Images behind each time of a raw file that does not say.
         against: Further files or folders to look for copies in.
         tables: Further folders of devices.
     """
     tables = list(tables)
-    own = _read(path, space)
-    known: Device | None = None
+    known = None if device is None else read_device(find_device(device, tables).path)
+    own = _read(path, space, batch_size)
+    more = [other for extra in against for other in _read(extra, space, batch_size)]
+    return AuditReport(
+        path=path,
+        tables=tuple(dict.fromkeys(table.name for table in own)),
+        num_rows=sum(len(table.rows) for table in own),
+        findings=find_mistakes(own, device=known, more=more, tables=tables),
+    )
+
+
+def find_mistakes(
+    own: Sequence[AuditTable],
+    *,
+    device: Device | None = None,
+    more: Sequence[AuditTable] = (),
+    tables: Sequence[Path] = (),
+) -> tuple[Finding, ...]:
+    """What cannot be true of tables, by themselves and beside those of other devices.
+
+    Args:
+        own: What to look at.
+        device: The known device they are of.
+        more: Further tables to look for copies in.
+        tables: Further folders of devices.
+    """
     if device is not None:
-        known = read_device(find_device(device, tables).path)
-        own = [_on_device(table, known) for table in own]
+        own = [_on_device(table, device) for table in own]
     # A device's tables may be made from the very file that is looked at.
-    names = {table.name.partition(":")[0] for table in own} | ({known.name} if known else set())
-    others = [*own, *(other for extra in against for other in _read(extra, space))]
+    names = {table.name.partition(":")[0] for table in own} | ({device.name} if device else set())
+    others = [*own, *more]
     has_predictions = any(table.is_prediction for table in own)
     for entry in resources.entries("latency_tables", tables).values():
         if entry.name not in names and _may_hold_copies(own):
@@ -77,30 +104,25 @@ def audit_latency(
         findings += audit(table, foreign)
         if not table.is_prediction:
             findings += _copied_units(table, foreign)
-    return AuditReport(
-        path=path,
-        tables=tuple(dict.fromkeys(table.name for table in own)),
-        num_rows=sum(len(table.rows) for table in own),
-        findings=tuple(findings),
-    )
+    return tuple(findings)
 
 
-def _read(path: Path, space: str | None) -> list[AuditTable]:
+def _read(path: Path, space: str | None, batch_size: int) -> list[AuditTable]:
     """Everything a path holds."""
     if path.is_file() and path.suffix == SUFFIX:
         device = read_device(path.parent)
         return table_rows(read_table(path.parent, device.variant(path.stem).name))
     if path.is_file():
-        return [file_rows(path, None if space is None else open_space(space))]
+        return file_rows(path, None if space is None else open_space(space), batch_size)
     if (path / DEVICE_FILE).is_file():
         return _device_tables(path)
     devices = sorted(folder.parent for folder in path.glob(f"*/{DEVICE_FILE}"))
     if devices:
         return [table for folder in devices for table in _device_tables(folder)]
-    files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".csv", ".jsonl"))
+    files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
     if not files:
         raise FileFormatError(f"'{path}' holds no device and no file of measurements.")
-    return [table for file in files for table in _read(file, space)]
+    return [table for file in files for table in _read(file, space, batch_size)]
 
 
 def _may_hold_copies(own: Sequence[AuditTable]) -> bool:
@@ -114,7 +136,7 @@ def _device_tables(folder: Path, *, has_predictions: bool = True) -> list[AuditT
     for variant in device.variants:
         found += table_rows(read_table(folder, variant.name), has_predictions=has_predictions)
     journals = sorted((folder / "measurements").glob("*.jsonl"))
-    return found + [_on_device(file_rows(journal, None), device) for journal in journals]
+    return found + [_on_device(table, device) for path in journals for table in file_rows(path, None)]
 
 
 def _on_device(table: AuditTable, device: Device) -> AuditTable:

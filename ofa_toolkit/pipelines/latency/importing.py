@@ -12,8 +12,9 @@ import numpy.typing as npt
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
+from ofa_toolkit.latency.audit.files import file_rows, measured_rows
 from ofa_toolkit.latency.calibration import MIN_PROBES, Calibration, Prior, calibrate, fit_weights
-from ofa_toolkit.latency.device import Error
+from ofa_toolkit.latency.device import Error, read_device
 from ofa_toolkit.latency.imported_device import Account, Origin, check_conditions, file_imported
 from ofa_toolkit.latency.importing import (
     READERS,
@@ -24,14 +25,19 @@ from ofa_toolkit.latency.importing import (
     UnitMeasurements,
     detect_format,
 )
+from ofa_toolkit.latency.importing.ofa_yaml import block_files
 from ofa_toolkit.latency.predictors.combination import Combination
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
+from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
+from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
+from ofa_toolkit.pipelines.latency.audit import find_mistakes
 from ofa_toolkit.pipelines.latency.tables import prior_tables
 from ofa_toolkit.spaces import Encoding, Population, SearchSpace, Subnet
 from ofa_toolkit.spaces.space_file import open_space
 from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.spaces.units import UnitTables
 
 _FEWEST_RUNS = 10
 
@@ -51,6 +57,7 @@ class ImportRequest:
         source: Who measured.
         licence: Of the source.
         folder: Folder of devices to write to; None for the user's own.
+        accepts_findings: Whether to file what an audit refuses; the table then says what was found.
     """
 
     paths: tuple[Path, ...]
@@ -63,6 +70,7 @@ class ImportRequest:
     source: str = "own measurements"
     licence: str = "own measurements"
     folder: Path | None = None
+    accepts_findings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +103,25 @@ def import_latency(request: ImportRequest) -> ImportReport:
 
     Raises:
         FileFormatError: A file is malformed, or does not say enough.
+        LatencyTableError: The times cannot be true, and their findings are not accepted.
     """
     names = {request.format_name or detect_format(path) for path in request.paths}
     if len(names) > 1:
         raise FileFormatError(
             f"The files are of {len(names)} formats: {', '.join(sorted(names))}.", hint="Import each apart."
         )
-    measured = READERS[names.pop()](request.paths, _context(request))
+    kind = names.pop()
+    measured = READERS[kind](request.paths, _context(request))
     device = request.device or (measured.target if isinstance(measured, NetworkMeasurements) else None)
     if device is None:
         raise FileFormatError("The measurements do not say their device.", hint="Add --device NAME.")
     check_conditions(measured.conditions)
+    findings = _audited(request, measured, kind, device)
     if isinstance(measured, UnitMeasurements):
         content, account = _compose(measured)
     else:
         content, account = _calibrate(measured, request.folder)
+    account = dataclasses.replace(account, caveats=(*account.caveats, *findings))
     origin = Origin(source=request.source, licence=request.licence)
     table = file_imported(request.folder, device, measured.conditions, origin, account, content)
     error = account.errors[0] if account.errors else None
@@ -125,6 +137,34 @@ def import_latency(request: ImportRequest) -> ImportReport:
     )
 
 
+def _audited(
+    request: ImportRequest, measured: NetworkMeasurements | UnitMeasurements, kind: str, device: str
+) -> tuple[str, ...]:
+    """What an audit of the files finds, refused unless it is accepted."""
+    tables = [request.folder] if request.folder is not None and request.folder.is_dir() else []
+    batch_size = measured.conditions.batch_size or 1
+    if kind.startswith("trtexec-"):  # a network each
+        own = [measured_rows(str(request.paths[0]), measured, batch_size)]
+    else:
+        paths = block_files(request.paths) if kind == "ofa-yaml" else request.paths
+        own = [rows for path in paths for rows in file_rows(path, measured.space, batch_size, kind)]
+    entry = resources.entries("latency_tables", tables).get(device)
+    findings = find_mistakes(own, device=None if entry is None else read_device(entry.path), tables=tables)
+    if findings and not request.accepts_findings:
+        first, more = findings[0], len(findings) - 1
+        own_device = next((f.other.partition(":")[0] for f in findings if f.other), None)
+        command = f"ofa-tk latency audit {request.paths[0]} --space {measured.space.name}"
+        insist = "--accept-findings imports them all the same"
+        if own_device is not None:
+            insist = f"--device {own_device} files them where they come from, {insist}"
+        raise LatencyTableError(
+            f"'{first.table}' fails the audit: {first.check}: {first.message}"
+            f"{f'; and {more} more findings' if more else ''}.",
+            hint=f"`{command}` names the rows; {insist}.",
+        )
+    return tuple(f"Imported in spite of the audit: {found.check}: {found.message}." for found in findings)
+
+
 def _context(request: ImportRequest) -> ImportContext:
     space: SearchSpace | None = None
     if request.space is not None:
@@ -136,8 +176,9 @@ def _context(request: ImportRequest) -> ImportContext:
 
 
 def _compose(measured: UnitMeasurements) -> tuple[TableContent, Account]:
-    """Times of units as they are."""
+    """Times of units as they are: by resolution where they were timed so, and by what is computed."""
     predictor = EntryPredictor(times_ms=measured.times_ms, bias_ms=measured.bias_ms)
+    own = () if not measured.by_resolution else (_by_resolution(measured),)
     missing = (
         (f"{measured.num_missing} units of {measured.space.name} are not covered.",)
         if measured.num_missing
@@ -150,7 +191,22 @@ def _compose(measured: UnitMeasurements) -> tuple[TableContent, Account]:
         errors=(),
         caveats=(*measured.caveats, *missing),
     )
-    return TableContent(predictors=(predictor,)), account
+    return TableContent(predictors=(*own, predictor)), account
+
+
+def _by_resolution(measured: UnitMeasurements) -> SpaceTable:
+    """Each unit at each resolution with the time it had there; with its time elsewhere where it had none."""
+    units = UnitTables(measured.space)
+    tables = [np.zeros((int(np.prod(unit.shape)), 1), dtype=np.float32) for unit in units.units]
+    for row, layers in units.combinations():
+        times = measured.by_resolution.get(measured.space.resolutions[int(row[0])], {})
+        for unit, table in zip(units.units, tables, strict=True):
+            if layers[unit.name]:
+                signature = unit_signature(layers[unit.name])
+                time = times.get(signature, measured.times_ms.get(signature, np.nan))
+                table[unit_at(row, unit)] = time
+    sizes = tuple(size for size in measured.space.resolutions if size in measured.by_resolution)
+    return SpaceTable(space=measured.space, head="sum", tables=tuple(tables), resolutions=sizes)
 
 
 def _calibrate(measured: NetworkMeasurements, folder: Path | None) -> tuple[TableContent, Account]:

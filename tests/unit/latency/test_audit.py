@@ -257,7 +257,7 @@ def test_what_cannot_be_audited_is_refused(tmp_path: Path) -> None:
         audit_latency(tmp_path)
     notes = tmp_path / "notes.txt"
     notes.write_text("hello")
-    with pytest.raises(FileFormatError, match="nothing an audit can read"):
+    with pytest.raises(FileFormatError, match="no known format"):
         audit_latency(notes)
 
 

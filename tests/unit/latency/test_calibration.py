@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -12,9 +13,17 @@ import pytest
 from ofa_tk.app import run
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
-from ofa_toolkit.latency.calibration import Prior, calibrate, choose_probes, expected_errors, spread_rows
+from ofa_toolkit.latency.calibration import (
+    Calibration,
+    Prior,
+    calibrate,
+    choose_probes,
+    expected_errors,
+    spread_rows,
+)
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes, write_probes
-from ofa_toolkit.latency.table import load_table
+from ofa_toolkit.latency.table import LatencyTable, load_table
+from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import get_space, sample_population
 
 SPACE = get_space("ofa-mobilenet-v3-w1.2").with_resolutions((160, 224))
@@ -147,3 +156,24 @@ def test_a_plan_becomes_networks_to_time(
 )
 def test_incomplete_requests_are_usage_errors(arguments: list[str]) -> None:
     assert run(["latency", "calibrate", *arguments]) == 2
+
+
+def test_networks_of_its_own_space_are_no_other_networks(tmp_path: Path) -> None:
+    """The table's members know nothing of the space; the combination was fitted to networks of it."""
+    space = get_space("mobilenet-v3-compact")
+    prior = Prior(space, [load_table("jetson-nano")])
+    probes = sample_population(space, 6, np.random.default_rng(0))
+    table = calibrated_table(calibrate(prior, probes, prior.columns(probes)[:, 0] * 2))
+    assert prior._bound[0].extrapolations
+    for own in (space, get_space("mobilenet-v3-compact-compound")):
+        assert table.bind(own).extrapolations == ()
+        assert table.bind(own).notes(sample_population(own, 3, np.random.default_rng(1))) == ()
+    other = table.bind(get_space("mobilenet-v3-compact-96"))
+    assert other.extrapolations[0] == "calibrated with networks of mobilenet-v3-compact"
+
+
+def calibrated_table(calibration: Calibration) -> LatencyTable:
+    content = TableContent(predictors=(calibration.predictor,))
+    made = load_table("jetson-nano")
+    variant = dataclasses.replace(made.variant, identity=content.identity)
+    return LatencyTable(device=made.device, variant=variant, content=content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,19 +11,24 @@ import pytest
 import yaml
 
 from ofa_toolkit.complexity import PopulationComplexity, count_macs
+from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.latency import Device, LatencyTable, Variant, load_table
-from ofa_toolkit.latency.importing import Conditions
+from ofa_toolkit.latency.audit.rows import signature_macs
+from ofa_toolkit.latency.imported_device import Origin, file_imported
+from ofa_toolkit.latency.importing import Conditions, UnitMeasurements
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.kit import agent
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
+from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.pipelines.latency import importing as pipeline
 from ofa_toolkit.pipelines.latency.importing import ImportRequest, import_latency
 from ofa_toolkit.pipelines.latency.kit import make_kit
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, sample_population
 from ofa_toolkit.spaces.official_architectures import to_official
+from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from tests.unit.latency.trtexec_stand_in import write_stand_in
 
 COMPACT = get_space("mobilenet-v3-compact")
@@ -39,6 +45,14 @@ def write_csv(path: Path, space: SearchSpace, num_rows: int) -> None:
         lists = ",".join("-".join(str(int(v)) for v in arch[key]) for key in ("d", "ks", "e"))
         lines.append(f"{subnet.resolution},{lists},{0.1 + 50e-9 * count}")
     path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Look for copies in what a test wrote only, which takes less time."""
+    empty = tmp_path_factory.mktemp("empty")
+    monkeypatch.setenv("OFA_TK_DATA", str(empty))
+    monkeypatch.setattr(resources, "data_path", lambda _kind: empty)
 
 
 @pytest.fixture
@@ -122,12 +136,13 @@ def test_networks_are_fitted_with_what_other_devices_know(
     assert import_latency(request).table == report.table
 
 
-def test_blocks_are_composed(tmp_path: Path) -> None:
+def test_blocks_are_composed(nothing_shipped: None, tmp_path: Path) -> None:
     space = get_space("ofa-mobilenet-v3-w1.2").with_resolutions((224,))
     table = {}
-    for number, item in enumerate(unit_items(space)):
-        for key, *_ in ofa_keys(item.layers):
-            table[key] = {"mean": 0.01 * (number + 1), "std": 0.0, "count": 100}
+    for item in unit_items(space):
+        keys = ofa_keys(item.layers)
+        time = 0.01 + signature_macs(unit_signature(item.layers)) / 2e7
+        table |= {key: {"mean": time / len(keys), "std": 0.0, "count": 100} for key, *_ in keys}
     path = tmp_path / "224_lookup_table.yaml"
     path.write_text(yaml.safe_dump(table))
     request = ImportRequest(
@@ -146,8 +161,9 @@ def test_blocks_are_composed(tmp_path: Path) -> None:
     smaller = sample_population(
         get_space("ofa-mobilenet-v3-w1.2"), 5, np.random.default_rng(0), resolution=160
     )
-    with pytest.raises(LatencyTableError, match="resolution 160"):
+    with pytest.raises(LatencyTableError, match="resolution 160") as caught:
         bound.predict(smaller)
+    assert str(caught.value.hint).endswith("--fix resolution=224")
 
 
 def test_what_the_file_does_not_say_must_be_given(no_prior: None, tmp_path: Path) -> None:
@@ -167,3 +183,56 @@ def test_what_the_file_does_not_say_must_be_given(no_prior: None, tmp_path: Path
     with pytest.raises(FileFormatError, match="2 formats"):
         import_latency(ImportRequest(paths=(path, other), space=COMPACT.name))
     assert not (tmp_path / "tables").exists()
+
+
+def test_what_an_audit_refuses_is_not_imported(no_prior: None, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_csv(path, COMPACT, 6)
+    path.write_text(path.read_text().replace("latency_ms", "latency_s"))
+    request = ImportRequest(
+        paths=(path,), space=COMPACT.name, device="board", folder=tmp_path / "t", conditions=OTHER_CPU
+    )
+    with pytest.raises(LatencyTableError, match=r"fails the audit: units: 6 of 6 rows.*ms as s") as caught:
+        import_latency(request)
+    assert f"ofa-tk latency audit {path} --space {COMPACT.name}" in str(caught.value.hint)
+    assert not (tmp_path / "t").exists()
+    report = import_latency(dataclasses.replace(request, accepts_findings=True))
+    assert any("in spite of the audit: units" in caveat for caveat in report.caveats)
+    assert load_table("board", [tmp_path / "t"]).variant.caveats == report.caveats
+
+
+def test_single_networks_are_audited_too(no_prior: None, tmp_path: Path) -> None:
+    subnets, paths = [], []
+    for number, subnet in enumerate((COMPACT.smallest(), COMPACT.largest())):
+        subnets.append(tmp_path / f"{number}.subnet.json")
+        write_subnet(subnets[-1], SubnetFile(space_name=COMPACT.name, supernet=None, subnet=subnet))
+        paths.append(tmp_path / f"{number}.json")
+        paths[-1].write_text(json.dumps([{"computeMs": 9000.0}] * 20))
+    request = ImportRequest(
+        paths=tuple(paths),
+        subnets=tuple(subnets),
+        space=COMPACT.name,
+        device="board",
+        folder=tmp_path / "t",
+        conditions=Conditions(precision="fp16", batch_size=1),
+    )
+    with pytest.raises(LatencyTableError, match="fails the audit: units"):
+        import_latency(request)
+
+
+def test_another_devices_table_is_sent_to_that_device(nothing_shipped: None, tmp_path: Path) -> None:
+    space = get_space("mobilenet-v3-compact-compound")
+    times = {
+        unit_signature(item.layers): 0.01 + signature_macs(unit_signature(item.layers)) / 2e7
+        for item in unit_items(space)
+    }
+    measured = UnitMeasurements(space=space, times_ms=times, num_missing=0, conditions=OTHER_CPU)
+    content, account = pipeline._compose(measured)
+    folder = tmp_path / "t"
+    origin = Origin(source="own", licence="own")
+    file_imported(folder, "first", OTHER_CPU, origin, account, content)
+    request = ImportRequest(paths=(tmp_path / "a.json",), device="second", folder=folder)
+    with pytest.raises(LatencyTableError, match="equal to those of first") as caught:
+        pipeline._audited(request, measured, "trtexec-profile", "second")
+    assert "--device first files them where they come from" in str(caught.value.hint)
+    assert pipeline._audited(request, measured, "trtexec-profile", "first") == ()

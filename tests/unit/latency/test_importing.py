@@ -18,7 +18,7 @@ from ofa_toolkit.latency.importing import (
     UnitMeasurements,
     detect_format,
 )
-from ofa_toolkit.latency.importing.kit_results import _version
+from ofa_toolkit.latency.importing.kit_results import dotted_version
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature
@@ -26,6 +26,7 @@ from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower, sample_p
 from ofa_toolkit.spaces.official_architectures import to_official
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.spaces.units import unit_of
+from tests.unit.latency.trtexec_stand_in import BANNERS, VERSIONS, summary
 
 COMPACT = get_space("mobilenet-v3-compact")
 CONTEXT = ImportContext(space=COMPACT)
@@ -132,7 +133,7 @@ def test_exported_times_leave_the_warm_up_out(tmp_path: Path) -> None:
     assert found.networks[0].latency_ms == 3.25
     assert found.networks[0].num_runs == 10
     assert found.networks[0].subnet == subnet
-    with pytest.raises(FileFormatError, match="1 files of trtexec and 0 subnets"):
+    with pytest.raises(FileFormatError, match="1 networks timed by trtexec, 0 subnets"):
         read(path)
 
 
@@ -206,9 +207,9 @@ def test_csv_with_subnet_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("resolution,d,ks,e,latency\n", "needs one column of latency_ms"),
-        ("latency_ms\n1\n", "needs the column 'subnet'"),
-        ("resolution,d,ks,e,latency_ms\n32,1-1-1-1-1,3,3,fast\n", "line 2, latency_ms: 'fast'"),
+        ("resolution,d,ks,e,latency\n32,1,3,3,2\n", "'latency' does not say its unit"),
+        ("latency_ms\n1\n", "has no column that tells the subnet; it has latency_ms"),
+        ("resolution,d,ks,e,latency_ms\n32,1-1-1-1-1,3,3,fast\n", "line 2, latency: 'fast'"),
         ("resolution,d,ks,e,latency_ms\n32,1-1-1-1-1,3x,3,2\n", "line 2"),
         ("resolution,d,ks,e,latency_ms,batch\n32,1-1-1-1-1,3,3,2,two\n", "'two' is not a batch size"),
         ("resolution,d,ks,e,latency_ms\n", "holds no rows"),
@@ -241,4 +242,129 @@ def test_unknown_files_are_refused(tmp_path: Path) -> None:
     [("8201", "8.2.1"), ("8603", "8.6.3"), ("100200", "10.2.0"), ("101001", "10.10.1"), ("110000", "11.0.0")],
 )
 def test_versions_as_trtexec_prints_them(printed: str, meant: str) -> None:
-    assert _version(printed) == meant
+    assert dotted_version(printed) == meant
+
+
+SEVEN = """\
+&&&& RUNNING TensorRT.trtexec # ./trtexec --onnx=a.onnx --fp16
+[05/01/2021-10:00:00] [I] Precision: FP32+FP16
+[05/01/2021-10:00:03] [I] Host Latency
+[05/01/2021-10:00:03] [I] min: 9.1 ms (end to end 9.3 ms)
+[05/01/2021-10:00:03] [I] median: 9.5 ms (end to end 9.9 ms)
+[05/01/2021-10:00:03] [I] GPU Compute
+[05/01/2021-10:00:03] [I] min: 7.0 ms
+[05/01/2021-10:00:03] [I] max: 8.0 ms
+[05/01/2021-10:00:03] [I] mean: 7.3 ms
+[05/01/2021-10:00:03] [I] median: 7.25 ms
+[05/01/2021-10:00:03] [I] percentile: 7.9 ms at 99%
+&&&& PASSED TensorRT.trtexec # ./trtexec --onnx=a.onnx --fp16
+"""
+
+
+def log(version: str, ms: float, *, precision: str = "FP32+FP16") -> str:
+    name = next(known for known in VERSIONS if known == version)
+    return (
+        f"&&&& RUNNING TensorRT.trtexec [TensorRT {BANNERS[name]}] # trtexec --onnx=a.onnx\n"
+        f"[06/12/2022-22:33:00] [I] Precision: {precision}\n"
+        "[06/12/2022-22:33:00] [I] Selected Device: NVIDIA Tegra X1\n"
+        "[06/12/2022-22:33:50] [I] Input binding for image with dimensions 4x3x32x32 is created.\n"
+        f"{summary(name, ms)}&&&& PASSED TensorRT.trtexec [TensorRT {BANNERS[name]}]\n"
+    )
+
+
+@pytest.mark.parametrize(("version", "meant"), [("8.2", "8.2.1"), ("10", "10.2.0")])
+def test_a_log_of_trtexec(version: str, meant: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.txt"
+    path.write_text("some shell output\n" + log(version, 7.5) + log(version, 8.5))
+    assert detect_format(path) == "trtexec-log"
+    measured = read(path, ImportContext(space=COMPACT, subnets=(COMPACT.smallest(), COMPACT.largest())))
+    assert isinstance(measured, NetworkMeasurements)
+    assert [(n.latency_ms, n.num_runs) for n in measured.networks] == [(7.5, 60), (8.5, 60)]
+    assert measured.conditions == Conditions(
+        runtime="tensorrt",
+        runtime_version=meant,
+        precision="fp16",
+        batch_size=4,
+        processor="NVIDIA Tegra X1",
+    )
+    with pytest.raises(FileFormatError, match="2 networks timed by trtexec, 0 subnets"):
+        read(path, ImportContext(space=COMPACT))
+    path.write_text(log(version, 7.5) + log(version, 8.5, precision="FP32"))
+    with pytest.raises(FileFormatError, match="precision = fp32"):
+        read(path, ImportContext(space=COMPACT, subnets=(COMPACT.smallest(), COMPACT.largest())))
+
+
+def test_a_log_of_tensorrt_seven_and_one_without_times(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    path.write_text(SEVEN)
+    context = ImportContext(space=COMPACT, subnets=(COMPACT.smallest(),))
+    measured = read(path, context)
+    assert isinstance(measured, NetworkMeasurements)
+    assert [n.latency_ms for n in measured.networks] == [7.25]
+    assert measured.conditions.precision == "fp16"
+    path.write_text("\n".join(SEVEN.splitlines()[:3]) + "\n[E] Engine could not be created\n")
+    with pytest.raises(FileFormatError, match="holds no 'GPU Compute Time'"):
+        read(path, context)
+
+
+def test_blocks_in_json_and_with_keys_in_a_sheet(tmp_path: Path) -> None:
+    space = get_space("ofa-mobilenet-v3-w1.0").with_resolutions((160,))
+    write_yaml(tmp_path / "160_lookup_table.yaml", space, 0)
+    context = ImportContext(space=space)
+    expected = read(tmp_path / "160_lookup_table.yaml", context)
+    assert isinstance(expected, UnitMeasurements)
+    entries = yaml.safe_load((tmp_path / "160_lookup_table.yaml").read_text())
+    nested, plain = tmp_path / "phone.json", tmp_path / "160_lookup_table.json"
+    nested.write_text(json.dumps({"160": entries}))
+    plain.write_text(json.dumps({key: entry["mean"] for key, entry in entries.items()}))
+    sheet = tmp_path / "blocks.csv"
+    rows = [f"160,{key},{entry['mean']},{entry['count']}" for key, entry in entries.items()]
+    sheet.write_text("\n".join(["resolution,key,mean_ms,count", *rows]) + "\n")
+    for path in (nested, plain, sheet):
+        assert detect_format(path) == "ofa-yaml"
+        measured = read(path, context)
+        assert isinstance(measured, UnitMeasurements)
+        assert measured.times_ms == expected.times_ms
+        assert measured.by_resolution == expected.by_resolution
+
+
+def test_a_shape_keeps_the_time_it_had_at_each_resolution(tmp_path: Path) -> None:
+    """216 and 224 pixels share the shapes of their last stage."""
+    space = get_space("ofa-mobilenet-v3-w1.0").with_resolutions((216, 224))
+    for size, factor in ((216, 1.0), (224, 2.0)):
+        path = tmp_path / f"{size}_lookup_table.yaml"
+        write_yaml(path, space.with_resolutions((size,)), 0)
+        table = {key: {**entry, "mean": factor} for key, entry in yaml.safe_load(path.read_text()).items()}
+        path.write_text(yaml.safe_dump(table))
+    measured = read(tmp_path, ImportContext(space=space))
+    assert isinstance(measured, UnitMeasurements)
+    shared = set(measured.by_resolution[216]) & set(measured.by_resolution[224])
+    assert shared
+    for signature in shared:
+        assert measured.by_resolution[224][signature] == 2 * measured.by_resolution[216][signature]
+
+
+def test_files_are_known_by_what_is_in_them(tmp_path: Path) -> None:
+    contents = {
+        "csv": "resolution,d,ks,e,latency_ms\n32,1,3,3,1\n",
+        "kit": '{"type": "session"}\n{"type": "result"}\n',
+        "trtexec-times": '[{"computeMs": 1.0}]',
+        "trtexec-profile": '[{"count": 1}, {"name": "a", "averageMs": 1.0}]',
+        "ofa-yaml": "Conv-input:224x224x3-output:112x112x24:\n  mean: 1.0\n",
+    }
+    for name, content in contents.items():
+        path = tmp_path / f"{name}.dat"
+        path.write_text(content)
+        assert detect_format(path) == name
+
+
+def test_what_was_tried_is_named_and_planned_networks_are_sent_on(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("hello")
+    with pytest.raises(FileFormatError, match=r"no JSON lines of a kit.*log of trtexec.*YAML, JSON.*no CSV"):
+        detect_format(notes)
+    planned = tmp_path / "probes.json"
+    planned.write_text('{"format": "ofa-toolkit/latency-probes", "version": 1, "probes": []}')
+    with pytest.raises(FileFormatError, match="holds planned networks") as caught:
+        detect_format(planned)
+    assert str(caught.value.hint).startswith(f"ofa-tk latency calibrate {planned} --device")

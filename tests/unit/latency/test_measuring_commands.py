@@ -100,5 +100,5 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "search space" in refused(capsys, "import", "rows.csv")
     assert "Unknown format" in refused(capsys, "import", "rows.csv", "--format", "xml")
     Path("notes.txt").write_text("hello")
-    assert "nothing an audit can read" in refused(capsys, "audit", "notes.txt")
+    assert "no known format" in refused(capsys, "audit", "notes.txt")
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["notes.txt", "rows.csv"]

@@ -16,7 +16,7 @@ from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_
 from ofa_toolkit.latency.predictors.layer_model import CORRECTION_FEATURES, Correction, LayerModel
 from ofa_toolkit.latency.predictors.predictor import NotCovered, Predictor
 from ofa_toolkit.latency.predictors.space_table import SpaceTable
-from ofa_toolkit.latency.table import LatencyTable, read_table, write_table
+from ofa_toolkit.latency.table import LatencyTable, load_table, read_table, write_table
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import (
     Encoding,
@@ -244,3 +244,13 @@ def test_predicting_imports_no_torch_and_no_fitting_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_restricted_space_is_predicted_as_the_whole_one() -> None:
+    """Stages of neighbouring input sizes share shapes, but not the times fitted for them."""
+    space = get_space("ofa-mobilenet-v3-w1.2")
+    part = space.with_resolutions((208,))
+    rows = sample_population(part, 20, np.random.default_rng(0))
+    table = load_table("titan-xp")
+    whole = table.bind(space).predict(Encoding(space).encode(Encoding(part).decode(rows)))
+    assert table.bind(part).predict(rows) == pytest.approx(whole, rel=1e-6)

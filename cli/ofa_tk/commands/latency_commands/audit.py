@@ -18,6 +18,13 @@ _ROWS_SHOWN = 10
 @options.space_option("Search space of the subnets in a CSV.")
 @click.option("--device", metavar="NAME", help="Hold a raw file against this device's data sheet.")
 @click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Images behind each time of a raw file that does not say.",
+)
+@click.option(
     "--against",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
@@ -31,6 +38,7 @@ def command(
     path: Path,
     space: str | None,
     device: str | None,
+    batch_size: int,
     against: tuple[Path, ...],
     all_rows: bool,
     tables: tuple[Path, ...],
@@ -38,14 +46,16 @@ def command(
 ) -> None:
     """Look for mistakes in a latency table or in raw measurements.
 
-    PATH is a device folder, a folder of devices, a table file, or a file of measurements (.yaml, .csv,
-    .jsonl). Found are rows copied from another device, kernel sizes without effect or with too much,
-    mixed-up units, negative and non-monotone times, too few repeats, and throughput beyond the chip's peak.
-    Exits 1 when something is found.
+    PATH is a device folder, a folder of devices, a table file, or a file of measurements (block tables,
+    CSV, results of a kit). Found are rows copied from another device, kernel sizes without effect or with
+    too much, mixed-up units, negative and non-monotone times, too few repeats, and throughput beyond the
+    chip's peak. Exits 1 when something is found.
     """
     from ofa_toolkit.pipelines.latency.audit import audit_latency
 
-    report = audit_latency(path, space=space, device=device, against=against, tables=tables)
+    report = audit_latency(
+        path, space=space, device=device, batch_size=batch_size, against=against, tables=tables
+    )
     if as_json:
         output.print_json({"is_clean": report.is_clean, **dataclasses.asdict(report)})
     else:

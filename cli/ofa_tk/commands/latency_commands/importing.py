@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     "paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH..."
 )
 @click.option(
-    "--format", "format_name", metavar="NAME", help="kit, ofa-yaml, trtexec-times, trtexec-profile, csv."
+    "--format",
+    "format_name",
+    metavar="NAME",
+    help="kit, ofa-yaml, trtexec-times, trtexec-profile, trtexec-log, csv.",
 )
 @click.option("--device", metavar="NAME", help="Name to file the table under.  [default: the kit's target]")
 @options.space_option("Search space, where the file does not say.")
@@ -50,6 +53,11 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder of devices to write to.  [default: your own]",
 )
+@click.option(
+    "--accept-findings",
+    is_flag=True,
+    help="Import what `latency audit` refuses; the table says what it found.",
+)
 @options.json_option
 def command(
     paths: tuple[Path, ...],
@@ -66,13 +74,14 @@ def command(
     source: str,
     licence: str,
     tables: Path | None,
+    accept_findings: bool,
     as_json: bool,
 ) -> None:
     """Turn measurements into a latency table.
 
     Read are results of a kit (any prefix of them), tables of the once-for-all repositories, JSON of
-    `trtexec --exportTimes` and `--exportProfile`, and CSV. Whole networks calibrate the shipped devices to
-    yours; blocks are composed.
+    `trtexec --exportTimes` and `--exportProfile`, its printed log, and CSV. Whole networks calibrate the
+    shipped devices to yours; blocks are composed. What `ofa-tk latency audit` finds fault with is refused.
     """
     from ofa_toolkit.latency.importing import Conditions
     from ofa_toolkit.pipelines.latency.importing import ImportRequest, import_latency
@@ -94,6 +103,7 @@ def command(
         source=source,
         licence=licence,
         folder=tables,
+        accepts_findings=accept_findings,
     )
     report = import_latency(request)
     if as_json:

@@ -1,0 +1,132 @@
+"""Delimited text as spreadsheets and tools write it: every dialect gives the same networks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.latency.importing.measurements import ImportContext
+from ofa_toolkit.latency.importing.networks_csv import read_csv
+from ofa_toolkit.latency.importing.sheet import LATENCY, read_sheet
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.official_architectures import from_official
+
+SPACE = get_space("ofa-mobilenet-v3-w1.0")
+CONTEXT = ImportContext(space=SPACE)
+FIRST = {"d": [3, 3, 2, 3, 4], "ks": [3, 5] * 10, "e": [3, 6, 4, 4] * 5, "r": [160]}
+SECOND = {"d": [2, 2, 2, 2, 2], "ks": 7, "e": 6, "r": 224}
+EXPECTED = [(from_official(SPACE, FIRST), 20.593), (from_official(SPACE, SECOND), 1234.5)]
+
+
+def joined(mark: str) -> list[list[str]]:
+    return [[mark.join(map(str, FIRST[key])) for key in ("d", "ks", "e")], ["2-2-2-2-2", "7", "6"]]
+
+
+def table(header: str, first: str, second: str, delimiter: str = ",", mark: str = "-") -> str:
+    cells = joined(mark)
+    rows = [["160", *cells[0], first], ["224", *cells[1], second]]
+    return "\n".join([header, *(delimiter.join(row) for row in rows)]) + "\n"
+
+
+PLAIN = table("resolution,d,ks,e,latency_ms", "20.593", "1234.5")
+DICTIONARIES = (
+    f'Sub-network,Date,Latency (ms)\n"{ {"wid": None, **FIRST} }",2024-05-01,20.593\n'
+    f'"{SECOND}",2024-05-02,1234.5\n'
+)
+DIALECTS = {
+    "plain": PLAIN,
+    "crlf": PLAIN.replace("\n", "\r\n"),
+    "semicolons": table("resolution;d;ks;e;latency_ms", "20,593", "1234,5", ";"),
+    "thousands": table("resolution;d;ks;e;latency_ms", "20,593", "1.234,5", ";"),
+    "swiss": table("resolution;d;ks;e;latency_ms", "20.593", "1'234.5", ";"),
+    "american": table("resolution,d,ks,e,latency_ms", "20.593", '"1,234.5"'),
+    "german in quotes": table("resolution,d,ks,e,latency_ms", '"20,5930"', '"1234,5"'),
+    "tabs": table("resolution\td\tks\te\tlatency_ms", "20.593", "1234.5", "\t"),
+    "bars": table("resolution|d|ks|e|latency_ms", "20.593", "1234.5", "|"),
+    "blanks": table("resolution , d , ks , e , latency_ms ", " 20.593", " 1234.5 ", " , "),
+    "brackets": table("Resolution,D,KS,E,Latency (ms)", "20.593", "1234.5"),
+    "square brackets": table("r,depth,kernel_size,expand_ratio,latency [ms]", "20.593", "1234.5"),
+    "seconds": table("res,d,k,e,latency_s", "0.020593", "1.2345"),
+    "microseconds": table("image_size,d,ks,e,Latency / µs", "20593", "1234500"),
+    "units in cells": table("resolution,d,ks,e,Latency", "20.593 ms", "1.2345 s"),
+    "remarks": "# measured in May\n\nsep=,\n" + PLAIN + "\n,,,,\n",
+    "lists": table("resolution;d;ks;e;latency_ms", "20.593", "1234.5", ";", ", ").replace(
+        joined(", ")[0][0], f"[{joined(', ')[0][0]}]"
+    ),
+    "spread beside it": table("resolution,d,ks,e,mean_ms,std_ms,p90_ms", "20.593,0.1,21", "1234.5,2,1300"),
+    "median beside a mean": table(
+        "resolution,d,ks,e,median latency (ms),mean latency (ms)", "20.593,9", "1234.5,9"
+    ),
+    "dictionaries": DICTIONARIES,
+    "json": "arch;latency_ms\n"
+    + "".join(
+        '"' + json.dumps(each).replace('"', '""') + f'";{ms}\n'
+        for each, ms in ((FIRST, 20.593), (SECOND, 1234.5))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_dialects(name: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(DIALECTS[name].encode(encoding))
+    networks = read_csv([path], CONTEXT).networks
+    assert [(n.subnet, pytest.approx(n.latency_ms)) for n in networks] == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("", "is empty", ""),
+        (
+            "resolution,d,ks,e\n",
+            "needs one column with the latency; it has resolution, d, ks, e",
+            "latency_ms",
+        ),
+        ("d,ks,e,latency_ms,time_s\n", "it has several: 'latency_ms', 'time_s'", ""),
+        ("resolution,d,ks,e,Latency\n160,2,3,3,20\n", "'Latency' does not say its unit", "'Latency (ms)'"),
+        (
+            table("resolution,d,ks,e,latency_ms", '"20,593"', '"1,234"'),
+            "'20,593' can be read in two ways",
+            "",
+        ),
+        (
+            table("resolution;d;ks;e;latency_ms", "20,5", "20.5", ";"),
+            "'20.5' can be read in two ways",
+            "points",
+        ),
+        ("resolution,d,ks,e,latency_ms\n160,2,3,3,20,5\n", "line 2: 6 cells under 5 column names", "quotes"),
+        ("resolution,latency_ms\n160,2\n", "has no column that tells the subnet; it has resolution", "ks"),
+        ("d,ks,e,latency_ms\n2,3,3,2\n", "line 2: no resolution is stated", "column resolution"),
+        ("arch;latency_ms\n{print(1)};2\n", "line 2: '{print(1)}...' is no dictionary", ""),
+        ("resolution;arch;latency_ms\n160;{'d':2,'ks':3,'e':3,'r':224};2\n", "resolution 160 beside", ""),
+        (
+            table("resolution,d,ks,e,latency_s", "20 ms", "1"),
+            "the cell's unit is not that of 'latency_s'",
+            "",
+        ),
+    ],
+)
+def test_what_cannot_be_read_names_the_cause(text: str, message: str, hint: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    with pytest.raises(FileFormatError) as caught:
+        read_csv([path], CONTEXT)
+    assert message in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+def test_line_numbers_are_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("# a remark\n" + PLAIN)
+    assert [(number, row[LATENCY]) for number, row in read_sheet(path).rows] == [(3, "20.593"), (4, "1234.5")]
+
+
+def test_a_spreadsheet_of_windows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(DIALECTS["microseconds"].encode("cp1252"))
+    assert read_csv([path], CONTEXT).networks[0].latency_ms == pytest.approx(20.593)
