@@ -205,7 +205,7 @@ def test_single_networks_are_audited_too(no_prior: None, tmp_path: Path) -> None
     subnets, paths = [], []
     for number, subnet in enumerate((COMPACT.smallest(), COMPACT.largest())):
         subnets.append(tmp_path / f"{number}.subnet.json")
-        write_subnet(subnets[-1], SubnetFile(space_name=COMPACT.name, supernet=None, subnet=subnet))
+        write_subnet(subnets[-1], SubnetFile(space=COMPACT, supernet=None, subnet=subnet))
         paths.append(tmp_path / f"{number}.json")
         paths[-1].write_text(json.dumps([{"computeMs": 9000.0}] * 20))
     request = ImportRequest(
