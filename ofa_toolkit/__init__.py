@@ -22,7 +22,7 @@ _EXPORTS = {
     "find_subnet": "ofa_toolkit.pipelines.search.find",
     "get_space": "ofa_toolkit.spaces",
     "list_spaces": "ofa_toolkit.spaces",
-    "load_supernet": "ofa_toolkit.supernets",
+    "load_supernet": "ofa_toolkit.zoo.supernet",
     "lower": "ofa_toolkit.spaces",
     "recalibrate_batchnorm": "ofa_toolkit.supernets",
     "sample_subnets": "ofa_toolkit.spaces",
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from ofa_toolkit.spaces import sample_subnets as sample_subnets
     from ofa_toolkit.supernets import Supernet as Supernet
     from ofa_toolkit.supernets import extract as extract
-    from ofa_toolkit.supernets import load_supernet as load_supernet
     from ofa_toolkit.supernets import recalibrate_batchnorm as recalibrate_batchnorm
     from ofa_toolkit.supernets import save_supernet as save_supernet
+    from ofa_toolkit.zoo.supernet import load_supernet as load_supernet
 
 
 def __getattr__(name: str) -> object:

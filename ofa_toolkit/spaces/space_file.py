@@ -83,9 +83,9 @@ def open_space(name_or_path: str | os.PathLike[str]) -> SearchSpace:
     text = os.fspath(name_or_path)
     path = Path(text).expanduser()
     if text not in SPACES and path.is_dir():
-        from ofa_toolkit.spaces.supernet_description import read_supernet_config, space_of
+        from ofa_toolkit.spaces.supernet_description import read_description
 
-        return space_of(read_supernet_config(path), path)
+        return read_description(path).space
     return read_space(path) if names_a_file(text) else get_space(text)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ofa_toolkit.core.config import to_dict
 from ofa_toolkit.core.config_types import Bounds, convert, field_types
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
@@ -18,9 +19,6 @@ from ofa_toolkit.spaces.supernet_description_v1 import upgraded
 FORMAT = "ofa-toolkit/supernet"
 VERSION = 2
 CONFIG_FILE = "config.json"
-
-OWN_KEYS = ("format", "version", "space", "space_identity", "trained_space", "supernet")
-"""What says which supernet it is; everything else in a description is about it."""
 
 _TABLES = ("space", "trained_space", "recipe")
 
@@ -35,8 +33,53 @@ class SupernetSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SupernetDescription:
+    """What a supernet's folder says of it.
+
+    Attributes:
+        space: Whose largest subnet the weights are; also says how many classes there are.
+        trained_space: The part of it whose subnets are of use.
+        settings: What `Supernet` takes beside its space.
+        class_names: Names of the outputs; empty where they are not stated.
+        preprocessing: How an image becomes network input, as `Preprocessing`; None where it is not stated.
+        recipe: What it was trained by, as plain values; empty where it is not stated.
+        further: Other entries, which are kept and not read.
+    """
+
+    space: SearchSpace
+    trained_space: SearchSpace
+    settings: SupernetSettings = field(default_factory=SupernetSettings)
+    class_names: tuple[str, ...] = ()
+    preprocessing: Mapping[str, Any] | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The content of `config.json`; `read_description` gives back an equal description."""
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": space_document(self.space),
+            "space_identity": self.space.identity,
+        }
+        if self.trained_space != self.space:
+            document["trained_space"] = space_document(self.trained_space)
+        stated = {
+            "class_names": list(self.class_names),
+            "preprocessing": self.preprocessing,
+            "recipe": self.recipe,
+        }
+        return {
+            **document,
+            "supernet": to_dict(self.settings),
+            **{name: value for name, value in stated.items() if value},
+            **self.further,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Entries:
-    """The entries whose types are relied on; others are free."""
+    """The entries whose types are relied on beside the tables of spaces; others are free."""
 
     space_identity: str
     supernet: SupernetSettings
@@ -44,37 +87,52 @@ class _Entries:
     preprocessing: Mapping[str, float | str | tuple[float, ...]] | None = None
 
 
-def describe_supernet(
-    space: SearchSpace, trained: SearchSpace | None, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The own keys of a `config.json`.
-
-    Args:
-        space: Whose largest subnet the weights are.
-        trained: The part of it whose subnets are of use; None for all of it.
-        settings: Further arguments of `Supernet`.
-    """
-    description: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        "space": space_document(space),
-        "space_identity": space.identity,
-    }
-    if trained is not None and trained != space:
-        description["trained_space"] = space_document(trained)
-    return {**description, "supernet": dict(settings)}
+_READ = {"format", "version", "recipe", "space", "trained_space", *field_types(_Entries)}
 
 
-def read_supernet_config(folder: str | Path) -> dict[str, Any]:
-    """The `config.json` of a supernet folder, its format checked; no weights are read.
+def read_description(folder: str | Path) -> SupernetDescription:
+    """What the `config.json` of a supernet's folder says; no weights are read.
 
-    Files of version 1, which only name their space, are brought into today's form.
+    Files of version 1, which only name their space, are read too.
 
     Raises:
         FileFormatError: The folder holds none, or it is no description of a supernet.
-        UnknownNameError, MismatchError: Version 1, and this release has no such space, or another one.
+        ConfigError: The table of a space is damaged; names the dotted path.
+        UnknownNameError: Version 1, and this release has no such space.
+        MismatchError: The space is not the one the weights were made for, or the trained part not its part.
     """
-    path = Path(folder) / CONFIG_FILE
+    config = _read(Path(folder) / CONFIG_FILE, folder)
+    try:
+        entries = convert(
+            _Entries, {name: config[name] for name in field_types(_Entries) if name in config}, ""
+        )
+    except ConfigError as error:
+        raise FileFormatError(f"'{Path(folder) / CONFIG_FILE}': {error.message}", hint=error.hint) from error
+    space = space_from_document(config["space"], f"'{folder}': space")
+    if space.identity != entries.space_identity:
+        raise MismatchError(
+            f"'{folder}': the space in {CONFIG_FILE} was changed: its identity is {space.identity}, "
+            f"and {entries.space_identity} was written.",
+            hint="Copy the folder again; another space needs another supernet.",
+        )
+    trained = space
+    if "trained_space" in config:
+        trained = space_from_document(config["trained_space"], f"'{folder}': trained_space")
+        if not is_within(trained, space):
+            raise MismatchError(f"'{folder}': trained_space in {CONFIG_FILE} is no part of its space.")
+    return SupernetDescription(
+        space=space,
+        trained_space=trained.with_num_classes(space.num_classes),
+        settings=entries.supernet,
+        class_names=entries.class_names or (),
+        preprocessing=config.get("preprocessing"),
+        recipe=config.get("recipe", {}),
+        further={name: value for name, value in config.items() if name not in _READ},
+    )
+
+
+def _read(path: Path, folder: str | Path) -> dict[str, Any]:
+    """The document, its format checked and brought into today's form."""
     if not path.is_file():
         raise FileFormatError(
             f"'{folder}' is no supernet folder: it has no {CONFIG_FILE}.",
@@ -94,44 +152,4 @@ def read_supernet_config(folder: str | Path) -> dict[str, Any]:
     for name in _TABLES:
         if not isinstance(config.get(name, {}), dict):
             raise FileFormatError(f"'{path}': {name}: expected a table, got {config[name]!r}.")
-    try:
-        convert(_Entries, {name: config[name] for name in field_types(_Entries) if name in config}, "")
-    except ConfigError as error:
-        raise FileFormatError(f"'{path}': {error.message}", hint=error.hint) from error
     return config
-
-
-def space_of(config: Mapping[str, Any], folder: str | Path) -> SearchSpace:
-    """The space of a supernet, with its classes and resolutions.
-
-    Args:
-        config: From `read_supernet_config`.
-        folder: What to call it in errors.
-
-    Raises:
-        ConfigError: The table of the space is damaged; names the dotted path.
-        MismatchError: It is not the space the weights were made for.
-    """
-    space = space_from_document(config["space"], f"'{folder}': space")
-    if space.identity != config["space_identity"]:
-        raise MismatchError(
-            f"'{folder}': the space in {CONFIG_FILE} was changed: its identity is {space.identity}, "
-            f"and {config['space_identity']} was written.",
-            hint="Copy the folder again; another space needs another supernet.",
-        )
-    return space
-
-
-def trained_space_of(config: Mapping[str, Any], folder: str | Path) -> SearchSpace:
-    """The part of a supernet's space that was trained; all of it where nothing else is said.
-
-    Raises:
-        ConfigError, MismatchError: As `space_of`, or the trained part is no part of the space.
-    """
-    space = space_of(config, folder)
-    if "trained_space" not in config:
-        return space
-    trained = space_from_document(config["trained_space"], f"'{folder}': trained_space")
-    if not is_within(trained, space):
-        raise MismatchError(f"'{folder}': trained_space in {CONFIG_FILE} is no part of its space.")
-    return trained.with_num_classes(space.num_classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ofa_toolkit.supernets.batchnorm.recalibration import recalibrate_batchnorm
 from ofa_toolkit.supernets.channel_sorting import sort_channels
 from ofa_toolkit.supernets.extraction import extract
-from ofa_toolkit.supernets.folder import load_supernet, save_supernet
+from ofa_toolkit.supernets.folder import read_supernet, save_supernet
 from ofa_toolkit.supernets.folding import fold_batchnorm, fold_batchnorm_in_place
 from ofa_toolkit.supernets.importing.official_checkpoints import load_official_checkpoint
 from ofa_toolkit.supernets.importing.official_networks import network_from_config
@@ -19,8 +19,8 @@ __all__ = [
     "fold_batchnorm",
     "fold_batchnorm_in_place",
     "load_official_checkpoint",
-    "load_supernet",
     "network_from_config",
+    "read_supernet",
     "recalibrate_batchnorm",
     "save_supernet",
     "sort_channels",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,13 @@ import torch
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, MismatchError
-from ofa_toolkit.spaces.containment import is_within
 from ofa_toolkit.spaces.space import SearchSpace
-from ofa_toolkit.spaces.space_file import space_from_document
 from ofa_toolkit.spaces.supernet_description import (
     CONFIG_FILE,
     FORMAT,
-    describe_supernet,
-    read_supernet_config,
-    space_of,
+    SupernetDescription,
+    SupernetSettings,
+    read_description,
 )
 from ofa_toolkit.supernets.supernet import Supernet
 
@@ -33,7 +31,10 @@ def save_supernet(
     supernet: Supernet,
     *,
     trained_space: SearchSpace | None = None,
-    config: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
+    preprocessing: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    further: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write weights and description; each file is replaced whole, the description last.
@@ -41,9 +42,11 @@ def save_supernet(
     Args:
         folder: Made if missing; other files in it are left alone.
         supernet: What to save; its whole space goes into the description.
-        trained_space: The part of the space whose subnets were trained; None for what `config` says, or all.
-        config: Further entries of `config.json`: `class_names`, `preprocessing`, `recipe`, `metrics`, ...; of
-            a former description those that say which supernet it was give way, but for its trained part.
+        trained_space: The part of the space whose subnets were trained; None for all of it.
+        class_names: Names of the outputs.
+        preprocessing: How an image becomes network input, as `Preprocessing`.
+        recipe: What it was trained by, as plain values.
+        further: Other entries of `config.json`, as plain values.
         dtype: Floating-point type of the stored weights and statistics.
     """
     folder = Path(folder)
@@ -53,22 +56,23 @@ def save_supernet(
         for name, tensor in supernet.state_dict().items()
     }
     space = supernet.space
-    further = dict(config or {})
-    stated = further.pop("trained_space", None)
-    if trained_space is None and stated is not None:
-        former = space_from_document(stated, "trained_space")
-        trained_space = former if is_within(former, space) else None
-    settings = {
-        "use_kernel_transforms": supernet.use_kernel_transforms,
-        "dropout": supernet.dropout,
-        "bn_momentum": supernet.bn_momentum,
-    }
-    own = describe_supernet(space, trained_space, settings)
-    description = own | {name: value for name, value in further.items() if name not in own}
+    description = SupernetDescription(
+        space=space,
+        trained_space=trained_space or space,
+        settings=SupernetSettings(
+            use_kernel_transforms=supernet.use_kernel_transforms,
+            dropout=supernet.dropout,
+            bn_momentum=supernet.bn_momentum,
+        ),
+        class_names=tuple(class_names),
+        preprocessing=preprocessing,
+        recipe=recipe or {},
+        further=further or {},
+    )
     metadata = {"format": FORMAT, "space": space.name, "space_identity": space.identity}
     content = with_sorted_metadata(safetensors.torch.save(tensors, metadata=metadata))
     files.write_bytes(folder / WEIGHTS_FILE, content)
-    files.write_json(folder / CONFIG_FILE, description)
+    files.write_json(folder / CONFIG_FILE, description.document())
 
 
 def with_sorted_metadata(content: bytes) -> bytes:
@@ -85,8 +89,8 @@ def with_sorted_metadata(content: bytes) -> bytes:
     return content[:8] + text.ljust(start - 8) + content[start:]
 
 
-def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:
-    """The supernet of a folder in evaluation mode and float32, and its description.
+def read_supernet(folder: str | Path) -> Supernet:
+    """The supernet of a folder, in evaluation mode and float32.
 
     Raises:
         FileFormatError: There is no valid description.
@@ -94,8 +98,8 @@ def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:
         MismatchError: Description and weights do not belong together.
     """
     folder = Path(folder)
-    config = read_supernet_config(folder)
-    space = space_of(config, folder)
+    description = read_description(folder)
+    space = description.space
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise CheckpointError(f"'{folder}' has no {WEIGHTS_FILE}.", hint="Copy the folder again.")
@@ -103,7 +107,7 @@ def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:
         tensors = safetensors.torch.load_file(weights)
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"'{weights}' is damaged or truncated: {error}.") from error
-    supernet = Supernet(space, **config["supernet"])
+    supernet = Supernet(space, **vars(description.settings))
     wanted = supernet.state_dict()
     for name in wanted.keys() ^ tensors.keys():
         where = "lacks" if name in wanted else "holds"
@@ -115,4 +119,4 @@ def load_supernet(folder: str | Path) -> tuple[Supernet, dict[str, Any]]:
                 f"'{space.name}' needs {tuple(tensor.shape)}."
             )
     supernet.load_state_dict({name: tensors[name].to(wanted[name].dtype) for name in wanted})
-    return supernet.eval(), config
+    return supernet.eval()

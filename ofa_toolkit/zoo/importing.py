@@ -36,7 +36,13 @@ def import_checkpoint(entry: ZooEntry, checkpoint: Path, identity: Identity, fol
         for path in sorted(entry.folder.iterdir()):
             if path.is_file():
                 shutil.copyfile(path, temporary / path.name)
-        save_supernet(temporary, supernet, config={"zoo_entry": entry.name, **_preprocessing(entry)})
+        facts = entry.card.preprocessing
+        save_supernet(
+            temporary,
+            supernet,
+            preprocessing=None if facts is None else config.to_dict(facts),
+            further={"zoo_entry": entry.name},
+        )
         files.write_json(
             temporary / "imported.json",
             {"checkpoint": entry.card.checkpoint.path, "size": identity.size, "sha256": identity.sha256},
@@ -66,8 +72,3 @@ def load_checkpoint(checkpoint: Path, space_name: str) -> Supernet:
     tensors = supernet.state_dict() | extract(supernet, space.largest()).state_dict()
     narrow.load_state_dict({name: tensors[name] for name in narrow.state_dict()})
     return narrow.eval()
-
-
-def _preprocessing(entry: ZooEntry) -> dict[str, object]:
-    facts = entry.card.preprocessing
-    return {} if facts is None else {"preprocessing": config.to_dict(facts)}

@@ -13,12 +13,8 @@ from ofa_toolkit.core.errors import CheckpointError, ConfigError, MismatchError,
 from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
 from ofa_toolkit.spaces import SPACES, SearchSpace, Subnet, get_space
-from ofa_toolkit.spaces.supernet_description import (
-    CONFIG_FILE,
-    read_supernet_config,
-    space_of,
-    trained_space_of,
-)
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
+from ofa_toolkit.zoo.card import Card
 from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, load_entry, refuse_link
 
 if TYPE_CHECKING:
@@ -47,11 +43,7 @@ class LoadedSupernet:
         self._files = folder
         self._entry = entry
         self._store = store
-        self._description: Mapping[str, Any] = {}
-        if entry is None:
-            self._description = read_supernet_config(folder)
-        elif entry.card.preprocessing is not None:
-            self._description = {"preprocessing": config.to_dict(entry.card.preprocessing)}
+        self._description = read_description(folder) if entry is None else _described(entry.card)
 
     @cached_property
     def folder(self) -> Path:
@@ -67,19 +59,15 @@ class LoadedSupernet:
 
         return converted_folder(self._entry, self._store)
 
-    @cached_property
+    @property
     def space(self) -> SearchSpace:
         """The whole space, with its classes and resolutions."""
-        if self._entry is None:
-            return space_of(self._description, self._files)
-        card = self._entry.card
-        assert card.space is not None
-        return get_space(card.space).with_num_classes(card.data.num_classes)
+        return self._description.space
 
-    @cached_property
+    @property
     def trained_space(self) -> SearchSpace:
         """The part of the space that was trained, which is all of it where nothing else is said."""
-        return self.space if self._entry is not None else trained_space_of(self._description, self._files)
+        return self._description.trained_space
 
     @cached_property
     def identity(self) -> str:
@@ -91,23 +79,25 @@ class LoadedSupernet:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the outputs; empty where they are not stated."""
-        return tuple(self._description.get("class_names") or ())
+        return self._description.class_names
 
     @property
     def preprocessing(self) -> Preprocessing | None:
         """How an image becomes network input; None where it is not stated."""
-        return cast("Preprocessing | None", self._description.get("preprocessing"))
+        return cast("Preprocessing | None", self._description.preprocessing)
 
     @property
     def recipe(self) -> Mapping[str, Any]:
         """The recipe it was trained by, as plain values; empty where it is not stated."""
-        recipe = self._description.get("recipe")
-        return recipe if isinstance(recipe, Mapping) else {}
+        return self._description.recipe
 
-    @cached_property
+    @property
     def use_kernel_transforms(self) -> bool:
-        """Whether smaller kernels pass through learned matrices."""
-        return bool(read_supernet_config(self.folder)["supernet"].get("use_kernel_transforms", False))
+        """Whether smaller kernels pass through learned matrices; an entry's card does not tell."""
+        settings = (
+            self._description.settings if self._entry is None else read_description(self.folder).settings
+        )
+        return settings.use_kernel_transforms
 
     @property
     def predictor_file(self) -> Path:
@@ -146,16 +136,16 @@ class LoadedSupernet:
             StoreError: The entry has to be downloaded first.
             CheckpointError, MismatchError: The weights are missing, damaged or another supernet's.
         """
-        from ofa_toolkit.supernets.folder import load_supernet as read_folder
+        from ofa_toolkit.supernets import read_supernet
 
-        return read_folder(self.folder)[0]
+        return read_supernet(self.folder)
 
     @cached_property
     def carried_statistics(self) -> CarriedStatistics | None:
         """What its folder carries for batch-norm statistics; None where it carries nothing."""
         from ofa_toolkit.supernets.batchnorm.carried_statistics import read_carried_statistics
 
-        return read_carried_statistics(self.folder, self._description)
+        return read_carried_statistics(self.folder, self.preprocessing)
 
     def open_images(
         self,
@@ -299,6 +289,14 @@ def _folder(text: str) -> Path:
             hint=f"ofa-tk search --space {text}, or a supernet of `ofa-tk zoo list`",
         )
     raise unknown_name("supernet", text, resources.entries("zoo"))
+
+
+def _described(card: Card) -> SupernetDescription:
+    """What a card tells of weights that are not converted yet."""
+    assert card.space is not None
+    space = get_space(card.space).with_num_classes(card.data.num_classes)
+    preprocessing = None if card.preprocessing is None else config.to_dict(card.preprocessing)
+    return SupernetDescription(space=space, trained_space=space, preprocessing=preprocessing)
 
 
 def _short(names: tuple[str, ...]) -> str:

@@ -45,7 +45,7 @@ def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("supernet")
     torch.manual_seed(0)
     names = [f"wave {index}" for index in range(10)]
-    save_supernet(folder, Supernet(SPACE), config={"class_names": names, "preprocessing": PREPROCESSING})
+    save_supernet(folder, Supernet(SPACE), class_names=names, preprocessing=PREPROCESSING)
     images = generator(0, "carried").integers(0, 256, (32, 3, 32, 32), dtype=np.uint8)
     safetensors.torch.save_file({"images": torch.from_numpy(images)}, folder / CARRIED_IMAGES)
     return folder

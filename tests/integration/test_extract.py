@@ -24,7 +24,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supernet:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     supernet = Supernet(SPACE).eval()
-    save_supernet("supernet", supernet, config={"class_names": ["a", "b", "c"]})
+    save_supernet("supernet", supernet, class_names=["a", "b", "c"])
     described = SubnetFile(space=SPACE, supernet="supernet", subnet=SPACE.smallest())
     write_subnet("subnet.json", described)
     return supernet

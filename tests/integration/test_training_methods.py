@@ -14,9 +14,9 @@ from ofa_toolkit.pipelines.evaluation.evaluate import evaluate
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 from ofa_toolkit.pipelines.training.dry_run import dry_run
 from ofa_toolkit.spaces import get_space
-from ofa_toolkit.supernets import load_supernet
 from ofa_toolkit.training import ALGORITHMS
 from ofa_toolkit.training.metrics import read_metrics
+from ofa_toolkit.zoo.supernet import load_supernet
 from tests.integration.small_runs import IMAGES, differing, run, small_config, weights
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -39,9 +39,9 @@ def test_loss_falls(method: str, tmp_path: Path) -> None:
     learned = evaluator.accuracy(evaluator.supernet.trained_space.largest(), "train")
     assert learned.loss < 0.95 * math.log(4), learned
     assert sum(cost.steps for cost in result.costs) == 32
-    supernet, description = load_supernet(result.supernet)
-    assert description["class_names"] == [f"wave {label}" for label in range(4)]
-    assert all(torch.isfinite(tensor).all() for tensor in supernet.state_dict().values())
+    supernet = load_supernet(result.supernet)
+    assert supernet.class_names == tuple(f"wave {label}" for label in range(4))
+    assert all(torch.isfinite(tensor).all() for tensor in supernet.network.state_dict().values())
     steps = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "step"]
     assert len(steps) == 32
 

@@ -285,10 +285,10 @@ def _save(trainer: Trainer, folder: Path) -> None:
         folder,
         supernet,
         trained_space=space,
-        config={
-            "class_names": list(dataset.class_names),
-            "preprocessing": dict(dataset.preprocessing),
-            "recipe": _recipe_for_others(config),
+        class_names=dataset.class_names,
+        preprocessing=dataset.preprocessing,
+        recipe=_recipe_for_others(config),
+        further={
             "batchnorm_statistics": f"of {which}, from {num_images} training images",
             "metrics": {"validation_top1_percent": trainer.state.accuracies},
         },

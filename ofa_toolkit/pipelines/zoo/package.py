@@ -26,7 +26,7 @@ from ofa_toolkit.spaces.subnet_file import (
     subnet_from_document,
     write_subnet,
 )
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, space_of, trained_space_of
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
 from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
 from ofa_toolkit.zoo.identity import identify
@@ -95,15 +95,16 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
         ConfigError: The facts do not fit a card.
         OutputError: The folder holds something that may not be replaced, or cannot be written.
     """
-    facts = read_facts(request)
-    source = request.prepared or load_supernet(request.source).folder
+    given = load_supernet(request.source).folder
+    facts = read_facts(request, given)
+    source = request.prepared or given
     with output_folder(request.out, KIND, force=request.force) as folder:
-        config = write_supernet(source, folder)
+        write_supernet(source, folder)
         copy_rest(source, folder)
-        space = space_of(config, source)
-        subnet_paths = _write_subnets(request, folder, space, trained_space_of(config, source))
-        _add_predictor(request, load_supernet(request.source).folder, folder, config, facts)
-        document = _merge(_known(request, config, space, folder), facts)
+        described = read_description(folder)
+        subnet_paths = _write_subnets(request, folder, described)
+        _add_predictor(request, given, folder, described.space, facts)
+        document = _merge(_known(request, described, folder), facts)
         where = str(request.facts or request.source)
         # Checked before minutes are spent on measuring.
         configuration.from_dict(Card, document, source=where)
@@ -114,31 +115,35 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
     return card
 
 
-def read_facts(request: PackageRequest) -> Document:
+def read_facts(request: PackageRequest, source: Path) -> Document:
     """What the maker states: in the facts, or on the card of an entry that is packaged again.
 
     Raises:
         ConfigError: They state what is measured or counted.
     """
-    stated = _stated_before(load_supernet(request.source).folder)
-    return _merge(stated, {} if request.facts is None else toml.load(request.facts))
+    return _merge(_stated_before(source), {} if request.facts is None else toml.load(request.facts))
 
 
-def write_supernet(source: Path, folder: Path) -> Document:
+def write_supernet(source: Path, folder: Path) -> None:
     """Store the weights as float16; those that are already stay as they are, byte for byte."""
     import torch
 
-    from ofa_toolkit.supernets.folder import load_supernet as read_folder
-    from ofa_toolkit.supernets.folder import save_supernet
+    from ofa_toolkit.supernets import read_supernet, save_supernet
 
-    supernet, config = read_folder(source)
-    if isinstance(config.get("recipe"), Mapping):
-        config = {**config, "recipe": _without_places(config["recipe"])}
-    save_supernet(folder, supernet, config=config, dtype=torch.float16)
+    described = read_description(source)
+    save_supernet(
+        folder,
+        read_supernet(source),
+        trained_space=described.trained_space,
+        class_names=described.class_names,
+        preprocessing=described.preprocessing,
+        recipe=_without_places(described.recipe),
+        further=described.further,
+        dtype=torch.float16,
+    )
     if _is_stored_in_half(source / WEIGHTS_FILE):
         # Older files have their metadata in another order; a predictor knows these weights by their hash.
         shutil.copyfile(source / WEIGHTS_FILE, folder / WEIGHTS_FILE)
-    return config
 
 
 def _is_stored_in_half(weights: Path) -> bool:
@@ -171,13 +176,11 @@ def copy_rest(source: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / relative)
 
 
-def _write_subnets(
-    request: PackageRequest, folder: Path, space: SearchSpace, trained: SearchSpace
-) -> list[str]:
+def _write_subnets(request: PackageRequest, folder: Path, described: SupernetDescription) -> list[str]:
     """Put the subnets into the folder, with the entry as their supernet; those it has already stay."""
-    chosen = [read_subnet(path, space) for path in request.subnets]
+    chosen = [read_subnet(path, described.space) for path in request.subnets]
     if request.front is not None:
-        chosen += _front_members(request.front, request.num_front, space, trained)
+        chosen += _front_members(request.front, request.num_front, described)
     for number, subnet in enumerate(chosen, start=1):
         (folder / SUBNETS_FOLDER).mkdir(exist_ok=True)
         target = folder / SUBNETS_FOLDER / f"{number:02d}.json"
@@ -185,10 +188,10 @@ def _write_subnets(
     return sorted(path.relative_to(folder).as_posix() for path in (folder / SUBNETS_FOLDER).glob("*.json"))
 
 
-def _front_members(path: Path, count: int, space: SearchSpace, trained: SearchSpace) -> list[SubnetFile]:
+def _front_members(path: Path, count: int, described: SupernetDescription) -> list[SubnetFile]:
     """Members of a front, spread evenly over it; the smallest and the largest subnet are measured anyway."""
     document = read_front(path)
-    stated = document["space"]
+    stated, space, trained = document["space"], described.space, described.trained_space
     found = []
     for member in document["members"]:
         subnet = subnet_from_document({key: member[key] for key in ("resolution", "stages")})
@@ -206,7 +209,7 @@ def _front_members(path: Path, count: int, space: SearchSpace, trained: SearchSp
 
 
 def _add_predictor(
-    request: PackageRequest, source: Path, folder: Path, config: Document, facts: Document
+    request: PackageRequest, source: Path, folder: Path, space: SearchSpace, facts: Document
 ) -> None:
     """Include a predictor that was made for these weights, or for the same before they were rounded."""
     from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
@@ -218,7 +221,7 @@ def _add_predictor(
         return
     predictor = read_predictor(target)
     card = predictor.card
-    if card.space_identity != config["space_identity"]:
+    if card.space_identity != space.identity:
         raise MismatchError(f"The accuracy predictor is for another space ('{card.space}').")
     stored = identify(folder / WEIGHTS_FILE).sha256
     assert stored is not None
@@ -287,10 +290,9 @@ def _of_other_seed(
         shutil.rmtree(beside)
 
 
-def _known(request: PackageRequest, config: Document, space: SearchSpace, folder: Path) -> Document:
+def _known(request: PackageRequest, described: SupernetDescription, folder: Path) -> Document:
     """What the run itself tells for the card."""
-    recipe = config.get("recipe") if isinstance(config.get("recipe"), Mapping) else {}
-    assert isinstance(recipe, Mapping)
+    space, recipe = described.space, described.recipe
     algorithm = recipe.get("algorithm")
     recipes = [load_supernet(run).recipe for run in request.seed_runs]
     seeds = [made["training"]["seed"] for made in recipes if "seed" in made.get("training", {})]
@@ -313,9 +315,8 @@ def _known(request: PackageRequest, config: Document, space: SearchSpace, folder
         "licence": {"name": "unstated", "statement": "The maker of this entry states no licence."},
         "files": [configuration.to_dict(file) for file in _list_files(folder)],
     }
-    preprocessing = config.get("preprocessing")
-    if isinstance(preprocessing, Mapping):
-        document["preprocessing"] = dict(preprocessing)
+    if described.preprocessing is not None:
+        document["preprocessing"] = dict(described.preprocessing)
     return document
 
 

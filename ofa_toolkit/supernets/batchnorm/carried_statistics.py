@@ -137,13 +137,15 @@ def write_carried_statistics(folder: str | Path, pixels: Tensor, corrections: Co
     return path
 
 
-def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) -> CarriedStatistics | None:
+def read_carried_statistics(
+    folder: str | Path, preprocessing: Mapping[str, Any] | None
+) -> CarriedStatistics | None:
     """What a supernet's folder carries for batch-norm statistics; None where it carries nothing.
 
     Args:
         folder: The supernet's.
-        description: Its `config.json`, which says how pixels are normalised. Images stored as floating-point
-            values are normalised already.
+        preprocessing: How pixels are normalised. Images stored as floating-point values are normalised
+            already.
 
     Raises:
         FileFormatError: The file is damaged.
@@ -172,7 +174,9 @@ def read_carried_statistics(folder: str | Path, description: Mapping[str, Any]) 
             "--data` makes it for these weights.",
         )
     if images.dtype == torch.uint8:
-        images = normalized(images, description["preprocessing"])
+        if preprocessing is None:
+            raise FileFormatError(f"'{folder}' does not say how the pixels in {FILE} are normalised.")
+        images = normalized(images, preprocessing)
     return CarriedStatistics(images=images.float(), corrections=corrections)
 
 

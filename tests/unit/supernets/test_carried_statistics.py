@@ -148,7 +148,7 @@ def test_they_arrive_as_they_were_written(
     path = write_carried_statistics(tmp_path, pixels, corrections)
     first = path.read_bytes()
     assert path.stat().st_size - pixels.numel() < largest_size(extract(supernet, SPACE.largest()), 2) + 1000
-    read = read_carried_statistics(tmp_path, {"preprocessing": PREPROCESSING})
+    read = read_carried_statistics(tmp_path, PREPROCESSING)
     assert read is not None
     assert read.corrections is not None
     mean, std = (torch.tensor(PREPROCESSING[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
@@ -165,19 +165,18 @@ def test_they_arrive_as_they_were_written(
 def test_what_is_missing_damaged_or_anothers_is_refused(
     supernet: Supernet, corrections: Corrections, tmp_path: Path
 ) -> None:
-    description = {"preprocessing": PREPROCESSING}
-    assert read_carried_statistics(tmp_path, description) is None
+    assert read_carried_statistics(tmp_path, PREPROCESSING) is None
     weights = tmp_path / WEIGHTS_FILE
     weights.write_bytes(b"weights")
     path = write_carried_statistics(tmp_path, torch.zeros(1, 3, 16, 16, dtype=torch.uint8), corrections)
     weights.write_bytes(b"others")
     with pytest.raises(MismatchError, match="made for other weights"):
-        read_carried_statistics(tmp_path, description)
+        read_carried_statistics(tmp_path, PREPROCESSING)
     weights.write_bytes(b"weights")
     for damaged in (path.read_bytes()[:-1], b"", path.read_bytes().replace(b"resolutions", b"revolutions")):
         path.write_bytes(damaged)
         with pytest.raises(FileFormatError, match="damaged"):
-            read_carried_statistics(tmp_path, description)
+            read_carried_statistics(tmp_path, PREPROCESSING)
     carried = CarriedStatistics(images=other_images(), corrections=corrections)
     network = extract(supernet, SPACE.largest(16))
     with pytest.raises(MismatchError, match="knows nothing of 12 pixels"):

@@ -18,8 +18,8 @@ from ofa_toolkit.core.errors import (
 )
 from ofa_toolkit.spaces import SearchSpace, compound, get_space, restrict
 from ofa_toolkit.spaces.space_file import space_document
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, trained_space_of
-from ofa_toolkit.supernets import Supernet, load_supernet, save_supernet
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, read_description
+from ofa_toolkit.supernets import Supernet, read_supernet, save_supernet
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE, with_sorted_metadata
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((32, 48))
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     """A saved supernet."""
     torch.manual_seed(0)
     supernet = Supernet(SPACE, use_kernel_transforms=True, bn_momentum=0.2)
-    save_supernet(tmp_path / "net", supernet, config={"class_names": ["a", "b", "c"]})
+    save_supernet(tmp_path / "net", supernet, class_names=["a", "b", "c"])
     return tmp_path / "net"
 
 
@@ -43,8 +43,8 @@ def change_config(folder: Path, **changes: object) -> None:
 def test_round_trip(folder: Path) -> None:
     torch.manual_seed(0)
     original = Supernet(SPACE, use_kernel_transforms=True, bn_momentum=0.2)
-    supernet, config = load_supernet(folder)
-    assert config["class_names"] == ["a", "b", "c"]
+    supernet = read_supernet(folder)
+    assert read_description(folder).class_names == ("a", "b", "c")
     assert supernet.space == SPACE
     assert (supernet.use_kernel_transforms, supernet.bn_momentum) == (True, 0.2)
     assert not supernet.training
@@ -53,7 +53,7 @@ def test_round_trip(folder: Path) -> None:
 
 
 def test_equal_weights_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
-    supernet, _ = load_supernet(folder)
+    supernet = read_supernet(folder)
     save_supernet(tmp_path / "again", supernet)
     content = (folder / WEIGHTS_FILE).read_bytes()
     assert (tmp_path / "again" / WEIGHTS_FILE).read_bytes() == content
@@ -69,7 +69,7 @@ def test_equal_weights_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
 def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
     supernet = Supernet(SPACE)
     save_supernet(tmp_path, supernet, dtype=torch.float16)
-    loaded, _ = load_supernet(tmp_path)
+    loaded = read_supernet(tmp_path)
     weight = loaded.state_dict()["stem.conv.conv.weight"]
     assert weight.dtype == torch.float32
     torch.testing.assert_close(weight, supernet.state_dict()["stem.conv.conv.weight"].half().float())
@@ -77,7 +77,7 @@ def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"no config\.json"):
-        load_supernet(tmp_path)
+        read_supernet(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_description_that_does_not_fit(
 ) -> None:
     change_config(folder, **changes)
     with pytest.raises(error, match=message):
-        trained_space_of(load_supernet(folder)[1], folder)
+        read_supernet(folder)
 
 
 def test_a_bad_table_is_named_by_its_dotted_path(folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_bad_table_is_named_by_its_dotted_path(folder: Path) -> None:
     table["stages"][2]["kernel_sizes"] = [3, 4]
     change_config(folder, space=table)
     with pytest.raises(ConfigError, match=r"space\.stages\[2\]\.kernel_sizes\[1\]: 4 is even"):
-        load_supernet(folder)
+        read_supernet(folder)
 
 
 @pytest.mark.parametrize("kind", ["restricted", "invented", "compound"])
@@ -122,22 +122,25 @@ def test_the_folder_carries_its_whole_space(kind: str, tmp_path: Path) -> None:
         ),
     }[kind]
     save_supernet(tmp_path, Supernet(narrow))
-    supernet, config = load_supernet(tmp_path)
-    assert supernet.space == narrow
-    assert trained_space_of(config, tmp_path) == narrow
+    assert read_supernet(tmp_path).space == narrow
+    assert read_description(tmp_path).trained_space == narrow
 
 
-def test_the_trained_part_stays_with_what_is_saved_again(tmp_path: Path) -> None:
+def test_a_description_is_written_as_it_is_read(tmp_path: Path) -> None:
     trained = restrict(SPACE, kernel_sizes=[5])
-    save_supernet(tmp_path / "first", Supernet(SPACE), trained_space=trained, config={"class_names": ["x"]})
-    supernet, config = load_supernet(tmp_path / "first")
-    save_supernet(tmp_path / "second", supernet, config=config)
-    _, again = load_supernet(tmp_path / "second")
-    assert again == config
-    assert trained_space_of(again, tmp_path) == trained
-    # Of another space it says nothing.
-    save_supernet(tmp_path / "third", Supernet(get_space("mobilenet-v3-compact-96")), config=config)
-    assert "trained_space" not in load_supernet(tmp_path / "third")[1]
+    about = {
+        "class_names": ["a", "b", "c"],
+        "preprocessing": {"size": 32, "mean": [0.5, 0.5, 0.5]},
+        "recipe": {"training": {"seed": 3}},
+        "further": {"metrics": {"validation_top1_percent": {"largest": 90.5}}},
+    }
+    save_supernet(tmp_path, Supernet(SPACE), trained_space=trained, **about)
+    described = read_description(tmp_path)
+    assert described.trained_space == trained
+    assert described.document() == json.loads((tmp_path / CONFIG_FILE).read_text())
+    for name, value in about.items():
+        stored = getattr(described, name)
+        assert (list(stored) if name == "class_names" else stored) == value
 
 
 @pytest.mark.parametrize("trained", [SPACE, restrict(SPACE, kernel_sizes=[5]), compound(SPACE)])
@@ -156,9 +159,8 @@ def test_folders_that_only_name_their_space(folder: Path, trained: SearchSpace) 
         "trained_choices": {"space": trained.name, **choices},
     }
     (folder / CONFIG_FILE).write_text(json.dumps({**config, **old}))
-    supernet, read = load_supernet(folder)
-    assert supernet.space == SPACE
-    assert trained_space_of(read, folder) == trained
+    assert read_supernet(folder).space == SPACE
+    assert read_description(folder).trained_space == trained
     for key, wrong in (
         ("space_identity", "0"),
         ("resolutions", 3),
@@ -167,17 +169,17 @@ def test_folders_that_only_name_their_space(folder: Path, trained: SearchSpace) 
     ):
         (folder / CONFIG_FILE).write_text(json.dumps({**config, **old, key: wrong}))
         with pytest.raises(OfaToolkitError):
-            load_supernet(folder)
+            read_supernet(folder)
 
 
 def test_truncated_weights(folder: Path) -> None:
     weights = folder / WEIGHTS_FILE
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged or truncated"):
-        load_supernet(folder)
+        read_supernet(folder)
 
 
 def test_missing_weights(folder: Path) -> None:
     (folder / WEIGHTS_FILE).unlink()
     with pytest.raises(CheckpointError, match="has no"):
-        load_supernet(folder)
+        read_supernet(folder)
