@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ofa_toolkit.core.errors import DataError, MismatchError
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset, Split
+from ofa_toolkit.evaluation.sampling import sampling_interval
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.supernets import Supernet, extract, fold_batchnorm_in_place, recalibrate_batchnorm
 
@@ -30,12 +31,18 @@ class Accuracy:
         loss: Mean cross-entropy in nats.
         num_images: Images judged.
         num_recalibration_images: Images the batch-norm statistics were recomputed from; 0 for none.
+        interval_percent: 95 % interval of the accuracy on all images of that kind.
     """
 
     top1_percent: float
     loss: float
     num_images: int
     num_recalibration_images: int = 0
+    interval_percent: tuple[float, float] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        interval = sampling_interval(self.top1_percent, self.num_images)
+        object.__setattr__(self, "interval_percent", interval)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset
 from ofa_toolkit.datasets.report import class_counts
 from ofa_toolkit.evaluation.accuracy import Accuracy
+from ofa_toolkit.evaluation.sampling import accuracy_text
 from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
@@ -268,8 +269,11 @@ class Trainer:
             self.state.validated_epoch = epoch
             values |= {f"top1_{name}": result.top1_percent for name, result in results.items()}
             values["num_validation_images"] = next(iter(results.values())).num_images
-            shown = ", ".join(f"{name} {top1:.2f} %" for name, top1 in self.state.accuracies.items())
-            self.reporter.message(f"{self._epoch_name(epoch)} ({phase.name}): validation top-1 {shown}")
+            shown = ", ".join(
+                f"{name} {accuracy_text(result.top1_percent, result.num_images)}"
+                for name, result in results.items()
+            )
+            self.reporter.message(f"{self._epoch_name(epoch)} ({phase.name}): validation top-1 % {shown}")
         self._write("epoch", values)
         if self.process.is_main and self.on_epoch_end is not None:
             self.on_epoch_end(epoch)

@@ -170,6 +170,8 @@ def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:
 
 
 def _fields(exported: Exported, target: str) -> dict[str, object]:
+    from ofa_toolkit.evaluation.sampling import accuracy_text
+
     comparison, passport = exported.comparison, exported.passport
     side = passport.subnet.resolution
     fields: dict[str, object] = {
@@ -187,9 +189,10 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
         fields["floating point"] = _floating(exported)
     if comparison.largest_activation is not None:
         fields["largest activation"] = f"{comparison.largest_activation:.4g} (fp16 ends at 65,504)"
-    if comparison.accuracy_drop is not None:
-        fields["top-1"] = (
-            f"{comparison.file_top1_percent:.2f} % (network {comparison.network_top1_percent:.2f} %)"
+    if comparison.file_top1_percent is not None and comparison.network_top1_percent is not None:
+        fields["top-1 %"] = (
+            f"{accuracy_text(comparison.file_top1_percent, comparison.num_images)}, "
+            f"network {comparison.network_top1_percent:.2f}"
         )
     return fields
 

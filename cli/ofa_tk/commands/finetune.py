@@ -52,6 +52,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Train one subnet on your images, from a supernet's weights. Your classes get their own classifier."""
+    from ofa_toolkit.evaluation.sampling import accuracy_text
     from ofa_toolkit.pipelines.export.searched_target import export_file_command
     from ofa_toolkit.pipelines.training.finetune import finetune, finetune_config
 
@@ -61,6 +62,7 @@ def command(
     if as_json:
         output.print_json({**dataclasses.asdict(result), "subnet": path})
     else:
-        output.print_fields({"validation top-1 %": f"{result.accuracies['subnet']:.2f}", "subnet": path})
+        top1 = accuracy_text(result.accuracies["subnet"], result.num_validation_images)
+        output.print_fields({"validation top-1 %": top1, "subnet": path})
         print_costs([result.total_cost])
     output.next_step(export_file_command(path, "--data", data))

@@ -259,6 +259,8 @@ def _verify(
 def _print_verified(verified: Sequence[Verified]) -> None:
     if not verified:
         return
+    from ofa_toolkit.evaluation.sampling import accuracy_text
+
     has_latency = verified[0].latency_ms is not None
     columns: list[output.Column | str] = [
         output.Column(name=name, is_number=True)
@@ -273,7 +275,7 @@ def _print_verified(verified: Sequence[Verified]) -> None:
         (
             v.predicted_rank,
             _percent_text(v.candidate.top1_percent),
-            f"{v.top1_percent:.2f}",
+            accuracy_text(v.top1_percent, v.num_images),
             *([f"{v.latency_ms:.3f}"] if v.latency_ms is not None else []),
         )
         for v in verified

@@ -197,9 +197,14 @@ def _print_result(result: TrainResult, config: RunConfig, as_json: bool) -> None
     if as_json:
         output.print_json(dataclasses.asdict(result))
     else:
+        from ofa_toolkit.evaluation.sampling import accuracy_text
+
         output.print_table(
             ["subnet", output.Column(name="validation top-1 %", is_number=True)],
-            [(name, f"{top1:.2f}") for name, top1 in result.accuracies.items()],
+            [
+                (name, accuracy_text(top1, result.num_validation_images))
+                for name, top1 in result.accuracies.items()
+            ],
         )
         print_costs([*result.costs, result.total_cost])
         output.note(f"Supernet: {result.supernet}")

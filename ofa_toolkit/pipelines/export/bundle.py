@@ -10,6 +10,7 @@ from typing import Any
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.datasets import picture
+from ofa_toolkit.evaluation.sampling import accuracy_text
 from ofa_toolkit.export.kit import __file__ as kit_file
 from ofa_toolkit.export.passport import Passport
 from ofa_toolkit.pipelines.export.onnx_file import Exported
@@ -67,7 +68,9 @@ def preprocessing_of(passport: Passport) -> dict[str, Any]:
 def _card(passport: Passport) -> str:
     comparison = passport.comparison
     top1 = comparison.get("file_top1_percent")
-    accuracy = f"{top1:.2f} % on {comparison['images']}" if top1 is not None else "not measured at export"
+    accuracy = "not measured at export"
+    if top1 is not None:
+        accuracy = f"{accuracy_text(top1, comparison['num_images'])} % on {comparison['images']}"
     batchnorm = passport.batchnorm
     return f"""# {passport.space} subnet, {passport.precision}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class TrainResult:
         folder: The run folder.
         supernet: The supernet's folder in it.
         accuracies: Last validation: top-1 percent by name of the subnet.
+        num_validation_images: On how many images.
         costs: Per phase.
         total_cost: Their sum.
         resumed_from: The checkpoint's file name, None where the run was not resumed.
@@ -46,6 +48,7 @@ class TrainResult:
     folder: Path
     supernet: Path
     accuracies: dict[str, float]
+    num_validation_images: int
     costs: tuple[PhaseCost, ...]
     total_cost: PhaseCost
     resumed_from: str | None
@@ -242,6 +245,9 @@ def _finish(
         folder=out,
         supernet=folder,
         accuracies=state.accuracies,
+        num_validation_images=min(
+            trainer.dataset.num_images("validation"), config.validation.images or sys.maxsize
+        ),
         costs=costs,
         total_cost=total(costs),
         resumed_from=resumed_from,
