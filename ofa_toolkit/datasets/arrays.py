@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ofa_toolkit.core.rng import generator
+from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.datasets.dataset import (
     SPLITS,
     Batch,
@@ -23,9 +24,11 @@ from ofa_toolkit.datasets.splits import hold_out_validation
 from ofa_toolkit.datasets.transforms import (
     Preprocessing,
     TransformConfig,
+    apply_policies,
     augment_batch,
     blank_patches,
     draw_augmentation,
+    has_policies,
     normalize,
     padding_pixels,
     resize_batch,
@@ -50,6 +53,8 @@ class ArrayDataset(ImageDataset):
         own_splits: As for `ImageDataset`.
         left_out: Likewise.
     """
+
+    unused_transforms: ClassVar = {"crop_scale": "resized_crop"}
 
     def __init__(
         self,
@@ -101,7 +106,12 @@ class ArrayDataset(ImageDataset):
             stream = generator(int(seed), *labels)
             draw = draw_augmentation(self.transforms, stream, len(request.rows), self.stored_size)
             draw = draw.part(request.part)
-            images = normalize(augment_batch(store, chosen, draw, self.stored_size), self.preprocessing)
+            cropped = augment_batch(store, chosen, draw, self.stored_size)
+            if has_policies(self.transforms):
+                places = range(len(request.rows))[request.part]
+                seeds = (torch_seed(int(seed), *labels, place) for place in places)
+                cropped = apply_policies(cropped, self.transforms, seeds)
+            images = normalize(cropped, self.preprocessing)
             if draw.boxes is not None:
                 images = stretch_boxes(images, draw.boxes)
             blank_patches(images, draw)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,10 @@ class ImageDataset(ABC):
 
     Attributes:
         source: What `open_dataset` opened it by.
+        unused_transforms: Fields of `TransformConfig` that do nothing here, and those that do instead.
     """
+
+    unused_transforms: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -25,6 +25,8 @@ class PhotoDataset(ImageDataset):
 
     Every image has its own random stream, so that augmentation is the same for any number of workers.
     """
+
+    unused_transforms: ClassVar = {"crop_padding": "crop_scale"}
 
     def __init__(
         self,

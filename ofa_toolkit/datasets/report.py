@@ -10,6 +10,7 @@ import numpy as np
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.dataset import SPLITS, ImageDataset, Indices, Split
 from ofa_toolkit.datasets.folders import HIDDEN
+from ofa_toolkit.datasets.transforms import TransformConfig
 
 _UNBALANCED = 5
 """Times as many training images as the rarest class has, from which the user is told."""
@@ -57,6 +58,22 @@ def warnings(dataset: ImageDataset, *, is_weighted: bool = False) -> list[str]:
             "--set data.class_weights=balanced lets them weigh alike."
         )
     return found
+
+
+def check_transforms_are_used(dataset: ImageDataset, transforms: TransformConfig) -> None:
+    """Refuse an augmentation that this data set has no use for.
+
+    Raises:
+        DataError: One is set to another value than its default.
+    """
+    for name, other in dataset.unused_transforms.items():
+        if getattr(transforms, name) != getattr(TransformConfig, name):
+            raise DataError(
+                f"data.transforms.{name} '{getattr(transforms, name)}' has no use for the images of "
+                f"{dataset.name}.",
+                hint=f"They are cropped by data.transforms.{other}: "
+                f"--set data.transforms.{name}={getattr(TransformConfig, name)}",
+            )
 
 
 def check_sizes_are_used(dataset: ImageDataset, validation_size: int | None, test_size: int | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -22,6 +22,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from ofa_toolkit.core.config import Bounds
+from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.datasets.picture import fit_picture
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -48,26 +49,31 @@ class Preprocessing(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformConfig:
-    """Augmentation of training images. The first group is for small images, the second for photos."""
+    """Augmentation of training images: of small ones, held in memory, and of photos, decoded when needed."""
 
     crop_padding: Annotated[float, Bounds(at_least=0, at_most=0.5)] = 0.125
     "Small images: reflected border before the random crop, as a share of the side (0.125 is 4 of 32 pixels)."
     resized_crop: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
-    """Small images: least share of the area that a random crop keeps, stretched back to the full side; 1
-    crops from the reflected border instead."""
+    """Least share of the area that a random crop keeps, stretched back to the full side; at 1 small images
+    are cropped from the reflected border, and photos by crop_scale."""
     flip: bool = True
     "Mirror half of the images left to right."
     cutout: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
-    "Small images: side of a square that is blanked at a random place, as a share of the side."
+    "Side of a square that is blanked at a random place, as a share of the side."
     crop_scale: Annotated[float, Bounds(above=0, at_most=1)] = 0.08
     "Photos: least share of the area that the random resized crop keeps."
     auto_augment: Literal["none", "imagenet", "trivial"] = "none"
-    "Photos: learned policy (AutoAugment for ImageNet) or TrivialAugmentWide."
+    "Learned policy (AutoAugment for ImageNet) or TrivialAugmentWide; small images take longer with it."
     color_jitter: Literal["none", "torch", "tf"] = "none"
-    """Photos: torch jitters brightness, contrast, saturation by 0.4 and hue by 0.1; tf brightness by 32/255
-    and saturation by 0.5."""
+    """torch jitters brightness, contrast, saturation by 0.4 and hue by 0.1; tf brightness by 32/255 and
+    saturation by 0.5."""
     erasing: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.0
     "Probability that a random rectangle of an image is blanked."
+
+    def __post_init__(self) -> None:
+        for name in ("crop_padding", "crop_scale"):
+            if self.resized_crop < 1 and getattr(self, name) != getattr(TransformConfig, name):
+                raise ConfigError(f"{name}: has no use beside resized_crop, which takes its place.")
 
 
 @dataclass(frozen=True)
@@ -244,19 +250,20 @@ def photo_transform(
     if augmentation is None:
         steps.append(square(preprocessing, resolution))
     else:
-        steps.append(
-            v2.RandomResizedCrop(
-                resolution,
-                scale=(augmentation.crop_scale, 1.0),
-                interpolation=v2.InterpolationMode(preprocessing["interpolation"]),
-            )
-        )
-        steps += _photo_augmentations(augmentation)
+        crop = augmentation.resized_crop if augmentation.resized_crop < 1 else augmentation.crop_scale
+        interpolation = v2.InterpolationMode(preprocessing["interpolation"])
+        steps.append(v2.RandomResizedCrop(resolution, scale=(crop, 1.0), interpolation=interpolation))
+        if augmentation.flip:
+            steps.append(v2.RandomHorizontalFlip())
+        steps += _policies(augmentation)
     steps += [
         v2.ToImage(),
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize(preprocessing["mean"], preprocessing["std"]),
     ]
+    if augmentation is not None and augmentation.cutout:
+        area = augmentation.cutout**2
+        steps.append(v2.RandomErasing(1.0, scale=(area, area), ratio=(1.0, 1.0)))
     if augmentation is not None and augmentation.erasing:
         steps.append(v2.RandomErasing(augmentation.erasing))
     return v2.Compose(steps)
@@ -272,10 +279,30 @@ def square(preprocessing: Preprocessing, resolution: int) -> Callable[[Image.Ima
     )
 
 
-def _photo_augmentations(config: TransformConfig) -> list[v2.Transform]:
+def has_policies(config: TransformConfig) -> bool:
+    """Whether `apply_policies` changes anything."""
+    return bool(_policies(config))
+
+
+def apply_policies(images: Tensor, config: TransformConfig, seeds: Iterable[int]) -> Tensor:
+    """Apply the learned policy and the colour jitter to small images one by one.
+
+    Args:
+        images: uint8 (B, H, W, 3).
+        config: Which.
+        seeds: Of each image, B of them.
+    """
+    policies = v2.Compose(_policies(config))
+    changed = []
+    for image, seed in zip(images.permute(0, 3, 1, 2), seeds, strict=True):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            changed.append(policies(image))
+    return torch.stack(changed).permute(0, 2, 3, 1).contiguous()
+
+
+def _policies(config: TransformConfig) -> list[v2.Transform]:
     steps: list[v2.Transform] = []
-    if config.flip:
-        steps.append(v2.RandomHorizontalFlip())
     if config.auto_augment == "imagenet":
         steps.append(v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, v2.InterpolationMode.BILINEAR))
     elif config.auto_augment == "trivial":

@@ -16,7 +16,12 @@ import torch
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
-from ofa_toolkit.datasets.report import check_sizes_are_used, summary, warnings
+from ofa_toolkit.datasets.report import (
+    check_sizes_are_used,
+    check_transforms_are_used,
+    summary,
+    warnings,
+)
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder
@@ -183,6 +188,7 @@ def open_run_dataset(
         preprocessing=preprocessing,
     )
     check_sizes_are_used(dataset, config.data.validation_size, config.data.test_size)
+    check_transforms_are_used(dataset, config.data.transforms)
     dataset.steps_per_epoch(config.training.batch_size)
     return dataset
 

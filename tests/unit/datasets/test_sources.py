@@ -15,10 +15,15 @@ from PIL import Image
 from torch.nn import functional
 from torchvision import datasets as torchvision_datasets
 
-from ofa_toolkit.core.errors import DataError, UnknownNameError
+from ofa_toolkit.core.errors import ConfigError, DataError, UnknownNameError
 from ofa_toolkit.datasets import SOURCES, ImageDataset, TransformConfig, open_dataset
 from ofa_toolkit.datasets.arrays import ArrayDataset, measured_preprocessing
-from ofa_toolkit.datasets.report import check_sizes_are_used, summary, warnings
+from ofa_toolkit.datasets.report import (
+    check_sizes_are_used,
+    check_transforms_are_used,
+    summary,
+    warnings,
+)
 from ofa_toolkit.datasets.splits import hold_out_validation
 from ofa_toolkit.datasets.transforms import stretch_boxes
 
@@ -164,6 +169,45 @@ def test_cutout_blanks_a_square() -> None:
     blank = (images == 0).all(dim=1).flatten(1).sum(1)
     assert int(blank.min()) >= 16
     assert int(blank.max()) <= 8 * 8 + 1
+
+
+def test_every_augmentation_of_small_images_and_photos_acts(tmp_path: Path) -> None:
+    """Apart from those that are refused by name: no setting is accepted and ignored."""
+    root = write_photos(tmp_path / "photos", {"ant": 8, "bee": 8})
+
+    def first(resolution: int, **changes: Any) -> torch.Tensor:
+        transforms = TransformConfig(**{"flip": False, **changes})
+        dataset = open_dataset(f"imagefolder:{root}", resolution=resolution, transforms=transforms)
+        check_transforms_are_used(dataset, transforms)
+        images = next(dataset.epoch(0, 8, seed=0))[0]
+        parts = [next(dataset.epoch(0, 8, seed=0, rank=rank, world_size=2))[0] for rank in range(2)]
+        assert torch.equal(torch.cat(parts), images)
+        return images
+
+    for resolution, refused in ((32, "crop_scale"), (72, "crop_padding")):
+        plain = first(resolution)
+        for changes in (
+            {"flip": True},
+            {"resized_crop": 0.5},
+            {"cutout": 0.5},
+            {"auto_augment": "imagenet"},
+            {"auto_augment": "trivial"},
+            {"color_jitter": "torch"},
+            {"color_jitter": "tf"},
+            {"erasing": 1.0},
+            {"crop_scale": 0.5},
+            {"crop_padding": 0.25},
+        ):
+            if refused in changes:
+                with pytest.raises(DataError, match=f"data.transforms.{refused} '"):
+                    first(resolution, **changes)
+            else:
+                assert not torch.equal(first(resolution, **changes), plain), changes
+    blank = (first(72, cutout=0.5) == 0).all(dim=1).flatten(1).sum(1)
+    assert blank.tolist() == [36 * 36] * 8
+    for beside in ({"crop_scale": 0.3}, {"crop_padding": 0.2}):
+        with pytest.raises(ConfigError, match="has no use beside resized_crop"):
+            TransformConfig(resized_crop=0.5, **beside)
 
 
 def test_resized_crops_differ_and_stay_inside() -> None:
