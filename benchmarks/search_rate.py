@@ -16,7 +16,7 @@ import numpy as np
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.pipelines.search.context import SearchContext
-from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
+from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.search.problem import Objective
 from ofa_toolkit.spaces import Encoding, lower, sample_population
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--subnets", type=int, default=200_000)
     parser.add_argument("--passes", type=int, default=7)
     arguments = parser.parse_args()
-    context = SearchContext(SearchRequest(devices=(DeviceRequest(name=arguments.device),)))
+    context = SearchContext(SearchRequest(device=arguments.device))
     population = sample_population(context.space, arguments.subnets, np.random.default_rng(0))
     figures = {name: context.figure(name) for name in ("accuracy", "latency", "macs")}
     problem = context.problem(

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ofa_toolkit.core import quantities
 from ofa_toolkit.core.errors import QuantityError
+from ofa_toolkit.core.quantities import QuantityKind
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,12 +18,12 @@ class Quantity(click.ParamType[float]):
     """A number with its unit, such as `20ms`; the command receives it in the kind's base unit.
 
     Args:
-        kind: A name in `ofa_toolkit.core.quantities.KINDS`.
+        kind: What is counted.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.name = kind
-        self._kind = quantities.kind(kind)
+    def __init__(self, kind: QuantityKind) -> None:
+        self.name = kind.name
+        self._kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse text; defaults that are numbers already pass."""

@@ -35,6 +35,7 @@ class QuantityKind:
         one: What 1 means in base units where a number below 1 has no unit; None where that says nothing.
         print_units: Units that `format` uses, small ones first; "" is the bare number.
         print_suffix: Follows the unit in `format`.
+        largest: The largest value allowed, in base units; None for no limit.
     """
 
     name: str
@@ -46,12 +47,14 @@ class QuantityKind:
     one: float | None = None
     print_units: tuple[str, ...]
     print_suffix: str = ""
+    largest: float | None = None
 
     def parse(self, text: str) -> float:
         """Read a positive, finite quantity and return it in `base_unit`.
 
         Raises:
-            QuantityError: No number, no unit, an unknown unit, or a value that is not positive and finite.
+            QuantityError: No number, no unit, an unknown unit, or a value that is not positive, finite and
+                allowed.
         """
         match = _NUMBER_AND_UNIT.fullmatch(text.translate(_MICRO))
         if match is None:
@@ -63,6 +66,10 @@ class QuantityKind:
         if not (math.isfinite(value) and value > 0):
             raise QuantityError(
                 f"'{text}' is not {self.name}: it must be positive.", hint=f"For example {self.example}."
+            )
+        if self.largest is not None and value > self.largest:
+            raise QuantityError(
+                f"'{text}' is more than {self.format(self.largest)}.", hint=f"For example {self.example}."
             )
         return float(round(value)) if self.is_count else value
 
@@ -162,13 +169,14 @@ MEMORY = QuantityKind(
     print_units=("B", "KB", "MB", "GB"),
     is_count=True,
 )
-SHARE = QuantityKind(
+PERCENT = QuantityKind(
     name="a percentage",
-    base_unit="",
-    units={"%": 0.01},
+    base_unit="%",
+    units={"%": 1.0},
     example="76.5%",
-    one=1.0,
+    one=100.0,
     print_units=("%",),
+    largest=100.0,
 )
 
 KINDS: Mapping[str, QuantityKind] = {
@@ -177,7 +185,7 @@ KINDS: Mapping[str, QuantityKind] = {
     "params": PARAMS,
     "throughput": THROUGHPUT,
     "memory": MEMORY,
-    "share": SHARE,
+    "percent": PERCENT,
 }
 """The kinds by the name that objectives and options use."""
 
@@ -187,11 +195,3 @@ def kind(name: str) -> QuantityKind:
     if name not in KINDS:
         raise unknown_name("kind of quantity", name, KINDS)
     return KINDS[name]
-
-
-def parse_share(text: str) -> float:
-    """Read a percentage such as `76.5%`; returns a share between 0 and 1."""
-    share = SHARE.parse(text)
-    if share > 1:
-        raise QuantityError(f"'{text}' is more than 100 %.", hint=f"For example {SHARE.example}.")
-    return share

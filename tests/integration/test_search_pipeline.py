@@ -17,7 +17,7 @@ from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError, MismatchError, UnknownNameError
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
-from ofa_toolkit.pipelines.search.find import device_requests, find_subnet
+from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.front import find_front
 from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.pipelines.search.report import page
@@ -206,11 +206,12 @@ def test_bad_requests(limits: dict[str, object], error: type[Exception], message
 
 
 def test_limits_per_device() -> None:
-    requests = device_requests(["a", "b"], ["20ms", 7.0], None)
-    assert [(r.name, r.latency_ms) for r in requests] == [("a", 20.0), ("b", 7.0)]
-    assert [r.throughput for r in device_requests(["a", "b"], None, "500/s")] == [500.0, 500.0]
+    devices = SearchRequest(device=["a", "b"], latency=["20ms", 7.0]).devices
+    assert [(d.name, d.latency_ms) for d in devices] == [("a", 20.0), ("b", 7.0)]
+    devices = SearchRequest(device=["a", "b"], throughput="500/s").devices
+    assert [d.throughput for d in devices] == [500.0, 500.0]
     with pytest.raises(ConfigError, match="2 limits on latency for 3 devices"):
-        device_requests(["a", "b", "c"], ["1ms", "2ms"], None)
+        _ = SearchRequest(device=["a", "b", "c"], latency=["1ms", "2ms"]).devices
 
 
 def test_uncovered_resolutions_need_asking_and_warn() -> None:
@@ -222,7 +223,7 @@ def test_uncovered_resolutions_need_asking_and_warn() -> None:
 
 def test_fronts_are_undominated_and_written_three_ways(tmp_path: Path) -> None:
     effort = {**QUICK, "local": {"num_starts": 1, "num_pairs": 0, "max_rounds": 1}}
-    front = find_front(SearchRequest(), ["macs"], effort=effort)
+    front = find_front(effort=effort)
     accuracies = list(front.top1_percent)
     costs = [values[0] for values in front.values]
     assert len(front.subnets) > 20
@@ -251,7 +252,7 @@ def test_the_report_command_writes_one_page_and_refuses_other_files(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     effort = {**QUICK, "local": None}
-    find_front(SearchRequest(), ["macs", "params"], effort=effort).write("front.json")
+    find_front(against=["macs", "params"], effort=effort).write("front.json")
     for _ in range(2):  # the default output is replaced when it is ours
         assert run(["report", "front.json"]) == 0
     assert "<title>ofa-toolkit search report</title>" in Path("report.html").read_text()

@@ -13,6 +13,7 @@ import pytest
 
 from ofa_tk import options, output
 from ofa_tk.output import Column
+from ofa_toolkit.core import quantities
 
 Captured = pytest.CaptureFixture[str]
 
@@ -126,7 +127,7 @@ def test_progress_outside_a_terminal_is_a_line_a_tenth(capsys: Captured) -> None
 
 
 def test_quantity_option() -> None:
-    latency = options.Quantity("latency")
+    latency = options.Quantity(quantities.LATENCY)
     assert latency.convert("1.5s", None, None) == 1500.0
     assert latency.convert(20.0, None, None) == 20.0
     with pytest.raises(click.BadParameter) as caught:

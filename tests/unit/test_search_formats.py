@@ -13,7 +13,6 @@ from safetensors import safe_open
 from ofa_toolkit.core.resources import data_path
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.front import find_front
-from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
 from ofa_toolkit.spaces.subnet_file import to_document
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schemas"
@@ -28,11 +27,11 @@ def check(document: Any, name: str) -> None:
 
 def test_subnets_and_fronts_fit_their_schemas() -> None:
     found = find_subnet(device="jetson-nano", latency="30ms", macs="300M", effort=QUICK)
-    check(to_document(found.file()), "subnet")
+    check(to_document(found), "subnet")
     with pytest.raises(jsonschema.ValidationError):
-        check({**to_document(found.file()), "extra": 1}, "subnet")
-    request = SearchRequest(devices=(DeviceRequest(name="jetson-nano"),))
-    check(find_front(request, ["latency", "macs"], effort=QUICK).document(), "front")
+        check({**to_document(found), "extra": 1}, "subnet")
+    front = find_front(device="jetson-nano", against=["latency", "macs"], effort=QUICK)
+    check(front.document(), "front")
 
 
 @pytest.mark.parametrize("name", ["ofa-mobilenet-v3-w1.0", "ofa-mobilenet-v3-w1.2"])

@@ -53,13 +53,11 @@ def command(
     documents = [read_front(path) for path in fronts]
     if devices:
         from ofa_toolkit.pipelines.search.front import find_front
-        from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
         from ofa_toolkit.zoo.supernet import load_supernet
 
         source = None if supernet is None else load_supernet(supernet)
-        for device in devices:
-            request = SearchRequest(supernet=source, devices=(DeviceRequest(name=device),), tables=tables)
-            documents.append(find_front(request, ["latency"], seed=seed).document())
+        fronts_now = [find_front(source, device=name, tables=tables, seed=seed) for name in devices]
+        documents += [front.document() for front in fronts_now]
     write_report(out, documents)
     if as_json:
         output.print_json(

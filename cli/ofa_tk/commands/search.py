@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
-from ofa_toolkit.core import files, quantities
-from ofa_toolkit.core.errors import QuantityError
+from ofa_tk.request_options import request_options
+from ofa_toolkit.core import files
+from ofa_toolkit.core.config import apply_overrides
+from ofa_toolkit.pipelines.search.request import FrontRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,113 +20,12 @@ if TYPE_CHECKING:
     from ofa_toolkit.pipelines.search.answer import Candidate
     from ofa_toolkit.pipelines.search.find import FoundSubnet
     from ofa_toolkit.pipelines.search.front import Front
-    from ofa_toolkit.pipelines.search.request import SearchRequest
     from ofa_toolkit.pipelines.search.verify import Verified
-
-
-class _Choice(click.ParamType[tuple[str, tuple[float, ...]]]):
-    """`name=value` or `name=value,value`."""
-
-    name = "choice"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, tuple[float, ...]]:
-        """Split and read the numbers."""
-        name, equals, numbers = str(value).partition("=")
-        try:
-            parsed = tuple(float(number) for number in numbers.split(","))
-        except ValueError:
-            parsed = ()
-        if not equals or not parsed:
-            self.fail(f"'{value}' is not NAME=VALUE, such as resolution=160.", param, ctx)
-        return name.replace("-", "_"), parsed
-
-
-class _Percent(click.ParamType[float]):
-    """A percentage with its sign."""
-
-    name = "percentage"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read `75%` as 75."""
-        try:
-            return 100 * quantities.parse_share(str(value))
-        except QuantityError as error:
-            self.fail(f"{error.message} {error.hint or ''}".strip(), param, ctx)
+    from ofa_toolkit.zoo.supernet import LoadedSupernet
 
 
 @click.command()
-@click.option("--supernet", metavar="NAME|DIR", help="Whose subnets. Default: OFA's MobileNetV3 w1.0.")
-@options.space_option("Search space, where no supernet is named.")
-@click.option(
-    "--predictor",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Another accuracy predictor than the supernet's.",
-)
-@click.option(
-    "--device",
-    "devices",
-    multiple=True,
-    metavar="NAME[:VARIANT]",
-    help="A device with a latency table. Repeatable.",
-)
-@click.option(
-    "--latency",
-    "latencies",
-    multiple=True,
-    type=options.Quantity("latency"),
-    metavar="TIME",
-    help="Longest time of a batch, such as 20ms. One for all devices, or one each in their order.",
-)
-@click.option(
-    "--throughput",
-    "throughputs",
-    multiple=True,
-    type=options.Quantity("throughput"),
-    metavar="RATE",
-    help="Least images per second, such as 500/s; with a variant that has a batch. Like --latency.",
-)
-@click.option("--macs", type=options.Quantity("macs"), metavar="COUNT", help="Most MACs, such as 200M.")
-@click.option(
-    "--params", type=options.Quantity("params"), metavar="COUNT", help="Most parameters, such as 5M."
-)
-@click.option(
-    "--memory", type=options.Quantity("memory"), metavar="SIZE", help="Most activation memory, such as 4MB."
-)
-@click.option("--accuracy", type=_Percent(), metavar="SHARE", help="Least predicted top-1, such as 75%.")
-@click.option(
-    "--minimize",
-    metavar="FIGURE",
-    help="latency[:DEVICE], macs, params or memory, instead of the best accuracy.",
-)
-@click.option(
-    "--maximize",
-    type=click.Choice(["accuracy", "macs"]),
-    default="accuracy",
-    show_default=True,
-    help="What to make large; MACs need no accuracy predictor.",
-)
-@click.option(
-    "--fix",
-    multiple=True,
-    type=_Choice(),
-    metavar="NAME=VALUE",
-    help="Allowed values, such as resolution=160.",
-)
-@click.option(
-    "--max", "maximum", multiple=True, type=_Choice(), metavar="NAME=VALUE", help="Such as kernel_size=5."
-)
-@click.option(
-    "--min", "minimum", multiple=True, type=_Choice(), metavar="NAME=VALUE", help="Such as depth=3."
-)
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="SHARE",
-    help="Keep latency below the limit with this probability, such as 0.9, not on average.",
-)
+@request_options(FrontRequest)
 @click.option(
     "--pareto",
     "front_files",
@@ -131,20 +33,6 @@ class _Percent(click.ParamType[float]):
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Also write the front of accuracy against cost as .csv, .json or .png. Repeatable.",
-)
-@click.option(
-    "--against",
-    "costs",
-    multiple=True,
-    metavar="FIGURE",
-    help="Costs of the front. Default: latency on the first device, or macs.",
-)
-@click.option(
-    "--method",
-    type=click.Choice(["evolution", "random", "exhaustive"]),
-    default="evolution",
-    show_default=True,
-    help="How to search.",
 )
 @click.option(
     "--verify-top",
@@ -160,70 +48,52 @@ class _Percent(click.ParamType[float]):
     help="With --verify-top: also time them on this machine, and leave out those beyond --latency.",
 )
 @options.set_option
-@options.tables_option
 @options.out_option("subnet.json", "Where the subnet goes.")
 @options.force_option
-@options.seed_option
 @options.json_option
 @click.pass_context
 def command(
     ctx: click.Context,
-    /,
-    devices: tuple[str, ...],
-    latencies: tuple[float, ...],
-    throughputs: tuple[float, ...],
-    fix: tuple[tuple[str, tuple[float, ...]], ...],
-    maximum: tuple[tuple[str, tuple[float, ...]], ...],
-    minimum: tuple[tuple[str, tuple[float, ...]], ...],
+    request: FrontRequest,
     front_files: tuple[Path, ...],
-    costs: tuple[str, ...],
-    method: Literal["evolution", "random", "exhaustive"],
-    overrides: tuple[str, ...],
-    out: Path,
-    force: bool,
-    seed: int,
-    as_json: bool,
-    supernet: str | None,
-    memory: float | None,
     verify_top: int | None,
     data: str | None,
     runtime: str | None,
-    **limits: Any,
+    overrides: tuple[str, ...],
+    out: Path,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Find the most accurate subnet for a budget.
 
     Example: ofa-tk search --device jetson-nano --latency 20ms
     """
     from ofa_toolkit.pipelines.export.searched_target import export_command
-    from ofa_toolkit.pipelines.search.find import device_requests, search
-    from ofa_toolkit.pipelines.search.request import SearchRequest
+    from ofa_toolkit.pipelines.search.find import search
     from ofa_toolkit.zoo.supernet import load_supernet
 
-    request = SearchRequest(
-        supernet=None if supernet is None else load_supernet(supernet),
-        devices=device_requests(devices, latencies, throughputs),
-        fix=dict(fix),
-        maximum={name: max(values) for name, values in maximum},
-        minimum={name: min(values) for name, values in minimum},
-        memory_bytes=memory,
-        **limits,
+    supernet = None if request.supernet is None else load_supernet(request.supernet)
+    request = dataclasses.replace(
+        request,
+        supernet=supernet,
+        effort=apply_overrides({}, overrides),
+        num_best=max(request.num_best, verify_top or 0),
     )
     files.check_output(out, is_default=options.is_default_out(ctx), force=force)
     for path in front_files:
         files.check_output(path, is_default=False, force=force)
-    effort = _effort(overrides)
-    if front_files and request.maximize != "accuracy":
+    if front_files and request.objective != "accuracy":
         raise click.UsageError("--pareto is of accuracy against cost; it does not go with --maximize.")
     if verify_top is None and (data is not None or runtime is not None):
         raise click.UsageError("--data and --measure belong to --verify-top K.")
-    if verify_top is not None and (data is None or request.supernet is None):
+    if verify_top is not None and (data is None or supernet is None):
         raise click.UsageError("--verify-top needs --supernet and --data.")
-    found = search(request, method=method, effort=effort, seed=seed, num_best=max(8, verify_top or 0))
+    found = search(request)
     verified: tuple[Verified, ...] = ()
-    if verify_top is not None and data is not None:
-        found, verified = _verify(found, request, data, verify_top, runtime)
+    if verify_top is not None and data is not None and supernet is not None:
+        found, verified = _verify(found, supernet, request, data, verify_top, runtime)
     found.write(out)
-    front = _write_front(request, front_files, costs, method=method, effort=effort, seed=seed)
+    front = _write_front(request, front_files)
     if as_json:
         document = found.document() | ({"front": front.document()} if front else {})
         output.print_json(document | ({"verified": [v.document() for v in verified]} if verified else {}))
@@ -234,21 +104,25 @@ def command(
         output.note(f"Front: {path}")
     if found.supernet is not None:
         chosen = () if options.is_default_out(ctx) else ("--subnet", out)
-        output.next_step(export_command(found.predicted, *chosen, tables=request.tables))
+        output.next_step(export_command(found.predicted, *chosen, tables=request.table_folders))
 
 
 def _verify(
-    found: FoundSubnet, request: SearchRequest, data: str, num_subnets: int, runtime: str | None
+    found: FoundSubnet,
+    supernet: LoadedSupernet,
+    request: FrontRequest,
+    data: str,
+    num_subnets: int,
+    runtime: str | None,
 ) -> tuple[FoundSubnet, tuple[Verified, ...]]:
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.verify import verify_top
 
-    assert request.supernet is not None
     limits = [device.latency_ms for device in request.devices if device.latency_ms is not None]
     with output.progress_bar("Measuring subnets", num_subnets) as show:
         return verify_top(
             found,
-            open_evaluator(request.supernet, data),
+            open_evaluator(supernet, data),
             num_subnets=num_subnets,
             runtime=runtime,
             most_latency_ms=min(limits) if runtime is not None and limits else None,
@@ -284,30 +158,15 @@ def _print_verified(verified: Sequence[Verified]) -> None:
     output.line()
 
 
-def _write_front(
-    request: SearchRequest,
-    paths: Sequence[Path],
-    costs: Sequence[str],
-    *,
-    method: Literal["evolution", "random", "exhaustive"],
-    effort: dict[str, Any],
-    seed: int,
-) -> Front | None:
+def _write_front(request: FrontRequest, paths: Sequence[Path]) -> Front | None:
     if not paths:
         return None
-    from ofa_toolkit.pipelines.search.front import find_front
+    from ofa_toolkit.pipelines.search.front import search_front
 
-    chosen = list(costs) or ["latency" if request.devices else "macs"]
-    front = find_front(request, chosen, method=method, effort=effort, seed=seed)
+    front = search_front(request)
     for path in paths:
         front.write(path)
     return front
-
-
-def _effort(overrides: tuple[str, ...]) -> dict[str, Any]:
-    from ofa_toolkit.core.config import apply_overrides
-
-    return dict(apply_overrides({}, overrides))
 
 
 def _print(found: FoundSubnet, out: Path) -> None:

@@ -57,7 +57,8 @@ def _allowed(
     request: SearchRequest, space: SearchSpace, name: str, offered: tuple[float, ...]
 ) -> tuple[float, ...]:
     """The offered values within what the user fixed and bounded."""
-    wanted = tuple(request.fix.get(name, offered))
+    fixed = request.fix.get(name, offered)
+    wanted = tuple(fixed) if isinstance(fixed, Sequence) else (fixed,)
     unknown = [value for value in wanted if value not in offered]
     if unknown:
         raise ConfigError(f"{name} {unknown[0]:g} is not offered; {space.name} offers {listed(offered)}.")

@@ -23,7 +23,7 @@ from ofa_toolkit.evaluation.predictor.predictor import (
 )
 from ofa_toolkit.latency.table import BoundLatency, load_table
 from ofa_toolkit.pipelines.search.choices import listed, restricted_space
-from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest
+from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest, in_base_unit
 from ofa_toolkit.pipelines.search.supernet import missing_predictor, resolve_space
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
 from ofa_toolkit.spaces.encoding import Encoding, Population
@@ -85,8 +85,9 @@ class SearchContext:
         self.accuracy: BoundAccuracy | None = predictor.bind(self.space, whole=whole) if predictor else None
         self._warn_about_accuracy()
         self.latencies: dict[str, BoundLatency] = {}
-        for device in request.devices:
-            table = load_table(device.name, request.tables, space=self.full_space.name)
+        self.devices = request.devices
+        for device in self.devices:
+            table = load_table(device.name, request.table_folders, space=self.full_space.name)
             self.warnings += table.remarks
             if table.name in self.latencies:
                 raise ConfigError(f"Device '{table.name}' is named twice.")
@@ -189,25 +190,21 @@ class SearchContext:
 
     def _limits(self) -> list[Limit]:
         limits = []
-        for device, (name, bound) in zip(self.request.devices, self.latencies.items(), strict=True):
+        for device, (name, bound) in zip(self.devices, self.latencies.items(), strict=True):
             limits += self._device_limits(device, name, bound)
-        for value, name, kind, subject in (
+        for given, name, kind, subject in (
             (self.request.macs, "macs", quantities.MACS, "MACs"),
             (self.request.params, "params", quantities.PARAMS, "parameters"),
-            (self.request.memory_bytes, "memory", quantities.MEMORY, "peak activation memory"),
+            (self.request.memory, "memory", quantities.MEMORY, "peak activation memory"),
+            (self.request.accuracy, "accuracy", quantities.PERCENT, "accuracy"),
         ):
+            value = in_base_unit(kind, given)
             if value is not None:
-                constraint = Constraint(figure=self.figure(name), limit=value)
+                is_minimum = name == "accuracy"
+                constraint = Constraint(figure=self.figure(name), limit=value, is_minimum=is_minimum)
                 limits.append(
                     Limit(constraint=constraint, kind=kind, subject=subject, where="", option=f"--{name}")
                 )
-        if self.request.accuracy is not None:
-            constraint = Constraint(
-                figure=self.figure("accuracy"), limit=self.request.accuracy, is_minimum=True
-            )
-            limits.append(
-                Limit(constraint=constraint, kind=PERCENT, subject="accuracy", where="", option="--accuracy")
-            )
         return limits
 
     def _device_limits(self, device: DeviceRequest, name: str, bound: BoundLatency) -> list[Limit]:
@@ -265,12 +262,3 @@ class SearchContext:
                 f"The accuracy predictor covers resolutions {covered}; at {listed(uncovered)} it goes on in "
                 "a straight line and nothing backs it."
             )
-
-
-PERCENT = QuantityKind(
-    name="an accuracy",
-    base_unit="%",
-    units={"%": 1.0},
-    example="75%",
-    print_units=("%",),
-)

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import numpy as np
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.pipelines.search.answer import infeasible
 from ofa_toolkit.pipelines.search.colors import resolution_colors
 from ofa_toolkit.pipelines.search.context import SearchContext
 from ofa_toolkit.pipelines.search.figures import predicted
-from ofa_toolkit.pipelines.search.find import Method, limits_document, run
-from ofa_toolkit.pipelines.search.request import SearchRequest
+from ofa_toolkit.pipelines.search.find import limits_document, run
+from ofa_toolkit.pipelines.search.request import FrontRequest
 from ofa_toolkit.search.problem import Objective
 from ofa_toolkit.spaces.encoding import Encoding
 from ofa_toolkit.spaces.space import SearchSpace
@@ -162,40 +163,39 @@ def label(cost: str) -> str:
     return LABELS[cost]
 
 
-def find_front(
-    request: SearchRequest,
-    costs: Sequence[str],
-    *,
-    method: Method = "evolution",
-    effort: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> Front:
-    """The front of accuracy against one or more costs, within the request's limits.
+@with_fields_of(FrontRequest)
+def find_front(request: FrontRequest) -> Front:
+    """Find all subnets that no other one beats in accuracy and the costs, within the limits.
 
-    Args:
-        request: Space, devices and limits; `minimize` has no meaning here.
-        costs: Of `latency[:device]`, `macs`, `params`, `memory`.
-        method: As in `find_subnet`.
-        effort: As in `find_subnet`.
-        seed: Equal seeds give equal fronts.
+    The parameters are the fields of `FrontRequest`; those of `find_subnet` mean the same here.
 
     Raises:
         InfeasibleConstraintError: No subnet meets the limits.
+        OfaToolkitError: A name, a quantity or a file is wrong, or parts do not belong together.
+    """
+    return search_front(request)
+
+
+def search_front(request: FrontRequest) -> Front:
+    """As `find_front`, from a request.
+
+    Raises:
+        ConfigError: Something else than accuracy is to be made large or small.
     """
     start = time.perf_counter()
-    if not costs:
-        raise ConfigError("A front needs a cost: latency, macs, params or memory.")
+    if request.objective != "accuracy":
+        raise ConfigError("A front is of accuracy against costs; it does not go with minimize or maximize.")
     context = SearchContext(request)
-    figures = [context.figure(cost) for cost in costs]
+    figures = [context.figure(cost) for cost in request.costs]
     names = [figure.name for figure in figures]
     objectives = [
         Objective(figure=context.figure("accuracy"), is_maximized=True),
         *(Objective(figure=figure) for figure in figures),
     ]
-    wanted = {"population_size": 200, "num_children": 200, "num_generations": 60, **(effort or {})}
-    result = run(context.problem(objectives), method=method, effort=wanted, seed=seed)
+    wanted = {"population_size": 200, "num_children": 200, "num_generations": 60, **request.effort}
+    result = run(context.problem(objectives), request, wanted)
     if not result.is_feasible:
-        raise infeasible(context, seed)
+        raise infeasible(context, request.seed)
     order = np.argsort(result.scores.objectives[:, 1], kind="stable")
     rows = result.population[order]
     values = result.scores.objectives[order]
@@ -210,8 +210,8 @@ def find_front(
         search={
             "objective": ["accuracy", *names],
             "limits": limits_document(context),
-            "method": method,
-            "seed": seed,
+            "method": request.method,
+            "seed": request.seed,
             "num_evaluations": result.num_evaluations,
             "seconds": round(time.perf_counter() - start, 3),
         },

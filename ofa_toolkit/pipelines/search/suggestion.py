@@ -12,7 +12,7 @@ from ofa_toolkit.pipelines.export.searched_target import export_file_command
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.pipelines.search.supernet import resolve_space
 from ofa_toolkit.spaces import SearchSpace, lower
-from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike
 
 
 def search_command(*limit: str, supernet: SupernetLike | None = None, space: str | None = None) -> str:
@@ -20,13 +20,11 @@ def search_command(*limit: str, supernet: SupernetLike | None = None, space: str
 
     Accuracy is left out where no predictor tells it.
     """
-    request = SearchRequest(supernet=None if supernet is None else load_supernet(supernet), space=space)
-    found, searched = resolve_space(request)
-    named = (
-        ["--space", space or searched.name]
-        if request.supernet is None
-        else ["--supernet", request.supernet.name]
-    )
+    found, searched = resolve_space(SearchRequest(supernet, space=space))
+    if found is None or supernet is None:
+        named = ["--space", space or searched.name]
+    else:
+        named = ["--supernet", found.name]
     words = ["search", *named]
     if found is None or not found.predictor_file.is_file():
         words += ["--maximize", "macs"]

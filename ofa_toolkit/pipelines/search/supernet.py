@@ -19,7 +19,8 @@ def resolve_space(request: SearchRequest) -> tuple[LoadedSupernet | None, Search
     Raises:
         MismatchError: The supernet is of another space than the one named.
     """
-    supernet, name = request.supernet, request.space or DEFAULT_SUPERNET
+    name = request.space or DEFAULT_SUPERNET
+    supernet = None if request.supernet is None else load_supernet(request.supernet)
     if supernet is None and name in resources.entries("zoo"):
         supernet = load_supernet(name)
     if supernet is None:

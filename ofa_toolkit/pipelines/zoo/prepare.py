@@ -222,16 +222,11 @@ class _Maker:
         if not predictor.is_file() or any((self.source / SUBNETS_FOLDER).glob("*.json")):
             return None
         from ofa_toolkit.pipelines.search.front import find_front
-        from ofa_toolkit.pipelines.search.request import SearchRequest
 
         path = self.work / "front.json"
         settings = {"predictor": identify(predictor).sha256, "seed": self.preparation.seed}
         if self._is_wanted("front", path, settings):
-            found = find_front(
-                SearchRequest(supernet=load_supernet(self.supernet.absolute())),
-                ["macs"],
-                seed=self.preparation.seed,
-            )
+            found = find_front(self.supernet.absolute(), seed=self.preparation.seed)
             found.write(path)
             self._record("front", settings)
         return path

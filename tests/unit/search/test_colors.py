@@ -9,7 +9,6 @@ import numpy as np
 from ofa_toolkit.pipelines.search.colors import resolution_colors
 from ofa_toolkit.pipelines.search.front import find_front
 from ofa_toolkit.pipelines.search.report import page
-from ofa_toolkit.pipelines.search.request import SearchRequest
 
 
 def test_a_colour_is_seen_on_light_and_on_dark() -> None:
@@ -29,7 +28,7 @@ def luminance(color: str) -> float:
 
 def test_the_page_has_the_colours_of_the_picture() -> None:
     effort = {"population_size": 8, "num_children": 8, "num_generations": 2, "local": None}
-    front = find_front(SearchRequest(), ["macs"], effort=effort)
+    front = find_front(effort=effort)
     text = page([front.document()])
     data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
     colors = resolution_colors(subnet.resolution for subnet in front.subnets)
