@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("ofa_tk.commands.doctor:command", "Check versions, devices, back ends and folders."),
     "spaces": ("ofa_tk.commands.spaces:command", "List search spaces and show their choices."),
     "zoo": ("ofa_tk.commands.zoo:command", "List, fetch, check, package and upload supernets."),
+    "data": ("ofa_tk.commands.data:command", "Look at your images before training."),
     "train": ("ofa_tk.commands.train:command", "Train a supernet by DϵpS, OFA, BigNAS or CompOFA."),
     "finetune": ("ofa_tk.commands.finetune:command", "Adapt one subnet to your images."),
     "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),

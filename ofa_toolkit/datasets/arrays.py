@@ -18,7 +18,9 @@ from ofa_toolkit.datasets.dataset import (
     ImageDataset,
     Indices,
     LeftOut,
+    Picture,
     Split,
+    pixel_digest,
 )
 from ofa_toolkit.datasets.splits import hold_out_validation
 from ofa_toolkit.datasets.transforms import (
@@ -86,6 +88,19 @@ class ArrayDataset(ImageDataset):
             for split, (images, _) in splits.items()
         }
         self._labels = {split: torch.from_numpy(values) for split, values in labels.items()}
+
+    def pictures(self, split: Split) -> Iterator[Picture]:
+        """Describe every image of a split, in the order of its labels."""
+        inner = slice(self._padding, self._padding + self.stored_size)
+        for row, image in enumerate(self._padded[split]):
+            pixels = image[inner, inner].cpu().numpy()
+            yield Picture(
+                name=f"{split} {row}",
+                width=self.stored_size,
+                height=self.stored_size,
+                mode="RGB",
+                digest=pixel_digest(pixels),
+            )
 
     def _load(
         self, split: Split, requests: Iterable[BatchRequest], device: torch.device | str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,32 @@ class BatchRequest:
     resolution: int
     stream: tuple[int | str, ...] | None
     part: slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One image as it is stored.
+
+    Attributes:
+        name: Its file or row.
+        width: Pixels, upright.
+        height: Likewise.
+        mode: Pillow's name of its colours and depth.
+        digest: Of its pixels as they are read.
+        problem: Why it cannot be read; None for one that can. The others are empty then.
+    """
+
+    name: str
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    digest: bytes = b""
+    problem: str | None = None
+
+
+def pixel_digest(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """What tells pictures of equal pixels (H, W, 3)."""
+    return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
 
 
 class ImageDataset(ABC):
@@ -205,6 +232,10 @@ class ImageDataset(ABC):
             for step in range(first_step, self.steps_per_epoch(batch_size))
         )
         yield from self._load("train", requests, device)
+
+    @abstractmethod
+    def pictures(self, split: Split) -> Iterator[Picture]:
+        """Read every image of a split, in the order of its labels."""
 
     @abstractmethod
     def _load(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import torch_seed
-from ofa_toolkit.datasets.dataset import Batch, BatchRequest, ImageDataset, Split
+from ofa_toolkit.datasets.dataset import Batch, BatchRequest, ImageDataset, Picture, Split, pixel_digest
 from ofa_toolkit.datasets.folders import Files
 from ofa_toolkit.datasets.picture import PictureError, read_picture
 from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig, photo_transform
@@ -50,6 +51,20 @@ class PhotoDataset(ImageDataset):
         self.splits = splits
         self.transforms = transforms
         self.num_workers = num_workers
+
+    def pictures(self, split: Split) -> Iterator[Picture]:
+        """Read every photo of a split, in the order of its labels."""
+        for path in self.splits[split].paths:
+            try:
+                image = read_picture(path)
+            except PictureError as error:
+                yield Picture(name=str(path), problem=str(error))
+                continue
+            width, height = image.size
+            with Image.open(path) as stored:
+                mode = stored.mode
+            digest = pixel_digest(np.asarray(image))
+            yield Picture(name=str(path), width=width, height=height, mode=mode, digest=digest)
 
     def _load(
         self, split: Split, requests: Iterable[BatchRequest], device: torch.device | str

@@ -62,7 +62,9 @@ def read_picture(path: Any) -> Any:
         raise PictureError("it has more than %d million pixels; store it smaller" % limit) from None
     except Exception as error:  # Pillow's decoders raise a dozen types for damaged files.
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise PictureError(text.replace(repr(path), "it")) from error
+        if "cannot identify" in text:
+            text = "it is empty, damaged or no picture"
+        raise PictureError(text) from error
 
 
 def fit_picture(picture: Any, size: int, crop: float, interpolation: str) -> Any:

@@ -1,0 +1,91 @@
+"""`ofa-tk data`: look at images before anything is trained on them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from ofa_tk import options, output
+
+if TYPE_CHECKING:
+    from ofa_toolkit.datasets.contents import Contents, Skipped
+
+_SHOWN = 5
+"""Files, groups and sizes that are listed; `--json` has all."""
+
+
+@click.group()
+def command() -> None:
+    """Look at a data set."""
+
+
+@command.command()
+@click.argument("source")
+@options.set_option
+@options.json_option
+def show(source: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show classes, splits, sizes, what is left out, and pictures that are there twice.
+
+    SOURCE is written as for --data, such as imagefolder:DIR. Every picture is read.
+    """
+    from ofa_toolkit.datasets.contents import read_contents
+    from ofa_toolkit.pipelines.data import open_for_showing
+
+    dataset = open_for_showing(source, overrides)
+    total = sum(len(labels) for labels in dataset.labels.values())
+    with output.progress_bar("Reading pictures", total) as progress:
+        contents = read_contents(dataset, progress)
+    if as_json:
+        output.print_json(dataclasses.asdict(contents))
+    else:
+        _print(contents)
+    for text in contents.warnings:
+        output.warn(text)
+    output.next_step("ofa-tk search --supernet deps-compact-cifar10 --macs 10M")
+
+
+def _print(contents: Contents) -> None:
+    output.line(contents.summary)
+    output.line()
+    numbers = [output.Column(name=name, is_number=True) for name in ("train", "validation", "test")]
+    rows = [(count.name, count.train, count.validation, count.test) for count in contents.classes]
+    output.print_table(["class", *numbers], rows)
+    output.line()
+    fields: dict[str, object] = {
+        "largest class": f"{contents.balance:.1f} times the training images of the smallest",
+        "sizes": _listed(contents.sizes),
+        "stored as": _listed(contents.modes),
+    }
+    output.print_fields(fields)
+    _print_skipped("Cannot be read", contents.unreadable)
+    _print_skipped("Left out", contents.left_out)
+    if contents.repeated:
+        output.line()
+        places = [place for group in contents.repeated[:_SHOWN] for place in group]
+        shown = [(place.picture, place.split, place.class_name) for place in places]
+        output.print_table(["picture", "split", "class"], shown, title="Identical pictures")
+        _print_rest(len(contents.repeated))
+
+
+def _listed(counts: dict[str, int]) -> str:
+    shown = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:_SHOWN])
+    return shown + (f" and {len(counts) - _SHOWN} others" if len(counts) > _SHOWN else "")
+
+
+def _print_skipped(title: str, files: tuple[Skipped, ...]) -> None:
+    """Reasons, how many files each, and the first of them."""
+    if not files:
+        return
+    first = {item.reason: item.file for item in reversed(files)}
+    counts = Counter(item.reason for item in files).most_common()
+    output.line()
+    columns: list[output.Column | str] = ["reason", output.Column(name="files", is_number=True), "such as"]
+    output.print_table(columns, [(reason, count, first[reason]) for reason, count in counts], title=title)
+
+
+def _print_rest(count: int) -> None:
+    if count > _SHOWN:
+        output.note(f"{count - _SHOWN} more with --json.")

@@ -1,0 +1,127 @@
+"""What a data set holds, from reading every picture: sizes, modes, damage, pictures that are there twice."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ofa_toolkit.datasets.dataset import SPLITS, ImageDataset, Split
+from ofa_toolkit.datasets.report import class_counts, summary, warnings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCount:
+    """Images of a class in each split."""
+
+    name: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a picture lies: its split, class, and file or row."""
+
+    split: Split
+    class_name: str
+    picture: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A file that is not read, or that cannot be."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a data set holds.
+
+    Attributes:
+        summary: In one line.
+        splits: Images of each.
+        classes: Images of each class.
+        balance: Training images of the largest class over those of the smallest.
+        sizes: `WIDTH x HEIGHT` in pixels, upright, and how many pictures have it, the most frequent first.
+        modes: Likewise how they are stored, such as `RGB`, `L` (grey) or `I;16` (16-bit grey).
+        left_out: Files and folders that are not read.
+        unreadable: Pictures that training will stop at.
+        repeated: Groups of pictures with the same pixels in two splits or of two classes.
+        warnings: What the user should know.
+    """
+
+    summary: str
+    splits: dict[Split, int]
+    classes: tuple[ClassCount, ...]
+    balance: float
+    sizes: dict[str, int]
+    modes: dict[str, int]
+    left_out: tuple[Skipped, ...]
+    unreadable: tuple[Skipped, ...]
+    repeated: tuple[tuple[Place, ...], ...]
+    warnings: tuple[str, ...]
+
+
+def read_contents(dataset: ImageDataset, on_step: Callable[[int], None] | None = None) -> Contents:
+    """Read every picture of a data set.
+
+    Args:
+        dataset: Opened.
+        on_step: Told how many pictures are read.
+    """
+    sizes: Counter[str] = Counter()
+    modes: Counter[str] = Counter()
+    unreadable: list[Skipped] = []
+    places: defaultdict[bytes, list[Place]] = defaultdict(list)
+    done = 0
+    for split in SPLITS:
+        for label, picture in zip(dataset.labels[split], dataset.pictures(split), strict=True):
+            done += 1
+            if on_step is not None:
+                on_step(done)
+            if picture.problem is not None:
+                unreadable.append(Skipped(file=picture.name, reason=picture.problem))
+                continue
+            sizes[f"{picture.width} x {picture.height}"] += 1
+            modes[picture.mode] += 1
+            name = dataset.class_names[label]
+            places[picture.digest].append(Place(split=split, class_name=name, picture=picture.name))
+    repeated = tuple(
+        tuple(group)
+        for group in places.values()
+        if len({place.split for place in group}) > 1 or len({place.class_name for place in group}) > 1
+    )
+    counts = {split: class_counts(dataset, (split,)).tolist() for split in SPLITS}
+    return Contents(
+        summary=summary(dataset),
+        splits={split: dataset.num_images(split) for split in SPLITS},
+        classes=tuple(
+            ClassCount(name=name, **{split: counts[split][label] for split in SPLITS})
+            for label, name in enumerate(dataset.class_names)
+        ),
+        balance=max(counts["train"]) / min(counts["train"]),
+        sizes=dict(sizes.most_common()),
+        modes=dict(modes.most_common()),
+        left_out=tuple(Skipped(file=str(item.path), reason=item.reason) for item in dataset.left_out),
+        unreadable=tuple(unreadable),
+        repeated=repeated,
+        warnings=(*warnings(dataset), *_problems(len(unreadable), repeated)),
+    )
+
+
+def _problems(num_unreadable: int, repeated: tuple[tuple[Place, ...], ...]) -> list[str]:
+    found = []
+    if num_unreadable:
+        found.append(
+            f"Cannot be read: {num_unreadable} pictures. Training stops there: replace or remove them."
+        )
+    leaks = sum(len({place.split for place in group}) > 1 for group in repeated)
+    if leaks:
+        found.append(f"In two splits: {leaks} pictures. Accuracies on them say little.")
+    if len(repeated) > leaks:
+        found.append(f"Under two classes: {len(repeated) - leaks} pictures.")
+    return found
