@@ -49,6 +49,20 @@ def force_option(function: F) -> F:
     )(function)
 
 
+def resume_option(function: F) -> F:
+    """`--resume` and `--resume auto`: go on with the run in `--out` (`resume`: False, True or "auto")."""
+    return click.option(
+        "--resume",
+        is_flag=False,
+        flag_value="on",
+        default=None,
+        type=click.Choice(["auto", "on"]),
+        metavar="[auto]",
+        callback=lambda _ctx, _param, value: {None: False, "on": True, "auto": "auto"}[value],
+        help="Go on from the last checkpoint in --out; with auto: where there is one, else start.",
+    )(function)
+
+
 def seed_option(function: F) -> F:
     """`--seed`: start of all random streams (`seed`, default 0)."""
     return click.option(

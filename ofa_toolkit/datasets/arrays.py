@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from ofa_toolkit.datasets.dataset import (
     Split,
     pixel_digest,
 )
+from ofa_toolkit.datasets.fingerprint import array_content
 from ofa_toolkit.datasets.splits import hold_out_validation
 from ofa_toolkit.datasets.transforms import (
     Preprocessing,
@@ -54,6 +55,8 @@ class ArrayDataset(ImageDataset):
         transforms: Augmentation of training images.
         own_splits: As for `ImageDataset`.
         left_out: Likewise.
+        content: Tells the images of a split from others; the arrays themselves where None. Decoded photos
+            differ with the release of the decoder.
     """
 
     unused_transforms: ClassVar = {"crop_scale": "resized_crop"}
@@ -68,6 +71,7 @@ class ArrayDataset(ImageDataset):
         transforms: TransformConfig,
         own_splits: Collection[Split] = (),
         left_out: Sequence[LeftOut] = (),
+        content: Callable[[Split], Iterable[bytes]] | None = None,
     ) -> None:
         labels = {split: pair[1] for split, pair in splits.items()}
         super().__init__(
@@ -88,6 +92,13 @@ class ArrayDataset(ImageDataset):
             for split, (images, _) in splits.items()
         }
         self._labels = {split: torch.from_numpy(values) for split, values in labels.items()}
+        self._stated_content = content
+
+    def _content(self, split: Split) -> Iterable[bytes]:
+        if self._stated_content is not None:
+            return self._stated_content(split)
+        inner = slice(self._padding, self._padding + self.stored_size)
+        return array_content(self._padded[split][:, inner, inner].cpu().numpy())
 
     def pictures(self, split: Split) -> Iterator[Picture]:
         """Describe every image of a split, in the order of its labels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.datasets.fingerprint import class_content, digest
 from ofa_toolkit.datasets.transforms import Preprocessing
 
 Split = Literal["train", "validation", "test"]
@@ -136,6 +138,17 @@ class ImageDataset(ABC):
         """Number of images of a split."""
         return len(self.labels[split])
 
+    def fingerprint(self) -> dict[str, str]:
+        """A hash each of the class names, and of labels and images of the training and the held-out split.
+
+        Where the images lie does not matter; those of the test split, which training never sees, neither.
+        """
+        seen: tuple[Split, ...] = ("train", "validation")
+        found: dict[str, str] = {"classes": digest([class_content(self.class_names)])}
+        for split in seen:
+            found[split] = digest(itertools.chain([self.labels[split].tobytes()], self._content(split)))
+        return found
+
     def steps_per_epoch(self, batch_size: int) -> int:
         """Full batches in one pass over the training images; the remainder is left out of that pass.
 
@@ -236,6 +249,10 @@ class ImageDataset(ABC):
     @abstractmethod
     def pictures(self, split: Split) -> Iterator[Picture]:
         """Read every image of a split, in the order of its labels."""
+
+    @abstractmethod
+    def _content(self, split: Split) -> Iterable[bytes]:
+        """What tells the images of a split from others, whatever place they are read from."""
 
     @abstractmethod
     def _load(

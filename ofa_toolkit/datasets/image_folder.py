@@ -18,6 +18,7 @@ import numpy as np
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.arrays import ArrayDataset, Images, measured_preprocessing
 from ofa_toolkit.datasets.dataset import ImageDataset, Indices, LeftOut, Split
+from ofa_toolkit.datasets.fingerprint import file_content
 from ofa_toolkit.datasets.folders import (
     HIDDEN,
     Files,
@@ -93,6 +94,7 @@ def open_image_folder(
     if not is_small:
         return PhotoDataset(
             name=name,
+            folder=folder,
             class_names=class_names,
             splits=splits,
             preprocessing=stated,
@@ -111,6 +113,7 @@ def open_image_folder(
         transforms=transforms,
         own_splits=own_splits,
         left_out=[item for files in splits.values() for item in files.left_out],
+        content=lambda split: file_content(folder, splits[split].paths),
     )
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets.dataset import Batch, BatchRequest, ImageDataset, Picture, Split, pixel_digest
+from ofa_toolkit.datasets.fingerprint import file_content
 from ofa_toolkit.datasets.folders import Files
 from ofa_toolkit.datasets.picture import PictureError, read_picture
 from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig, photo_transform
@@ -33,6 +34,7 @@ class PhotoDataset(ImageDataset):
         self,
         *,
         name: str,
+        folder: Path,
         class_names: Sequence[str],
         splits: dict[Split, Files],
         preprocessing: Preprocessing,
@@ -48,6 +50,7 @@ class PhotoDataset(ImageDataset):
             own_splits=own_splits,
             left_out=[item for files in splits.values() for item in files.left_out],
         )
+        self.folder = folder
         self.splits = splits
         self.transforms = transforms
         self.num_workers = num_workers
@@ -65,6 +68,9 @@ class PhotoDataset(ImageDataset):
                 mode = stored.mode
             digest = pixel_digest(np.asarray(image))
             yield Picture(name=str(path), width=width, height=height, mode=mode, digest=digest)
+
+    def _content(self, split: Split) -> Iterable[bytes]:
+        return file_content(self.folder, self.splits[split].paths)
 
     def _load(
         self, split: Split, requests: Iterable[BatchRequest], device: torch.device | str

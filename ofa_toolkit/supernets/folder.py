@@ -21,6 +21,7 @@ from ofa_toolkit.spaces.supernet_description import (
     SupernetSettings,
     read_description,
 )
+from ofa_toolkit.supernets.finiteness import first_not_finite
 from ofa_toolkit.supernets.supernet import Supernet
 
 WEIGHTS_FILE = "model.safetensors"
@@ -48,13 +49,17 @@ def save_supernet(
         recipe: What it was trained by, as plain values.
         further: Other entries of `config.json`, as plain values.
         dtype: Floating-point type of the stored weights and statistics.
+
+    Raises:
+        CheckpointError: Not all of them are finite.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
         for name, tensor in supernet.state_dict().items()
     }
+    _check_finite(tensors, f"The supernet for '{folder}'")
+    folder.mkdir(parents=True, exist_ok=True)
     space = supernet.space
     description = SupernetDescription(
         space=space,
@@ -73,6 +78,14 @@ def save_supernet(
     content = with_sorted_metadata(safetensors.torch.save(tensors, metadata=metadata))
     files.write_bytes(folder / WEIGHTS_FILE, content)
     files.write_json(folder / CONFIG_FILE, description.document())
+
+
+def _check_finite(tensors: Mapping[str, torch.Tensor], what: str) -> None:
+    if (name := first_not_finite(tensors)) is not None:
+        raise CheckpointError(
+            f"{what} was ruined in training: its '{name}' is not finite as {tensors[name].dtype}.",
+            hint="Train it again with a lower rate, --set schedule.learning_rate=...",
+        )
 
 
 def with_sorted_metadata(content: bytes) -> bytes:
@@ -94,7 +107,7 @@ def read_supernet(folder: str | Path) -> Supernet:
 
     Raises:
         FileFormatError: There is no valid description.
-        CheckpointError: The weights are missing or damaged.
+        CheckpointError: The weights are missing, damaged, or not finite.
         MismatchError: Description and weights do not belong together.
     """
     folder = Path(folder)
@@ -118,5 +131,6 @@ def read_supernet(folder: str | Path) -> Supernet:
                 f"'{weights}': '{name}' has shape {tuple(tensors[name].shape)}; "
                 f"'{space.name}' needs {tuple(tensor.shape)}."
             )
+    _check_finite(tensors, f"'{weights}'")
     supernet.load_state_dict({name: tensors[name].to(wanted[name].dtype) for name in wanted})
     return supernet.eval()

@@ -6,7 +6,7 @@ in the two answers defined here and in nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -17,6 +17,10 @@ from ofa_toolkit.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from ofa_toolkit.training.config import RunConfig
+
+
+Aggregation = Literal["sum", "average", "avg_sqrt"]
+"""How a step's gradients become one: `training.aggregation`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Pass:
             of the phase's teacher. None where `soft_labels` is 0.
         temperature: Softens both predictions.
         use_dropout: Whether dropout acts.
+        aggregation: What becomes of the sum of the step's weighted gradients, the same for all its passes.
     """
 
     role: str
@@ -43,6 +48,7 @@ class Pass:
     source: Literal["first pass", "teacher"] | None = None
     temperature: float = 1.0
     use_dropout: bool = True
+    aggregation: Aggregation = "sum"
 
     @property
     def label_weight(self) -> float:
@@ -110,9 +116,15 @@ class Position:
 
 
 class Algorithm(Protocol):
-    """A training method bound to a space and a number of epochs."""
+    """A training method bound to a space and a number of epochs.
+
+    Attributes:
+        phases: In order, covering all epochs.
+        only_subnet: What trains where that is one subnet (fine-tuning); it alone is judged then.
+    """
 
     phases: tuple[Phase, ...]
+    only_subnet: Subnet | None = None
 
     def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:
         """The passes of one step, in order.
@@ -123,6 +135,14 @@ class Algorithm(Protocol):
             generator: This step's own stream, the same in every process and after a resume.
         """
         ...
+
+    def figures(self, phase: Phase, position: Position) -> Mapping[str, float]:  # noqa: ARG002
+        """Numbers of the method's own to record with a step, such as DϵpS's epsilon."""
+        return {}
+
+    def notes(self, steps_per_epoch: int) -> Sequence[str]:  # noqa: ARG002
+        """What a user should know of how the settings turn out with so many steps an epoch."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

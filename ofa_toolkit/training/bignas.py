@@ -17,7 +17,7 @@ import numpy as np
 
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.spaces import SearchSpace, sample_subnets
-from ofa_toolkit.training.algorithm import Algorithm, AlgorithmConfig, Pass, Phase, Position
+from ofa_toolkit.training.algorithm import Aggregation, Algorithm, AlgorithmConfig, Pass, Phase, Position
 
 if TYPE_CHECKING:
     from ofa_toolkit.training.config import RunConfig
@@ -35,8 +35,9 @@ class BigNasConfig(AlgorithmConfig):
     "Of the distillation."
     zero_gamma: bool = True
     "Whether the last batch norm of every residual branch starts at zero."
-    aggregation: Literal["sum", "average"] = "sum"
-    "Of the gradients of a step's networks."
+    aggregation: Aggregation = "sum"
+    """Of the gradients of a step's networks: their sum; each entry's mean over the networks that use it; or
+    the sum over the root of their number (avg_sqrt)."""
     dropout_on_largest_only: bool = True
     "Whether dropout acts on the largest network only."
 
@@ -50,7 +51,7 @@ class BigNasConfig(AlgorithmConfig):
         return self.zero_gamma
 
 
-class BigNas:
+class BigNas(Algorithm):
     """BigNAS bound to a space and a number of epochs. See `BigNasConfig`."""
 
     def __init__(self, config: BigNasConfig, run: RunConfig, space: SearchSpace) -> None:
@@ -79,18 +80,17 @@ class BigNas:
                 phase.space, config.num_networks - 2, generator, resolution=resolution
             )
         ]
-        scale = 1.0 if config.aggregation == "sum" else 1.0 / config.num_networks
-        largest = Pass(role="largest", subnet=phase.space.largest(resolution), gradient_weight=scale)
+        largest = Pass(role="largest", subnet=phase.space.largest(resolution), aggregation=config.aggregation)
         return [largest] + [
             Pass(
                 role=role,
                 subnet=subnet,
-                gradient_weight=scale,
                 hard_labels=0.0,
                 soft_labels=1.0,
                 source="first pass",
                 temperature=config.temperature,
                 use_dropout=not config.dropout_on_largest_only,
+                aggregation=config.aggregation,
             )
             for role, subnet in others
         ]

@@ -2,13 +2,21 @@
 
 A checkpoint holds all that decides how a run goes on: weights, optimizer, moving average, teacher,
 position, divergence watch. Random numbers need no state of their own: order, augmentation, subnets and
-dropout each draw from a stream that seed and position define (`core.rng`).
+dropout each draw from a stream that seed and position define (`core.rng`). The file is a zip archive with a
+checksum of every part, which reading verifies.
+
+A best checkpoint is first written under its number, then copied to `best.pt`, before older ones are dropped.
+A run killed in between finds from the checkpoint it resumes from that the copy is missing (`mend_best`).
 """
 
 from __future__ import annotations
 
 import os
-import pickle
+import shlex
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +24,33 @@ import torch
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, OutputError
+from ofa_toolkit.supernets.finiteness import first_not_finite
+from ofa_toolkit.training.state import TrainState
 
 FORMAT = "ofa-toolkit/checkpoint"
-VERSION = 1
+VERSION = 2
 BEST = "best.pt"
 _PREFIX = "step-"
+_PARTS = ("supernet", "optimizer", "scaler", "average", "teacher", "watch")
+
+
+class UnusableCheckpointError(CheckpointError):
+    """One checkpoint cannot be used; another may do."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read.
+
+    Attributes:
+        path: Where it lies.
+        state: Where the run stood.
+        content: All of it.
+    """
+
+    path: Path
+    state: TrainState
+    content: Mapping[str, Any]
 
 
 class CheckpointStore:
@@ -39,24 +69,93 @@ class CheckpointStore:
         """The latest checkpoints, oldest first."""
         return sorted(self.folder.glob(f"{_PREFIX}*.pt"))
 
-    def save(self, step: int, content: dict[str, Any], *, is_best: bool = False) -> Path:
+    def path(self, step: int) -> Path:
+        """Where the checkpoint after so many updates lies."""
+        return self.folder / f"{_PREFIX}{step:09d}.pt"
+
+    def save(self, step: int, content: Mapping[str, Any], *, is_best: bool = False) -> Path:
         """Write a checkpoint, then drop the oldest beyond `keep`.
 
         Raises:
             CheckpointError: It cannot be written (a full disk); those before are untouched.
         """
-        path = self.folder / f"{_PREFIX}{step:09d}.pt"
-        self._write(path, content)
+        path = self.path(step)
+        document = {"format": FORMAT, "version": VERSION, **content}
+        self._write(path, lambda temporary: torch.save(document, temporary))
         if is_best:
-            self._write(self.folder / BEST, content)
+            self._copy_to_best(path)
         for old in self.paths()[: -self.keep]:
             old.unlink()
         return path
 
-    def _write(self, path: Path, content: dict[str, Any]) -> None:
+    def newest(self, tell: Callable[[str], None], *, before: int | None = None) -> Checkpoint:
+        """The newest checkpoint that is whole and whose weights are finite.
+
+        Args:
+            tell: Hears of the newer ones that are passed over.
+            before: Only look at those with fewer updates.
+
+        Raises:
+            CheckpointError: There is none.
+        """
+        found: list[Checkpoint] = []
+        problems: list[str] = []
+        for path in [*reversed(self.paths()), self.folder / BEST]:
+            if found and not problems:
+                break
+            try:
+                checkpoint = read_checkpoint(path)
+            except UnusableCheckpointError as error:
+                problems += [error.message] if path.is_file() else []
+                continue
+            if before is None or checkpoint.state.step < before:
+                found.append(checkpoint)
+        if not found and problems:
+            raise CheckpointError(
+                f"No checkpoint in '{self.folder}' can be used. {problems[0]}",
+                hint=f"To start the run again from its first update: rm -r {shlex.quote(str(self.folder))}",
+            )
+        if not found:
+            raise CheckpointError(f"'{self.folder}' holds no checkpoint to go on from.")
+        newest = max(found, key=lambda checkpoint: checkpoint.state.step)
+        for problem in problems:
+            tell(f"{problem} Going back to '{newest.path.name}', update {newest.state.step}.")
+        return newest
+
+    def drop_after(self, step: int) -> None:
+        """Remove what a run that goes on from update `step` will write again or never reach; not the best."""
+        for path in self.paths():
+            if path > self.path(step):
+                path.unlink()
+
+    def mend_best(self, checkpoint: Checkpoint, tell: Callable[[str], None]) -> None:
+        """Make `best.pt` what a run that goes on from `checkpoint` expects it to be.
+
+        Where that cannot be, `checkpoint.state.best` is reset: the best is looked for again from there on.
+        """
+        state = checkpoint.state
+        if state.best < 0:
+            return
+        try:
+            if read_checkpoint(self.folder / BEST).state.best == state.best:
+                return
+            reason = "is another run's or stems from a later update"
+        except CheckpointError:
+            reason = "is missing or damaged"
+        if state.has_just_been_validated and state.mean_accuracy == state.best:
+            self._copy_to_best(checkpoint.path)
+            return
+        tell(f"'{self.folder / BEST}' {reason}; the best checkpoint is looked for again from here on.")
+        state.best = -1.0
+
+    def _copy_to_best(self, path: Path) -> None:
+        # Not a link: what damages one of the two would damage both.
+        self._write(self.folder / BEST, lambda temporary: shutil.copyfile(path, temporary))
+
+    def _write(self, path: Path, write: Callable[[Path], object]) -> None:
         try:
             with files.atomic_path(path) as temporary:
-                torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
+                write(temporary)
         except (OSError, RuntimeError, OutputError) as error:
             # torch reports a full disk as RuntimeError without the reason.
             kept = self.paths()
@@ -70,36 +169,40 @@ class CheckpointStore:
                 ),
             ) from error
 
-    def latest(self) -> Path:
-        """The newest checkpoint.
 
-        Raises:
-            CheckpointError: There is none.
-        """
-        paths = self.paths()
-        if not paths:
-            raise CheckpointError(
-                f"'{self.folder}' holds no checkpoint to resume from.",
-                hint="Start the run without --resume.",
-            )
-        return paths[-1]
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint; no code in it is run.
 
     Raises:
-        CheckpointError: It is damaged or none of ours.
+        UnusableCheckpointError: It is damaged, or none of ours, or not all of it is finite.
+        CheckpointError: It is another release's.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise CheckpointError(
-            f"'{path}' cannot be read as a checkpoint: {str(error).splitlines()[0]}",
-            hint="Delete it to resume from the one before.",
-        ) from error
+    content = _load(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"'{path}' is not a checkpoint of ofa-toolkit.")
-    if content["version"] != VERSION:
-        raise CheckpointError(f"'{path}' has version {content['version']}; this release reads {VERSION}.")
-    return content
+        raise UnusableCheckpointError(f"'{path}' is not a checkpoint of ofa-toolkit.")
+    version = content.get("version")
+    if version not in (1, VERSION):
+        raise CheckpointError(f"'{path}' has version {version!r}; this release reads 1 and {VERSION}.")
+    missing = [name for name in _PARTS if name not in content]
+    if missing:
+        raise UnusableCheckpointError(f"'{path}' is damaged: it lacks '{missing[0]}'.")
+    try:
+        state = TrainState.from_dict(content["state"])
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UnusableCheckpointError(f"'{path}' is damaged: its state cannot be read ({error}).") from error
+    if (name := first_not_finite(content)) is not None:
+        raise UnusableCheckpointError(f"'{path}' was ruined in training: its '{name}' is not finite.")
+    return Checkpoint(path=Path(path), state=state, content=content)
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is None:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        reason = f"the checksum of its part '{damaged}' is wrong"
+    except Exception as error:
+        # Damaged bytes can raise anything in the readers of zip archives and pickles.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise UnusableCheckpointError(f"'{path}' is damaged: {reason.rstrip('.')}.")

@@ -36,11 +36,19 @@ def phase_cost(
     name: str, steps: int, seconds_per_step: float, *, num_devices: int, price_per_hour: float | None
 ) -> PhaseCost:
     """Turn a time per update into device-hours and money."""
-    hours = steps * seconds_per_step * num_devices / 3600
+    seconds = steps * seconds_per_step
+    return measured_cost(name, steps, seconds, seconds * num_devices, price_per_hour=price_per_hour)
+
+
+def measured_cost(
+    name: str, steps: int, seconds: float, device_seconds: float, *, price_per_hour: float | None
+) -> PhaseCost:
+    """The cost of updates that took `seconds` in all, `device_seconds` over all devices."""
+    hours = device_seconds / 3600
     return PhaseCost(
         name=name,
         steps=steps,
-        seconds_per_step=seconds_per_step,
+        seconds_per_step=seconds / max(1, steps),
         device_hours=hours,
         money=None if price_per_hour is None else hours * price_per_hour,
     )

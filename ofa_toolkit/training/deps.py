@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,7 +23,7 @@ import numpy as np
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import SearchSpace, sample_subnets
-from ofa_toolkit.training.algorithm import Algorithm, AlgorithmConfig, Pass, Phase, Position
+from ofa_toolkit.training.algorithm import Aggregation, Algorithm, AlgorithmConfig, Pass, Phase, Position
 from ofa_toolkit.training.schedules import constant_increment, effective_rate_ramp
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class DepsConfig(AlgorithmConfig):
     epsilon_start: Annotated[float, Bounds(above=0, at_most=1)] = 1e-4
     "Epsilon at the first shrinking step of constant_increment."
     ramp_share: Annotated[float, Bounds(at_least=0, at_most=1)] = 5 / 270
-    "Share of the epochs over which epsilon rises to 1."
+    "Share of the epochs over which epsilon rises to 1; effective_rate rounds up to whole epochs."
     sampling: Literal["sandwich", "largest_and_random"] = "sandwich"
     "Largest, smallest and random networks; or equation 4 taken literally, without the smallest."
     num_networks: Annotated[int, Bounds(at_least=2)] = 4
@@ -55,8 +55,9 @@ class DepsConfig(AlgorithmConfig):
     "Weight of the labels in the loss of all but the largest."
     soft_labels: Annotated[float, Bounds(at_least=0)] = 1.0
     "Weight of the largest network's predictions in the loss of the others; 0 trains them on labels only."
-    aggregation: Literal["sum", "average"] = "sum"
-    "Sum of the weighted gradients, or that sum over the sum of the weights."
+    aggregation: Aggregation = "sum"
+    """Sum of the weighted gradients; average divides each entry by the sum of the weights of the networks
+    that use it, avg_sqrt by the root of that (the authors' avg and avg_sqrt)."""
     sort_channels: bool = True
     "Whether channels are sorted by importance when shrinking begins."
     sort_protected_widths: Annotated[int, Bounds(at_least=0)] | None = None
@@ -74,7 +75,7 @@ class DepsConfig(AlgorithmConfig):
         return Deps(self, run, space)
 
 
-class Deps:
+class Deps(Algorithm):
     """DϵpS bound to a space and a number of epochs. See `DepsConfig`."""
 
     def __init__(self, config: DepsConfig, run: RunConfig, space: SearchSpace) -> None:
@@ -87,7 +88,7 @@ class Deps:
         start = self._warmup_end
         if config.epsilon_ramp == "effective_rate":
             # The authors' ramp covers whole epochs and ends where the warm-up does.
-            self._ramp_epochs = min(max(1, math.ceil(self._ramp_epochs)), start) if start else 0
+            self._ramp_epochs = min(math.ceil(self._ramp_epochs), start)
             start -= int(self._ramp_epochs)
         schedule = run.schedule.build()
         warmup = Phase(
@@ -128,6 +129,32 @@ class Deps:
             return constant_increment(self.config.epsilon_start, num_steps)(step)
         return self._effective_rate(phase, steps_per_epoch, num_steps)(step)
 
+    def figures(self, phase: Phase, position: Position) -> Mapping[str, float]:
+        """Epsilon; 0 in the warm-up, in which the others have no part."""
+        return {"epsilon": 0.0 if phase.largest_only else self.epsilon(phase, position)}
+
+    def notes(self, steps_per_epoch: int) -> Sequence[str]:
+        """Where the ramp of epsilon does not come out as its share of the epochs says."""
+        config, phase = self.config, self.phases[-1]
+        if phase.largest_only or config.epsilon_ramp == "none" or config.ramp_share == 0:
+            return ()
+        setting = f"algorithm.ramp_share = {config.ramp_share:g}"
+        asked = config.ramp_share * phase.end_epoch * steps_per_epoch
+        num_steps = round(self._ramp_epochs * steps_per_epoch)
+        end = Position(
+            epoch=phase.end_epoch - 1, step=steps_per_epoch - 1, steps_per_epoch=steps_per_epoch, resolution=0
+        )
+        notes = []
+        if num_steps == 0:
+            notes.append(f"Epsilon is 1 at once: {setting} comes to {asked:.2g} updates here.")
+        elif num_steps < math.floor(asked):
+            notes.append(
+                f"Epsilon rises over {num_steps} updates, not {asked:.0f} ({setting}): only the warm-up's."
+            )
+        elif (final := self.epsilon(phase, end)) < 1:
+            notes.append(f"Epsilon only reaches {final:.2g}: the run ends before its ramp ({setting}) does.")
+        return notes
+
     def _effective_rate(self, phase: Phase, steps_per_epoch: int, num_steps: int) -> Callable[[int], float]:
         target = phase.learning_rate(self._warmup_end + 1, 0, steps_per_epoch)
         return effective_rate_ramp(
@@ -148,18 +175,18 @@ class Deps:
             for subnet in sample_subnets(self.space, num_random, generator, resolution=resolution)
         ]
         epsilon = self.epsilon(phase, position)
-        scale = 1.0 if config.aggregation == "sum" else 1.0 / (1.0 + epsilon * len(others))
-        passes = [dataclasses.replace(largest, gradient_weight=scale)]
+        passes = [dataclasses.replace(largest, aggregation=config.aggregation)]
         passes += [
             Pass(
                 role=role,
                 subnet=subnet,
-                gradient_weight=scale * epsilon,
+                gradient_weight=epsilon,
                 hard_labels=config.hard_labels,
                 soft_labels=config.soft_labels,
                 source="first pass" if config.soft_labels else None,
                 temperature=config.temperature,
                 use_dropout=not config.dropout_on_largest_only,
+                aggregation=config.aggregation,
             )
             for role, subnet in others
         ]

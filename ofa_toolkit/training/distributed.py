@@ -7,18 +7,45 @@ out, and reduces as seldom as possible.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from ofa_toolkit.core.errors import TrainingError
-from ofa_toolkit.modules import ElasticBatchNorm
+from ofa_toolkit.core.errors import OfaToolkitError, TrainingError
+
+T = TypeVar("T")
+
+
+class LostProcessError(TrainingError):
+    """Another process of the same training has ended."""
+
+
+@contextlib.contextmanager
+def in_contact() -> Iterator[None]:
+    """Say so where other processes cannot be reached; torch reports it in the words of its transport.
+
+    Raises:
+        LostProcessError: They cannot.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostProcessError(
+            f"Another training process has ended or cannot be reached ({_first_line(error)}).",
+            hint="Its own message says why. Run the same line again with --resume auto; torchrun does so "
+            "by itself with --max-restarts.",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +72,12 @@ class Process:
         if self.world_size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = _flatten_dense_tensors(gradients)  # type: ignore[no-untyped-call]
-        dist.all_reduce(flat)
-        flat /= self.world_size
-        _spread(flat, gradients)
+        self._average_in_place(gradients)
 
     def average(self, values: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""
         if self.world_size > 1:
-            dist.all_reduce(values)
+            _sum_in_place(values)
             values = values / self.world_size
         return values
 
@@ -62,30 +86,63 @@ class Process:
         if self.world_size == 1:
             return flag
         votes = torch.tensor([float(flag)], device=self.device)
-        dist.all_reduce(votes)
+        _sum_in_place(votes)
         return bool(votes.item() > 0)
+
+    def agree(self, problem: str | None) -> str | None:
+        """A problem that one process has is one of all; each tells its own, if it has one."""
+        if not self.any(problem is not None):
+            return None
+        return problem or "another process has one"
 
     def average_buffers(self, module: nn.Module) -> None:
         """Average floating-point buffers (batch-norm statistics) over the processes."""
         if self.world_size == 1:
             return
-        buffers = [b for b in module.buffers() if b.is_floating_point()]
-        flat = _flatten_dense_tensors(buffers)  # type: ignore[no-untyped-call]
-        dist.all_reduce(flat)
-        flat /= self.world_size
-        _spread(flat, buffers)
+        self._average_in_place([b for b in module.buffers() if b.is_floating_point()])
+
+    def from_main(self, action: Callable[[], T]) -> T:
+        """Let the main process do something for all; returns what it returned, in every process.
+
+        Raises:
+            OfaToolkitError: The main process could not do it. The others say only that it stopped them.
+        """
+        if self.world_size == 1:
+            return action()
+        outcome: list[Any] = [None, None]
+        failure: OfaToolkitError | None = None
+        if self.is_main:
+            try:
+                outcome[0] = action()
+            except OfaToolkitError as error:
+                failure, outcome[1] = error, error.message
+        with in_contact():
+            dist.broadcast_object_list(outcome, src=0)
+        if failure is not None:
+            raise failure
+        if outcome[1] is not None:
+            raise TrainingError(f"Process {self.rank} stops with the main process: {outcome[1]}")
+        result: T = outcome[0]
+        return result
 
     def barrier(self) -> None:
         """Wait for the others."""
         if self.world_size > 1:
-            dist.barrier()
+            with in_contact():
+                dist.barrier()
+
+    def _average_in_place(self, tensors: Sequence[Tensor]) -> None:
+        flat = _flatten_dense_tensors(tensors)  # type: ignore[no-untyped-call]
+        _sum_in_place(flat)
+        flat /= self.world_size
+        parts = _unflatten_dense_tensors(flat, tensors)  # type: ignore[no-untyped-call]
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part)
 
 
-def _spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copy the parts of a flat tensor back to where they came from."""
-    parts = _unflatten_dense_tensors(flat, tensors)  # type: ignore[no-untyped-call]
-    for tensor, part in zip(tensors, parts, strict=True):
-        tensor.copy_(part)
+def _sum_in_place(values: Tensor) -> None:
+    with in_contact():
+        dist.all_reduce(values)
 
 
 def join(device: str | None = None) -> Process:
@@ -95,12 +152,12 @@ def join(device: str | None = None) -> Process:
         device: `cpu`, `cuda` or `cuda:N`; the GPU of this process's number where there is one, if None.
 
     Raises:
-        TrainingError: The device does not exist here.
+        TrainingError: The device does not exist here, or the processes do not find each other.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    world_size = _environment_number("WORLD_SIZE", 1)
     if chosen == "cuda":
-        chosen = f"cuda:{local_rank}"
+        chosen = f"cuda:{_environment_number('LOCAL_RANK', 0)}"
     try:
         place = torch.device(chosen)
         torch.empty(0, device=place)
@@ -109,72 +166,36 @@ def join(device: str | None = None) -> Process:
             f"Device '{chosen}' cannot be used here: {str(error).splitlines()[0]}",
             hint="--device cpu, or see: ofa-tk doctor",
         ) from error
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         return Process(device=place)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        if place.type == "cuda":
+            torch.cuda.set_device(place)  # where NCCL puts what it broadcasts
+        try:
+            dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"The {world_size} processes cannot find each other: {_first_line(error)}",
+                hint="torchrun sets what they need: torchrun --nproc-per-node N -m ofa_tk train ...",
+            ) from error
     return Process(rank=dist.get_rank(), world_size=world_size, device=place)
+
+
+def _environment_number(name: str, default: int) -> int:
+    """A number that torchrun sets.
+
+    Raises:
+        TrainingError: It is none.
+    """
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal():
+        raise TrainingError(
+            f"The environment variable {name} is '{text}'; it has to be a number.", hint=f"unset {name}"
+        )
+    return int(text)
 
 
 def leave(process: Process) -> None:
     """Close the connection to the other processes."""
     if process.world_size > 1 and dist.is_initialized():
         dist.destroy_process_group()
-
-
-class _SharedStatistics(torch.autograd.Function):
-    """Sum over the processes, in the forward and (for the gradient) in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
-        """Sum `values` over the processes."""
-        summed = values.clone()
-        dist.all_reduce(summed)
-        return summed
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        """Every process's loss depends on every process's values."""
-        summed: Tensor = gradients[0].clone()
-        dist.all_reduce(summed)
-        return summed
-
-
-def shared_batch_norm(
-    x: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    is_training: bool,
-    momentum: float,
-    eps: float,
-) -> Tensor:
-    """`torch.nn.functional.batch_norm` with the statistics of all processes' images.
-
-    One reduction in each direction; works on CPU, where torch's SyncBatchNorm does not. Processes may hold
-    unequal numbers of images.
-    """
-    if not is_training:
-        return nn.functional.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    values = x.float()
-    count = torch.full((1,), values.numel() / values.shape[1], device=x.device)
-    sums = torch.cat([values.sum((0, 2, 3)), (values * values).sum((0, 2, 3)), count])
-    sums = cast(Tensor, _SharedStatistics.apply(sums))
-    channels, total = x.shape[1], sums[-1]
-    mean = sums[:channels] / total
-    variance = sums[channels : 2 * channels] / total - mean * mean
-    with torch.no_grad():
-        running_mean.lerp_(mean.to(running_mean), momentum)
-        running_var.lerp_((variance * total / (total - 1)).to(running_var), momentum)
-    scale = weight * torch.rsqrt(variance + eps)
-    shift = bias - mean * scale
-    return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
-
-
-def share_batch_norm(supernet: nn.Module) -> None:
-    """Make every elastic batch norm of a supernet use the statistics of all processes."""
-    for module in supernet.modules():
-        if isinstance(module, ElasticBatchNorm):
-            module.normalize = shared_batch_norm

@@ -43,14 +43,18 @@ def zero_residual_branches(supernet: Supernet) -> None:
 
 
 @torch.no_grad()
-def load_initial_weights(supernet: Supernet, source: Supernet, name: str, *, has_same_classes: bool) -> str:
+def load_initial_weights(
+    supernet: Supernet, source: Supernet, name: str, *, has_same_classes: bool, classifier_seed: int
+) -> str:
     """Copy another supernet's weights; the classifier too where both have the same classes.
 
     Args:
-        supernet: Changed in place; keeps its own classifier and kernel matrices where the other has none.
+        supernet: Changed in place; keeps its own kernel matrices where the other has none.
         source: The other supernet.
         name: What to call it in messages.
         has_same_classes: Whether both have the same classes in the same order.
+        classifier_seed: Of a fresh classifier; another than that of new weights, by which the other supernet
+            may have begun.
 
     Returns:
         What was loaded and what is fresh, for the log.
@@ -67,6 +71,9 @@ def load_initial_weights(supernet: Supernet, source: Supernet, name: str, *, has
     weights = source.state_dict()
     if not has_same_classes:
         weights = {key: value for key, value in weights.items() if not key.startswith(_CLASSIFIER)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(classifier_seed)
+            supernet.layer("classifier").weighted.reset_parameters()
     own = supernet.state_dict()
     fresh = [key for key in own if key not in weights]
     unused = [key for key in weights if key not in own]

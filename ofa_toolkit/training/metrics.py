@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofa_toolkit.core import files
+from ofa_toolkit.core.dependencies import missing_dependency
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -23,13 +24,25 @@ class MetricsLog:
         folder: The run folder.
         last_step: Lines after this step are dropped: a resumed run writes them again.
         use_tensorboard: Whether events are written to `<folder>/tensorboard`.
+        tell: Hears of damaged lines, which are dropped.
     """
 
-    def __init__(self, folder: Path, *, last_step: int, use_tensorboard: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        last_step: int,
+        use_tensorboard: bool,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_FILE
         if self.path.exists():
-            kept = [line for line in read_metrics(self.path) if line["step"] <= last_step]
+            lines, damaged = _parse(self.path)
+            if damaged and tell is not None:
+                numbers = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+                tell(f"'{self.path}': dropped damaged or cut-off line(s) {numbers}.")
+            kept = [line for line in lines if line["step"] <= last_step]
             files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._writer: SummaryWriter | None = None
         if use_tensorboard:
@@ -55,15 +68,37 @@ class MetricsLog:
             self._writer.close()
 
 
+def require_tensorboard() -> None:
+    """Fail before anything is written if events cannot be.
+
+    Raises:
+        MissingDependencyError: TensorBoard's package is missing or broken.
+    """
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise missing_dependency(error) or error from error
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics file; a last line cut short by a crash is left out."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    """All lines of a metrics file; those that are damaged, or cut short by a crash, are left out."""
+    return _parse(path)[0]
+
+
+def _parse(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The lines, and the numbers (from 1) of damaged ones."""
+    lines, damaged = [], []
+    for number, text in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not text:
+            continue
         try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
+            line = json.loads(text)
+            if not isinstance(line["step"], int) or not isinstance(line["kind"], str):
+                raise TypeError("not a line of ours")
+            lines.append(line)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            damaged.append(number)
+    return lines, damaged
 
 
 def _plain(value: Any) -> Any:

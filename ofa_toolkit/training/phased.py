@@ -15,7 +15,7 @@ import numpy as np
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import SearchSpace, sample_subnets
-from ofa_toolkit.training.algorithm import AlgorithmConfig, Pass, Phase, Position
+from ofa_toolkit.training.algorithm import Algorithm, AlgorithmConfig, Pass, Phase, Position
 
 if TYPE_CHECKING:
     from ofa_toolkit.training.config import RunConfig
@@ -70,7 +70,7 @@ class PhaseRule:
     is_needed: bool = True
 
 
-class Phased:
+class Phased(Algorithm):
     """A method of phases bound to a space and a number of epochs.
 
     Args:

@@ -2,42 +2,74 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, OutputError
 from ofa_toolkit.training import config as run_config
 from ofa_toolkit.training.config import RunConfig
+from ofa_toolkit.training.run_lock import LOCK_FILE
 
 CONFIG_FILE = "run.toml"
+CHECKPOINTS_FOLDER = "checkpoints"
 SUPERNET_FOLDER = "supernet"
 SNAPSHOTS_FOLDER = "snapshots"
 SUMMARY_FILE = "summary.json"
 
-# Settings that may differ when a run is resumed: they do not change what is computed.
-_FREE = ("data.source", "data.num_workers", "checkpoints.", "tensorboard")
+Resume = Literal["auto"] | bool
+"""Whether a run goes on (True) or starts (False); `auto`: goes on where there is one, else starts."""
+
+_TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}\.tmp(\..+)?")
 
 
-def create(folder: Path, config: RunConfig) -> None:
-    """Make a run folder and write the configuration into it.
+def goes_on(folder: Path, resume: Resume) -> bool:
+    """Whether the run in a folder is resumed, or a new one may be started in it.
+
+    A run that was killed before its first checkpoint has computed nothing: it is started again, whatever
+    `resume` says.
 
     Raises:
-        OutputError: It holds a run or other files already.
+        OutputError: It holds a run, or files of somebody else, and `resume` is False.
+        CheckpointError: It holds no run, and `resume` is True.
     """
-    if (folder / CONFIG_FILE).exists():
+    has_config = (folder / CONFIG_FILE).is_file()
+    has_checkpoints = any((folder / CHECKPOINTS_FOLDER).glob("[!.]*.pt"))
+    if has_config and has_checkpoints:
+        if resume:
+            return True
         raise OutputError(
             f"'{folder}' holds a training run already.",
-            hint=f"Go on with it: ofa-tk train --resume --out {folder}  or choose another --out.",
+            hint=f"Go on with it: ofa-tk train --resume --out {shlex.quote(str(folder))}  "
+            "or choose another --out.",
         )
-    if folder.is_dir() and any(folder.iterdir()):
+    if has_config:
+        return False
+    if resume is True:
+        raise _no_run(folder)
+    contents = folder.iterdir() if folder.is_dir() else ()
+    if any(path.name != LOCK_FILE and not _is_temporary(path) for path in contents):
         raise OutputError(f"'{folder}' is not empty.", hint="Choose another folder with --out.")
+    return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a run folder; for the process that holds it."""
+    for path in [*folder.glob(".*"), *folder.glob("*/.*"), *folder.glob(f"{SNAPSHOTS_FOLDER}/*/.*")]:
+        if _is_temporary(path) and path.is_file():
+            path.unlink()
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write the configuration of a run into its folder."""
     configuration.dump_toml(config, folder / CONFIG_FILE)
 
 
-def read(folder: Path) -> RunConfig:
+def read_config(folder: Path) -> RunConfig:
     """The configuration of the run in a folder.
 
     Raises:
@@ -46,41 +78,23 @@ def read(folder: Path) -> RunConfig:
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise CheckpointError(
-            f"'{folder}' holds no training run to resume ({CONFIG_FILE} is missing).",
-            hint="Start one without --resume.",
-        )
+        raise _no_run(folder)
     return run_config.load(path)
-
-
-def check_same(folder: Path, stored: RunConfig, given: RunConfig) -> None:
-    """Refuse to resume a run with other settings than it was started with.
-
-    Raises:
-        CheckpointError: Names the first setting that differs.
-    """
-    old, new = (_flat(configuration.to_dict(config)) for config in (stored, given))
-    for name in sorted(old.keys() | new.keys()):
-        if name.startswith(_FREE) or old.get(name) == new.get(name):
-            continue
-        raise CheckpointError(
-            f"'{folder}' was started with {name} = {old.get(name)!r}, not {new.get(name)!r}.",
-            hint=f"Resume it as it is: ofa-tk train --resume --out {folder}",
-        )
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write accuracy and cost of a finished run."""
     files.write_json(
-        folder / SUMMARY_FILE, {"format": "ofa-toolkit/training-summary", "version": 1, **summary}
+        folder / SUMMARY_FILE, {"format": "ofa-toolkit/training-summary", "version": 2, **summary}
     )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+def _no_run(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"'{folder}' holds no training run to resume ({CONFIG_FILE} is missing).",
+        hint="Start one: without --resume, or with --resume auto, which does either.",
+    )
+
+
+def _is_temporary(path: Path) -> bool:
+    return _TEMPORARY.fullmatch(path.name) is not None

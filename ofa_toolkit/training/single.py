@@ -47,12 +47,14 @@ class SingleConfig(AlgorithmConfig):
         return self.kernel_transforms
 
 
-class Single:
+class Single(Algorithm):
     """Fine-tuning bound to a space and a number of epochs. See `SingleConfig`."""
 
     def __init__(self, config: SingleConfig, run: RunConfig, space: SearchSpace) -> None:
-        self.subnet = read_subnet(config.subnet, space).subnet
-        space.check(self.subnet)
+        subnet = read_subnet(config.subnet, space).subnet
+        space.check(subnet)
+        self.only_subnet = subnet
+        self._pass = Pass(role="subnet", subnet=subnet)
         epochs = run.training.epochs
         self.phases: tuple[Phase, ...] = (
             Phase(
@@ -68,4 +70,4 @@ class Single:
 
     def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:  # noqa: ARG002
         """The subnet on labels."""
-        return (Pass(role="subnet", subnet=self.subnet),)
+        return (self._pass,)

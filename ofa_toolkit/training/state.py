@@ -2,7 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+UNKNOWN = "unknown"
+
+
+@dataclass(kw_only=True)
+class Part:
+    """A part of a run that was computed on the same devices.
+
+    Attributes:
+        num_devices: Processes that shared each batch.
+        device: Kind of device, such as `cpu` or `cuda`.
+        threads: CPU threads of a process.
+        steps: Updates made, by phase.
+        seconds: Time they took, by phase.
+    """
+
+    num_devices: int
+    device: str
+    threads: int
+    steps: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def count(self, phase: str, seconds: float) -> None:
+        """Add an update."""
+        self.steps[phase] = self.steps.get(phase, 0) + 1
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def differs_from(self, other: Part) -> list[str]:
+        """What is unlike another part, in words."""
+        pairs = (
+            ("process(es)", self.num_devices, other.num_devices),
+            ("device", self.device, other.device),
+            ("CPU thread(s)", self.threads, other.threads),
+        )
+        return [f"{old} {what} before, {new} now" for what, new, old in pairs if new != old]
 
 
 @dataclass(kw_only=True)
@@ -18,8 +56,7 @@ class TrainState:
         best: Best mean validation accuracy so far, percent, in the last phase.
         rate_factor: Factor on the learning rate after rollbacks.
         rollbacks: Number of rollbacks so far.
-        phase_steps: Updates in each phase, for cost.
-        phase_seconds: Time of each phase's updates.
+        parts: On what the run was computed, in order.
         accuracies: Latest validation, percent by name.
     """
 
@@ -31,6 +68,74 @@ class TrainState:
     best: float = -1.0
     rate_factor: float = 1.0
     rollbacks: int = 0
-    phase_steps: dict[str, int] = field(default_factory=dict)
-    phase_seconds: dict[str, float] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
     accuracies: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainState:
+        """From `dataclasses.asdict`, also of the first version, which did not know its devices.
+
+        Raises:
+            LookupError, TypeError, AttributeError, ValueError: The values are not those of a state.
+        """
+        values = dict(values)
+        if "parts" not in values:
+            steps, seconds = values.pop("phase_steps"), values.pop("phase_seconds")
+            values["parts"] = [{"num_devices": 0, "device": UNKNOWN, "threads": 0}]
+            values["parts"][0] |= {"steps": steps, "seconds": seconds}
+        return cls(**{**values, "parts": [Part(**part) for part in values["parts"]]})
+
+    def begin_part(self, now: Part) -> str | None:
+        """Go on on the devices of `now`; returns what a user should know of it.
+
+        Args:
+            now: Where the next update is made, without updates of its own.
+        """
+        if not self.parts:
+            self.parts.append(now)
+            return None
+        last = self.parts[-1]
+        if last.device == UNKNOWN:
+            self.parts[-1] = dataclasses.replace(now, steps=last.steps, seconds=last.seconds)
+            return (
+                "The checkpoint is of an earlier release and does not say on how many devices it was made: "
+                f"the time so far is counted as on {now.num_devices}, as now."
+            )
+        if not (differences := now.differs_from(last)):
+            return None
+        self.parts.append(now)
+        return (
+            f"Going on with {', '.join(differences)}: the weights will not be bit for bit those of an "
+            "uninterrupted run."
+        )
+
+    @property
+    def has_just_been_validated(self) -> bool:
+        """Whether `accuracies` are those of the present weights."""
+        return self.step_in_epoch == 0 and self.validated_epoch == self.epoch - 1
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Of the latest validation, percent."""
+        return sum(self.accuracies.values()) / len(self.accuracies)
+
+    @property
+    def phase_steps(self) -> dict[str, int]:
+        """Updates made, by phase."""
+        return _summed([part.steps for part in self.parts])
+
+    @property
+    def phase_seconds(self) -> dict[str, float]:
+        """Time of the updates, by phase."""
+        return _summed([part.seconds for part in self.parts])
+
+    @property
+    def phase_device_seconds(self) -> dict[str, float]:
+        """The same, times the number of devices of each part."""
+        scaled = [{n: s * part.num_devices for n, s in part.seconds.items()} for part in self.parts]
+        return _summed(scaled)
+
+
+def _summed(tables: list[dict[str, Any]]) -> dict[str, Any]:
+    names = dict.fromkeys(name for table in tables for name in table)
+    return {name: sum(table.get(name, 0) for table in tables) for name in names}

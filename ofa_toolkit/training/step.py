@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.supernets import Supernet
+from ofa_toolkit.training.aggregation import divide_by_uses
 from ofa_toolkit.training.algorithm import Pass
 from ofa_toolkit.training.config import LoopConfig
 from ofa_toolkit.training.distributed import Process
@@ -37,6 +38,15 @@ class StepResult:
     total_norm: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Accumulated:
+    """Losses (passes,), the number of images the first pass got right, and the norm of its gradient."""
+
+    losses: Tensor
+    num_correct: Tensor
+    first_norm: float | None
+
+
 class Updater:
     """Runs passes and applies their gradients.
 
@@ -45,6 +55,7 @@ class Updater:
         optimizer: Over its parameters.
         config: The loop.
         process: Which of how many.
+        class_weights: (classes,), on the loss of an image of each class; all alike where None.
     """
 
     def __init__(
@@ -53,6 +64,7 @@ class Updater:
         optimizer: torch.optim.Optimizer,
         config: LoopConfig,
         process: Process,
+        class_weights: Tensor | None = None,
     ) -> None:
         if config.precision == "float16" and process.device.type != "cuda":
             raise ConfigError(
@@ -62,37 +74,46 @@ class Updater:
         self.optimizer = optimizer
         self.config = config
         self.process = process
-        self.teacher: nn.Module | None = None
-        self.class_weights: Tensor | None = None
-        self.records_norms = False
-        self._first_norm: float | None = None
+        self.class_weights = class_weights
         self.scaler = torch.amp.GradScaler(enabled=config.precision == "float16")
         self._compiled: dict[Subnet, Forward] = {}
         self._parameters = list(supernet.parameters())
 
-    def __call__(self, images: Tensor, labels: Tensor, passes: Sequence[Pass]) -> StepResult:
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        passes: Sequence[Pass],
+        *,
+        teacher: nn.Module | None = None,
+        records_norms: bool = False,
+    ) -> StepResult:
         """Make one update.
 
         Args:
             images: (B, 3, R, R), normalised; this process's part of the batch.
             labels: (B,).
             passes: In order.
+            teacher: Of passes whose source is `teacher`.
+            records_norms: Whether the gradients' norms are wanted.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        losses, correct = self.accumulate(images, labels, passes)
+        forward = self.accumulate(images, labels, passes, teacher=teacher, records_norm=records_norms)
         self.process.average_gradients(self._parameters)
         self.scaler.unscale_(self.optimizer)
-        total_norm = self.gradient_norm() if self.records_norms else None
+        if passes[0].aggregation != "sum":
+            divide_by_uses(self.supernet, passes, root=passes[0].aggregation == "avg_sqrt")
+        total_norm = self.gradient_norm() if records_norms else None
         self._clip()
-        averaged = self.process.average(losses).tolist()
+        averaged = self.process.average(forward.losses).tolist()
         # Weights that are not numbers are never written; the trainer rolls back.
         if all(abs(loss) < float("inf") for loss in averaged):
             self.scaler.step(self.optimizer)
         self.scaler.update()
         return StepResult(
             losses=tuple(averaged),
-            num_correct=int(correct),
-            first_norm=self._first_norm,
+            num_correct=int(forward.num_correct),
+            first_norm=forward.first_norm,
             total_norm=total_norm,
         )
 
@@ -101,14 +122,23 @@ class Updater:
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         return float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients])))
 
-    def accumulate(self, images: Tensor, labels: Tensor, passes: Sequence[Pass]) -> tuple[Tensor, Tensor]:
-        """Add the passes' gradients to the parameters'; returns losses (passes,) and the number correct."""
+    def accumulate(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        passes: Sequence[Pass],
+        *,
+        teacher: nn.Module | None = None,
+        records_norm: bool = False,
+    ) -> Accumulated:
+        """Add the passes' gradients, scaled by `scaler`, to the parameters'; arguments as of `__call__`."""
         parts = self.config.accumulation
         losses = torch.zeros(len(passes), device=images.device)
         correct = torch.zeros((), device=images.device)
+        first_norm: float | None = None
         for part_images, part_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
             first_logits: Tensor | None = None
-            teacher_logits = self._teacher_logits(part_images, passes)
+            teacher_logits = self._teacher_logits(part_images, passes, teacher)
             for index, item in enumerate(passes):
                 with self._autocast():
                     logits = self._forward(item)(part_images)
@@ -117,12 +147,12 @@ class Updater:
                 loss = self._loss(item, logits, part_labels, target)
                 self.scaler.scale(loss * (item.gradient_weight / parts)).backward()  # type: ignore[no-untyped-call]
                 losses[index] += loss.detach() / parts
-                if index == 0 and parts == 1:
-                    self._first_norm = self.gradient_norm() if self.records_norms else None
+                if records_norm and index == 0 and parts == 1:
+                    first_norm = self.gradient_norm() / self.scaler.get_scale()
                 if first_logits is None:
                     first_logits = logits.detach()
                     correct += (first_logits.argmax(1) == part_labels).sum()
-        return losses, correct
+        return Accumulated(losses=losses, num_correct=correct, first_norm=first_norm)
 
     def _loss(self, item: Pass, logits: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
         loss = logits.new_zeros(())
@@ -135,12 +165,14 @@ class Updater:
             )
         return loss
 
-    def _teacher_logits(self, images: Tensor, passes: Sequence[Pass]) -> Tensor | None:
+    def _teacher_logits(
+        self, images: Tensor, passes: Sequence[Pass], teacher: nn.Module | None
+    ) -> Tensor | None:
         if all(item.source != "teacher" for item in passes):
             return None
-        assert self.teacher is not None, "the phase has no teacher"
+        assert teacher is not None, "the phase has no teacher"
         with torch.no_grad(), self._autocast():
-            logits: Tensor = self.teacher(images)
+            logits: Tensor = teacher(images)
         return logits.float()
 
     def _forward(self, item: Pass) -> Forward:

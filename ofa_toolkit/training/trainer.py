@@ -6,37 +6,33 @@ resumed, and ends with the same weights (bit for bit on a CPU with the same numb
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ofa_toolkit.core.errors import TrainingError
+from ofa_toolkit.core.errors import CheckpointError, TrainingError
 from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset
 from ofa_toolkit.datasets.report import class_counts
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.evaluation.sampling import accuracy_text
-from ofa_toolkit.spaces import Subnet
-from ofa_toolkit.supernets import Supernet, extract, sort_channels
-from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
-from ofa_toolkit.supernets.channel_sorting import apply_moves
-from ofa_toolkit.training.algorithm import Algorithm, Phase, Position
-from ofa_toolkit.training.checkpoint import CheckpointStore, read_checkpoint
+from ofa_toolkit.supernets import Supernet
+from ofa_toolkit.training.algorithm import Algorithm, Pass, Phase, Position
+from ofa_toolkit.training.checkpointer import Checkpointer
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import TimeLeft
-from ofa_toolkit.training.distributed import Process, share_batch_norm
+from ofa_toolkit.training.distributed import Process
 from ofa_toolkit.training.divergence import DivergenceWatch
+from ofa_toolkit.training.learner import Learner
 from ofa_toolkit.training.losses import balanced_class_weights
 from ofa_toolkit.training.metrics import MetricsLog
-from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, set_learning_rate
 from ofa_toolkit.training.reporting import Progress, Reporter, Silent
+from ofa_toolkit.training.resuming import how_to_go_on
 from ofa_toolkit.training.state import TrainState
-from ofa_toolkit.training.step import StepResult, Updater
-from ofa_toolkit.training.validation import validate
+from ofa_toolkit.training.step import StepResult
+from ofa_toolkit.training.validation import named_subnets, validate
 
 SLOW_DATA_SHARE = 0.25
 """Above this share of an epoch spent waiting for images, the reporter is told."""
@@ -59,8 +55,7 @@ class Trainer:
         folder: The run folder: metrics and checkpoints.
         process: Which of how many.
         reporter: Who hears of it.
-        named: Further subnets to validate.
-        judged: Validate this subnet alone (fine-tuning).
+        on_epoch_end: Called in the main process with the trainer and the epoch that has just ended.
     """
 
     def __init__(
@@ -73,44 +68,45 @@ class Trainer:
         *,
         process: Process | None = None,
         reporter: Reporter | None = None,
-        named: dict[str, Subnet] | None = None,
-        judged: Subnet | None = None,
+        on_epoch_end: Callable[[Trainer, int], None] | None = None,
     ) -> None:
         self.config = config
         self.algorithm = algorithm
         self.dataset = dataset
         self.process = process or Process()
-        self.reporter = reporter or Silent()
+        self.reporter = reporter if reporter is not None and self.process.is_main else Silent()
         self.folder = folder
-        self.named = named or {}
-        self.judged = judged
         if config.training.batch_size % (self.process.world_size * config.training.accumulation):
             raise TrainingError(
                 f"A batch of {config.training.batch_size} cannot be shared equally by "
                 f"{self.process.world_size} processes in {config.training.accumulation} parts each."
             )
-        self.supernet = supernet.to(self.process.device)
-        if config.training.channels_last:
-            self.supernet.to(memory_format=torch.channels_last)
-        if config.training.sync_batchnorm and self.process.world_size > 1:
-            share_batch_norm(self.supernet)
-        self.optimizer = build_optimizer(config.optimizer, self.supernet)
-        self.updater = Updater(self.supernet, self.optimizer, config.training, self.process)
+        self.named = named_subnets(config.validation, config.space.trained(dataset.num_classes))
+        weights = None
         if config.data.class_weights == "balanced":
             weights = balanced_class_weights(class_counts(dataset, ("train",)).tolist())
-            self.updater.class_weights = weights.to(self.process.device)
-        self.average = (
-            MovingAverage(self.supernet, config.training.ema_decay) if config.training.ema_decay else None
-        )
+        self.learner = Learner(config, supernet, self.process, class_weights=weights)
         self.watch = DivergenceWatch(dataset.num_classes, config.divergence.window)
-        self.store = CheckpointStore(folder / "checkpoints", keep=config.checkpoints.keep)
-        self.state = TrainState()
+        self.checkpointer = Checkpointer(
+            config,
+            folder,
+            dataset,
+            self.learner,
+            self.watch,
+            next((phase.teacher for phase in algorithm.phases if phase.teacher is not None), None),
+            self.process,
+            self.reporter.message,
+        )
         self.steps_per_epoch = dataset.steps_per_epoch(config.training.batch_size)
         self.stop_requested = False
-        self.on_epoch_end: Callable[[int], None] | None = None
+        self._on_epoch_end = on_epoch_end
         self._time_left = TimeLeft(algorithm, self.steps_per_epoch)
         self._log: MetricsLog | None = None
-        self._last_checkpoint = time.monotonic()
+
+    @property
+    def state(self) -> TrainState:
+        """Where the run stands."""
+        return self.checkpointer.state
 
     @property
     def num_steps(self) -> int:
@@ -125,12 +121,18 @@ class Trainer:
             CheckpointError: A checkpoint cannot be written.
             TrainingStoppedError: `stop_requested` was set; everything so far is in a checkpoint.
         """
+        for note in self.algorithm.notes(self.steps_per_epoch):
+            self.reporter.message(note)
+        self.checkpointer.begin_part()
         if self.process.is_main:
             self._log = MetricsLog(
-                self.folder, last_step=self.state.step, use_tensorboard=self.config.tensorboard
+                self.folder,
+                last_step=self.state.step,
+                use_tensorboard=self.config.tensorboard,
+                tell=self.reporter.message,
             )
         if self.state.step == 0:
-            self.save_checkpoint()
+            self.checkpointer.save()
         try:
             while (index := self._phase_index()) < len(self.algorithm.phases):
                 self._run_epoch(index, self.algorithm.phases[index])
@@ -163,18 +165,19 @@ class Trainer:
         mark = time.monotonic()
         for batch in batches:
             waited += time.monotonic() - mark
-            result, label_weight = self._update(phase, batch)
+            passes, result = self._update(phase, batch)
             now = time.monotonic()
-            self._count_time(phase, now - mark)
+            self.state.parts[-1].count(phase.name, now - mark)
             mark = now
-            problem = self.watch.check(result.losses, label_weight)
+            problem = self.watch.check(result.losses, passes[0].label_weight)
             if problem:
-                self._roll_back(problem)
+                # The losses are those of the weights before this update.
+                self._roll_back(problem, ruined_after=self.state.step - 1)
                 return
             self._report(phase, result, len(batch[0]), now - started, first_step)
-            self._maybe_save()
+            if not self._save_if_due():
+                return
             mark += time.monotonic() - now
-        self.state.epoch, self.state.step_in_epoch = epoch + 1, 0
         self._end_epoch(phase, epoch, waited / max(1e-9, time.monotonic() - started))
 
     def _resolution(self, phase: Phase, epoch: int, step: int) -> int:
@@ -184,71 +187,50 @@ class Trainer:
         stream = generator(self.config.training.seed, "resolution", epoch, step)
         return int(stream.choice(choices))
 
-    def _update(self, phase: Phase, batch: Batch) -> tuple[StepResult, float]:
-        """One step of the algorithm at the present position, and the weight of its first pass's labels."""
+    def _update(self, phase: Phase, batch: Batch) -> tuple[Sequence[Pass], StepResult]:
+        """One step of the algorithm at the present position."""
         state, seed = self.state, self.config.training.seed
-        images, labels = batch
         position = Position(
             epoch=state.epoch,
             step=state.step_in_epoch,
             steps_per_epoch=self.steps_per_epoch,
-            resolution=images.shape[-1],
+            resolution=batch[0].shape[-1],
         )
         passes = self.algorithm.plan(phase, position, generator(seed, "subnets", state.step))
-        rate = phase.learning_rate(state.epoch, state.step_in_epoch, self.steps_per_epoch)
-        set_learning_rate(self.optimizer, rate * state.rate_factor)
-        # Dropout is the only thing left that draws from torch's own stream.
-        torch.manual_seed(torch_seed(seed, "step", state.step, self.process.rank))
-        self.supernet.train()
+        rate = state.rate_factor * phase.learning_rate(state.epoch, state.step_in_epoch, self.steps_per_epoch)
         every = self.config.training.record_gradients_every
-        self.updater.records_norms = every is not None and state.step % every == 0
-        result = self.updater(images, labels, passes)
-        if self.average is not None:
-            self.average.update(self.supernet)
+        result = self.learner.update(
+            passes,
+            batch,
+            rate=rate,
+            seed=torch_seed(seed, "step", state.step, self.process.rank),
+            records_norms=every is not None and state.step % every == 0,
+        )
         state.step += 1
         state.step_in_epoch += 1
-        if self._log is not None:
-            values: dict[str, Any] = {
-                "epoch": state.epoch,
-                "learning_rate": rate * state.rate_factor,
-                "epsilon": passes[-1].gradient_weight / passes[0].gradient_weight,
-                "train_accuracy": 100 * result.num_correct / len(images),
-            }
-            for number, (item, loss) in enumerate(zip(passes, result.losses, strict=True)):
-                values[f"loss_{number}_{item.role}"] = loss
-            if result.total_norm is not None:
-                values["phase"] = phase.name
-                values |= {"gradient_norm": result.total_norm, "first_gradient_norm": result.first_norm}
-            self._log.write("step", state.step, values)
-        return result, passes[0].label_weight
+        values: dict[str, Any] = {
+            "epoch": state.epoch,
+            "learning_rate": rate,
+            **self.algorithm.figures(phase, position),
+            "train_accuracy": 100 * result.num_correct / len(batch[0]),
+        }
+        for number, (item, loss) in enumerate(zip(passes, result.losses, strict=True)):
+            values[f"loss_{number}_{item.role}"] = loss
+        if result.total_norm is not None:
+            values["phase"] = phase.name
+            values |= {"gradient_norm": result.total_norm, "first_gradient_norm": result.first_norm}
+        self._write("step", values)
+        return passes, result
 
     def _begin(self, index: int, phase: Phase) -> None:
         """What happens once when a phase begins."""
         self.watch.reset()
-        if phase.teacher is not None:
-            self.updater.teacher = self.frozen_copy(phase.teacher)
-        if phase.resets_optimizer:
-            self.optimizer.state.clear()
+        self.learner.begin(phase)
         if phase.sort_protected_widths is not None:
-            moves = sort_channels(
-                self.supernet, num_protected_widths=phase.sort_protected_widths, optimizer=self.optimizer
-            )
-            if self.average is not None:
-                averaged = self.final_supernet()
-                apply_moves(averaged, moves)
-                self.average.values = averaged.state_dict()
             self.reporter.message(f"Phase '{phase.name}': channels sorted by importance.")
         self.state.begun_phase = index
         self.state.best = -1.0
         self._write("phase", {"phase": phase.name, "epoch": self.state.epoch})
-
-    def frozen_copy(self, subnet: Subnet) -> torch.nn.Module:
-        """A subnet as teacher: batch statistics, running ones left alone, no dropout."""
-        teacher = extract(self.supernet, subnet).train()
-        for _, norm in batch_norms(teacher):
-            norm.momentum = 0.0
-        teacher.requires_grad_(False)
-        return teacher.to(self.process.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _end_epoch(self, phase: Phase, epoch: int, waited_share: float) -> None:
         values: dict[str, Any] = {"epoch": epoch, "phase": phase.name, "data_share": waited_share}
@@ -258,12 +240,23 @@ class Trainer:
                 f"{self._epoch_name(epoch)}: {100 * waited_share:.0f} % of the time went into waiting for "
                 f"images. More workers may help: --set data.num_workers={more}"
             )
+        problem = self.checkpointer.find_damage()
         every = self.config.validation.every_epochs
-        is_best = False
-        if (epoch + 1) % every == 0 or epoch + 1 == phase.end_epoch:
+        results: dict[str, Accuracy] = {}
+        if problem is None and ((epoch + 1) % every == 0 or epoch + 1 == phase.end_epoch):
             results = self.validate(phase)
+            lost = [name for name, result in results.items() if not math.isfinite(result.loss)]
+            problem = self.process.agree(
+                f"the validation loss of '{lost[0]}' is not finite" if lost else None
+            )
+        if problem is not None:
+            self._roll_back(problem, ruined_after=self.state.step)
+            return
+        self.state.epoch, self.state.step_in_epoch = epoch + 1, 0
+        is_best = False
+        if results:
             self.state.accuracies = {name: result.top1_percent for name, result in results.items()}
-            mean = sum(self.state.accuracies.values()) / len(results)
+            mean = self.state.mean_accuracy
             is_best = mean > self.state.best
             self.state.best = max(mean, self.state.best)
             self.state.validated_epoch = epoch
@@ -275,9 +268,9 @@ class Trainer:
             )
             self.reporter.message(f"{self._epoch_name(epoch)} ({phase.name}): validation top-1 % {shown}")
         self._write("epoch", values)
-        if self.process.is_main and self.on_epoch_end is not None:
-            self.on_epoch_end(epoch)
-        self.save_checkpoint(is_best=is_best)
+        if self.process.is_main and self._on_epoch_end is not None:
+            self._on_epoch_end(self, epoch)
+        self.checkpointer.save(is_best=is_best)
 
     def _epoch_name(self, epoch: int) -> str:
         """As people count, and as the progress bar does."""
@@ -285,50 +278,55 @@ class Trainer:
 
     def validate(self, phase: Phase) -> dict[str, Accuracy]:
         """Judge the phase's subnets with the weights that would be saved now."""
-        self.process.average_buffers(self.supernet)
+        self.process.average_buffers(self.learner.supernet)
         return validate(
-            self.final_supernet(),
+            self.learner.final_supernet(),
             self.dataset,
             phase,
             self.named,
             self.config.validation,
             self.process.device,
-            self.judged,
+            self.algorithm.only_subnet,
         )
 
-    def final_supernet(self) -> Supernet:
-        """A copy with the weights a user gets: the moving average where there is one, else the present ones.
+    def _roll_back(self, problem: str, *, ruined_after: int) -> None:
+        """Go back to the newest checkpoint from before the damage with a lower rate, or give up.
 
-        It normalises by itself also where training shares batch statistics among processes.
+        Args:
+            problem: What went wrong.
+            ruined_after: The number of updates after which weights are known to be bad.
         """
-        copy = Supernet(
-            self.supernet.space,
-            use_kernel_transforms=self.supernet.use_kernel_transforms,
-            dropout=self.supernet.dropout,
-            bn_momentum=self.supernet.bn_momentum,
-        ).to(self.process.device)
-        copy.load_state_dict(self.average.values if self.average else self.supernet.state_dict())
-        return copy
-
-    def _roll_back(self, problem: str) -> None:
-        """Go back to the last checkpoint with a lower rate, or give up."""
         state, config = self.state, self.config.divergence
         where = f"{self._epoch_name(state.epoch)}, update {state.step}"
         self._write("divergence", {"problem": problem, "epoch": state.epoch})
+        hint = (
+            "Train with a lower rate, for example --set schedule.learning_rate="
+            f"{self.config.schedule.learning_rate / 4:g}"
+            if ruined_after > 0
+            else "No update was made before: the images or the weights of --init are to blame."
+        )
         if state.rollbacks >= config.rollbacks:
             raise TrainingError(
-                f"Training diverged at {where}: {problem}. Rollbacks so far: {state.rollbacks}.",
-                hint="Train with a lower rate, for example --set schedule.learning_rate="
-                f"{self.config.schedule.learning_rate / 4:g}",
+                f"Training diverged at {where}: {problem}. Rollbacks so far: {state.rollbacks}.", hint=hint
             )
-        rollbacks, factor = state.rollbacks + 1, state.rate_factor * config.rate_factor
-        path = self.restore_latest()
-        self.state.rollbacks, self.state.rate_factor = rollbacks, factor
+        try:
+            path = self.checkpointer.restore(before=ruined_after)
+        except CheckpointError as error:
+            raise TrainingError(
+                f"Training diverged at {where}: {problem}. There is no checkpoint from before that.",
+                hint=hint,
+            ) from error
+        if state.best >= 0:
+            # It was measured, whatever became of the weights afterwards, and is what `best.pt` holds.
+            self.state.best = state.best
+        self.checkpointer.begin_part()
+        self.state.rollbacks = state.rollbacks + 1
+        self.state.rate_factor = factor = state.rate_factor * config.rate_factor
         self.reporter.message(
             f"Training diverged at {where}: {problem}. Back to '{path.name}' with the rate times {factor:g}."
         )
         # Saved at once: a run killed now must not forget that it has been here.
-        self.save_checkpoint()
+        self.checkpointer.save()
 
     def _report(
         self, phase: Phase, result: StepResult, num_images: int, seconds: float, first_step: int
@@ -347,67 +345,21 @@ class Trainer:
             )
         )
 
-    def _count_time(self, phase: Phase, seconds: float) -> None:
-        steps, times = self.state.phase_steps, self.state.phase_seconds
-        steps[phase.name] = steps.get(phase.name, 0) + 1
-        times[phase.name] = times.get(phase.name, 0.0) + seconds
-
-    def _maybe_save(self) -> None:
-        config = self.config.checkpoints
-        is_due = config.every_steps is not None and self.state.step % config.every_steps == 0
-        is_due |= time.monotonic() - self._last_checkpoint > 60 * config.every_minutes
+    def _save_if_due(self) -> bool:
+        """Write a checkpoint when it is time, and stop when asked to; False after a rollback."""
         stop = self.process.any(self.stop_requested)
-        if self.process.any(is_due) or stop:
-            self.save_checkpoint()
+        if stop or self.checkpointer.is_due():
+            if (problem := self.checkpointer.find_damage()) is not None:
+                self._roll_back(problem, ruined_after=self.state.step)
+                return False
+            self.checkpointer.save()
         if stop:
             raise TrainingStoppedError(
                 f"Stopped after update {self.state.step}; everything so far is in a checkpoint.",
-                hint=f"Go on with: ofa-tk train --resume --out {self.folder}",
+                hint=how_to_go_on(self.config, self.folder, self.process.world_size),
             )
+        return True
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
         if self._log is not None:
             self._log.write(kind, self.state.step, values)
-
-    def save_checkpoint(self, *, is_best: bool = False) -> None:
-        """Write everything that decides how the run goes on."""
-        self.process.average_buffers(self.supernet)
-        if self.process.is_main:
-            self.store.save(self.state.step, self.state_dict(), is_best=is_best)
-        self._last_checkpoint = time.monotonic()
-        self.process.barrier()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The content of a checkpoint."""
-        teacher = self.updater.teacher
-        return {
-            "state": dataclasses.asdict(self.state),
-            "supernet": self.supernet.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.updater.scaler.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
-            "teacher": teacher.state_dict() if teacher is not None else None,
-            "watch": self.watch.state_dict(),
-        }
-
-    def load_state_dict(self, content: dict[str, Any]) -> None:
-        """Continue from the content of a checkpoint of the same run."""
-        self.state = TrainState(**content["state"])
-        self.supernet.load_state_dict(content["supernet"])
-        self.optimizer.state.clear()
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.updater.scaler.load_state_dict(content["scaler"])
-        self.watch.load_state_dict(content["watch"])
-        if self.average is not None:
-            self.average.load_state_dict(content["average"])
-        self.updater.teacher = None
-        if content["teacher"] is not None:
-            subnet = next(phase.teacher for phase in self.algorithm.phases if phase.teacher is not None)
-            self.updater.teacher = self.frozen_copy(subnet)
-            self.updater.teacher.load_state_dict(content["teacher"])
-
-    def restore_latest(self) -> Path:
-        """Continue from the newest checkpoint; returns its path."""
-        path = self.store.latest()
-        self.load_state_dict(read_checkpoint(path))
-        return path

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,11 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from ofa_toolkit.core.errors import OfaToolkitError
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.reporting import Progress
+from ofa_toolkit.training.run_folder import Resume
 
 IMAGES = "fake:classes=4,size=8,train=40,test=12"
 
@@ -81,12 +86,55 @@ class PipeReporter:
         pass
 
 
-def train_in_child(values: dict[str, Any], out: str, resume: bool, connection: Any) -> None:
-    """Entry point of a child process."""
+def train_in_child(
+    values: dict[str, Any], out: str, resume: Resume, connection: Any, dies_at: int | None = None
+) -> None:
+    """Entry point of a child process.
+
+    Args:
+        values: The configuration.
+        out: The run folder.
+        resume: As of `train`.
+        connection: Hears the number of each update, the error of a run that fails, and "done".
+        dies_at: Kill this process in or before so many-th writing to the file system, counted from 0.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
+    if dies_at is not None:
+        _die_at_write(dies_at)
     config = from_values(values)
-    train(config, Path(out), resume=resume, device="cpu", threads=1, reporter=PipeReporter(connection))
+    reporter = PipeReporter(connection)
+    try:
+        train(config, Path(out), resume=resume, device="cpu", threads=1, reporter=reporter)
+    except OfaToolkitError as error:
+        connection.send(error.message)
+        raise
     connection.send("done")
+
+
+def _die_at_write(number: int) -> None:
+    """Count what changes files: written halfway, not yet flushed, not yet renamed, not yet removed."""
+    count = itertools.count()
+
+    def watched(function: Any, writes_to: int | None) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(count) < number:
+                return function(*arguments, **options)
+            if writes_to is not None:
+                function(*arguments, **options)
+                os.truncate(arguments[writes_to], os.path.getsize(arguments[writes_to]) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise AssertionError("unreachable")
+
+        return call
+
+    for module, name, writes_to in (
+        (torch, "save", 1),
+        (shutil, "copyfile", 1),
+        (os, "fsync", None),
+        (os, "replace", None),
+        (os, "unlink", None),
+    ):
+        setattr(module, name, watched(getattr(module, name), writes_to))
 
 
 def preload() -> Sequence[str]:

@@ -11,8 +11,9 @@ import torch
 
 from ofa_toolkit.pipelines.training.run import prepare
 from ofa_toolkit.training.algorithm import Position
-from ofa_toolkit.training.distributed import Process, join, leave, share_batch_norm
+from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.optimizer import set_learning_rate
+from ofa_toolkit.training.shared_batchnorm import share_batch_norm
 from tests.integration.process_pair import start_pair
 from tests.integration.small_runs import run, small_config, weights
 
@@ -21,18 +22,18 @@ CONFIG = small_config({"name": "bignas", "zero_gamma": False}, training={"dropou
 
 def one_update(process: Process, *, is_frozen: bool) -> dict[str, torch.Tensor]:
     """Weights after one update of BigNAS on the first batch."""
-    trainer = prepare(CONFIG, Path("unused"), process=process, is_dry=True)
+    trainer = prepare(CONFIG, Path("unused"), process=process)
     if process.world_size > 1:
-        share_batch_norm(trainer.supernet)
+        share_batch_norm(trainer.learner.supernet)
     batches = trainer.dataset.epoch(0, 8, seed=0, rank=process.rank, world_size=process.world_size)
     images, labels = next(batches)
     phase = trainer.algorithm.phases[0]
     position = Position(epoch=0, step=0, steps_per_epoch=4, resolution=8)
     passes = trainer.algorithm.plan(phase, position, np.random.default_rng(0))
-    set_learning_rate(trainer.optimizer, 0.05)
-    trainer.supernet.train(not is_frozen)
-    trainer.updater(images, labels, passes)
-    return {name: tensor.clone() for name, tensor in trainer.supernet.state_dict().items()}
+    set_learning_rate(trainer.learner.optimizer, 0.05)
+    trainer.learner.supernet.train(not is_frozen)
+    trainer.learner.updater(images, labels, passes)
+    return {name: tensor.clone() for name, tensor in trainer.learner.supernet.state_dict().items()}
 
 
 def child(is_frozen: bool, connection: Any) -> None:

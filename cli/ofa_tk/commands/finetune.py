@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
 from ofa_tk.commands.train import print_costs
 from ofa_tk.training_progress import TrainingProgress
+
+if TYPE_CHECKING:
+    from ofa_toolkit.training.run_folder import Resume
 
 
 @click.command()
@@ -33,7 +37,7 @@ from ofa_tk.training_progress import TrainingProgress
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the images."
 )
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@options.resume_option
 @options.processor_options
 @options.seed_option
 @options.set_option
@@ -44,7 +48,7 @@ def command(
     data: str,
     out: Path,
     epochs: int,
-    resume: bool,
+    resume: Resume,
     device: str | None,
     threads: int | None,
     seed: int,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ofa_toolkit.pipelines.training.run import TrainResult
     from ofa_toolkit.training.config import RunConfig
     from ofa_toolkit.training.cost import PhaseCost
+    from ofa_toolkit.training.run_folder import Resume
 
 
 @click.command()
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The run folder."
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Scale the whole run to this many epochs.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Scale the whole run to this many epochs; with --resume, lengthen it.",
+)
 @click.option(
     "--init", metavar="NAME|DIR", help="Start from these weights: a zoo name, run or supernet folder."
 )
 @options.space_option("Train this space (all of it), not the recipe's; a supernet's folder gives its own.")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@options.resume_option
 @click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")
 @click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
 @options.processor_options
@@ -46,7 +51,7 @@ def command(
     epochs: int | None,
     init: str | None,
     space: str | None,
-    resume: bool,
+    resume: Resume,
     dry_run: bool,
     download: bool,
     device: str | None,
@@ -61,7 +66,8 @@ def command(
     Without options, lists the recipes. A run that was interrupted in any way goes on with
     `ofa-tk train --resume --out DIR`.
 
-    Several processes: `torchrun --nproc-per-node 4 -m ofa_tk train ...`.
+    Several processes: `torchrun --nproc-per-node 4 -m ofa_tk train ...`. `--resume auto` makes one line of
+    starting and resuming, as restarted and requeued jobs need it.
     """
     if recipe is None and not resume:
         _list_recipes(as_json)
@@ -117,7 +123,7 @@ def _config(
     seed: int | None,
     overrides: tuple[str, ...],
     *,
-    resume: bool,
+    resume: Resume,
 ) -> RunConfig:
     if resume and recipe is None:
         from ofa_toolkit.training import config as run_config
@@ -125,12 +131,12 @@ def _config(
 
         if out is None:
             raise click.UsageError("Name the run to resume: --out DIR")
-        if any(given is not None for given in (epochs, init, space, seed)):
-            raise click.UsageError(
-                "--resume goes on with the run's own --epochs, --init, --space and --seed."
-            )
-        run_folder.read(out)
-        chosen = [*overrides] + ([f"data.source={data}"] if data else [])
+        if any(given is not None for given in (init, space, seed)):
+            raise click.UsageError("--resume goes on with the run's own --init, --space and --seed.")
+        run_folder.read_config(out)
+        chosen = [*overrides]
+        chosen += [f"data.source={data}"] if data else []
+        chosen += [f"training.epochs={epochs}"] if epochs else []
         return run_config.load(out / run_folder.CONFIG_FILE, chosen)
     from ofa_toolkit.pipelines.training.recipes import load_recipe
 

@@ -17,7 +17,6 @@ from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import PhaseCost, macs_of_passes, macs_per_image, phase_cost, total
 from ofa_toolkit.training.distributed import Process, join, leave
-from ofa_toolkit.training.optimizer import set_learning_rate
 from ofa_toolkit.training.trainer import Trainer
 
 _WARMUP_UPDATES = 1
@@ -65,7 +64,7 @@ def dry_run(
     process = join(device)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            trainer = prepare(config, Path(folder), process=process, download=download, is_dry=True)
+            trainer = prepare(config, Path(folder), process=process, download=download)
             return _predict(trainer, process, price_per_hour, num_updates)
     finally:
         leave(process)
@@ -120,7 +119,7 @@ def _timed_batch(trainer: Trainer) -> tuple[int, float]:
 def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
     """Median time of an update over its forward MACs per image."""
     if phase.teacher is not None:
-        trainer.updater.teacher = trainer.frozen_copy(phase.teacher)
+        trainer.learner.take_teacher(phase.teacher)
     timed_batch, scale = _timed_batch(trainer)
     batches = trainer.dataset.epoch(
         0,
@@ -139,17 +138,14 @@ def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
                 f"An epoch has fewer than {_WARMUP_UPDATES + num_updates} updates to time.",
                 hint="--set training.batch_size=... (smaller)",
             )
-        images, labels = batch
         position = Position(
             epoch=phase.first_epoch,
             step=number,
             steps_per_epoch=trainer.steps_per_epoch,
-            resolution=images.shape[-1],
+            resolution=batch[0].shape[-1],
         )
         passes = trainer.algorithm.plan(phase, position, generator(0, "dry run", phase.name, number))
-        set_learning_rate(trainer.optimizer, 0.0)
-        trainer.supernet.train()
-        trainer.updater(images, labels, passes)
+        trainer.learner.update(passes, batch, rate=0.0, seed=number)
         now = time.perf_counter()
         if number >= _WARMUP_UPDATES:
             ratios.append(scale * (now - mark) / macs_of_passes(phase.space, passes))

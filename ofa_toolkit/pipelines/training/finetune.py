@@ -14,6 +14,7 @@ from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.reporting import Reporter
+from ofa_toolkit.training.run_folder import Resume
 from ofa_toolkit.zoo.supernet import load_supernet
 
 SUBNET_FILE = "subnet.json"
@@ -82,7 +83,7 @@ def finetune(
     config: RunConfig,
     out: Path,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     device: str | None = None,
     threads: int | None = None,
     reporter: Reporter | None = None,

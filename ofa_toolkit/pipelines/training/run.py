@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
 from ofa_toolkit.datasets.report import (
     check_sizes_are_used,
@@ -24,15 +25,16 @@ from ofa_toolkit.datasets.report import (
 )
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
-from ofa_toolkit.training import run_folder
+from ofa_toolkit.training import run_folder, run_lock
 from ofa_toolkit.training.config import RunConfig
-from ofa_toolkit.training.cost import PhaseCost, phase_cost, total
+from ofa_toolkit.training.cost import PhaseCost, measured_cost, total
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
+from ofa_toolkit.training.metrics import require_tensorboard
 from ofa_toolkit.training.reporting import Reporter, Silent
-from ofa_toolkit.training.single import Single
+from ofa_toolkit.training.resuming import check_length, check_settings
+from ofa_toolkit.training.run_folder import Resume
 from ofa_toolkit.training.trainer import Trainer
-from ofa_toolkit.training.validation import named_subnets
 from ofa_toolkit.zoo.supernet import load_supernet
 
 
@@ -63,7 +65,7 @@ def train(
     config: RunConfig,
     out: Path,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     device: str | None = None,
     threads: int | None = None,
     download: bool = False,
@@ -74,8 +76,8 @@ def train(
 
     Args:
         config: From `load_recipe`, or of the run to resume.
-        out: The run folder; new or empty unless `resume`.
-        resume: Go on from the last checkpoint in `out`.
+        out: The run folder; new or empty unless `resume`. One process at a time trains into it.
+        resume: Go on from the last checkpoint in `out`; with `auto`, where there is one, and otherwise start.
         device: `cpu`, `cuda`, `cuda:N`; a GPU where there is one, if None.
         threads: CPU threads; torch's default if None. Bit-identical results need the same number.
         download: Fetch the data set where torchvision can.
@@ -90,18 +92,63 @@ def train(
         torch.set_num_threads(threads)
     process = join(device)
     try:
-        trainer = prepare(config, out, process=process, download=download, reporter=reporter, resume=resume)
-        resumed_from = None
-        if resume:
-            run_folder.check_same(out, run_folder.read(out), config)
-            resumed_from = trainer.restore_latest().name
-            trainer.reporter.message(f"Resumed from {resumed_from}, update {trainer.state.step}.")
-        trainer.on_epoch_end = lambda epoch: _keep_snapshot(trainer, out, epoch)
-        with _stopping_on_signals(trainer):
-            trainer.run()
-        return _finish(trainer, out, resumed_from, price_per_hour)
+        with _held(out, process):
+            return _train(config, out, process, resume, download, price_per_hour, reporter or Silent())
     finally:
         leave(process)
+
+
+@contextmanager
+def _held(out: Path, process: Process) -> Iterator[None]:
+    """Hold the run folder, by the main process for all."""
+    with ExitStack() as stack:
+        process.from_main(lambda: stack.enter_context(run_lock.held(out)))
+        yield
+
+
+def _train(
+    config: RunConfig,
+    out: Path,
+    process: Process,
+    resume: Resume,
+    download: bool,
+    price_per_hour: float | None,
+    reporter: Reporter,
+) -> TrainResult:
+    goes_on = process.from_main(lambda: run_folder.goes_on(out, resume))
+    stored = run_folder.read_config(out) if goes_on else config
+    check_settings(out, stored, config)
+    trainer = prepare(
+        config,
+        out,
+        process=process,
+        download=download,
+        reporter=reporter,
+        takes_init=not goes_on,
+        on_epoch_end=_keep_snapshot,
+    )
+    if process.is_main:
+        run_folder.sweep(out)
+    resumed_from = _resume(trainer, stored) if goes_on else None
+    if process.is_main:
+        run_folder.write_config(out, config)
+    with _stopping_on_signals(trainer):
+        trainer.run()
+    return _finish(trainer, out, resumed_from, price_per_hour)
+
+
+def _resume(trainer: Trainer, stored: RunConfig) -> str:
+    """Go on from the newest checkpoint; returns its name."""
+    config, folder = trainer.config, trainer.folder
+    name = trainer.checkpointer.restore().name
+    state = trainer.state
+    if config.training.epochs != stored.training.epochs:
+        before = stored.algorithm.build(stored, stored.space.trained(trainer.dataset.num_classes))
+        check_length(folder, stored, before, trainer.algorithm, state, trainer.steps_per_epoch)
+    trainer.reporter.message(f"Resumed from {name}, update {state.step} of {trainer.num_steps}.")
+    if state.step == trainer.num_steps:
+        trainer.reporter.message("The run is finished: nothing is left to train.")
+    return name
 
 
 def prepare(
@@ -111,15 +158,26 @@ def prepare(
     process: Process,
     download: bool = False,
     reporter: Reporter | None = None,
-    resume: bool = False,
-    is_dry: bool = False,
+    takes_init: bool = True,
+    on_epoch_end: Callable[[Trainer, int], None] | None = None,
 ) -> Trainer:
-    """Open the images, build the supernet and the method, and make the run folder.
+    """Open the images, build the supernet and the method. Nothing is written.
+
+    Args:
+        config: The run.
+        out: Its folder.
+        process: This process among those that train together.
+        download: Fetch the data set where torchvision can.
+        reporter: Who hears of the progress.
+        takes_init: Whether the weights that `config.init` names are loaded.
+        on_epoch_end: See `Trainer`.
 
     Raises:
         OfaToolkitError: Something of it is missing or bad.
     """
-    reporter = reporter or Silent()
+    reporter = reporter if reporter is not None and process.is_main else Silent()
+    if config.tensorboard and process.is_main:
+        require_tensorboard()
     space_resolutions = config.space.whole(1).resolutions
     initial = None if config.init is None else load_supernet(config.init)
     dataset = open_run_dataset(
@@ -129,20 +187,21 @@ def prepare(
         # The weights know images prepared as those they were trained on.
         preprocessing=None if initial is None else initial.preprocessing,
     )
-    if process.is_main:
-        reporter.message(summary(dataset))
-        for text in warnings(dataset, is_weighted=config.data.class_weights == "balanced"):
-            reporter.message(f"Warning: {text}")
-    space = config.space.trained(dataset.num_classes)
-    algorithm = config.algorithm.build(config, space)
+    reporter.message(summary(dataset))
+    for text in warnings(dataset, is_weighted=config.data.class_weights == "balanced"):
+        reporter.message(f"Warning: {text}")
+    algorithm = config.algorithm.build(config, config.space.trained(dataset.num_classes))
     supernet = new_supernet(config, config.space.whole(dataset.num_classes))
-    if initial is not None and not resume:
-        has_same_classes = initial.class_names == dataset.class_names
+    if initial is not None and takes_init:
         reporter.message(
-            load_initial_weights(supernet, initial.network, initial.name, has_same_classes=has_same_classes)
+            load_initial_weights(
+                supernet,
+                initial.network,
+                initial.name,
+                has_same_classes=initial.class_names == dataset.class_names,
+                classifier_seed=torch_seed(config.training.seed, "fresh classifier", initial.identity),
+            )
         )
-    if process.is_main and not resume and not is_dry:
-        run_folder.create(out, config)
     return Trainer(
         config,
         algorithm,
@@ -150,9 +209,8 @@ def prepare(
         dataset,
         out,
         process=process,
-        reporter=reporter if process.is_main else Silent(),
-        named=named_subnets(config.validation, space),
-        judged=algorithm.subnet if isinstance(algorithm, Single) else None,
+        reporter=reporter,
+        on_epoch_end=on_epoch_end,
     )
 
 
@@ -220,12 +278,13 @@ def _finish(
 ) -> TrainResult:
     """Save the supernet and the summary."""
     config, state = trainer.config, trainer.state
+    steps, seconds, device_seconds = state.phase_steps, state.phase_seconds, state.phase_device_seconds
     costs = tuple(
-        phase_cost(
+        measured_cost(
             phase.name,
-            state.phase_steps.get(phase.name, 0),
-            state.phase_seconds.get(phase.name, 0.0) / max(1, state.phase_steps.get(phase.name, 0)),
-            num_devices=trainer.process.world_size,
+            steps.get(phase.name, 0),
+            seconds.get(phase.name, 0.0),
+            device_seconds.get(phase.name, 0.0),
             price_per_hour=price_per_hour,
         )
         for phase in trainer.algorithm.phases
@@ -240,9 +299,17 @@ def _finish(
                 "updates": state.step,
                 "validation_top1_percent": state.accuracies,
                 "rollbacks": state.rollbacks,
-                "device": str(trainer.process.device),
-                "num_devices": trainer.process.world_size,
-                "threads": torch.get_num_threads(),
+                "parts": [
+                    {
+                        "updates": sum(part.steps.values()),
+                        "seconds": sum(part.seconds.values()),
+                        "num_devices": part.num_devices,
+                        "device": part.device,
+                        "threads": part.threads,
+                    }
+                    for part in state.parts
+                    if part.steps
+                ],
                 "cost": [dataclasses.asdict(cost) for cost in (*costs, total(costs))],
             },
         )
@@ -260,12 +327,12 @@ def _finish(
     )
 
 
-def _keep_snapshot(trainer: Trainer, out: Path, epoch: int) -> None:
+def _keep_snapshot(trainer: Trainer, epoch: int) -> None:
     """Save the supernet where the configuration asks for it after this epoch."""
     total_epochs = trainer.algorithm.phases[-1].end_epoch
     for share in trainer.config.checkpoints.snapshots:
         if max(1, round(share * total_epochs)) == epoch + 1:
-            _save(trainer, out / run_folder.SNAPSHOTS_FOLDER / f"{round(100 * share):03d}")
+            _save(trainer, trainer.folder / run_folder.SNAPSHOTS_FOLDER / f"{round(100 * share):03d}")
 
 
 def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
@@ -278,9 +345,10 @@ def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
 
 def _save(trainer: Trainer, folder: Path) -> None:
     """Write the final supernet, its batch-norm statistics fitted to the largest trained subnet."""
-    config, dataset, supernet = trainer.config, trainer.dataset, trainer.final_supernet()
+    config, dataset, supernet = trainer.config, trainer.dataset, trainer.learner.final_supernet()
     space = trainer.algorithm.phases[-1].space
-    subnet = trainer.judged or space.largest()
+    only = trainer.algorithm.only_subnet
+    subnet = only or space.largest()
     num_images = recalibrate_batchnorm(
         supernet,
         recalibration_batches(
@@ -292,7 +360,7 @@ def _save(trainer: Trainer, folder: Path) -> None:
         ),
         subnet=subnet,
     )
-    which = "the fine-tuned subnet" if trainer.judged else "the largest trained subnet"
+    which = "the fine-tuned subnet" if only else "the largest trained subnet"
     save_supernet(
         folder,
         supernet,

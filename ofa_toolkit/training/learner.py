@@ -1,0 +1,141 @@
+"""What learns: a supernet with its optimizer, moving average and teacher; one update at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ofa_toolkit.datasets.dataset import Batch
+from ofa_toolkit.spaces import Subnet
+from ofa_toolkit.supernets import Supernet, extract, sort_channels
+from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
+from ofa_toolkit.supernets.channel_sorting import apply_moves
+from ofa_toolkit.training.algorithm import Pass, Phase
+from ofa_toolkit.training.config import RunConfig
+from ofa_toolkit.training.distributed import Process
+from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, set_learning_rate
+from ofa_toolkit.training.shared_batchnorm import share_batch_norm
+from ofa_toolkit.training.step import StepResult, Updater
+
+
+class Learner:
+    """Everything of a run that holds tensors.
+
+    Args:
+        config: Of the run.
+        supernet: Its weights at the start; changed in place.
+        process: This process among those that train together.
+        class_weights: See `Updater`.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        supernet: Supernet,
+        process: Process,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        loop = config.training
+        self.supernet = supernet.to(process.device)
+        if loop.channels_last:
+            self.supernet.to(memory_format=torch.channels_last)
+        if loop.sync_batchnorm and process.world_size > 1:
+            share_batch_norm(self.supernet)
+        self.optimizer = build_optimizer(config.optimizer, self.supernet)
+        if class_weights is not None:
+            class_weights = class_weights.to(process.device)
+        self.updater = Updater(self.supernet, self.optimizer, loop, process, class_weights)
+        self.average = MovingAverage(self.supernet, loop.ema_decay) if loop.ema_decay else None
+        self.teacher: torch.nn.Module | None = None
+        self._device = process.device
+
+    def update(
+        self, passes: Sequence[Pass], batch: Batch, *, rate: float, seed: int, records_norms: bool = False
+    ) -> StepResult:
+        """Make one update.
+
+        Args:
+            passes: Of the step.
+            batch: Images (B, 3, R, R) and labels (B,): this process's part.
+            rate: Learning rate.
+            seed: Of dropout, the only thing that draws from torch's own stream.
+            records_norms: Whether the gradients' norms are wanted.
+        """
+        set_learning_rate(self.optimizer, rate)
+        torch.manual_seed(seed)
+        self.supernet.train()
+        images, labels = batch
+        result = self.updater(images, labels, passes, teacher=self.teacher, records_norms=records_norms)
+        if self.average is not None:
+            self.average.update(self.supernet)
+        return result
+
+    def begin(self, phase: Phase) -> None:
+        """What a phase asks for once, when it begins: a teacher, a fresh optimizer, sorted channels."""
+        if phase.teacher is not None:
+            self.take_teacher(phase.teacher)
+        if phase.resets_optimizer:
+            self.optimizer.state.clear()
+        if phase.sort_protected_widths is not None:
+            moves = sort_channels(
+                self.supernet, num_protected_widths=phase.sort_protected_widths, optimizer=self.optimizer
+            )
+            if self.average is not None:
+                averaged = self.final_supernet()
+                apply_moves(averaged, moves)
+                self.average.values = averaged.state_dict()
+
+    def take_teacher(self, subnet: Subnet) -> torch.nn.Module:
+        """Freeze a copy of a subnet as teacher: batch statistics, running ones left alone, no dropout."""
+        teacher = extract(self.supernet, subnet).train()
+        for _, norm in batch_norms(teacher):
+            norm.momentum = 0.0
+        teacher.requires_grad_(False)
+        teacher.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = teacher
+        return teacher
+
+    def final_supernet(self) -> Supernet:
+        """A copy with the weights a user gets: the moving average where there is one, else the present ones.
+
+        It normalises by itself also where training shares batch statistics among processes.
+        """
+        copy = Supernet(
+            self.supernet.space,
+            use_kernel_transforms=self.supernet.use_kernel_transforms,
+            dropout=self.supernet.dropout,
+            bn_momentum=self.supernet.bn_momentum,
+        ).to(self._device)
+        copy.load_state_dict(self.average.values if self.average else self.supernet.state_dict())
+        return copy
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "supernet": self.supernet.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.updater.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "teacher": self.teacher.state_dict() if self.teacher is not None else None,
+        }
+
+    def load_state_dict(self, content: Mapping[str, Any], teacher: Subnet | None) -> None:
+        """From a checkpoint of the same run.
+
+        Args:
+            content: What `state_dict` made.
+            teacher: Which subnet its teacher is, if it has one.
+        """
+        self.supernet.load_state_dict(content["supernet"])
+        self.optimizer.state.clear()
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.updater.scaler.load_state_dict(content["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
+        self.teacher = None
+        if content["teacher"] is not None:
+            assert teacher is not None, "the run has no teacher"
+            self.take_teacher(teacher).load_state_dict(content["teacher"])
