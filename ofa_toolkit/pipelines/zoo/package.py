@@ -326,12 +326,16 @@ def _run_cost(source: Path) -> Document:
     if not path.is_file():
         return {}
     summary = read_object(path, "a summary of a run")
-    total = summary["cost"][-1]
-    hours = total.get("device_hours")
     cost: Document = {"cost": f"{summary['updates']} updates"}
-    if isinstance(hours, (int, float)) and hours > 0:
-        cost["hours"] = float(f"{hours / max(1, summary['num_devices']):.3g}")
-        cost["hardware"] = f"{summary['num_devices']} x {summary['device']}, {summary['threads']} threads"
+    parts = summary.get("parts")
+    if parts is None:  # of the release before, which counted all time as on the last devices
+        parts = [{**summary, "seconds": summary["cost"][-1]["device_hours"] * 3600 / summary["num_devices"]}]
+    seconds = sum(part["seconds"] for part in parts)
+    if seconds > 0:
+        cost["hours"] = float(f"{seconds / 3600:.3g}")
+        cost["hardware"] = ", then ".join(
+            f"{part['num_devices']} x {part['device']}, {part['threads']} threads" for part in parts
+        )
     return cost
 
 
