@@ -70,7 +70,7 @@ def test_warmup_trains_the_largest_alone(tmp_path: Path) -> None:
 
 def test_not_a_number_is_rolled_back_once(tmp_path: Path) -> None:
     config = small_config({"name": "bignas"}, schedule={"learning_rate": 1e18})
-    with pytest.raises(TrainingError, match=r"diverged at epoch \d+, update \d+.*Rollbacks so far: 1"):
+    with pytest.raises(TrainingError, match=r"diverged at epoch \d+/\d+, update \d+.*Rollbacks so far: 1"):
         run(config, tmp_path / "run")
     kinds = [line["kind"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert kinds.count("divergence") == 1 or kinds.count("divergence") == 2
