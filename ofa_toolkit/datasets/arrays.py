@@ -124,8 +124,7 @@ class ArrayDataset(ImageDataset):
         store = self._padded[split]
         chosen = torch.from_numpy(request.rows[request.part]).to(store.device)
         if request.stream is None:
-            inner = slice(self._padding, self._padding + self.stored_size)
-            images = normalize(store[chosen][:, inner, inner], self.preprocessing)
+            images = normalize(self._squares(split, request.resolution)[chosen], self.preprocessing)
         else:
             seed, *labels = request.stream
             # Drawn for the whole batch, so that processes together see what one process would.
@@ -143,6 +142,11 @@ class ArrayDataset(ImageDataset):
             blank_patches(images, draw)
         images = resize_batch(images, request.resolution, self.preprocessing["interpolation"])
         return images, self._labels[split][chosen]
+
+    def _squares(self, split: Split, resolution: int) -> torch.Tensor:  # noqa: ARG002
+        """Images (N, S, S, 3) that networks of a resolution are judged on; resized where S is another."""
+        inner = slice(self._padding, self._padding + self.stored_size)
+        return self._padded[split][:, inner, inner]
 
     def _move(self, split: Split, device: torch.device | str) -> None:
         if self._padded[split].device != torch.device(device):

@@ -12,8 +12,10 @@ import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.arrays import ArrayDataset, Images, measured_preprocessing
@@ -103,9 +105,10 @@ def open_image_folder(
             own_splits=own_splits,
         )
     images: dict[Split, tuple[Images, Indices]] = {
-        split: (_decode_all(files.paths, stated), files.labels) for split, files in splits.items()
+        split: (_decode_all(files.paths, stated, size), files.labels) for split, files in splits.items()
     }
-    return ArrayDataset(
+    return SmallPhotoDataset(
+        files=splits,
         name=name,
         class_names=class_names,
         splits=images,
@@ -117,9 +120,30 @@ def open_image_folder(
     )
 
 
-def _decode_all(paths: Sequence[Path], preprocessing: Preprocessing) -> Images:
+class SmallPhotoDataset(ArrayDataset):
+    """Photos decoded once and kept in memory.
+
+    For judging at another size than they are kept in, they are cut from the files again, as a bundle's runner
+    cuts them.
+    """
+
+    def __init__(self, *, files: Mapping[Split, Files], **arrays: Any) -> None:
+        super().__init__(**arrays)
+        self._files = files
+        self._other_sizes: dict[tuple[Split, int], torch.Tensor] = {}
+
+    def _squares(self, split: Split, resolution: int) -> torch.Tensor:
+        if resolution == self.stored_size:
+            return super()._squares(split, resolution)
+        key = (split, resolution)
+        if key not in self._other_sizes:
+            images = _decode_all(self._files[split].paths, self.preprocessing, resolution)
+            self._other_sizes[key] = torch.from_numpy(images)
+        return self._other_sizes[key].to(self._padded[split].device)
+
+
+def _decode_all(paths: Sequence[Path], preprocessing: Preprocessing, size: int) -> Images:
     """Photos as uint8 (N, size, size, 3), the squares that a network is judged on."""
-    size = preprocessing["size"]
     cut = square(preprocessing, size)
     images = np.empty((len(paths), size, size, 3), dtype=np.uint8)
     for row, path in enumerate(paths):

@@ -189,14 +189,15 @@ def test_photos_in_memory_are_the_squares_too(tmp_path: Path) -> None:
             Image.fromarray(pixels).save(tmp_path / label / f"{number}.png", exif=exif)
     dataset = open_dataset(f"imagefolder:{tmp_path}", resolution=32, validation_size=2)
     mean, std = (torch.tensor(dataset.preprocessing[key])[:, None, None] for key in ("mean", "std"))
-    images = torch.cat([images for images, _ in dataset.batches("test", 4)])
-    seen = {(image * std + mean).mul(255).round().byte().numpy().tobytes() for image in images}
-    squares = {
-        np.asarray(fit_picture(read_picture(path), 32, 1.0, "bilinear")).transpose(2, 0, 1).tobytes()
-        for path in tmp_path.rglob("*.png")
-    }
-    assert len(seen) == 2
-    assert seen <= squares
+    for size in (32, 24, 48):
+        images = torch.cat([images for images, _ in dataset.batches("test", 4, resolution=size)])
+        seen = {(image * std + mean).mul(255).round().byte().numpy().tobytes() for image in images}
+        squares = {
+            np.asarray(fit_picture(read_picture(path), size, 1.0, "bilinear")).transpose(2, 0, 1).tobytes()
+            for path in tmp_path.rglob("*.png")
+        }
+        assert len(seen) == 2
+        assert seen <= squares
 
 
 def test_heic_is_read_with_pillow_heif(tmp_path: Path) -> None:
