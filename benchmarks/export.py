@@ -24,9 +24,10 @@ import torch
 from torch import nn
 
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.export.comparison import compare, cpu_session, synthetic_images
+from ofa_toolkit.export.comparison import compare, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.target_devices import resolve_target
+from ofa_toolkit.graphs.session import open_session
 from ofa_toolkit.pipelines.export.network import (
     calibration_batches,
     check_images,
@@ -94,7 +95,7 @@ def time_all(
     image = generator(1, "benchmark").standard_normal((1, 3, size, size), dtype=np.float32)
     tasks: dict[str, Callable[[], object]] = {}
     for name, model in files.items():
-        session = cpu_session(model.SerializeToString())
+        session = open_session(model.SerializeToString())
         feed = {session.get_inputs()[0].name: image}
         tasks[name] = lambda session=session, feed=feed: session.run(None, feed)
     tensor = torch.from_numpy(image)

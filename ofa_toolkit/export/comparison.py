@@ -15,6 +15,7 @@ from torch import nn
 from ofa_toolkit.core.errors import DataError, VerificationError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.target_devices import Precision
+from ofa_toolkit.graphs.session import open_session
 
 Images = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -226,7 +227,7 @@ class ModelRunner:
     """
 
     def __init__(self, model: onnx.ModelProto, *, num_threads: int = 1) -> None:
-        self._session = cpu_session(model.SerializeToString(), num_threads=num_threads)
+        self._session = open_session(model.SerializeToString(), num_threads=num_threads)
         [source] = self._session.get_inputs()
         self._input = source.name
         self._batch_size = source.shape[0] if isinstance(source.shape[0], int) else None
@@ -246,20 +247,6 @@ class ModelRunner:
             outputs = self._session.run(None, {self._input: batch})
             parts.append([output[: len(part)] for output in outputs])
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
-
-
-def cpu_session(model: bytes, *, num_threads: int = 1) -> Any:
-    """An ONNX Runtime session on the CPU that keeps its advice to itself and does not spin."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
-        raise VerificationError(f"ONNX Runtime cannot load the file: {error}") from error
 
 
 def _largest(values: Images) -> float:

@@ -21,7 +21,7 @@ from ofa_toolkit.export.comparison import (
     largest_half_activation,
 )
 from ofa_toolkit.export.lint import check_lint
-from ofa_toolkit.export.passport import Passport, attach
+from ofa_toolkit.export.metadata import ExportMetadata, attach
 from ofa_toolkit.export.quantization import CalibrationMethod, quantize
 from ofa_toolkit.export.squeeze_excite import gate_convolutions
 from ofa_toolkit.export.target_devices import Precision, Target
@@ -154,26 +154,26 @@ def finish(
     model: onnx.ModelProto,
     network: nn.Module,
     check: CheckImages,
-    passport: Passport,
+    metadata: ExportMetadata,
     *,
     max_accuracy_drop: float | None = None,
-) -> tuple[Passport, Comparison]:
-    """Compare a written model with its network, and put the passport with the outcome into it.
+) -> tuple[ExportMetadata, Comparison]:
+    """Compare a written model with its network, and put the metadata with the outcome into it.
 
     Returns:
-        The passport as it is in the model, and the outcome.
+        The metadata as it is in the model, and the outcome.
 
     Raises:
         VerificationError: The outputs are further apart than the precision allows, or fp16 overflows.
     """
     comparison = compare(model, network, check)
-    if passport.precision == "fp16":
+    if metadata.precision == "fp16":
         peak = largest_half_activation(model, check)
         comparison = dataclasses.replace(comparison, largest_activation=peak)
-    check_comparison(comparison, passport.precision, max_accuracy_drop=max_accuracy_drop)
-    passport = dataclasses.replace(passport, comparison=dataclasses.asdict(comparison))
-    attach(model, passport)
-    return passport, comparison
+    check_comparison(comparison, metadata.precision, max_accuracy_drop=max_accuracy_drop)
+    metadata = dataclasses.replace(metadata, comparison=dataclasses.asdict(comparison))
+    attach(model, metadata)
+    return metadata, comparison
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:

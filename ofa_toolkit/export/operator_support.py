@@ -16,6 +16,9 @@ from collections.abc import Mapping
 
 Operators = frozenset[str]
 
+DataTypes = frozenset[str]
+"""Element types as `TensorProto.DataType` names them."""
+
 ConstantInputs = Mapping[str, tuple[int, ...]]
 """Operator -> positions of the inputs that must be stored in the file."""
 
@@ -84,6 +87,16 @@ TENSORRT_11 = TENSORRT_10 | _names(
     """
 )
 
+# The element types in the head of the same lists; INT32 and INT64 are in its notes. UINT8 of inputs and
+# outputs: Changelog, 8.5 GA.
+TYPES_7_1 = _names("FLOAT FLOAT16 INT8 INT32 INT64 BOOL")
+TYPES_8_0 = TYPES_7_1 | _names("DOUBLE")
+TYPES_8_5 = TYPES_8_0 | _names("UINT8")
+TYPES_9 = TYPES_8_5 | _names("BFLOAT16 FLOAT8E4M3FN")
+TYPES_10 = TYPES_9 | _names("INT4")
+
+EVERY_TYPE = TYPES_10 | _names("STRING INT16 UINT16 UINT32 UINT64 COMPLEX64 COMPLEX128")
+
 _AXES = {"CumSum": (1,), "Slice": (3,), "Squeeze": (1,), "Unsqueeze": (1,)}
 _WEIGHTS = {"Conv": (1,), "ConvTranspose": (1,)}
 _INSTANCE = {"InstanceNormalization": (1, 2)}
@@ -99,10 +112,12 @@ CONSTANT_9: ConstantInputs = {"OneHot": (1,), **_AXES}
 # operators.md of 10.15: the axes of reductions; Slice takes computed ones from 10.3 on only.
 CONSTANT_10: ConstantInputs = {
     **CONSTANT_9,
+    "Dropout": (2,),
     **{name: (1,) for name in TENSORRT_10 if name.startswith("Reduce")},
 }
 CONSTANT_11: ConstantInputs = {
-    name: at for name, at in CONSTANT_10.items() if name not in ("CumSum", "Slice")
+    **{name: at for name, at in CONSTANT_10.items() if name not in ("CumSum", "Slice")},
+    "STFT": (1,),
 }
 
 _PLACEMENT, _MODE, _ROUNDING = (
@@ -127,4 +142,14 @@ ATTRIBUTES_8_0: AttributeValues = {
 }
 # Changelog, 8.2 EA and 10.0 EA.
 ATTRIBUTES_8_2: AttributeValues = {**ATTRIBUTES_8_0, _PAD: _names("constant edge reflect")}
-ATTRIBUTES_10: AttributeValues = {**ATTRIBUTES_8_0, _PAD: _names("constant edge reflect wrap")}
+ATTRIBUTES_10: AttributeValues = {
+    **ATTRIBUTES_8_0,
+    _PAD: _names("constant edge reflect wrap"),
+    ("Resize", "keep_aspect_ratio_policy"): _names("stretch"),
+    ("Resize", "antialias"): _names("0"),
+    ("ScatterND", "reduction"): _names("none"),
+    ("ScatterElements", "reduction"): _names("none add mul"),
+    ("LpPool", "p"): _names("1 2"),
+}
+# What the parser of 11 (TensorRT for RTX 1.7.1) takes.
+ATTRIBUTES_11: AttributeValues = {**ATTRIBUTES_10, _MODE: _names("nearest linear cubic")}

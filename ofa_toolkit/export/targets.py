@@ -14,7 +14,7 @@ from typing import Literal
 
 from ofa_toolkit.core.errors import ExportError, unknown_name
 from ofa_toolkit.export import operator_support
-from ofa_toolkit.export.operator_support import AttributeValues, ConstantInputs, Operators
+from ofa_toolkit.export.operator_support import AttributeValues, ConstantInputs, DataTypes, Operators
 
 Runtime = Literal["tensorrt", "onnxruntime"]
 
@@ -27,10 +27,13 @@ class Generation:
         name: `tensorrt-<first version>` or `onnxruntime`.
         runtime: Which software it is.
         since: First version, as numbers.
+        min_opset: Oldest operator set it is meant to read.
         max_opset: Newest operator set it reads.
         export_opset: Operator set we write for it: the oldest that has everything we use.
-        max_ir_version: Newest file format, that of the ONNX release its parser was built with.
+        max_ir_version: Newest file format, that of the ONNX release its parser was built with. Parsers of
+            TensorRT do not check it.
         operators: Those it reads; None where it reads every standard one.
+        data_types: Element types it reads.
         int8: How weights quantised to 8 bits may be stored: `pair` as fp32 followed by QuantizeLinear and
             DequantizeLinear, `stored` also as int8 followed by DequantizeLinear; None without Q/DQ.
         symmetric_only: Whether zero points must be 0 and quantised types signed.
@@ -46,10 +49,12 @@ class Generation:
     name: str
     runtime: Runtime
     since: tuple[int, int]
+    min_opset: int
     max_opset: int
     export_opset: int
     max_ir_version: int
     operators: Operators | None
+    data_types: DataTypes
     int8: Literal["pair", "stored"] | None
     symmetric_only: bool = True
     precision_flags: bool
@@ -67,11 +72,14 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-7.1",
         runtime="tensorrt",
         since=(7, 1),
+        # "TensorRT supports ONNX graphs generated with at least opset 7": ModelImporter.cpp of 7.1 to 9.3.
+        min_opset=7,
         # The parser of 7.1 is built with ONNX 1.6: opset 11, IR version 6.
         max_opset=11,
         export_opset=11,
         max_ir_version=6,
         operators=operator_support.TENSORRT_7_1,
+        data_types=operator_support.TYPES_7_1,
         constant_inputs=operator_support.CONSTANT_7_1,
         attributes=operator_support.ATTRIBUTES_7_1,
         # Q/DQ without per-channel scales, which loses too much on depthwise layers (issue 994 of TensorRT).
@@ -88,11 +96,13 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-8.0",
         runtime="tensorrt",
         since=(8, 0),
+        min_opset=7,
         # operators.md: "up to Opset 13"; built with ONNX 1.8: IR version 7.
         max_opset=13,
         export_opset=13,
         max_ir_version=7,
         operators=operator_support.TENSORRT_8_0,
+        data_types=operator_support.TYPES_8_0,
         constant_inputs=operator_support.CONSTANT_8_0,
         attributes=operator_support.ATTRIBUTES_8_0,
         # 8.0 adds QuantizeLinear and DequantizeLinear per axis; "invalid weights type of Int8" otherwise.
@@ -105,10 +115,12 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-8.2",
         runtime="tensorrt",
         since=(8, 2),
+        min_opset=7,
         max_opset=13,
         export_opset=13,
         max_ir_version=7,
         operators=operator_support.TENSORRT_8_2,
+        data_types=operator_support.TYPES_8_0,
         constant_inputs=operator_support.CONSTANT_8_2,
         attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
@@ -123,11 +135,13 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-8.4",
         runtime="tensorrt",
         since=(8, 4),
+        min_opset=7,
         # operators.md of 8.4 still says opset 13, although 8.4.2 is built with ONNX 1.12.
         max_opset=13,
         export_opset=13,
         max_ir_version=8,
         operators=operator_support.TENSORRT_8_4,
+        data_types=operator_support.TYPES_8_0,
         constant_inputs=operator_support.CONSTANT_8_2,
         attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
@@ -140,10 +154,12 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-8.5",
         runtime="tensorrt",
         since=(8, 5),
+        min_opset=7,
         max_opset=17,
         export_opset=17,
         max_ir_version=8,
         operators=operator_support.TENSORRT_8_5,
+        data_types=operator_support.TYPES_8_5,
         constant_inputs=operator_support.CONSTANT_8_5,
         attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
@@ -155,10 +171,12 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-8.6",
         runtime="tensorrt",
         since=(8, 6),
+        min_opset=7,
         max_opset=17,
         export_opset=17,
         max_ir_version=8,
         operators=operator_support.TENSORRT_8_6,
+        data_types=operator_support.TYPES_8_5,
         constant_inputs=operator_support.CONSTANT_8_6,
         attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
@@ -171,10 +189,12 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-9.0",
         runtime="tensorrt",
         since=(9, 0),
+        min_opset=7,
         max_opset=19,
         export_opset=17,
         max_ir_version=9,
         operators=operator_support.TENSORRT_9,
+        data_types=operator_support.TYPES_9,
         constant_inputs=operator_support.CONSTANT_9,
         attributes=operator_support.ATTRIBUTES_8_2,
         int8="pair",
@@ -186,11 +206,14 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-10.0",
         runtime="tensorrt",
         since=(10, 0),
+        # operators.md of 10.0: opset 9 to 20. The parser only warns of older ones, see `check_versions`.
+        min_opset=9,
         # Opset 20 up to 10.3; later releases read more (10.15: opset 24).
         max_opset=20,
         export_opset=17,
         max_ir_version=10,
         operators=operator_support.TENSORRT_10,
+        data_types=operator_support.TYPES_10,
         constant_inputs=operator_support.CONSTANT_10,
         attributes=operator_support.ATTRIBUTES_10,
         # DequantizeLinear of an int8 constant: developer guide, "Explicit Quantization", quantized weights.
@@ -206,13 +229,15 @@ GENERATIONS: tuple[Generation, ...] = (
         name="tensorrt-11.0",
         runtime="tensorrt",
         since=(11, 0),
+        min_opset=9,
         # operators.md of 11.2: opset 9 to 24; the opset guide says 25 from ONNX 1.20 on.
         max_opset=24,
         export_opset=17,
         max_ir_version=10,
         operators=operator_support.TENSORRT_11,
+        data_types=operator_support.TYPES_10,
         constant_inputs=operator_support.CONSTANT_11,
-        attributes=operator_support.ATTRIBUTES_10,
+        attributes=operator_support.ATTRIBUTES_11,
         int8="stored",
         # BuilderFlag.FP16, BuilderFlag.INT8 and calibrators are removed; networks are strongly typed.
         precision_flags=False,
@@ -226,11 +251,14 @@ GENERATIONS: tuple[Generation, ...] = (
         name="onnxruntime",
         runtime="onnxruntime",
         since=(1, 18),
+        # From ONNX 1.2.1, opset 7, on: the same table.
+        min_opset=7,
         # ONNX Runtime 1.18 reads opset 21, IR version 10 (onnxruntime.ai, compatibility table).
         max_opset=21,
         export_opset=17,
         max_ir_version=10,
         operators=None,
+        data_types=operator_support.EVERY_TYPE,
         int8="stored",
         symmetric_only=False,
         precision_flags=False,

@@ -1,4 +1,4 @@
-"""Is an exported file what its passport says? What can be told from the file alone."""
+"""Is an exported file what its metadata says? What can be told from the file alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
-from ofa_toolkit.export.passport import Passport
+from ofa_toolkit.export.metadata import ExportMetadata
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.graphs import (
     FoldedWeights,
@@ -35,7 +35,7 @@ _RANGE_TOLERANCE: dict[CalibrationMethod, float] = {"minmax": 1e-3, "percentile"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One claim of a passport and what became of it.
+    """One claim of the metadata and what became of it.
 
     Attributes:
         claim: What is claimed.
@@ -67,17 +67,17 @@ def skip(claim: str, reason: str) -> Check:
 
 
 def verify_file(
-    model: onnx.ModelProto, passport: Passport, layers: Sequence[LayerSpec], form: FileForm
+    model: onnx.ModelProto, metadata: ExportMetadata, layers: Sequence[LayerSpec], form: FileForm
 ) -> list[Check]:
-    """Everything about a file that follows from its passport without the supernet.
+    """Everything about a file that follows from its metadata without the supernet.
 
     The graph of an int8 file depends on its calibration images, see `verify_ranges`.
 
     Args:
         model: The file.
-        passport: Its passport.
-        layers: Of the passport's subnet.
-        form: As the passport says.
+        metadata: Its metadata.
+        layers: Of the metadata's subnet.
+        form: As the metadata says.
     """
 
     def form_holds() -> str:
@@ -89,8 +89,8 @@ def verify_file(
         attempt("form", form_holds),
         judge(
             "MACs and parameters",
-            (macs, params) == (passport.macs, passport.params),
-            f"the subnet has {macs:,} and {params:,}, the passport {passport.macs:,} and {passport.params:,}",
+            (macs, params) == (metadata.macs, metadata.params),
+            f"the subnet has {macs:,} and {params:,}, the metadata {metadata.macs:,} and {metadata.params:,}",
         ),
     ]
     stored = stored_weights(model, layers)
@@ -101,7 +101,7 @@ def verify_file(
         found = identify_weights(stored)
         checks.append(
             judge(
-                "weights", found == passport.weights_identity, f"SHA-256 {found[:16]} of the folded weights"
+                "weights", found == metadata.weights_identity, f"SHA-256 {found[:16]} of the folded weights"
             )
         )
     return checks

@@ -11,7 +11,7 @@ import numpy as np
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.output_folder import output_folder
-from ofa_toolkit.export.comparison import cpu_session
+from ofa_toolkit.graphs.session import open_session
 from ofa_toolkit.latency.measuring.measure import Effort
 from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
 from ofa_toolkit.latency.table import load_table
@@ -195,7 +195,7 @@ def time_file(path: Path) -> float:
 
     The same statistic as in measured tables, so that the two compare.
     """
-    session = cpu_session(path.read_bytes(), num_threads=1)
+    session = open_session(path.read_bytes())
     entry = session.get_inputs()[0]
     images = np.random.default_rng(0).standard_normal(entry.shape, dtype=np.float32)
     timer = OnnxRuntimeSession(session, {entry.name: images}, is_one_thread=True)

@@ -26,7 +26,8 @@ from ofa_toolkit.datasets.image_folder import read_image
 from ofa_toolkit.datasets.transforms import Preprocessing, photo_transform
 from ofa_toolkit.export.comparison import Comparison, check_comparison
 from ofa_toolkit.export.exporter import check_precision
-from ofa_toolkit.export.passport import FORMAT, load_model, read_passport
+from ofa_toolkit.export.metadata import FORMAT, read_metadata
+from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
 from ofa_toolkit.pipelines.export.tensorrt import build_and_check
 from ofa_toolkit.spaces import get_space, lower
@@ -76,18 +77,18 @@ def test_defaults_read_subnet_json_and_write_for_the_device_searched(
     assert run(["export", "--onnx", "--json"]) == 0
     document = out(capsys)
     assert document["onnx"] == "subnet.onnx"
-    passport = read_passport(load_model(here / "subnet.onnx"))
-    assert (passport.target, passport.generation, passport.precision) == (
+    metadata = read_metadata(load_model(here / "subnet.onnx"))
+    assert (metadata.target, metadata.generation, metadata.precision) == (
         "jetson-nano",
         "tensorrt-8.2",
         "fp32",
     )
-    assert passport.batchnorm.kind == "carried"
-    assert passport.batchnorm.num_images == 32
-    assert passport.class_names[3] == "wave 3"
-    assert passport.preprocessing == PREPROCESSING
-    assert passport.comparison["max_relative_error"] <= 1e-4
-    assert "synthetic" in passport.comparison["images"]
+    assert metadata.batchnorm.kind == "carried"
+    assert metadata.batchnorm.num_images == 32
+    assert metadata.class_names[3] == "wave 3"
+    assert metadata.preprocessing == PREPROCESSING
+    assert metadata.comparison["max_relative_error"] <= 1e-4
+    assert "synthetic" in metadata.comparison["images"]
     # A second export replaces our own default output; another file needs --force.
     assert run(["export", "--onnx"]) == 0
     (here / "subnet.onnx").write_bytes(b"somebody else's")
@@ -105,8 +106,8 @@ def test_latency_predicted_for_another_precision_is_pointed_out(here: Path) -> N
 def test_the_exported_file_is_not_as_large_as_the_uncut_network(here: Path) -> None:
     exported = export_onnx("subnet.json")
     largest = count_params(lower(SPACE, SPACE.largest()))
-    assert len(exported.content) < 1.2 * 4 * exported.passport.params + 60_000
-    assert exported.passport.params < 0.5 * largest
+    assert len(exported.content) < 1.2 * 4 * exported.metadata.params + 60_000
+    assert exported.metadata.params < 0.5 * largest
 
 
 def test_int8_asked_on_a_device_without_it_fails_before_any_work(
@@ -139,10 +140,10 @@ def test_data_gives_statistics_ranges_and_accuracy(here: Path, capsys: pytest.Ca
     assert run(command) == 1
     assert "int8 needs real images" in capsys.readouterr().err
     assert run([*command, "--data", DATA, "--max-drop", "100", "--json"]) == 0
-    passport = out(capsys)["passport"]
-    assert passport["batchnorm"]["kind"] == "data"
-    assert passport["quantisation"]["num_images"] > 0
-    assert passport["comparison"]["file_top1_percent"] is not None
+    metadata = out(capsys)["metadata"]
+    assert metadata["batchnorm"]["kind"] == "data"
+    assert metadata["quantisation"]["num_images"] > 0
+    assert metadata["comparison"]["file_top1_percent"] is not None
     run(["verify", "q.onnx", "--json"])
     checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
     assert checks.pop("predicted latency on jetson-nano") == "failed"  # it is made up
@@ -176,8 +177,8 @@ def test_verify_finds_changed_ranges_and_says_what_it_cannot_check(
         )
 
     assert verify(widen)["graph and 8-bit ranges"]["status"] == "failed"
-    gone = {**read_passport(model).to_document()["batchnorm"], "images": "npz:gone.npz"}
-    without = verify(edit_passport("batchnorm", gone))
+    gone = {**read_metadata(model).to_document()["batchnorm"], "images": "npz:gone.npz"}
+    without = verify(edit_metadata("batchnorm", gone))
     assert without["supernet"]["status"] == "passed"
     for claim in ("weights from the supernet", "graph and 8-bit ranges", "outputs"):
         assert without[claim]["status"] == "not checked"
@@ -241,7 +242,7 @@ def test_statistics_are_never_kept_in_silence(
     assert "--keep-batchnorm" in error
     assert run([*command, "--keep-batchnorm"]) == 0
     assert "fit none of its subnets" in capsys.readouterr().err
-    assert read_passport(load_model("subnet.onnx")).batchnorm.kind == "stored"
+    assert read_metadata(load_model("subnet.onnx")).batchnorm.kind == "stored"
 
 
 def test_verify_derives_everything_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,7 +283,7 @@ def edit_stride(model: onnx.ModelProto) -> None:
     next(a for a in node.attribute if a.name == "alpha").f = 0.2
 
 
-def edit_passport(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
+def edit_metadata(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
     def edit(model: onnx.ModelProto) -> None:
         entry = next(entry for entry in model.metadata_props if entry.key == FORMAT)
         document = json.loads(entry.value)
@@ -297,14 +298,14 @@ def edit_passport(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
     [
         (edit_weight, "weights"),
         (edit_stride, "graph"),
-        (edit_passport("macs", 1), "MACs and parameters"),
-        (edit_passport("precision", "fp16"), "form"),
-        (edit_passport("batch_size", 4), "form"),
-        (edit_passport("supernet_identity", "0" * 64), "supernet"),
-        (edit_passport("space_identity", "0" * 16), "search space"),
-        (edit_passport("generation", "tensorrt-9.0"), "target's software"),
-        (edit_passport("class_names", ["cat"]), "preprocessing and class names"),
-        (edit_passport("preprocessing", {}), "preprocessing and class names"),
+        (edit_metadata("macs", 1), "MACs and parameters"),
+        (edit_metadata("precision", "fp16"), "form"),
+        (edit_metadata("batch_size", 4), "form"),
+        (edit_metadata("supernet_identity", "0" * 64), "supernet"),
+        (edit_metadata("space_identity", "0" * 16), "search space"),
+        (edit_metadata("generation", "tensorrt-9.0"), "target's software"),
+        (edit_metadata("class_names", ["cat"]), "preprocessing and class names"),
+        (edit_metadata("preprocessing", {}), "preprocessing and class names"),
     ],
 )
 def test_verify_finds_what_was_changed(
@@ -335,7 +336,7 @@ def test_files_that_are_not_ours_are_told_apart(here: Path, capsys: pytest.Captu
     del model.metadata_props[:]
     Path("foreign.onnx").write_bytes(model.SerializeToString())
     assert run(["verify", "foreign.onnx"]) == 1
-    assert "has no passport" in capsys.readouterr().err
+    assert "carries no metadata" in capsys.readouterr().err
     assert run(["lint", "foreign.onnx", "--target", "jetson-nano"]) == 0
     assert run(["lint", "absent.onnx", "--target", "jetson-nano"]) == 1
 

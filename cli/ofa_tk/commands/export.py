@@ -101,7 +101,7 @@ def command(
     if dynamic_batch and ctx.get_parameter_source("batch_size") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--dynamic-batch leaves the batch size open; leave out --batch-size.")
     from ofa_toolkit.core import files
-    from ofa_toolkit.export.passport import has_passport
+    from ofa_toolkit.export.metadata import has_metadata
     from ofa_toolkit.pipelines.export.onnx_file import (
         DEFAULT_ONNX,
         ExportOptions,
@@ -113,7 +113,7 @@ def command(
     if onnx_file is not None:
         is_default = onnx_file == _DEFAULT
         out = DEFAULT_ONNX if is_default else Path(onnx_file)
-        files.check_output(out, is_default=is_default, force=force, is_ours=has_passport)
+        files.check_output(out, is_default=is_default, force=force, is_ours=has_metadata)
     engine = _engine_path(engine_file, force=force)
     if bundle is not None:
         from ofa_toolkit.core.output_folder import check_output_folder
@@ -172,14 +172,14 @@ def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:
 def _fields(exported: Exported, target: str) -> dict[str, object]:
     from ofa_toolkit.evaluation.sampling import accuracy_text
 
-    comparison, passport = exported.comparison, exported.passport
-    side = passport.subnet.resolution
+    comparison, metadata = exported.comparison, exported.metadata
+    side = metadata.subnet.resolution
     fields: dict[str, object] = {
         "target": target,
-        "precision": passport.precision,
-        "input": f"{passport.batch_size or 'N'} x 3 x {side} x {side}",
+        "precision": metadata.precision,
+        "input": f"{metadata.batch_size or 'N'} x 3 x {side} x {side}",
         "size": f"{len(exported.content) / 1e6:.2f} MB, {exported.counts.num_nodes} nodes",
-        "MACs, parameters": f"{passport.macs:,}, {passport.params:,} (counted in the file)",
+        "MACs, parameters": f"{metadata.macs:,}, {metadata.params:,} (counted in the file)",
         "batch norm": _batchnorm(exported),
         "compared on": comparison.images,
         "largest difference": f"{comparison.max_relative_error:.1e} of the largest logit",
@@ -209,7 +209,7 @@ def _floating(exported: Exported) -> str:
 
 
 def _batchnorm(exported: Exported) -> str:
-    source = exported.passport.batchnorm
+    source = exported.metadata.batchnorm
     if source.kind == "stored":
         return "the supernet's statistics (--keep-batchnorm)"
     where = (
@@ -238,7 +238,7 @@ def _document(
         "onnx": out,
         "tensorrt": outcome,
         "bundle": bundle,
-        "passport": exported.passport.to_document(),
+        "metadata": exported.metadata.to_document(),
         "num_bytes": len(exported.content),
         "num_nodes": exported.counts.num_nodes,
         "operators": exported.counts.operators,

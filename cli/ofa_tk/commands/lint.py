@@ -24,27 +24,37 @@ def command(file: Path, target: str, tables: tuple[Path, ...], as_json: bool) ->
     """Check an ONNX file against what its target accepts, without the target.
 
     Opset, file format, operators, attributes, data types, shapes and quantisation are compared with the
-    target's row; `docs/reference/targets` shows the rows. Any ONNX file can be checked. Exits 1 at errors.
+    target's row; `docs/reference/targets` shows the rows. For onnxruntime-cpu the ONNX Runtime installed here
+    has the last word. Any ONNX file can be checked. Exits 1 at errors.
     """
-    from ofa_toolkit.export.lint import lint
-    from ofa_toolkit.export.passport import load_model
+    from ofa_toolkit.export.lint import group, lint
+    from ofa_toolkit.export.model_file import load_model
     from ofa_toolkit.export.target_devices import resolve_target
 
     place = resolve_target(target, tables)
-    findings = lint(load_model(file), place)
-    errors = [finding for finding in findings if finding.severity == "error"]
+    findings = lint(load_model(file), place, loads=True)
+    groups = group(findings)
+    count = sum(finding.severity == "error" for finding in findings)
     if as_json:
         output.print_json(
-            {"file": file, "target": place.name, "generation": place.generation.name, "findings": findings}
+            {
+                "file": file,
+                "target": place.name,
+                "generation": place.generation.name,
+                "groups": groups,
+                "findings": findings,
+            }
         )
-    else:
+    elif groups:
         output.print_table(
-            ["severity", "rule", "where", "what"],
+            ["severity", "rule", output.Column(name="count", is_number=True), "first places", "what"],
             [
-                (finding.severity, finding.rule, finding.node or "file", finding.message)
-                for finding in findings
+                (found.severity, found.rule, str(found.count), ", ".join(found.places), found.message)
+                for found in groups
             ],
         )
-    if errors:
-        raise VerificationError(f"{place.name} would not take '{file}': {len(errors)} errors.")
+    if count:
+        errors = "1 error" if count == 1 else f"{count} errors"
+        rules = ", ".join(found.rule for found in groups if found.severity == "error")
+        raise VerificationError(f"{place.name} would not take '{file}': {errors} ({rules}).")
     output.note(f"{place.name} takes '{file}' ({place.generation.name}).")

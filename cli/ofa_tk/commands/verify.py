@@ -33,7 +33,7 @@ def command(
                 "file": file,
                 "is_ok": not result.failed,
                 "checks": result.checks,
-                "passport": result.passport.to_document(),
+                "metadata": result.metadata.to_document(),
             }
         )
     else:

@@ -63,6 +63,22 @@ def _cpuinfo() -> dict[str, str]:
     return told
 
 
+def usable_cores() -> int:
+    """Cores this process may compute on: those it is bound to, or fewer where its container is given less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read(Path("/sys/fs/cgroup/cpu.max")).strip().partition(" ")
+    return min(cores, -(-int(quota) // int(period))) if quota.isdigit() and period.isdigit() else cores
+
+
+def too_many_threads(num_threads: int) -> str | None:
+    """A sentence where threads would share cores, which is slower than fewer threads, else None."""
+    cores = usable_cores()
+    if num_threads <= cores:
+        return None
+    here = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{num_threads} threads share the {here} this process may use: times are worse than with {cores}"
+
+
 def gpu_name() -> str:
     """The first NVIDIA GPU as its driver calls it."""
     try:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.graphs import build_onnx, random_weights
+from ofa_toolkit.graphs.session import open_session
 from ofa_toolkit.latency.measuring.system import cpu_name, gpu_name
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions, RunTimes, input_shape, time_calls
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -29,7 +30,6 @@ class OnnxRuntime:
 
         self.options = options
         self.version: str = onnxruntime.__version__
-        self._library: Any = onnxruntime
         self._provider = _PROVIDERS[options.processor]
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
@@ -50,13 +50,8 @@ class OnnxRuntime:
             batch_size=self.options.batch_size,
             precision=self.options.precision,
         )
-        settings = self._library.SessionOptions()
-        settings.intra_op_num_threads = self.options.num_threads
-        settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = self._library.InferenceSession(
-            model.SerializeToString(), settings, providers=[self._provider]
+        session = open_session(
+            model.SerializeToString(), provider=self._provider, num_threads=self.options.num_threads
         )
         images = generator.standard_normal(input_shape(layers, self.options.batch_size), dtype="float32")
         is_one_thread = self.options.processor == "cpu" and self.options.num_threads == 1

@@ -12,7 +12,7 @@ from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.datasets import picture
 from ofa_toolkit.evaluation.sampling import accuracy_text
 from ofa_toolkit.export.kit import __file__ as kit_file
-from ofa_toolkit.export.passport import Passport
+from ofa_toolkit.export.metadata import ExportMetadata
 from ofa_toolkit.pipelines.export.onnx_file import Exported
 
 KIND = "bundle"
@@ -31,32 +31,32 @@ def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> No
         ExportError: The supernet does not say how images are prepared.
         OutputError: The folder holds something that may not be replaced, or cannot be written.
     """
-    passport = exported.passport
-    settings = preprocessing_of(passport)
-    labels = passport.class_names or tuple(f"class {index}" for index in range(passport.num_classes))
+    metadata = exported.metadata
+    settings = preprocessing_of(metadata)
+    labels = metadata.class_names or tuple(f"class {index}" for index in range(metadata.num_classes))
     with output_folder(folder, KIND, force=force) as temporary:
         (temporary / "model.onnx").write_bytes(exported.content)
         (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         (temporary / "preprocessing.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         for source in (Path(kit_file).with_name("run.py"), Path(picture.__file__)):
             shutil.copyfile(source, temporary / source.name)
-        (temporary / "MODEL.md").write_text(_card(passport), encoding="utf-8")
+        (temporary / "MODEL.md").write_text(_card(metadata), encoding="utf-8")
         for name in CARD_FILES:
             if (exported.supernet.folder / name).is_file():
                 shutil.copyfile(exported.supernet.folder / name, temporary / name)
 
 
-def preprocessing_of(passport: Passport) -> dict[str, Any]:
+def preprocessing_of(metadata: ExportMetadata) -> dict[str, Any]:
     """How an image becomes network input, complete enough to be carried out.
 
     Raises:
         ExportError: Something is missing.
     """
-    settings = dict(passport.preprocessing)
+    settings = dict(metadata.preprocessing)
     missing = [key for key in ("size", "mean", "std") if key not in settings]
     if missing:
         raise ExportError(
-            f"A bundle needs to know how images are prepared; '{passport.supernet}' does not say its "
+            f"A bundle needs to know how images are prepared; '{metadata.supernet}' does not say its "
             f"{', '.join(missing)}."
         )
     crop = settings.get("crop", 1.0)
@@ -65,23 +65,23 @@ def preprocessing_of(passport: Passport) -> dict[str, Any]:
     return {"interpolation": "bilinear", **settings, "crop": crop}
 
 
-def _card(passport: Passport) -> str:
-    comparison = passport.comparison
+def _card(metadata: ExportMetadata) -> str:
+    comparison = metadata.comparison
     top1 = comparison.get("file_top1_percent")
     accuracy = "not measured at export"
     if top1 is not None:
         accuracy = f"{accuracy_text(top1, comparison['num_images'])} % on {comparison['images']}"
-    batchnorm = passport.batchnorm
-    return f"""# {passport.space} subnet, {passport.precision}
+    batchnorm = metadata.batchnorm
+    return f"""# {metadata.space} subnet, {metadata.precision}
 
 | | |
 | --- | --- |
-| from | {passport.supernet} (SHA-256 {passport.supernet_identity[:16]}) |
-| MACs, parameters | {passport.macs:,}, {passport.params:,} |
-| input | {passport.subnet.resolution} x {passport.subnet.resolution} pixels, see preprocessing.json |
+| from | {metadata.supernet} (SHA-256 {metadata.supernet_identity[:16]}) |
+| MACs, parameters | {metadata.macs:,}, {metadata.params:,} |
+| input | {metadata.subnet.resolution} x {metadata.subnet.resolution} pixels, see preprocessing.json |
 | batch norm | {batchnorm.kind}: {batchnorm.num_images} images ({batchnorm.images}) |
 | top-1 | {accuracy} |
-| written for | {passport.target} ({passport.generation}) |
+| written for | {metadata.target} ({metadata.generation}) |
 
 `python3 run.py IMAGE` needs numpy and onnxruntime, and Pillow to read pictures.
 `ofa-tk verify model.onnx` checks all of this again.

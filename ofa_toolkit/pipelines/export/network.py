@@ -1,4 +1,4 @@
-"""From a subnet's description to the network that is exported, and back from a passport to the same one."""
+"""From a subnet's description to the network that is exported, and back from the metadata to the same one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.export.comparison import CheckImages
-from ofa_toolkit.export.passport import QuantisationSource
+from ofa_toolkit.export.metadata import QuantisationSource
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.spaces import Subnet, lower

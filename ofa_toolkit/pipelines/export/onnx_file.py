@@ -17,7 +17,7 @@ from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, check_precision, finish, write_model
 from ofa_toolkit.export.lint import lint
-from ofa_toolkit.export.passport import Passport, QuantisationSource
+from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
 from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph, identify_weights
@@ -77,8 +77,8 @@ class Exported:
 
     Attributes:
         supernet: What the network was cut out of.
-        model: The ONNX model with its passport.
-        passport: The same, as a value.
+        model: The ONNX model with its metadata.
+        metadata: The same, as a value.
         form: Target, precision, batch size.
         network: The network it was made from.
         comparison: How their outputs compare.
@@ -90,7 +90,7 @@ class Exported:
 
     supernet: LoadedSupernet
     model: onnx.ModelProto
-    passport: Passport
+    metadata: ExportMetadata
     form: FileForm
     network: ExportNetwork
     comparison: Comparison
@@ -143,16 +143,16 @@ def export_onnx(
     network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
     model, quantisation = _write(dataset, network, form, options.method)
-    passport = _passport(source, described, network, form, quantisation)
+    metadata = _metadata(source, described, network, form, quantisation)
     check = comparison_images(dataset, described.subnet.resolution, options.precision)
     say(f"Comparing with the network on {check.description}")
-    passport, comparison = finish(
-        model, network.network, check, passport, max_accuracy_drop=options.max_accuracy_drop
+    metadata, comparison = finish(
+        model, network.network, check, metadata, max_accuracy_drop=options.max_accuracy_drop
     )
     exported = Exported(
         supernet=source,
         model=model,
-        passport=passport,
+        metadata=metadata,
         form=form,
         network=network,
         comparison=comparison,
@@ -259,16 +259,16 @@ def _write(
     return model, used
 
 
-def _passport(
+def _metadata(
     source: LoadedSupernet,
     described: SubnetFile,
     network: ExportNetwork,
     form: FileForm,
     quantisation: QuantisationSource | None,
-) -> Passport:
+) -> ExportMetadata:
     preprocessing, class_names = describe_images(source, network.subnet.resolution)
     reference = space_reference(source.space)
-    return Passport(
+    return ExportMetadata(
         space=source.space.name,
         space_table=None if isinstance(reference, str) else reference,
         space_identity=source.space.identity,

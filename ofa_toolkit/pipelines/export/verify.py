@@ -1,4 +1,4 @@
-"""Check an exported file against its passport: from the file alone, and from the supernet it came from."""
+"""Check an exported file against its metadata: from the file alone, and from the supernet it came from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ofa_toolkit.core.errors import (
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import CheckImages, check_comparison, compare
 from ofa_toolkit.export.exporter import FileForm, write_model
-from ofa_toolkit.export.passport import Passport, QuantisationSource, check_model, load_model, read_passport
+from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource, read_metadata
+from ofa_toolkit.export.model_file import check_model, load_model
 from ofa_toolkit.export.target_devices import resolve_target
 from ofa_toolkit.export.verify import (
     Check,
@@ -46,14 +47,14 @@ _TOP1_TOLERANCE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What became of each claim of a passport.
+    """What became of each claim of the metadata.
 
     Attributes:
-        passport: The file's.
+        metadata: The file's.
         checks: In the order made.
     """
 
-    passport: Passport
+    metadata: ExportMetadata
     checks: tuple[Check, ...]
 
     @property
@@ -70,15 +71,15 @@ def verify_export(
     tables: tuple[Path, ...] = (),
     on_step: Callable[[str], None] | None = None,
 ) -> Verification:
-    """Derive everything in a file's passport again, and compare.
+    """Derive everything in a file's metadata again, and compare.
 
     What cannot be derived here (the supernet or the images are not on this machine) is reported as not
     checked, with the reason.
 
     Args:
         file: Written by `export_onnx`.
-        supernet: Where the supernet is, if not where the passport says.
-        data: Images, if not those the passport names.
+        supernet: Where the supernet is, if not where the metadata says.
+        data: Images, if not those the metadata names.
         tables: Further folders of devices.
         on_step: Told what is being done.
 
@@ -88,45 +89,45 @@ def verify_export(
     """
     say = on_step or _silent
     model = load_model(file)
-    passport = read_passport(model)
+    metadata = read_metadata(model)
     check_model(model, file)
-    space = _space(passport)
-    space.check(passport.subnet)
-    layers = lower(space, passport.subnet)
+    space = _space(metadata)
+    space.check(metadata.subnet)
+    layers = lower(space, metadata.subnet)
     form = FileForm(
-        target=resolve_target(passport.target, tables),
-        precision=passport.precision,
-        batch_size=passport.batch_size,
+        target=resolve_target(metadata.target, tables),
+        precision=metadata.precision,
+        batch_size=metadata.batch_size,
     )
     checks = [
         judge(
             "search space",
-            space.identity == passport.space_identity,
+            space.identity == metadata.space_identity,
             f"'{space.name}' here has identity {space.identity}",
         ),
         judge(
             "target's software",
-            form.target.generation.name == passport.generation,
+            form.target.generation.name == metadata.generation,
             f"{form.target.name} runs {form.target.generation.name}",
         ),
-        *verify_file(model, passport, layers, form),
-        *_predictions(passport, space, tables),
+        *verify_file(model, metadata, layers, form),
+        *_predictions(metadata, space, tables),
     ]
-    checks += _derive_again(model, passport, form, supernet, data, say)
-    return Verification(passport=passport, checks=tuple(checks))
+    checks += _derive_again(model, metadata, form, supernet, data, say)
+    return Verification(metadata=metadata, checks=tuple(checks))
 
 
-def _space(passport: Passport) -> SearchSpace:
-    space = space_from_reference(passport.space_table or passport.space)
-    space = space.with_num_classes(passport.num_classes)
-    if passport.subnet.resolution in space.resolutions:
+def _space(metadata: ExportMetadata) -> SearchSpace:
+    space = space_from_reference(metadata.space_table or metadata.space)
+    space = space.with_num_classes(metadata.num_classes)
+    if metadata.subnet.resolution in space.resolutions:
         return space
-    return space.with_resolutions((*space.resolutions, passport.subnet.resolution))
+    return space.with_resolutions((*space.resolutions, metadata.subnet.resolution))
 
 
-def _predictions(passport: Passport, space: SearchSpace, tables: tuple[Path, ...]) -> list[Check]:
+def _predictions(metadata: ExportMetadata, space: SearchSpace, tables: tuple[Path, ...]) -> list[Check]:
     """Predict the latencies again that the search predicted."""
-    claimed = passport.predicted.get("latency_ms")
+    claimed = metadata.predicted.get("latency_ms")
     if not isinstance(claimed, dict) or not claimed:
         return [skip("predicted latency", "the subnet carries no prediction")]
     checks = []
@@ -138,10 +139,10 @@ def _predictions(passport: Passport, space: SearchSpace, tables: tuple[Path, ...
             continue
 
         def predict(device: str = device, milliseconds: float = milliseconds) -> str:
-            row = Encoding(space).encode([passport.subnet])
+            row = Encoding(space).encode([metadata.subnet])
             [again] = load_table(device, tables).bind(space).predict(row)
             if abs(again - milliseconds) > 1e-3 + 1e-3 * milliseconds:  # figures are rounded
-                raise MismatchError(f"the table here says {again:.3f} ms, the passport {milliseconds:.3f} ms")
+                raise MismatchError(f"the table here says {again:.3f} ms, the metadata {milliseconds:.3f} ms")
             return f"{again:.3f} ms"
 
         checks.append(attempt(claim, predict))
@@ -150,15 +151,15 @@ def _predictions(passport: Passport, space: SearchSpace, tables: tuple[Path, ...
 
 def _derive_again(
     model: onnx.ModelProto,
-    passport: Passport,
+    metadata: ExportMetadata,
     form: FileForm,
     supernet: SupernetLike | None,
     data: str | None,
     say: Callable[[str], None],
 ) -> list[Check]:
-    name, origin = supernet or passport.supernet, passport.batchnorm
+    name, origin = supernet or metadata.supernet, metadata.batchnorm
     try:
-        source, dataset, missing = _open(name, data, passport)
+        source, dataset, missing = _open(name, data, metadata)
         source.network.eval()  # reads the weights: what is wrong with them is told here
         identity = source.identity
     except FileFormatError:
@@ -166,35 +167,35 @@ def _derive_again(
     except OfaToolkitError as error:
         if data is not None:
             raise
-        return [skip(claim, error.message) for claim in ("supernet", *_from_supernet(passport))]
+        return [skip(claim, error.message) for claim in ("supernet", *_from_supernet(metadata))]
     supernet_check = judge(
-        "supernet", identity == passport.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
+        "supernet", identity == metadata.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
     )
     if supernet_check.status == "failed":
         missing = "another supernet lies there"
     checks = [supernet_check]
     if supernet_check.status == "passed":
-        checks.append(_description(source, passport))
+        checks.append(_description(source, metadata))
     if missing is not None:
-        return [*checks, *(skip(claim, missing) for claim in _from_supernet(passport))]
+        return [*checks, *(skip(claim, missing) for claim in _from_supernet(metadata))]
     say("Cutting the subnet out again and recomputing batch-norm statistics")
-    network = export_network(source, passport.subnet, dataset, keep_batchnorm=origin.kind == "stored")
+    network = export_network(source, metadata.subnet, dataset, keep_batchnorm=origin.kind == "stored")
     if (network.batchnorm.kind, network.batchnorm.num_images) != (origin.kind, origin.num_images):
         reason = f"batch norm came from {origin.num_images} images of {origin.images}, not from these"
-        return [*checks, *(skip(claim, reason) for claim in _from_supernet(passport))]
+        return [*checks, *(skip(claim, reason) for claim in _from_supernet(metadata))]
     checks.append(verify_weights(model, network.layers, network.weights, form))
-    if passport.quantisation is not None:
+    if metadata.quantisation is not None:
         say("Finding the 8-bit ranges again")
-        checks.append(_ranges(model, network, dataset, passport.quantisation, form))
-    check = comparison_images(dataset, passport.subnet.resolution, passport.precision)
+        checks.append(_ranges(model, network, dataset, metadata.quantisation, form))
+    check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
     say(f"Comparing with the network on {check.description}")
-    return [*checks, _outputs(model, network, passport, check)]
+    return [*checks, _outputs(model, network, metadata, check)]
 
 
-def _description(source: LoadedSupernet, passport: Passport) -> Check:
+def _description(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
     """Does the supernet say the same of images and classes?"""
-    stated = describe_images(source, passport.subnet.resolution)
-    same = (dict(passport.preprocessing), passport.class_names) == stated
+    stated = describe_images(source, metadata.subnet.resolution)
+    same = (dict(metadata.preprocessing), metadata.class_names) == stated
     return judge(
         "preprocessing and class names",
         same,
@@ -202,17 +203,17 @@ def _description(source: LoadedSupernet, passport: Passport) -> Check:
     )
 
 
-def _from_supernet(passport: Passport) -> list[str]:
+def _from_supernet(metadata: ExportMetadata) -> list[str]:
     """Claims that only the supernet and the images can prove."""
-    ranges = ["graph and 8-bit ranges"] if passport.quantisation is not None else []
+    ranges = ["graph and 8-bit ranges"] if metadata.quantisation is not None else []
     return ["weights from the supernet", *ranges, "outputs"]
 
 
 def _open(
-    name: SupernetLike, data: str | None, passport: Passport
+    name: SupernetLike, data: str | None, metadata: ExportMetadata
 ) -> tuple[LoadedSupernet, ImageDataset | None, str | None]:
     """Supernet and images, and why what depends on images cannot be checked, or None where they are here."""
-    source, origin = load_supernet(name), passport.batchnorm
+    source, origin = load_supernet(name), metadata.batchnorm
     if data is None and origin.kind != "data":
         return source, None, None
     try:
@@ -237,18 +238,20 @@ def _ranges(
     return verify_ranges(model, again, recipe.method)
 
 
-def _outputs(model: onnx.ModelProto, network: ExportNetwork, passport: Passport, check: CheckImages) -> Check:
+def _outputs(
+    model: onnx.ModelProto, network: ExportNetwork, metadata: ExportMetadata, check: CheckImages
+) -> Check:
     def compare_again() -> str:
         comparison = compare(model, network.network, check)
         # The file was accepted with the drop it states; it may not have become worse.
-        top1 = passport.comparison.get("file_top1_percent")
-        before = passport.comparison.get("network_top1_percent")
+        top1 = metadata.comparison.get("file_top1_percent")
+        before = metadata.comparison.get("network_top1_percent")
         allowed = None if top1 is None or before is None else max(0.0, before - top1) + _TOP1_TOLERANCE
-        check_comparison(comparison, passport.precision, max_accuracy_drop=allowed)
+        check_comparison(comparison, metadata.precision, max_accuracy_drop=allowed)
         again = comparison.file_top1_percent
-        same_images = passport.comparison.get("images") == comparison.images
+        same_images = metadata.comparison.get("images") == comparison.images
         if same_images and top1 is not None and again is not None and abs(again - top1) > _TOP1_TOLERANCE:
-            raise VerificationError(f"top-1 is {again:.2f} %, the passport says {top1:.2f} %")
+            raise VerificationError(f"top-1 is {again:.2f} %, the metadata says {top1:.2f} %")
         return (
             f"largest difference {comparison.max_relative_error:.1e}, same class "
             f"{comparison.agreement_percent:.1f} % on {comparison.images}"

@@ -14,8 +14,12 @@ import onnx
 
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.export.passport import load_model
-from ofa_toolkit.latency.measuring.system import cpu_name
+from ofa_toolkit.export.lint.rule import ModelFile
+from ofa_toolkit.export.lint.tensors import check_open_batch
+from ofa_toolkit.export.model_file import load_model
+from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, resolve_target
+from ofa_toolkit.graphs.session import first_line, open_session
+from ofa_toolkit.latency.measuring.system import cpu_name, too_many_threads
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -24,7 +28,7 @@ PROVIDERS = {
 }
 
 ROUNDS = 5
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +127,9 @@ def benchmark(
                 if on_step is not None:
                     on_step(f"Timing on {provider}, {count} threads, batch {batch_size or 'as fixed'}")
                 timings += _condition(models, provider, count, batch_size, num_runs, seed)
-    warnings = []
+    warnings = [sentence for count in threads if (sentence := too_many_threads(count))]
+    if "cpu" not in providers:
+        warnings = []
     if len(models) > 1 and len({timing.batch_size for timing in timings}) > 1:
         warnings.append("The files' batch sizes differ: compare images per second, not milliseconds.")
     return Benchmark(
@@ -186,34 +192,39 @@ def _condition(
 def _runnable(
     path: Path, model: onnx.ModelProto, provider: str, threads: int, batch_size: int | None, seed: int
 ) -> tuple[Callable[[], object], int]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=[PROVIDERS[provider]]
-        )
-    except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
-        raise MeasurementError(f"ONNX Runtime cannot load '{path}': {error}") from error
+    session = open_session(
+        model.SerializeToString(), provider=PROVIDERS[provider], num_threads=threads, name=f"'{path}'"
+    )
     inputs = session.get_inputs()
-    if len(inputs) != 1 or inputs[0].type not in _DTYPES:
-        raise MeasurementError(f"'{path}' must have one floating-point input to be timed.")
+    if len(inputs) != 1 or inputs[0].type not in (*_FLOATS, "tensor(uint8)"):
+        raise MeasurementError(
+            f"'{path}' must have one input, of floating-point numbers or bytes, to be timed."
+        )
     shape = [
         d if isinstance(d, int) else (batch_size or 1) if i == 0 else 0 for i, d in enumerate(inputs[0].shape)
     ]
     if 0 in shape:
         raise MeasurementError(f"'{path}' leaves more than the batch size open; export it with fixed shapes.")
-    images = generator(seed, "benchmark").standard_normal(shape).astype(_DTYPES[inputs[0].type])
-    feed: dict[str, npt.NDArray[Any]] = {inputs[0].name: images}
+    feed = {inputs[0].name: _random_input(shape, inputs[0].type, seed)}
 
     def run() -> object:
         return session.run(None, feed)
 
+    try:
+        run()
+    except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
+        fixed = next(check_open_batch(ModelFile(model), resolve_target(ONNXRUNTIME_CPU)), None)
+        reason = first_line(error) if fixed is None else f"at '{fixed.node}' {fixed.message}"
+        raise MeasurementError(f"'{path}' fails for batch size {shape[0]}: {reason}") from error
     return run, shape[0]
+
+
+def _random_input(shape: list[int], kind: str, seed: int) -> npt.NDArray[Any]:
+    """Normalised images, or pixels where the file takes bytes."""
+    draw = generator(seed, "benchmark")
+    if kind == "tensor(uint8)":
+        return draw.integers(0, 256, shape, dtype=np.uint8)
+    return draw.standard_normal(shape).astype(_FLOATS[kind])
 
 
 def _time(run: Callable[[], object], num_runs: int) -> list[float]:

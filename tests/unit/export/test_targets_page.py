@@ -22,6 +22,7 @@ def test_page_shows_every_row() -> None:
             int8[row.int8],
             "a builder flag" if row.precision_flags else "the graph",
             "read" if row.reads_half_constants else "misread",
+            str(row.min_opset),
         )
         assert f"| {' | '.join(cells)} |" in text
         assert f"| {row.name} | {'; '.join(row.sources)} |" in text

@@ -106,6 +106,7 @@ def command(
     the same command goes on where it was.
     """
     from ofa_toolkit.latency.measuring.measure import Effort
+    from ofa_toolkit.latency.measuring.system import too_many_threads
     from ofa_toolkit.latency.runtimes import RuntimeOptions
     from ofa_toolkit.pipelines.latency.measure import MeasureRequest, measure_latency
 
@@ -125,6 +126,8 @@ def command(
         folder=tables,
         is_restart=restart,
     )
+    if processor == "cpu" and (sentence := too_many_threads(threads)):
+        output.warn(sentence)
     report = measure_latency(request, _progress())
     if as_json:
         output.print_json(dataclasses.asdict(report))

@@ -1,23 +1,22 @@
 """What a file says about itself: everything `ofa-tk verify` needs to work it out again.
 
-The passport is one JSON document in the metadata of the ONNX file, under the key `ofa-toolkit/export`.
+One JSON document among the metadata of the ONNX file, under the key `ofa-toolkit/export`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import onnx
-import onnx.checker
 
 from ofa_toolkit.core.documents import parse_json
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.version import __version__
+from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.export.quantization import METHODS, CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.spaces.subnet import Subnet
@@ -57,7 +56,7 @@ class QuantisationSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passport:
+class ExportMetadata:
     """Origin and promises of an exported file.
 
     Attributes:
@@ -115,7 +114,7 @@ class Passport:
         return document
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Passport:
+    def from_document(cls, document: Mapping[str, Any]) -> ExportMetadata:
         """Read plain JSON values.
 
         Raises:
@@ -123,7 +122,7 @@ class Passport:
         """
         values = dict(document)
         if values.pop("format", None) != FORMAT or values.pop("version", None) != VERSION:
-            raise FileFormatError(f"The passport is not of format '{FORMAT}', version {VERSION}.")
+            raise FileFormatError(f"The metadata is not of format '{FORMAT}', version {VERSION}.")
         try:
             values["subnet"] = subnet_from_document(values["subnet"])
             values["batchnorm"] = BatchNormSource(**values["batchnorm"])
@@ -132,72 +131,38 @@ class Passport:
                 values["quantisation"] = QuantisationSource(**values["quantisation"])
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
-            raise FileFormatError(f"The passport of the file is damaged: {error}.") from error
+            raise FileFormatError(f"The metadata of the file is damaged: {error}.") from error
 
 
-def attach(model: onnx.ModelProto, passport: Passport) -> None:
-    """Write a passport into a model, in place of the one it may have."""
+def attach(model: onnx.ModelProto, metadata: ExportMetadata) -> None:
+    """Write the metadata into a model, in place of the one it may have."""
     kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != FORMAT]
-    text = json.dumps(passport.to_document(), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(metadata.to_document(), ensure_ascii=False, allow_nan=False)
     onnx.helper.set_model_props(model, {**dict(kept), FORMAT: text})
 
 
-def read_passport(model: onnx.ModelProto) -> Passport:
-    """The passport of a model.
+def read_metadata(model: onnx.ModelProto) -> ExportMetadata:
+    """The metadata of a model.
 
     Raises:
         FileFormatError: It has none, or a damaged one.
     """
     for entry in model.metadata_props:
         if entry.key == FORMAT:
-            document = parse_json(entry.value, "The passport of the file")
+            document = parse_json(entry.value, "The metadata of the file")
             if not isinstance(document, dict):
-                raise FileFormatError("The passport of the file is damaged: it is no JSON object.")
-            return Passport.from_document(document)
+                raise FileFormatError("The metadata of the file is damaged: it is no JSON object.")
+            return ExportMetadata.from_document(document)
     raise FileFormatError(
-        "The file has no passport: it was not written by `ofa-tk export`.",
+        "The file carries no metadata of ofa-toolkit: it was not written by `ofa-tk export`.",
         hint="`ofa-tk lint` checks any ONNX file.",
     )
 
 
-def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """Read an ONNX file.
-
-    Raises:
-        FileFormatError: It cannot be read or is no ONNX model.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise FileFormatError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own, whose package ships no types
-        raise _no_model(path) from error
-    if not model.graph.node:
-        raise _no_model(path)
-    return model
-
-
-def check_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
-    """Raise `FileFormatError` where ONNX itself refuses a model: its nodes and names do not fit together."""
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FileFormatError(f"'{path}' is damaged: {reason}") from error
-
-
-def _no_model(path: str | os.PathLike[str]) -> FileFormatError:
-    return FileFormatError(
-        f"'{path}' is not an ONNX file, or is truncated.", hint="`ofa-tk export --onnx` writes one."
-    )
-
-
-def has_passport(path: Path) -> bool:
+def has_metadata(path: Path) -> bool:
     """Whether a file was written by `ofa-tk export`."""
     try:
-        read_passport(load_model(path))
+        read_metadata(load_model(path))
     except FileFormatError:
         return False
     return True
