@@ -23,6 +23,7 @@ from torch import nn
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate, recalibration_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
+from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.pipelines.zoo.batchnorm_images import make_batchnorm_images
 from ofa_toolkit.spaces import Subnet, sample_subnets
 from ofa_toolkit.supernets import extract, recalibrate_batchnorm
@@ -98,7 +99,7 @@ def judge_batchnorm_images(
     on_subnet: Callable[[CarriedAccuracy], None] | None = None,
 ) -> list[CarriedAccuracy]:
     """Compare both kinds of statistics on random subnets, on the test images or `num_images` of them."""
-    evaluator = open_evaluator(folder, data, device="cpu")
+    evaluator = open_evaluator(folder, EvaluationRequest(data=data, device="cpu"))
     supernet = evaluator.supernet
     carried = supernet.carried_statistics
     if carried is None:

@@ -20,6 +20,7 @@ import torch
 
 from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
+from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.spaces import get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, extract, save_supernet
 
@@ -39,10 +40,12 @@ def main() -> None:
         data = f"fake:train={arguments.images + arguments.recalibration_images},test=10"
         evaluator = open_evaluator(
             folder,
-            data,
-            validation_size=arguments.images,
-            recalibration_images=arguments.recalibration_images,
-            device="cpu",
+            EvaluationRequest(
+                data=data,
+                validation_size=arguments.images,
+                recalibration_images=arguments.recalibration_images,
+                device="cpu",
+            ),
         )
         network = evaluator.supernet.network  # read before the folder goes
     meter = SubnetMeter(evaluator)

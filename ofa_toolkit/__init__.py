@@ -16,6 +16,7 @@ _EXPORTS = {
     "Supernet": "ofa_toolkit.supernets",
     "count_macs": "ofa_toolkit.complexity",
     "count_params": "ofa_toolkit.complexity",
+    "evaluate": "ofa_toolkit.pipelines.evaluation.network",
     "export_onnx": "ofa_toolkit.pipelines.export.onnx_file",
     "extract": "ofa_toolkit.supernets",
     "find_front": "ofa_toolkit.pipelines.search.front",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ofa_toolkit.complexity import count_macs as count_macs
     from ofa_toolkit.complexity import count_params as count_params
     from ofa_toolkit.core.version import __version__ as __version__
+    from ofa_toolkit.pipelines.evaluation.network import evaluate as evaluate
     from ofa_toolkit.pipelines.export.onnx_file import export_onnx as export_onnx
     from ofa_toolkit.pipelines.search.find import find_subnet as find_subnet
     from ofa_toolkit.pipelines.search.front import find_front as find_front

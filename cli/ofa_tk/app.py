@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("ofa_tk.commands.train:command", "Train a supernet by DϵpS, OFA, BigNAS or CompOFA."),
     "finetune": ("ofa_tk.commands.finetune:command", "Adapt one subnet to your images."),
     "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
+    "pareto": ("ofa_tk.commands.pareto:command", "Compare supernets over their range of cost."),
+    "study": ("ofa_tk.commands.study:command", "Figures of training: initialisation, gradients, curves."),
     "predictor": ("ofa_tk.commands.predictor:command", "Build and show accuracy predictors."),
     "latency": ("ofa_tk.commands.latency:command", "Latency tables: list, predict, measure, calibrate."),
     "search": ("ofa_tk.commands.search:command", "Find the best subnet for a budget."),

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import QuantityError
 from ofa_toolkit.core.quantities import QuantityKind
 
@@ -88,20 +89,6 @@ def processor_options(function: F) -> F:
     )(threads_option(function))
 
 
-def judging_options(function: F) -> F:
-    """`--recalibration-images` and `--batch-size`: how subnets are judged."""
-    function = click.option(
-        "--batch-size", type=click.IntRange(min=1), default=200, show_default=True, help="Images at a time."
-    )(function)
-    return click.option(
-        "--recalibration-images",
-        type=click.IntRange(min=0),
-        default=2000,
-        show_default=True,
-        help="Training images for the batch-norm statistics.",
-    )(function)
-
-
 def set_option(function: F) -> F:
     """`--set a.b=c`, repeatable: change one setting of a recipe (`overrides`, a tuple of texts)."""
     return click.option(
@@ -172,3 +159,23 @@ def out_option(default: str, help_text: str) -> Callable[[F], F]:
 def is_default_out(ctx: click.Context) -> bool:
     """Whether `--out` was left at its default."""
     return ctx.get_parameter_source("out") is click.core.ParameterSource.DEFAULT
+
+
+def stem_option(default: str, help_text: str) -> Callable[[F], F]:
+    """`--out STEM`: where a table and a picture go, see `stem_files` (`out`)."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=default,
+        show_default=True,
+        metavar="STEM",
+        help=help_text,
+    )
+
+
+def stem_files(stem: Path, suffix: str, *, force: bool) -> tuple[Path, Path]:
+    """The table and the picture of a stem, which may be written; they do not tell who made them."""
+    table, picture = (stem.with_name(stem.name + each) for each in (suffix, ".png"))
+    for path in (table, picture):
+        files.check_output(path, is_default=False, force=force)
+    return table, picture

@@ -200,6 +200,20 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda completed: progress.update(task, completed=completed)
 
 
+@contextlib.contextmanager
+def steps_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """As `progress_bar`, for work that tells its total with every step."""
+    with contextlib.ExitStack() as stack:
+        shows: list[Callable[[int], None]] = []
+
+        def on_step(done: int, total: int) -> None:
+            if not shows:
+                shows.append(stack.enter_context(progress_bar(label, total)))
+            shows[0](done)
+
+        yield on_step
+
+
 def _tenths(label: str, total: int) -> Callable[[int], None]:
     last = -1
 

@@ -70,6 +70,26 @@ def read_subnet(
     return _parse(document, space, f"'{os.fspath(source)}'")
 
 
+SubnetLike = Subnet | SubnetFile | str | os.PathLike[str] | Mapping[str, Any]
+"""What names a subnet: itself, the content of its file (as a search gives it), or the file."""
+
+
+def subnet_file(subnet: SubnetLike, space: SearchSpace) -> SubnetFile:
+    """A subnet as a member of a space, with what its file says beyond the choices.
+
+    Raises:
+        FileFormatError: The file cannot be read.
+        MismatchError: The subnet is another network in `space` than in the space its file names.
+        SubnetNotInSpaceError: The space does not offer one of its choices.
+    """
+    if isinstance(subnet, Subnet):
+        subnet = SubnetFile(space=space, supernet=None, subnet=subnet)
+    if not isinstance(subnet, SubnetFile):
+        return read_subnet(subnet, space)
+    space.check(subnet.subnet)
+    return subnet
+
+
 def write_subnet(path: str | os.PathLike[str], subnet_file: SubnetFile) -> None:
     """Write a `subnet.json` atomically.
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Folded = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]]
 
@@ -31,7 +32,7 @@ def fold_batchnorm(network: nn.Module) -> Folded:
         bias = None if module.bias is None else module.bias.detach().cpu().double().numpy()
         norm = modules.get(f"{layer}.bn")
         if norm is not None:
-            assert isinstance(norm, nn.BatchNorm2d)
+            assert isinstance(norm, _BatchNorm)  # also the synchronised kind
             mean, variance, scale, shift = (
                 tensor.detach().cpu().double().numpy()
                 for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias)

@@ -163,7 +163,8 @@ class CheckpointConfig:
     every_steps: Annotated[int, Bounds(at_least=1)] | None = None
     "Also write one every so many updates."
     snapshots: tuple[Annotated[float, Bounds(above=0, at_most=1)], ...] = ()
-    "Also keep the supernet as it is after these shares of the epochs, in snapshots/ (for --init-study)."
+    """Also keep the supernet as it is after these shares of the epochs, in snapshots/; for the command
+    `study initialization`."""
     keep: Annotated[int, Bounds(at_least=1)] = 2
     "How many of the latest to keep, beside the best."
 

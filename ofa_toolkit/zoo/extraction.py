@@ -10,13 +10,13 @@ from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, recalibration_batches
 from ofa_toolkit.graphs import identify_weights
-from ofa_toolkit.spaces import Subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile
 from ofa_toolkit.supernets import extract, fold_batchnorm, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm import carried_statistics
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
-_KEY = "ofa-toolkit"
+_KEY = "ofa_toolkit_origin"
 _BATCH = 128
 
 
@@ -26,33 +26,38 @@ class Origin:
 
     Attributes:
         supernet: What it was cut out of.
-        subnet: Which subnet it is.
+        found: Which subnet it is, and what is known of it.
         batchnorm: Where its batch-norm statistics came from then.
         weights_identity: SHA-256 of its folded weights then; others mean that it was trained since.
     """
 
     supernet: LoadedSupernet
-    subnet: Subnet
+    found: SubnetFile
     batchnorm: BatchNormSource
     weights_identity: str
+
+    def is_as_cut_out(self, network: nn.Module) -> bool:
+        """Whether the network still has the weights it was cut out with."""
+        return identify_weights(fold_batchnorm(network)) == self.weights_identity
 
 
 def origin_of(network: nn.Module) -> Origin | None:
     """Where a network comes from; None for one that was not cut out of a loaded supernet."""
-    # Copies and pickles of a graph module keep `meta` and lose every other attribute.
     meta = getattr(network, "meta", None)
     origin = meta.get(_KEY) if isinstance(meta, dict) else None
+    origin = origin or getattr(network, _KEY, None)
     return origin if isinstance(origin, Origin) else None
 
 
 def extract_subnet(
     supernet: LoadedSupernet,
-    subnet: Subnet,
+    found: SubnetFile,
     *,
     data: str | ImageDataset | None = None,
     keep_batchnorm: bool = False,
 ) -> fx.GraphModule:
     """As `LoadedSupernet.extract`."""
+    subnet = found.subnet
     network = extract(supernet.network, subnet)
     if keep_batchnorm:
         source = BatchNormSource(kind="stored", images="none", num_images=0, seed=0)
@@ -71,10 +76,13 @@ def extract_subnet(
             "of its subnets well, with --keep-batchnorm.",
         )
     network.eval()
-    network.meta[_KEY] = Origin(
+    origin = Origin(
         supernet=supernet,
-        subnet=subnet,
+        found=found,
         batchnorm=source,
         weights_identity=identify_weights(fold_batchnorm(network)),
     )
+    # A copy of a graph module keeps `meta` and nothing else, a pickle everything but `meta`.
+    network.meta[_KEY] = origin
+    setattr(network, _KEY, origin)
     return network

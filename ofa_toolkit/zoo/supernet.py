@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ofa_toolkit.core import config, resources
 from ofa_toolkit.core.errors import CheckpointError, ConfigError, MismatchError, StoreError, unknown_name
 from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
-from ofa_toolkit.spaces import SPACES, SearchSpace, Subnet, get_space
+from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
+from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
 from ofa_toolkit.zoo.card import Card
 from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, load_entry, refuse_link
@@ -155,6 +156,7 @@ class LoadedSupernet:
         test_size: int | None = None,
         download: bool = False,
         num_workers: int = 0,
+        has_any_classes: bool = False,
     ) -> ImageDataset:
         """Open a data set, prepared as the supernet's training images were.
 
@@ -167,6 +169,7 @@ class LoadedSupernet:
             test_size: Images set aside as test set, likewise.
             download: Fetch the files where torchvision can.
             num_workers: Processes that load photos.
+            has_any_classes: Take it with other classes too, for a network that was trained on since.
 
         Raises:
             DataError: The data set is missing or malformed.
@@ -189,7 +192,12 @@ class LoadedSupernet:
             num_workers=num_workers,
         )
         check_sizes_are_used(dataset, validation_size, test_size)
-        hint = f"Train it on yours: ofa-tk train --init {self.name} --data {data} ..."
+        if not has_any_classes:
+            self._check_classes(dataset)
+        return dataset
+
+    def _check_classes(self, dataset: ImageDataset) -> None:
+        hint = f"Train it on yours: ofa-tk train --init {self.name} --data {dataset.source} ..."
         if dataset.num_classes != self.space.num_classes:
             raise MismatchError(
                 f"'{self.name}' has {self.space.num_classes} classes, {dataset.name} {dataset.num_classes}.",
@@ -202,15 +210,14 @@ class LoadedSupernet:
                 f"{dataset.name} has {_short(dataset.class_names)}.",
                 hint=hint,
             )
-        return dataset
 
     def extract(
-        self, subnet: Subnet, *, data: str | ImageDataset | None = None, keep_batchnorm: bool = False
+        self, subnet: SubnetLike, *, data: str | ImageDataset | None = None, keep_batchnorm: bool = False
     ) -> fx.GraphModule:
         """Cut a subnet out as a plain network with batch-norm statistics of its own.
 
         Args:
-            subnet: A member of the space.
+            subnet: A member of the space: as a search found it, or its file.
             data: Images for the statistics; without them those that the supernet carries.
             keep_batchnorm: Keep the supernet's statistics, which fit none of its subnets well.
 
@@ -224,7 +231,8 @@ class LoadedSupernet:
         """
         from ofa_toolkit.zoo.extraction import extract_subnet
 
-        return extract_subnet(self, subnet, data=data, keep_batchnorm=keep_batchnorm)
+        found = subnet_file(subnet, self.space)
+        return extract_subnet(self, found, data=data, keep_batchnorm=keep_batchnorm)
 
     def __deepcopy__(self, memo: object) -> LoadedSupernet:
         # Networks hold it as their origin, and are copied without copying all of the supernet.
@@ -234,7 +242,7 @@ class LoadedSupernet:
         return load_supernet, (self.name,)
 
 
-SupernetLike = Union[str, "os.PathLike[str]", LoadedSupernet]
+SupernetLike = str | os.PathLike[str] | LoadedSupernet
 """What names a supernet: a zoo name, a folder, `hf-hub:USER/REPO`, or the loaded object itself."""
 
 

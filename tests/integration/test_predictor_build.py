@@ -20,6 +20,7 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
 )
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
+from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.verify import verify_top
 from ofa_toolkit.spaces import Encoding, get_space, sample_subnets
@@ -27,6 +28,7 @@ from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.training.distributed import join, leave
 from tests.integration.process_pair import start_pair
 
+FAKE = EvaluationRequest(data="fake", images=24, recalibration_images=24, batch_size=24, device="cpu")
 CONFIG = EnsembleConfig(num_members=2, hidden=(8,), num_steps=60)
 CONDITIONS = Conditions(
     space_identity="s",
@@ -48,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluator(folder: Path) -> Evaluator:
-    return open_evaluator(str(folder), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
+    return open_evaluator(folder, FAKE)
 
 
 def test_a_build_measures_once_fits_and_serves_search_and_verification(
@@ -138,7 +140,7 @@ def test_a_killed_run_goes_on_and_processes_share(tmp_path: Path) -> None:
 def build_in_child(folder: str, connection: Any) -> None:
     torch.set_num_threads(1)
     process = join("cpu")
-    evaluator = open_evaluator(folder, "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu")
+    evaluator = open_evaluator(folder, FAKE)
     build_predictor(
         evaluator,
         name="tiny",
@@ -156,9 +158,7 @@ def test_two_processes_killed_half_way_and_resumed_build_what_one_does(folder: P
     for copy in (alone, shared):
         shutil.rmtree(copy / "predictor", ignore_errors=True)
         (copy / "accuracy_predictor.safetensors").unlink(missing_ok=True)
-    evaluator = open_evaluator(
-        str(alone), "fake", limit=24, recalibration_images=24, batch_size=24, device="cpu"
-    )
+    evaluator = open_evaluator(alone, FAKE)
     build_predictor(evaluator, name="tiny", num_subnets=30, config=CONFIG)
 
     pair = start_pair(build_in_child, str(shared))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_pareto_of_two_runs(
     monkeypatch.chdir(tmp_path)
     supernets = ["--supernet", str(trained), "--supernet", str(trained / "snapshots" / "050")]
     arguments = ["--data", IMAGES, *CHEAP, "--buckets", "2", "--per-bucket", "1", "--json"]
-    assert ofa_tk(["evaluate", "--pareto", *supernets, *arguments]) == 0
+    assert ofa_tk(["pareto", *supernets, *arguments]) == 0
     study = json.loads(capsys.readouterr().out)
     assert study == json.loads((tmp_path / "pareto.json").read_text())
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
@@ -100,12 +101,15 @@ def test_pareto_of_two_runs(
 
 
 @pytest.mark.parametrize("study", ["init-study", "gradients", "curves", "gradient-curves"])
-def test_studies_write_csv_and_png(
+def test_studies_write_csv_and_png_and_their_former_spelling_names_todays(
     study: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stem = tmp_path / "figure"
     arguments = ["--supernet", str(trained), "--data", IMAGES, *CHEAP, "--out", str(stem), "--json"]
-    assert ofa_tk(["evaluate", f"--{study}", *arguments]) == 0
+    assert ofa_tk(["evaluate", f"--{study}", *arguments]) == 2
+    answer = capsys.readouterr().err
+    assert f"--{study} is a command of its own now: ofa-tk study " in answer
+    assert ofa_tk(shlex.split(answer.partition("now: ofa-tk ")[2].splitlines()[0])) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows
     assert len(stem.with_suffix(".csv").read_text().splitlines()) > 1

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ofa_toolkit.core.errors import TrainingError
-from ofa_toolkit.pipelines.evaluation.evaluate import evaluate
+from ofa_toolkit.pipelines.evaluation.evaluate import evaluate_subnets
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
+from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.pipelines.training.dry_run import dry_run
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.training import ALGORITHMS
@@ -35,7 +36,9 @@ def test_loss_falls(method: str, tmp_path: Path) -> None:
     if method in ("deps", "bignas"):
         assert sum(recorder.losses[-4:]) < sum(recorder.losses[:4])
     # With a teacher the loss has further terms; the networks must have learned all the same.
-    evaluator = open_evaluator(str(tmp_path / "run"), IMAGES, recalibration_images=32, device="cpu")
+    evaluator = open_evaluator(
+        tmp_path / "run", EvaluationRequest(data=IMAGES, recalibration_images=32, device="cpu")
+    )
     learned = evaluator.accuracy(evaluator.supernet.trained_space.largest(), "train")
     assert learned.loss < 0.95 * math.log(4), learned
     assert sum(cost.steps for cost in result.costs) == 32
@@ -96,8 +99,10 @@ def test_initial_weights_and_fresh_classifier(tmp_path: Path) -> None:
 
 def test_evaluation_of_a_run(tmp_path: Path) -> None:
     run(small_config(METHODS["deps"], training={"epochs": 2}), tmp_path / "run")
-    evaluator = open_evaluator(str(tmp_path / "run"), IMAGES, recalibration_images=16, device="cpu")
-    result = evaluate(evaluator, num_random=1)
+    evaluator = open_evaluator(
+        tmp_path / "run", EvaluationRequest(data=IMAGES, recalibration_images=16, device="cpu")
+    )
+    result = evaluate_subnets(evaluator, num_random=1)
     assert [r.name for r in result.results] == ["largest", "smallest", "random 1"]
     assert all(r.accuracy.num_images == 12 for r in result.results)
     space = get_space("mobilenet-v3-compact").with_resolutions((8,))

@@ -38,9 +38,9 @@ def contents(folder: Path) -> dict[str, str]:
         (["latency", "calibrate", "--plan", "3", "--space", "mobilenet-v3-compact"], "probes.json"),
         (["zoo", "show", "flops-482M_top1-79.6_finetune-75", "--out", "mine.json"], "mine.json"),
         (["predictor", "build", "--supernet", SUPERNET, "--data", "fake", "--out", "mine"], "mine"),
-        (["evaluate", "--curves", "--supernet", "runs/a"], "curves.csv"),
-        (["evaluate", "--curves", "--supernet", "runs/a", "--out", "b.v2"], "b.v2.png"),
-        (["evaluate", "--pareto", "--supernet", "runs/a", "--data", "fake", "--out", "b"], "b.json"),
+        (["study", "curves", "--supernet", "runs/a"], "curves.csv"),
+        (["study", "curves", "--supernet", "runs/a", "--out", "b.v2"], "b.v2.png"),
+        (["pareto", "--supernet", "runs/a", "--data", "fake", "--out", "b"], "b.json"),
     ],
 )
 def test_a_file_that_is_there_needs_force(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ofa_tk import options, output
+from ofa_tk.request_options import request_options
+from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 
 if TYPE_CHECKING:
     from ofa_toolkit.training.distributed import Process
@@ -23,7 +25,7 @@ def command() -> None:
 
 @command.command()
 @click.option("--supernet", required=True, metavar="NAME|DIR", help="A zoo name, run or supernet folder.")
-@click.option("--data", required=True, metavar="SOURCE", help="Images it was trained on, such as npz:FILE.")
+@request_options(EvaluationRequest, leave_out=("split",))
 @click.option(
     "--num-subnets",
     type=click.IntRange(min=1),
@@ -43,25 +45,15 @@ def command() -> None:
     metavar="FILE",
     help="The predictor. Default: accuracy_predictor.safetensors in the supernet's folder.",
 )
-@click.option("--images", type=click.IntRange(min=1), help="Held-out training images; all by default.")
-@options.judging_options
-@options.processor_options
-@click.option("--num-workers", type=click.IntRange(min=0), default=0, help="Processes that load photos.")
 @options.force_option
 @options.seed_option
 @options.json_option
 def build(
+    request: EvaluationRequest,
     supernet: str,
-    data: str,
     num_subnets: int,
     measurements: Path | None,
     out: Path | None,
-    images: int | None,
-    recalibration_images: int,
-    batch_size: int,
-    device: str | None,
-    threads: int | None,
-    num_workers: int,
     force: bool,
     seed: int,
     as_json: bool,
@@ -70,8 +62,6 @@ def build(
 
     Killed and started again it goes on; under torchrun the processes share the work.
     """
-    import torch
-
     from ofa_toolkit.core import files
     from ofa_toolkit.evaluation.predictor.file import holds_predictor
     from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME
@@ -84,19 +74,9 @@ def build(
     opened = load_supernet(supernet)
     place = out or opened.folder / FILE_NAME
     files.check_output(place, is_default=out is None, force=force, is_ours=holds_predictor)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    process = join(device)
+    process = join(request.device)
     try:
-        evaluator = open_evaluator(
-            opened,
-            data,
-            batch_size=batch_size,
-            limit=images,
-            recalibration_images=recalibration_images,
-            device=str(process.device),
-            num_workers=num_workers,
-        )
+        evaluator = open_evaluator(opened, dataclasses.replace(request, device=str(process.device)))
         with _progress(process, num_subnets) as show:
             built = build_predictor(
                 evaluator,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,16 +34,7 @@ def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as
 
     is_default = options.is_default_out(ctx)
     check_output_folder(out, KIND, replace=is_default, force=force)
-    with contextlib.ExitStack() as stack:
-        bars: list[object] = []
-
-        def on_progress(done: int, total: int) -> None:
-            if not bars:
-                bars.append(stack.enter_context(output.progress_bar("timing", total)))
-            bar = bars[0]
-            assert callable(bar)
-            bar(done)
-
+    with output.steps_bar("timing") as on_progress:
         report = quickstart(
             out,
             supernet=supernet or BUNDLED,

@@ -116,13 +116,14 @@ def _verify(
     runtime: str | None,
 ) -> tuple[FoundSubnet, tuple[Verified, ...]]:
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
+    from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
     from ofa_toolkit.pipelines.search.verify import verify_top
 
     limits = [device.latency_ms for device in request.devices if device.latency_ms is not None]
     with output.progress_bar("Measuring subnets", num_subnets) as show:
         return verify_top(
             found,
-            open_evaluator(supernet, data),
+            open_evaluator(supernet, EvaluationRequest(data=data)),
             num_subnets=num_subnets,
             runtime=runtime,
             most_latency_ms=min(limits) if runtime is not None and limits else None,

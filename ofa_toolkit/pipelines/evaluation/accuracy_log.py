@@ -71,7 +71,7 @@ class SubnetMeter:
             subnet,
             self._batches("validation", subnet.resolution),
             recalibration=self._batches("train", subnet.resolution)
-            if evaluator.recalibration_images
+            if evaluator.request.recalibration_images
             else None,
             device=evaluator.device,
         )
@@ -101,15 +101,15 @@ class SubnetMeter:
             return recalibration_batches(
                 evaluator.dataset,
                 resolution,
-                batch_size=evaluator.batch_size,
-                limit=evaluator.recalibration_images,
+                batch_size=evaluator.request.batch_size,
+                limit=evaluator.request.recalibration_images,
                 device=evaluator.device,
             )
         return evaluator.dataset.batches(
             "validation",
-            evaluator.batch_size,
+            evaluator.request.batch_size,
             resolution=resolution,
-            limit=evaluator.limit,
+            limit=evaluator.request.images,
             device=evaluator.device,
         )
 

@@ -21,15 +21,15 @@ Step = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class SubnetResult:
-    """One measured subnet.
+    """One measured subnet, or another network.
 
     Attributes:
-        name: `largest`, `smallest`, `random 1`, or its file.
+        name: `largest`, `smallest`, `random 1`, its file, or `network`.
         resolution: Side of the input in pixels.
         macs: Multiply-accumulates of one image.
         params: Parameters.
         accuracy: On the split.
-        architecture: As in `subnet.json`.
+        architecture: As in `subnet.json`; empty for another network than ours.
     """
 
     name: str
@@ -38,6 +38,11 @@ class SubnetResult:
     params: int
     accuracy: Accuracy
     architecture: dict[str, Any]
+
+    @property
+    def top1_percent(self) -> float:
+        """Share of images whose largest logit is the label's, 0 to 100."""
+        return self.accuracy.top1_percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +62,9 @@ class Evaluation:
     results: tuple[SubnetResult, ...]
 
 
-def evaluate(
+def evaluate_subnets(
     evaluator: Evaluator,
     *,
-    split: Split = "test",
     subnets: Sequence[Path] = (),
     num_random: int = 3,
     seed: int = 0,
@@ -86,9 +90,12 @@ def evaluate(
     for number, (name, subnet) in enumerate(chosen):
         if on_step is not None:
             on_step(number, len(chosen))
-        results.append(describe(name, subnet, supernet.space, evaluator.accuracy(subnet, split)))
+        results.append(describe(name, subnet, supernet.space, evaluator.accuracy(subnet)))
     return Evaluation(
-        supernet=supernet.name, data=evaluator.dataset.source, split=split, results=tuple(results)
+        supernet=supernet.name,
+        data=evaluator.dataset.source,
+        split=evaluator.request.split,
+        results=tuple(results),
     )
 
 

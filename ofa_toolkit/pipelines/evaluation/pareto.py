@@ -23,7 +23,8 @@ from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
 from ofa_toolkit.pipelines.evaluation.evaluate import Step
-from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
+from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
+from ofa_toolkit.pipelines.evaluation.request import ParetoRequest
 from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet, restrict, sample_population
 from ofa_toolkit.spaces.subnet_file import subnet_document
 
@@ -136,37 +137,30 @@ def latency_cost(name: str, space: SearchSpace, tables: Sequence[Path] = ()) -> 
     return lambda population: np.asarray(bound.predict(population), dtype=float)
 
 
-def study(
-    evaluators: Sequence[Evaluator],
-    *,
-    cost_of: CostOf,
-    axis: str,
-    num_buckets: int = 6,
-    per_bucket: int = 4,
-    seed: int = 0,
-    show_published: bool = False,
-    on_step: Step | None = None,
-) -> ParetoStudy:
+def study(request: ParetoRequest, *, on_step: Step | None = None) -> ParetoStudy:
     """Measure the same candidates of each supernet and pick the best of each bucket.
 
     Args:
-        evaluators: One a supernet, all of one space.
-        cost_of: The cost axis.
-        axis: Its name.
-        num_buckets: Equal parts of the range of cost.
-        per_bucket: Candidates judged in each, the smallest and the largest subnet always among them.
-        seed: Of the candidates.
-        show_published: Add the paper's Table 1.
+        request: Supernets, images, cost axis and effort.
         on_step: Told of progress.
 
     Raises:
         MismatchError: The supernets are of different spaces.
+        OfaToolkitError: One of them, the images or the table is missing, or they do not belong together.
     """
+    evaluators = [open_evaluator(supernet, request) for supernet in request.supernet]
     space = _common_space(evaluators)
+    tables = [Path(folder) for folder in request.tables]
+    if request.latency_on is None:
+        cost_of, axis = macs_cost(space), "MMACs"
+    else:
+        cost_of = latency_cost(request.latency_on, space, tables)
+        axis = f"ms on {request.latency_on} (predicted)"
+    num_buckets = request.buckets
     encoding = Encoding(space)
     ends = cost_of(encoding.encode([space.smallest(), space.largest()]))
     cost_range = (float(ends[0]), float(ends[1]))
-    subnets = candidates(space, cost_of, cost_range, num_buckets, per_bucket, seed)
+    subnets = candidates(space, cost_of, cost_range, num_buckets, request.per_bucket, request.seed)
     costs = cost_of(encoding.encode(subnets))
     total = len(evaluators) * (len(subnets) + num_buckets)
     done = itertools.count()
@@ -208,7 +202,8 @@ def study(
         low=cost_range[0],
         high=cost_range[1],
         curves=tuple(curves),
-        published=TABLE_1 if show_published else (),
+        # The published points are MACs on ImageNet.
+        published=TABLE_1 if request.data.startswith("imagenet:") and request.latency_on is None else (),
     )
 
 

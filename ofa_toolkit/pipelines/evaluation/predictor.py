@@ -144,8 +144,8 @@ def _conditions(evaluator: Evaluator, seed: int) -> Conditions:
         supernet_identity=evaluator.supernet.identity,
         data=evaluator.dataset.name,
         seed=seed,
-        num_images=min(available, evaluator.limit or available),
-        num_recalibration_images=evaluator.recalibration_images,
+        num_images=min(available, evaluator.request.images or available),
+        num_recalibration_images=evaluator.request.recalibration_images,
     )
 
 

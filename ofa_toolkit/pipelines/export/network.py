@@ -20,7 +20,7 @@ from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.supernets import fold_batchnorm
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
-from ofa_toolkit.zoo.extraction import extract_subnet, origin_of
+from ofa_toolkit.zoo.extraction import origin_of
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
 CALIBRATION_IMAGES = 512
@@ -65,7 +65,7 @@ def export_network(
         SubnetNotInSpaceError: The subnet is not in the space.
         ExportError: There are no images for the statistics.
     """
-    network = extract_subnet(supernet, subnet, data=dataset, keep_batchnorm=keep_batchnorm)
+    network = supernet.extract(subnet, data=dataset, keep_batchnorm=keep_batchnorm)
     origin = origin_of(network)
     assert origin is not None
     return ExportNetwork(

@@ -15,9 +15,9 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, DataError
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.datasets import Split
 from ofa_toolkit.pipelines.evaluation.evaluate import Step
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
+from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower, restrict
 from ofa_toolkit.training import run_folder
 from ofa_toolkit.training.config import LoopConfig
@@ -43,16 +43,14 @@ class InitializationPoint:
 
 
 def initialization_study(
-    run: str, data: str, *, split: Split = "test", on_step: Step | None = None, **options: Any
+    run: str, request: EvaluationRequest, *, on_step: Step | None = None
 ) -> list[InitializationPoint]:
     """Measure the uniform subnets of every snapshot of a run.
 
     Args:
         run: A run folder with snapshots.
-        data: Images.
-        split: Which images.
+        request: Images.
         on_step: Told of progress.
-        options: For `open_evaluator`.
 
     Raises:
         CheckpointError: The run kept no snapshots.
@@ -66,7 +64,7 @@ def initialization_study(
         )
     points = []
     for number, snapshot in enumerate(snapshots):
-        evaluator = open_evaluator(str(snapshot), data, **options)
+        evaluator = open_evaluator(snapshot, request)
         chosen = uniform_subnets(evaluator.supernet.trained_space)
         for index, (name, subnet) in enumerate(chosen.items()):
             if on_step is not None:
@@ -76,7 +74,7 @@ def initialization_study(
                     trained_percent=int(snapshot.name),
                     subnet=name,
                     mmacs=count_macs(lower(evaluator.supernet.space, subnet)) / 1e6,
-                    top1_percent=evaluator.accuracy(subnet, split).top1_percent,
+                    top1_percent=evaluator.accuracy(subnet).top1_percent,
                 )
             )
     return points

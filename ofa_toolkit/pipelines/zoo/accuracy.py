@@ -90,8 +90,9 @@ def measure(
         SubnetNotInSpaceError: A subnet is not the space's.
     """
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
+    from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 
-    evaluator = open_evaluator(folder.absolute(), data, device="cpu")
+    evaluator = open_evaluator(folder.absolute(), EvaluationRequest(data=data, device="cpu"))
     for question in questions:
         subnet = _subnet(folder, evaluator.supernet.trained_space, question)
         if kept is None:
@@ -135,16 +136,19 @@ def _conditions(folder: Path, subnet: Subnet, question: Question, data: str) -> 
 
 def _measured(evaluator: Evaluator, subnet: Subnet, question: Question) -> Accuracy:
     from ofa_toolkit.evaluation.accuracy import evaluate
-    from ofa_toolkit.zoo.extraction import extract_subnet, origin_of
+    from ofa_toolkit.zoo.extraction import origin_of
 
     if not question.use_carried:
-        asked = dataclasses.replace(
-            evaluator, limit=question.num_images, recalibration_images=question.recalibration_images
+        request = dataclasses.replace(
+            evaluator.request,
+            images=question.num_images,
+            recalibration_images=question.recalibration_images,
+            split=question.split,
         )
-        return asked.accuracy(subnet, question.split)
-    network = extract_subnet(evaluator.supernet, subnet)
+        return dataclasses.replace(evaluator, request=request).accuracy(subnet)
+    network = evaluator.supernet.extract(subnet)
     batches = evaluator.dataset.batches(
-        question.split, evaluator.batch_size, resolution=subnet.resolution, limit=question.num_images
+        question.split, evaluator.request.batch_size, resolution=subnet.resolution, limit=question.num_images
     )
     origin = origin_of(network)
     assert origin is not None

@@ -14,6 +14,7 @@ from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
+from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.spaces import SearchSpace, Subnet, sample_subnets
 from ofa_toolkit.supernets import extract, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm.carried_statistics import (
@@ -64,7 +65,7 @@ def make_batchnorm_images(
     Raises:
         MismatchError: The data has no statistics to normalise with, or other classes.
     """
-    evaluator = open_evaluator(folder, data, device="cpu")
+    evaluator = open_evaluator(folder, EvaluationRequest(data=data, device="cpu"))
     supernet = evaluator.supernet
     preprocessing = supernet.preprocessing
     if preprocessing is None:

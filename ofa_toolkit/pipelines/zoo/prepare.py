@@ -192,8 +192,11 @@ class _Maker:
             return
         from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
         from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
+        from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 
-        evaluator = open_evaluator(self.supernet.absolute(), self.data, limit=how.predictor_images)
+        evaluator = open_evaluator(
+            self.supernet.absolute(), EvaluationRequest(data=self.data, images=how.predictor_images)
+        )
         folder = self.work / f"predictor-{how.predictor_images}-images-seed-{how.seed}"
         with self.progress_bar("Measuring subnets for the predictor", how.num_subnets) as show:
             built = build_predictor(
