@@ -23,6 +23,7 @@ from ofa_toolkit.graphs import (
     identify_weights,
     weighted_nodes,
 )
+from ofa_toolkit.graphs.builder import PRODUCER
 from ofa_toolkit.graphs.weights import Array, check_weights
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
@@ -86,6 +87,11 @@ def verify_file(
 
     macs, params = count_macs(layers), count_folded_params(layers)
     checks = [
+        judge(
+            "toolkit",
+            (model.producer_name, model.producer_version) == (PRODUCER, metadata.toolkit),
+            f"the file was written by {model.producer_name} {model.producer_version}",
+        ),
         attempt("form", form_holds),
         judge(
             "MACs and parameters",

@@ -103,6 +103,19 @@ def test_latency_predicted_for_another_precision_is_pointed_out(here: Path) -> N
     assert export_onnx("subnet.json", options=ExportOptions(target="tensorrt-8.2")).warnings == ()
 
 
+def test_latency_of_another_runtime_is_not_carried_on(here: Path) -> None:
+    entry = {"value": 6.6, "runtime": "pytorch", "precision": "fp32", "batch_size": 1}
+    document = json.loads(Path("subnet.json").read_text())
+    document["predicted"]["latency_ms"] = {
+        "jetson-nano:a": entry,
+        "jetson-nano:b": {**entry, "runtime": "tensorrt"},
+    }
+    exported = export_onnx(document)
+    assert list(exported.metadata.predicted["latency_ms"]) == ["jetson-nano:b"]
+    [warning] = exported.warnings
+    assert "on jetson-nano:a was predicted for pytorch; this file is for tensorrt" in warning
+
+
 def test_the_exported_file_is_not_as_large_as_the_uncut_network(here: Path) -> None:
     exported = export_onnx("subnet.json")
     largest = count_params(lower(SPACE, SPACE.largest()))
@@ -299,6 +312,7 @@ def edit_metadata(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
         (edit_weight, "weights"),
         (edit_stride, "graph"),
         (edit_metadata("macs", 1), "MACs and parameters"),
+        (edit_metadata("toolkit", "9.9"), "toolkit"),
         (edit_metadata("precision", "fp16"), "form"),
         (edit_metadata("batch_size", 4), "form"),
         (edit_metadata("supernet_identity", "0" * 64), "supernet"),

@@ -142,8 +142,6 @@ def command(
         from ofa_toolkit.pipelines.export.bundle import write_bundle
 
         write_bundle(exported, bundle, force=force)
-    if keep_batchnorm:
-        output.warn("Batch-norm statistics are the supernet's; they fit none of its subnets well.")
     for warning in exported.warnings:
         output.warn(warning)
     if as_json:
@@ -179,7 +177,8 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
         "precision": metadata.precision,
         "input": f"{metadata.batch_size or 'N'} x 3 x {side} x {side}",
         "size": f"{len(exported.content) / 1e6:.2f} MB, {exported.counts.num_nodes} nodes",
-        "MACs, parameters": f"{metadata.macs:,}, {metadata.params:,} (counted in the file)",
+        "MACs, parameters": f"{metadata.macs:,}, {metadata.params:,} (counted in the file, "
+        "batch norm folded)",
         "batch norm": _batchnorm(exported),
         "compared on": comparison.images,
         "largest difference": f"{comparison.max_relative_error:.1e} of the largest logit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,35 @@ def _card(metadata: ExportMetadata) -> str:
     if top1 is not None:
         accuracy = f"{accuracy_text(top1, comparison['num_images'])} % on {comparison['images']}"
     batchnorm = metadata.batchnorm
+    predictions = "".join(_prediction(name, entry) for name, entry in _predictions(metadata))
     return f"""# {metadata.space} subnet, {metadata.precision}
 
 | | |
 | --- | --- |
 | from | {metadata.supernet} (SHA-256 {metadata.supernet_identity[:16]}) |
-| MACs, parameters | {metadata.macs:,}, {metadata.params:,} |
+| MACs, parameters | {metadata.macs:,}, {metadata.params:,} (batch norm folded) |
 | input | {metadata.subnet.resolution} x {metadata.subnet.resolution} pixels, see preprocessing.json |
 | batch norm | {batchnorm.kind}: {batchnorm.num_images} images ({batchnorm.images}) |
 | top-1 | {accuracy} |
 | written for | {metadata.target} ({metadata.generation}) |
-
+{predictions}
 `python3 run.py IMAGE` needs numpy and onnxruntime, and Pillow to read pictures.
 `ofa-tk verify model.onnx` checks all of this again.
 """
+
+
+def _predictions(metadata: ExportMetadata) -> list[tuple[str, Any]]:
+    """(what, what the search said of it) for accuracy and every latency the file carries."""
+    accuracy, latencies = (metadata.predicted.get(key) for key in ("top1_percent", "latency_ms"))
+    found = [] if accuracy is None else [("top-1 in percent", accuracy)]
+    if isinstance(latencies, Mapping):
+        found += [(f"milliseconds on {name}", entry) for name, entry in latencies.items()]
+    return found
+
+
+def _prediction(name: str, entry: Any) -> str:
+    """A row of the card: the value, and how it was found."""
+    stated = entry if isinstance(entry, Mapping) else {"value": entry}
+    conditions = [stated.get(key) for key in ("provenance", "runtime", "precision", "source", "dataset")]
+    told = ", ".join(str(condition) for condition in conditions if condition) or "provenance unknown"
+    return f"| predicted {name} | {stated.get('value', 'unknown')} ({told}) |\n"

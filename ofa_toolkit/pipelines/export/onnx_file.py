@@ -158,7 +158,11 @@ def export_onnx(
         comparison=comparison,
         counts=count_graph(model),
         floating=check_precision(model, form.precision),
-        warnings=(*(finding.message for finding in lint(model, target)), *_other_conditions(described, form)),
+        warnings=(
+            *(finding.message for finding in lint(model, target)),
+            *_other_conditions(described, form),
+            *_kept(options),
+        ),
         check=check,
     )
     if onnx_file is not None:
@@ -230,11 +234,19 @@ def check_runs_tensorrt(target: Target) -> None:
 
 
 def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
-    """Where the latency was predicted for another precision or batch size than the file has."""
+    """Where the latency was predicted for another runtime, precision or batch size than the file has."""
     predicted = described.predicted.get("latency_ms")
-    warnings = []
+    runtime = form.target.generation.runtime
+    warnings = [
+        f"The latency on {name} was predicted for {_runtime_of(entry)}; this file is for {runtime}, and does "
+        "not carry it on."
+        for name, entry in (predicted.items() if isinstance(predicted, Mapping) else ())
+        if _runtime_of(entry) not in (None, runtime)
+    ]
     for name, entry in predicted.items() if isinstance(predicted, Mapping) else ():
         if str(name).partition(":")[0] != form.target.name or not isinstance(entry, Mapping):
+            continue
+        if _runtime_of(entry) not in (None, runtime):
             continue
         asked = {"precision": form.precision, "batch_size": form.batch_size}
         for key, value in asked.items():
@@ -245,6 +257,27 @@ def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
                     f"has {value}: {option} exports what was searched."
                 )
     return warnings
+
+
+def _kept(options: ExportOptions) -> list[str]:
+    if not options.keep_batchnorm:
+        return []
+    return ["Batch-norm statistics are the supernet's; they fit none of its subnets well."]
+
+
+def _runtime_of(entry: Any) -> str | None:
+    """What executed the networks a latency was predicted from; None where nobody says."""
+    return str(entry["runtime"]) if isinstance(entry, Mapping) and "runtime" in entry else None
+
+
+def _own_predictions(described: SubnetFile, form: FileForm) -> dict[str, Any]:
+    """What the search predicted, less the latencies of another runtime than the file's."""
+    predicted = dict(described.predicted)
+    latencies = predicted.get("latency_ms")
+    if isinstance(latencies, Mapping):
+        runtimes = (None, form.target.generation.runtime)
+        predicted["latency_ms"] = {n: e for n, e in latencies.items() if _runtime_of(e) in runtimes}
+    return predicted
 
 
 def _write(
@@ -287,7 +320,7 @@ def _metadata(
         quantisation=quantisation,
         preprocessing=preprocessing,
         class_names=class_names,
-        predicted=dict(described.predicted),
+        predicted=_own_predictions(described, form),
     )
 
 
