@@ -65,7 +65,7 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
             if int(labels.max()) >= logits.shape[1]:
                 raise MismatchError(
                     f"The data has a label {int(labels.max())}; the network has {logits.shape[1]} classes.",
-                    hint="Use the data set the network was trained for, or train it on yours with --init.",
+                    hint="Use the data set the network was trained for.",
                 )
             num_correct += int((logits.argmax(1) == labels).sum())
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
@@ -114,7 +114,7 @@ def evaluate_subnet(
     if dataset.num_classes != supernet.space.num_classes:
         raise MismatchError(
             f"{dataset.name} has {dataset.num_classes} classes, the supernet {supernet.space.num_classes}.",
-            hint="Use the data set it was trained for, or train it on yours: ofa-tk train --init",
+            hint="Use the data set it was trained for.",
         )
     return evaluate_on_batches(
         supernet,

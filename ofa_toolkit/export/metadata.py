@@ -155,7 +155,7 @@ def read_metadata(model: onnx.ModelProto) -> ExportMetadata:
             return ExportMetadata.from_document(document)
     raise FileFormatError(
         "The file carries no metadata of ofa-toolkit: it was not written by `ofa-tk export`.",
-        hint="`ofa-tk lint` checks any ONNX file.",
+        hint="`ofa-tk lint FILE --target DEVICE` checks any ONNX file.",
     )
 
 

@@ -157,7 +157,8 @@ def calibrate(prior: Prior, probes: Population, latencies_ms: Array) -> Calibrat
     if len(probes) < MIN_PROBES:
         raise LatencyTableError(
             f"{len(probes)} measured networks are too few; at least {MIN_PROBES} are needed.",
-            hint="About ten give most of the benefit; see `ofa-tk latency calibrate --samples`.",
+            hint="About ten give most of the benefit: "
+            f"`ofa-tk latency calibrate --samples --space {prior.space.name}`",
         )
     if not (np.isfinite(latencies_ms).all() and (latencies_ms > 0).all()):
         raise LatencyTableError("A measured latency is not a positive number.")

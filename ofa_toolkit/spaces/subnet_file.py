@@ -66,8 +66,21 @@ def read_subnet(
     """
     if isinstance(source, Mapping):
         return _parse(source, space, "The subnet")
-    document = read_object(source, "a subnet file", hint="`ofa-tk search` writes ./subnet.json.")
-    return _parse(document, space, f"'{os.fspath(source)}'")
+    return _parse(_read(source), space, f"'{os.fspath(source)}'")
+
+
+def stated_supernet(source: str | os.PathLike[str] | Mapping[str, Any]) -> str | None:
+    """The supernet a subnet file or document names, before its space is known, which the supernet tells.
+
+    Raises:
+        FileFormatError: The file cannot be read as JSON.
+    """
+    stated = (source if isinstance(source, Mapping) else _read(source)).get("supernet")
+    return stated if isinstance(stated, str) else None
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    return read_object(path, "a subnet file", hint="`ofa-tk search` writes ./subnet.json.")
 
 
 SubnetLike = Subnet | SubnetFile | str | os.PathLike[str] | Mapping[str, Any]

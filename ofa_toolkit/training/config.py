@@ -13,6 +13,7 @@ from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import toml
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.datasets.stand_in import StandInName
 from ofa_toolkit.datasets.transforms import TransformConfig
 from ofa_toolkit.spaces import SearchSpace, get_space, restrict
 from ofa_toolkit.spaces.space_file import names_a_file, open_space, space_document
@@ -68,6 +69,8 @@ class DataConfig:
 
     source: str | None = None
     "The data set, such as npz:FILE or imagefolder:DIR; usually given by --data."
+    made_for: StandInName | None = None
+    "The data set a recipe is for; --dry-run without --data counts and times as many images of noise."
     validation_size: Annotated[int, Bounds(at_least=1)] | None = None
     "Images held out of train; none means a tenth, at most 10,000."
     test_size: Annotated[int, Bounds(at_least=1)] | None = None

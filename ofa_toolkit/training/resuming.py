@@ -17,7 +17,7 @@ from ofa_toolkit.training.state import TrainState
 
 # Settings that may differ when a run is resumed: they do not change what is computed. Whether the number of
 # epochs may, `check_length` decides.
-_FREE = ("data.source", "data.num_workers", "checkpoints.", "tensorboard", "training.epochs")
+_FREE = ("data.source", "data.made_for", "data.num_workers", "checkpoints.", "tensorboard", "training.epochs")
 
 
 def how_to_go_on(config: RunConfig, folder: Path, world_size: int = 1) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ofa_toolkit.core import config, resources
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import CheckpointError, ConfigError, MismatchError, StoreError, unknown_name
 from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
@@ -197,7 +198,7 @@ class LoadedSupernet:
         return dataset
 
     def _check_classes(self, dataset: ImageDataset) -> None:
-        hint = f"Train it on yours: ofa-tk train --init {self.name} --data {dataset.source} ..."
+        hint = self._how_to_train_on(dataset.source)
         if dataset.num_classes != self.space.num_classes:
             raise MismatchError(
                 f"'{self.name}' has {self.space.num_classes} classes, {dataset.name} {dataset.num_classes}.",
@@ -210,6 +211,13 @@ class LoadedSupernet:
                 f"{dataset.name} has {_short(dataset.class_names)}.",
                 hint=hint,
             )
+
+    def _how_to_train_on(self, data: str) -> str:
+        recipe = str(self.recipe.get("recipe"))
+        if recipe not in resources.entries("configs"):
+            return "Use the images it was trained for."
+        words = ("--recipe", recipe, "--init", self.name, "--data", data, "--out", "runs/mine")
+        return f"Train it on yours: {command_line('train', *words)}"
 
     def extract(
         self, subnet: SubnetLike, *, data: str | ImageDataset | None = None, keep_batchnorm: bool = False
@@ -294,7 +302,7 @@ def _folder(text: str) -> Path:
     if text in SPACES:
         raise ConfigError(
             f"'{text}' is a search space, not a supernet.",
-            hint=f"ofa-tk search --space {text}, or a supernet of `ofa-tk zoo list`",
+            hint=f"`ofa-tk zoo list --space {text}` lists its supernets.",
         )
     raise unknown_name("supernet", text, resources.entries("zoo"))
 

@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--subnet",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default="subnet.json",
-    show_default=True,
-    metavar="FILE",
-    help="The subnet, as `ofa-tk search` writes it.",
-)
+@options.subnet_option("The subnet; `ofa-tk search` writes it.")
 @click.option("--supernet", metavar="NAME|DIR", help="Its weights. Default: those the file names.")
 @click.option("--data", required=True, metavar="SOURCE", help="Images, such as imagefolder:DIR.")
 @click.option(

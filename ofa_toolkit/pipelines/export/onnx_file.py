@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,7 @@ from ofa_toolkit.pipelines.export.network import (
 )
 from ofa_toolkit.pipelines.export.searched_target import searched_target
 from ofa_toolkit.spaces.space_file import space_reference
-from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, stated_supernet
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 DEFAULT_SUBNET = Path("subnet.json")
@@ -182,10 +181,8 @@ def open_subnet(
         ExportError: Nobody says which supernet.
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
-    name = supernet or (subnet.supernet if isinstance(subnet, SubnetFile) else _stated_supernet(subnet))
+    name = supernet or (subnet.supernet if isinstance(subnet, SubnetFile) else stated_supernet(subnet))
     if name is None:
-        if not isinstance(subnet, SubnetFile):
-            read_subnet(subnet)
         raise ExportError(
             "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
         )
@@ -193,19 +190,6 @@ def open_subnet(
     described = subnet if isinstance(subnet, SubnetFile) else read_subnet(subnet, source.space)
     source.space.check(described.subnet)
     return described, source
-
-
-def _stated_supernet(subnet: str | Path | Mapping[str, Any]) -> str | None:
-    """The supernet a subnet file names; None also where it cannot be read, which is told later."""
-    if isinstance(subnet, Mapping):
-        stated = subnet.get("supernet")
-    else:
-        try:
-            document = json.loads(Path(subnet).read_bytes())
-        except (OSError, ValueError):
-            return None
-        stated = document.get("supernet") if isinstance(document, dict) else None
-    return None if stated is None else str(stated)
 
 
 def check_options(form: FileForm, *, has_data: bool) -> None:

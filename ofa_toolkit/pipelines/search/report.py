@@ -33,7 +33,7 @@ def write_report(path: str | os.PathLike[str], fronts: Sequence[dict[str, Any]])
         OutputError: The file cannot be written.
     """
     if not fronts:
-        raise ConfigError("A report needs a front.", hint="ofa-tk report front.json, or --device jetson-nano")
+        raise ConfigError("A report needs a front.", hint="ofa-tk report --device jetson-nano")
     files.write_text(path, page(fronts))
 
 

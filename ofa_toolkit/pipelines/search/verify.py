@@ -111,7 +111,8 @@ def verify_top(
         raise InfeasibleConstraintError(
             f"None of the {len(verified)} best subnets measures {most_latency_ms:g} ms or less here: the "
             f"fastest takes {fastest:.3g} ms.",
-            hint="Search with a table of this machine: ofa-tk latency measure, then search --device.",
+            hint=f"Search with a table of this machine: `ofa-tk latency measure --space {space.name}`, "
+            "then --device this-cpu",
         )
     ranked = sorted(kept, key=lambda v: (-v.top1_percent, v.predicted_rank))
     return _answer(found, ranked[0]), (*ranked, *(v for v in verified if v not in kept))

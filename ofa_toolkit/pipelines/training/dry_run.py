@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ofa_toolkit.core.errors import OfaToolkitError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.datasets import Batch
 from ofa_toolkit.pipelines.training.run import prepare
 from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig
@@ -20,7 +22,7 @@ from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.trainer import Trainer
 
 _WARMUP_UPDATES = 1
-_CPU_IMAGES = 64
+_LEAST_CPU_IMAGES, _CPU_IMAGES, _CPU_PIXELS = 8, 64, 64 * 96**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def dry_run(
     process = join(device)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            trainer = prepare(config, Path(folder), process=process, download=download)
+            trainer = prepare(config, Path(folder), process=process, download=download, takes_noise=True)
             return _predict(trainer, process, price_per_hour, num_updates)
     finally:
         leave(process)
@@ -110,10 +112,25 @@ def _timed_batch(trainer: Trainer) -> tuple[int, float]:
     """
     batch = trainer.config.training.batch_size
     part = trainer.process.world_size * trainer.config.training.accumulation
-    if trainer.process.device.type != "cpu" or batch <= _CPU_IMAGES:
+    most = max(_LEAST_CPU_IMAGES, min(_CPU_IMAGES, _CPU_PIXELS // trainer.dataset.resolution**2))
+    if trainer.process.device.type != "cpu" or batch <= most:
         return batch, 1.0
-    timed = max(part, _CPU_IMAGES // part * part)
+    timed = max(part, most // part * part)
     return timed, batch / timed
+
+
+def _endless_batches(trainer: Trainer, batch_size: int) -> Iterator[Batch]:
+    """Epoch after epoch, for data sets of a batch or two."""
+    process = trainer.process
+    for epoch in itertools.count():
+        yield from trainer.dataset.epoch(
+            epoch,
+            batch_size,
+            seed=0,
+            rank=process.rank,
+            world_size=process.world_size,
+            device=process.device,
+        )
 
 
 def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
@@ -121,23 +138,11 @@ def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
     if phase.teacher is not None:
         trainer.learner.take_teacher(phase.teacher)
     timed_batch, scale = _timed_batch(trainer)
-    batches = trainer.dataset.epoch(
-        0,
-        timed_batch,
-        seed=0,
-        rank=trainer.process.rank,
-        world_size=trainer.process.world_size,
-        device=trainer.process.device,
-    )
+    batches = _endless_batches(trainer, timed_batch)
     ratios = []
     mark = time.perf_counter()
     for number in range(_WARMUP_UPDATES + num_updates):
-        batch = next(batches, None)
-        if batch is None:
-            raise OfaToolkitError(
-                f"An epoch has fewer than {_WARMUP_UPDATES + num_updates} updates to time.",
-                hint="--set training.batch_size=... (smaller)",
-            )
+        batch = next(batches)
         position = Position(
             epoch=phase.first_epoch,
             step=number,

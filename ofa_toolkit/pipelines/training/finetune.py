@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
-from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.spaces.space_file import space_document
-from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, stated_supernet, write_subnet
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.reporting import Reporter
 from ofa_toolkit.training.run_folder import Resume
@@ -50,7 +49,7 @@ def finetune_config(
         ConfigError: Neither the file nor the caller names a supernet, or a setting is bad.
         OfaToolkitError: The supernet or the file cannot be read.
     """
-    stated = supernet or _stated_supernet(subnet)
+    stated = supernet or stated_supernet(subnet)
     if stated is None:
         raise ConfigError(
             f"'{subnet}' does not say which supernet it belongs to.", hint="Add --supernet NAME|DIR"
@@ -71,12 +70,6 @@ def finetune_config(
         "init": stated,
     }
     return from_values(configuration.apply_overrides(values, overrides))
-
-
-def _stated_supernet(subnet: Path) -> str | None:
-    """The supernet a subnet file names; read before its space is known, which the supernet tells."""
-    stated = read_object(subnet, "a subnet file").get("supernet")
-    return stated if isinstance(stated, str) else None
 
 
 def finetune(

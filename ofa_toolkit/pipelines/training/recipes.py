@@ -54,7 +54,7 @@ def load_recipe(
         path = Path(name_or_path)
         if not path.is_file():
             raise OfaToolkitError(
-                f"No such recipe file: '{path}'.", hint="Bare `ofa-tk train` lists the named recipes."
+                f"No such recipe file: '{path}'.", hint="`ofa-tk train` lists the named recipes."
             )
     else:
         path = resources.find_entry("configs", name_or_path).path

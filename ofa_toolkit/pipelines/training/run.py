@@ -23,6 +23,7 @@ from ofa_toolkit.datasets.report import (
     summary,
     warnings,
 )
+from ofa_toolkit.datasets.stand_in import StandIn
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder, run_lock
@@ -159,6 +160,7 @@ def prepare(
     download: bool = False,
     reporter: Reporter | None = None,
     takes_init: bool = True,
+    takes_noise: bool = False,
     on_epoch_end: Callable[[Trainer, int], None] | None = None,
 ) -> Trainer:
     """Open the images, build the supernet and the method. Nothing is written.
@@ -169,6 +171,7 @@ def prepare(
         process: This process among those that train together.
         download: Fetch the data set where torchvision can.
         reporter: Who hears of the progress.
+        takes_noise: Whether noise will do where no images are named; see `StandIn`.
         takes_init: Whether the weights that `config.init` names are loaded.
         on_epoch_end: See `Trainer`.
 
@@ -183,6 +186,7 @@ def prepare(
     dataset = open_run_dataset(
         config,
         download=download,
+        takes_noise=takes_noise,
         resolution=max(space_resolutions),
         # The weights know images prepared as those they were trained on.
         preprocessing=None if initial is None else initial.preprocessing,
@@ -218,6 +222,7 @@ def open_run_dataset(
     config: RunConfig,
     *,
     download: bool,
+    takes_noise: bool = False,
     resolution: int | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> ImageDataset:
@@ -227,6 +232,11 @@ def open_run_dataset(
         ConfigError: None was named.
         DataError: It is missing or malformed.
     """
+    if config.data.source is None and config.data.made_for is not None and takes_noise:
+        assert resolution is not None
+        return StandIn(
+            config.data.made_for, resolution=resolution, validation_size=config.data.validation_size
+        )
     if config.data.source is None:
         raise ConfigError(
             "No images: neither --data nor data.source names a data set.",

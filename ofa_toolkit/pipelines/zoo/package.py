@@ -230,7 +230,7 @@ def _add_predictor(
         if card.supernet_identity != identify(source / WEIGHTS_FILE).sha256:
             raise MismatchError(
                 "The accuracy predictor was made for other weights than the packaged ones.",
-                hint="Build it for them: `ofa-tk predictor build --supernet DIR`, then package again.",
+                hint=f"Build it for them: ofa-tk predictor build --supernet {source} --data DATA",
             )
         caveats = (*caveats, "Its accuracies were measured before the weights were rounded to float16.")
     own = dataclasses.replace(

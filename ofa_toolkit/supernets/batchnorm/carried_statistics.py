@@ -170,8 +170,7 @@ def read_carried_statistics(
     if weights is not None and weights != weights_identity(path.parent / WEIGHTS_FILE):
         raise MismatchError(
             f"'{path}' was made for other weights than those beside it.",
-            hint="Delete it: with --data, statistics come from training images, and `ofa-tk zoo package "
-            "--data` makes it for these weights.",
+            hint=f"Make it for these weights: ofa-tk zoo package {path.parent} NAME --data DATA --out DIR",
         )
     if images.dtype == torch.uint8:
         if preprocessing is None:
