@@ -180,10 +180,12 @@ def check_enough_classes(root: Path, num_classes: int, *, is_split: bool) -> Non
 def unsorted(folder: Path, train: Path | None) -> DataError:
     """The error about a folder without class folders; `train` may be used alone where it is not None."""
     count = len(list_photos(folder, []))
+    message = f"'{folder}' holds {count} photos and no class folders"
     hint = f"Sort them into folders first, one a class: {folder / 'CLASS'}"
     if train is not None:
+        message += " (as ImageNet's validation archive comes)"
         hint += f". Without them, a part of the others is held out: --data imagefolder:{train}"
-    return DataError(f"'{folder}' holds {count} photos and no class folders.", hint=hint)
+    return DataError(f"{message}.", hint=hint)
 
 
 def list_photos(folder: Path, left_out: list[LeftOut]) -> list[Path]:

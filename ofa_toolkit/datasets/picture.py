@@ -123,11 +123,16 @@ def _pillow() -> Any:
 
 def _load_upright(image: Any) -> Any:
     try:
-        exif = image.getexif() if hasattr(image, "getexif") else image._getexif() or {}
+        if hasattr(image, "getexif"):
+            exif = image.getexif()
+        else:  # Before Pillow 6.
+            exif = getattr(image, "tag_v2", None) or image._getexif() or {}
     except Exception:  # Damaged, or a format of an old Pillow that has none.
         exif = {}
     image.load()
-    # Asked after loading: newer versions turn TIFFs themselves, and then drop the tag.
+    if getattr(image, "_tile_orientation", None):
+        return image  # Pillow 6 to 9 turns TIFFs itself and keeps the tag.
+    # Asked after loading: from Pillow 10 on TIFFs are turned too, and the tag is dropped.
     turn = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
     return image if turn is None else image.transpose(turn)
 

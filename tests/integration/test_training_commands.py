@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
-from tests.integration.small_runs import run, small_config
+from tests.integration.small_runs import differing, run, small_config, weights
 
 IMAGES = "fake:classes=4,size=8,train=40,test=12"
 CHEAP = ["--threads", "1", "--recalibration-images", "16"]
@@ -35,6 +38,32 @@ def test_bare_train_lists_recipes_and_a_line_that_runs(capsys: pytest.CaptureFix
     shown = capsys.readouterr()
     assert "deps-compact-cifar10" in shown.out
     assert "--data fake" in shown.err
+
+
+def test_splits_and_weights_of_few_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The test images of a run are those that `evaluate` takes afterwards, whatever their number."""
+    stream = np.random.default_rng(0)
+    for label, count in (("ok", 30), ("rare", 3)):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = stream.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    source = f"imagefolder:{tmp_path / 'photos'}"
+    data = {"source": source, "test_size": 9, "validation_size": 4}
+    algorithm, training = {"name": "deps", "warmup_share": 0.5}, {"epochs": 2, "batch_size": 4}
+    result, heard = run(small_config(algorithm, training=training, data=data), tmp_path / "run")
+    assert heard.messages[0].endswith(
+        "2 classes, 33 images (20 train, 4 validation, 9 test), 3 to 30 a class"
+    )
+    assert "times the training images of 'rare'" in heard.messages[1]
+    assert (
+        ofa_tk(["evaluate", "--supernet", str(result.folder), "--data", source, "--random", "0", *CHEAP]) == 0
+    )
+    assert re.search(r"largest .* \(95 % interval \d+ to \d+\) +[\d.]+ +9\n", capsys.readouterr().out)
+    weighted = small_config(algorithm, training=training, data={**data, "class_weights": "balanced"})
+    other, heard = run(weighted, tmp_path / "weighted")
+    assert "times the training images" not in heard.messages[1]
+    assert differing(weights(result), weights(other))
 
 
 def test_the_line_of_bare_train_passes_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:

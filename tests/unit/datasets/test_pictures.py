@@ -116,6 +116,41 @@ def test_photos_are_turned_upright(tmp_path: Path, ending: str, orientation: int
     assert np.abs(found - np.asarray(upright).astype(int)).max() <= (8 if ending == "jpg" else 0)
 
 
+class OldImage:
+    """What an old Pillow gives for a file: no `getexif` before version 6; up to 9 TIFFs are turned by it."""
+
+    mode = "RGB"
+
+    def __init__(self, **attributes: Any) -> None:
+        self.turns: list[int] = []
+        self.__dict__.update(attributes)
+
+    def load(self) -> None:
+        pass
+
+    def transpose(self, turn: int) -> OldImage:
+        self.turns.append(turn)
+        return self
+
+
+@pytest.mark.parametrize(
+    ("attributes", "turns"),
+    [
+        ({"_getexif": lambda: {274: 6}}, [4]),
+        ({"_getexif": lambda: None}, []),
+        ({"tag_v2": {274: 3}}, [3]),
+        ({}, []),
+        ({"getexif": lambda: {274: 8}}, [2]),
+        ({"getexif": lambda: {274: 8}, "_tile_orientation": 8}, []),
+        ({"getexif": lambda: {274: 8}, "_tile_orientation": None}, [2]),
+    ],
+)
+def test_old_versions_of_pillow_turn_once(attributes: dict[str, Any], turns: list[int]) -> None:
+    image = OldImage(**attributes)
+    assert module._load_upright(image) is image
+    assert image.turns == turns
+
+
 def test_damaged_exif_leaves_a_photo_as_it_is_stored(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     image = Image.fromarray(EIGHT_BITS)
