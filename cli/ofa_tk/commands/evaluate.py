@@ -84,6 +84,7 @@ def command(
     Example: ofa-tk evaluate --supernet runs/try --data fake
     """
     from ofa_toolkit.datasets.report import warnings
+    from ofa_toolkit.evaluation.sampling import accuracy_text
     from ofa_toolkit.pipelines.evaluation.evaluate import evaluate_subnets
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.suggestion import next_command
@@ -115,7 +116,7 @@ def command(
             r.resolution,
             f"{r.macs / 1e6:.2f}",
             f"{r.params / 1e6:.3f}",
-            f"{r.accuracy.top1_percent:.2f}",
+            accuracy_text(r.accuracy.top1_percent, r.accuracy.num_images),
             f"{r.accuracy.loss:.3f}",
             r.accuracy.num_images,
         )
