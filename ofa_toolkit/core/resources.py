@@ -9,6 +9,7 @@ The user's folders follow the XDG base directories and may be moved by environme
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,11 +34,19 @@ _ENTRY_NAME: Mapping[Kind, str] = {"zoo": "zoo entry", "latency_tables": "device
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One named thing in a data folder."""
+    """One named thing in a data folder.
+
+    Attributes:
+        name: Its name.
+        path: The most important file or folder of that name.
+        origin: Where it lies.
+        below: Those of the same name that come after it.
+    """
 
     name: str
     path: Path
     origin: Origin
+    below: tuple[Path, ...] = ()
 
 
 def data_path(kind: Kind) -> Path:
@@ -93,7 +102,11 @@ def entries(kind: Kind, extra: Iterable[str | os.PathLike[str]] = ()) -> dict[st
             continue
         for path in folder.iterdir():
             name = _entry_name(kind, path)
-            if name is not None and name not in found:
+            if name is None:
+                continue
+            if name in found:
+                found[name] = dataclasses.replace(found[name], below=(*found[name].below, path))
+            else:
                 found[name] = Entry(name=name, path=path, origin=origin)
     return dict(sorted(found.items()))
 

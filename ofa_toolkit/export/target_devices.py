@@ -10,7 +10,7 @@ from typing import Literal
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
 from ofa_toolkit.export.targets import GENERATIONS, Generation, generation, generation_of, version_of
-from ofa_toolkit.latency.device import Device, read_device
+from ofa_toolkit.latency.device import Device
 from ofa_toolkit.latency.device_names import find_device, misspelt, software_of
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -113,7 +113,7 @@ def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> 
         title = f"TensorRT {version}, any GPU"
         return Target(name=f"tensorrt-{version}", title=title, generation=row, max_opset=row.max_opset)
     try:
-        return target_of_device(read_device(find_device(name, tables).path))
+        return target_of_device(find_device(name, tables).device)
     except UnknownNameError:
         names = target_names(tables)
         meant = misspelt(name, names)

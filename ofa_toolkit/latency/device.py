@@ -7,6 +7,7 @@ how wrong it is on networks it has not seen; what is not known is the text `unkn
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,8 @@ Provenance = Literal["measured", "fitted", "transferred", "modelled"]
 """`measured`: every layer or block was timed on the device. `fitted`: from measurements of whole networks
 or operators of the device. `transferred`: from neighbouring devices plus a few measurements of this one.
 `modelled`: from specifications and published figures, without a fit to MBConv networks of the device."""
+
+Kind = Literal["gpu", "embedded-gpu", "cpu", "phone"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -148,7 +151,7 @@ class Device:
     "Name as people write it."
     aliases: Mapping[str, str] = field(default_factory=dict)
     "Other names it goes by, each with what then differs from its figures, or an empty text."
-    kind: Literal["gpu", "embedded-gpu", "cpu", "phone"]
+    kind: Kind
     "What it is."
     chip: str
     "Processor that executes the networks."
@@ -193,6 +196,22 @@ class Device:
                 return variant
         raise unknown_name(f"variant of {self.name}", wanted, [variant.name for variant in self.variants])
 
+    def over(self, base: Device) -> Device:
+        """This device with what `base`, another description of it, states beyond it: facts and variants."""
+        variants = {variant.name: variant for variant in (*base.variants, *self.variants)}
+        return dataclasses.replace(
+            self,
+            title=base.title if self.title == self.name else self.title,
+            aliases={**base.aliases, **self.aliases},
+            chip=base.chip if self.chip == UNKNOWN else self.chip,
+            compute_capability=self.compute_capability or base.compute_capability,
+            memory_gb=self.memory_gb or base.memory_gb,
+            software=base.software if self.software == Software() else self.software,
+            peak=base.peak if self.peak == Peak() else self.peak,
+            links=self.links or base.links,
+            variants=tuple(variants[name] for name in sorted(variants)),
+        )
+
     def with_variants(self, added: Iterable[Variant], *, default: str | None = None) -> Device:
         """This device with variants added, those of equal name replaced."""
         merged: Mapping[str, Variant] = {v.name: v for v in (*self.variants, *added)}
@@ -202,8 +221,13 @@ class Device:
         return config.from_dict(Device, values)
 
 
-def read_device(folder: str | os.PathLike[str]) -> Device:
+def read_device(folder: str | os.PathLike[str], below: Iterable[Path] = ()) -> Device:
     """Read `<folder>/device.toml`.
+
+    Args:
+        folder: Of the device.
+        below: Less important folders of the same device (`resources.Entry.below`): their facts and variants
+            are added.
 
     Raises:
         FileFormatError: The file is missing, malformed, or named after another device.
@@ -215,6 +239,8 @@ def read_device(folder: str | os.PathLike[str]) -> Device:
         raise FileFormatError(error.message, hint=error.hint) from error
     if device.name != path.parent.resolve().name:
         raise FileFormatError(f"{path}: the device is named '{device.name}', its folder is not.")
+    for lower in below:
+        device = device.over(read_device(lower))
     return device
 
 

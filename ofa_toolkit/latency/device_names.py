@@ -36,12 +36,19 @@ class FoundDevice:
     Attributes:
         name: The device's own name.
         path: Its folder.
+        below: Less important folders of it, which add their facts and variants.
         remark: In words, how the name that was asked for differs from it; None where it does not.
     """
 
     name: str
     path: Path
+    below: tuple[Path, ...] = ()
     remark: str | None = None
+
+    @property
+    def device(self) -> Device:
+        """What is known of it."""
+        return read_device(self.path, self.below)
 
 
 def find_device(
@@ -59,18 +66,22 @@ def find_device(
     """
     entries = resources.entries("latency_tables", tables)
     if name in entries:
-        return FoundDevice(name=name, path=entries[name].path)
+        return _found(entries[name])
     same = [known for known in entries if _joined(known) == _joined(name)]
     if same:
-        return FoundDevice(name=same[0], path=entries[same[0]].path)
-    for known, entry in entries.items():
+        return _found(entries[same[0]])
+    for entry in entries.values():
         try:
-            device = read_device(entry.path)
+            device = read_device(entry.path, entry.below)
         except OfaToolkitError:
             continue  # damaged; it is named when it is asked for
         if _means(name, device):
-            return FoundDevice(name=known, path=entry.path, remark=_remark(name, device))
+            return _found(entry, _remark(name, device))
     raise unknown_device(name, entries, space)
+
+
+def _found(entry: resources.Entry, remark: str | None = None) -> FoundDevice:
+    return FoundDevice(name=entry.name, path=entry.path, below=entry.below, remark=remark)
 
 
 def unknown_device(name: str, known: Iterable[str], space: str | None = None) -> UnknownNameError:

@@ -1,186 +1,98 @@
-"""Filing what this machine measured: which folder, which variant, under which conditions."""
+"""Filing a latency table: one way for what was measured here, imported, or calibrated.
+
+What is filed lies in a folder of the user's. For a device that is known already (bundled, or filed before)
+the folder adds a variant; it repeats the device's facts and hides nothing of it (`device.read_device`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import shutil
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ofa_toolkit.core import resources
-from ofa_toolkit.core.errors import MeasurementError, MismatchError
-from ofa_toolkit.latency.device import DEVICE_FILE, UNKNOWN, Device, Variant, read_device
-from ofa_toolkit.latency.kit.agent import Journal
-from ofa_toolkit.latency.measuring.measure import estimates
-from ofa_toolkit.latency.measuring.measured_table import MeasuredSpace, build_table
-from ofa_toolkit.latency.measuring.system import governor, system_state
-from ofa_toolkit.latency.runtimes import Runtime
+from ofa_toolkit.core.errors import LatencyTableError, MismatchError, OutputError
+from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
 from ofa_toolkit.latency.table import LatencyTable, write_table
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.spaces import SearchSpace
-from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 
-JOURNALS = "measurements"
-"""Folder of raw results beside the tables."""
-
-SOURCE = "this machine"
-_LOAD_SEEN, _DRIFT_SEEN = 0.03, 0.05
+_NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 
 
-def variant_name(runtime: Runtime) -> str:
-    """Name of the variant these conditions belong to."""
-    options = runtime.options
-    has_many = options.processor == "cpu" and options.num_threads > 1
-    threads = f"-{options.num_threads}-threads" if has_many else ""
-    return f"this-machine-{runtime.name}{threads}-{options.precision}-{options.batch_size}"
+def device_folder(parent: Path | None, name: str) -> Path:
+    """Where tables of a device are filed; `parent` is a folder of devices, None for the user's own.
+
+    Raises:
+        LatencyTableError: The name cannot be a device's.
+    """
+    if not _NAME.fullmatch(name):
+        raise LatencyTableError(
+            f"'{name}' is not a device's name; use lower-case letters, digits and dashes.",
+            hint=f"--device {'-'.join(re.findall('[a-z0-9]+', name.lower())) or 'my-device'}",
+        )
+    return (parent or resources.user_data_path("latency_tables")) / name
 
 
-def journal_path(folder: Path, runtime: Runtime, space: str) -> Path:
-    """Where the raw results of one space under these conditions lie."""
-    return folder / JOURNALS / f"{variant_name(runtime)}.{space}.jsonl"
+def known_device(parent: Path | None, name: str) -> Device | None:
+    """What is known of a device before something is filed; None for a new one."""
+    entry = resources.entries("latency_tables").get(name)
+    layers = () if entry is None else (entry.path, *entry.below)
+    own = device_folder(parent, name)
+    places = [own] if (own / DEVICE_FILE).is_file() else []
+    places += [place for place in layers if place != own]
+    return read_device(places[0], places[1:]) if places else None
 
 
-def journal_header(space: SearchSpace, runtime: Runtime) -> dict[str, Any]:
-    """The conditions that all results of a journal share."""
-    return {
-        "space": space_reference(space),
-        "space_identity": space.identity,
-        "num_classes": space.num_classes,
-        "resolutions": list(space.resolutions),
-        "runtime": runtime.name,
-        "runtime_version": runtime.version,
-        "device_name": runtime.device_name,
-        **dataclasses.asdict(runtime.options),
-    }
-
-
-def device_folder(parent: Path | None, name: str, runtime: Runtime) -> Path:
-    """The folder to file a device in.
-
-    A folder of the user hides a bundled device of the same name, so that one's tables are copied into it.
+def file_variant(
+    parent: Path | None,
+    fresh: Device,
+    content: TableContent,
+    *,
+    stated: Mapping[str, str | None] | None = None,
+    keep_default: bool = False,
+    force: bool = False,
+) -> LatencyTable:
+    """Write a table as a variant of its device.
 
     Args:
         parent: Folder of devices; None for the user's own.
-        name: Name of the device.
-        runtime: Tells which machine this is.
+        fresh: The device with this one variant; its facts count where nothing else is known.
+        content: The predictors.
+        stated: Facts the user insists on; another device has others.
+        keep_default: Leave the default to the variant filed first.
+        force: Replace a table of the same name.
 
     Raises:
-        MismatchError: The device holds measurements of another machine.
+        OutputError: The folder holds another table under that name.
+        MismatchError: The device of that name has other facts.
     """
-    folder = (parent or resources.user_data_path("latency_tables")) / name
-    if not (folder / DEVICE_FILE).is_file():
-        bundled = resources.entries("latency_tables").get(name)
-        if bundled is not None and bundled.path != folder:
-            shutil.copytree(bundled.path, folder, dirs_exist_ok=True)
-    if (folder / DEVICE_FILE).is_file():
-        device = read_device(folder)
-        is_own = any(variant.source == SOURCE for variant in device.variants)
-        if is_own and device.chip != runtime.device_name:
+    folder, (variant,) = device_folder(parent, fresh.name), fresh.variants
+    known = (known_device(parent, fresh.name) or fresh).over(fresh)
+    for fact, value in (stated or {}).items():
+        if value not in (None, getattr(known, fact)):
             raise MismatchError(
-                f"'{name}' holds measurements of '{device.chip}'; this machine is '{runtime.device_name}'.",
-                hint="File this machine under another name: --device NAME.",
+                f"The {fact} of '{fresh.name}' is '{getattr(known, fact)}', not '{value}'.",
+                hint="Leave the option out, or file another device under another name: --device NAME",
             )
-    return folder
-
-
-def file_table(
-    folder: Path, runtime: Runtime, measured: MeasuredSpace, drift: float | None, space: SearchSpace
-) -> LatencyTable:
-    """Write the variant; spaces measured before under the same conditions stay in it.
-
-    Args:
-        folder: From `device_folder`.
-        runtime: The conditions.
-        measured: The space that was measured now.
-        drift: From `measure.reference_drift`.
-        space: The measured space, for its identity.
-    """
-    spaces = [measured, *_other_spaces(folder, runtime, space)]
-    content = TableContent(
-        predictors=tuple(each.predictor for each in spaces),
-        bound=measured.bound,
-        bound_space=None if measured.bound is None else space.identity,
+    own = read_device(folder) if (folder / DEVICE_FILE).is_file() else None
+    before = {} if own is None else {each.name: each.identity for each in own.variants}
+    if not force and before.get(variant.name, variant.identity) != variant.identity:
+        raise OutputError(
+            f"'{fresh.name}' already has a table '{variant.name}'; it would be replaced.",
+            hint="Add --force to replace it.",
+        )
+    described = dataclasses.replace(
+        known,
+        variants=(variant,) if own is None else own.with_variants([variant]).variants,
+        default_variant=own.default_variant if own is not None and keep_default else variant.name,
     )
-    variant = _variant(runtime, spaces, content.identity, _caveats(measured, drift))
-    table = LatencyTable(device=_device(folder, runtime, variant), variant=variant, content=content)
+    table = LatencyTable(device=described, variant=variant, content=content)
     write_table(folder, table)
     return table
 
 
-def _other_spaces(folder: Path, runtime: Runtime, space: SearchSpace) -> list[MeasuredSpace]:
-    """What finished journals of other spaces give."""
-    own, found = journal_path(folder, runtime, space.name), []
-    for path in sorted(own.parent.glob(f"{variant_name(runtime)}.*.jsonl")):
-        journal = Journal(str(path))
-        if path == own or not journal.lines:
-            continue
-        header = journal.lines[0]
-        other = space_from_reference(header["space"]).with_num_classes(header["num_classes"])
-        other = other.with_resolutions(tuple(header["resolutions"]))
-        if any(header[name] != value for name, value in journal_header(other, runtime).items()):
-            continue
-        try:
-            found.append(build_table(other, estimates(journal)))
-        except MeasurementError:
-            continue  # not finished yet: running its command again adds it
-    return found
-
-
-def _caveats(measured: MeasuredSpace, drift: float | None) -> tuple[str, ...]:
-    caveats = []
-    if measured.waiting is not None and measured.waiting > _LOAD_SEEN:
-        caveats.append(
-            f"The machine was busy: other processes had the processor for {measured.waiting:.0%} of the "
-            "time. Times are processor times of the quietest bursts."
-        )
-    if drift is not None and drift > _DRIFT_SEEN:
-        caveats.append(f"The speed of the machine drifted: a reference network varied by {drift:.0%}.")
-    return tuple(caveats)
-
-
-def _variant(
-    runtime: Runtime, spaces: Sequence[MeasuredSpace], identity: str, caveats: tuple[str, ...]
-) -> Variant:
-    options = runtime.options
-    clock = system_state().clock_mhz
-    is_cpu = options.processor == "cpu"
-    times = "processor time" if is_cpu and options.num_threads == 1 else "time"
-    return Variant(
-        name=variant_name(runtime),
-        source=SOURCE,
-        source_licence="own measurements",
-        date=dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
-        runtime=runtime.name,
-        runtime_version=runtime.version,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        clocks=f"governor {governor()}" + (f", {clock:.0f} MHz" if clock else "") if is_cpu else UNKNOWN,
-        threads=options.num_threads if is_cpu else None,
-        provenance="measured",
-        method=(
-            f"Every distinct unit was timed on its own ({times}, median of the quietest of interleaved "
-            "bursts); a linear correction from sums of units to whole networks was fitted on random subnets."
-        ),
-        networks="; ".join(
-            f"{each.space}: {each.num_units} units, {each.num_fit} random subnets for the correction"
-            for each in spaces
-        ),
-        errors=tuple(each.accuracy.as_error("random subnets", each.space) for each in spaces),
-        caveats=caveats,
-        identity=identity,
-    )
-
-
-def _device(folder: Path, runtime: Runtime, variant: Variant) -> Device:
-    if (folder / DEVICE_FILE).is_file():
-        return read_device(folder).with_variants([variant])
-    return Device(
-        name=folder.name,
-        title=runtime.device_name,
-        kind="cpu" if runtime.options.processor == "cpu" else "gpu",
-        chip=runtime.device_name,
-        default_variant=variant.name,
-        variants=(variant,),
-    )
+def today() -> str:
+    """The date of a table that is made now."""
+    return dt.datetime.now(tz=dt.timezone.utc).date().isoformat()

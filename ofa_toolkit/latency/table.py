@@ -276,16 +276,19 @@ def load_table(name: str, tables: Iterable[Folder] = (), *, space: str | None = 
     """
     device_name, _, variant_name = name.partition(":")
     found = find_device(device_name, tables, space=space)
-    table = read_table(found.path, variant_name or None)
+    table = read_table(found.path, variant_name or None, below=found.below)
     remarks = (found.remark, other_processor(table.device))
     return dataclasses.replace(table, remarks=tuple(remark for remark in remarks if remark))
 
 
-def read_table(folder: Folder, variant_name: str | None = None) -> LatencyTable:
-    """Read one variant from a device folder; the default one for None."""
-    device = read_device(folder)
+def read_table(
+    folder: Folder, variant_name: str | None = None, *, below: Sequence[Path] = ()
+) -> LatencyTable:
+    """Read one variant from a device folder, or those `below` it; the default one for None."""
+    device = read_device(folder, below)
     variant = device.variant(variant_name)
-    path = Path(folder) / f"{variant.name}{SUFFIX}"
+    paths = [Path(place) / f"{variant.name}{SUFFIX}" for place in (folder, *below)]
+    path = next((path for path in paths if path.is_file()), paths[0])
     content = read_content(path)
     if content.identity != variant.identity:
         raise MismatchError(
@@ -297,7 +300,8 @@ def read_table(folder: Folder, variant_name: str | None = None) -> LatencyTable:
 
 def list_devices(tables: Iterable[Folder] = ()) -> list[Device]:
     """All devices, sorted by name; `tables` as in `load_table`."""
-    return [read_device(entry.path) for entry in resources.entries("latency_tables", tables).values()]
+    entries = resources.entries("latency_tables", tables)
+    return [read_device(entry.path, entry.below) for entry in entries.values()]
 
 
 def write_table(folder: Folder, table: LatencyTable) -> None:

@@ -63,7 +63,7 @@ def audit_latency(
         tables: Further folders of devices.
     """
     tables = list(tables)
-    known = None if device is None else read_device(find_device(device, tables).path)
+    known = None if device is None else find_device(device, tables).device
     own = _read(path, space, batch_size)
     more = [other for extra in against for other in _read(extra, space, batch_size)]
     return AuditReport(
@@ -97,7 +97,8 @@ def find_mistakes(
     has_predictions = any(table.is_prediction for table in own)
     for entry in resources.entries("latency_tables", tables).values():
         if entry.name not in names and _may_hold_copies(own):
-            others += _device_tables(entry.path, has_predictions=has_predictions)
+            for folder in (entry.path, *entry.below):
+                others += _device_tables(folder, has_predictions=has_predictions)
     findings: list[Finding] = []
     for table in own:
         foreign = [other for other in others if _is_another(table, other)]

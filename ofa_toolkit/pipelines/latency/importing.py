@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.complexity import PopulationComplexity
-from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.latency.audit.files import file_rows, measured_rows
 from ofa_toolkit.latency.calibration import MIN_PROBES, Calibration, Prior, calibrate, fit_weights
-from ofa_toolkit.latency.device import Error, read_device
-from ofa_toolkit.latency.imported_device import Account, Origin, check_conditions, file_imported
+from ofa_toolkit.latency.device import Error
+from ofa_toolkit.latency.filing import device_folder, file_variant, known_device
 from ofa_toolkit.latency.importing import (
     READERS,
     Conditions,
@@ -26,6 +25,7 @@ from ofa_toolkit.latency.importing import (
     detect_format,
 )
 from ofa_toolkit.latency.importing.ofa_yaml import block_files
+from ofa_toolkit.latency.importing.variant import Account, Origin, check_conditions, imported_device
 from ofa_toolkit.latency.predictors.combination import Combination
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
@@ -58,6 +58,7 @@ class ImportRequest:
         licence: Of the source.
         folder: Folder of devices to write to; None for the user's own.
         accepts_findings: Whether to file what an audit refuses; the table then says what was found.
+        force: Replace another table of the same device, source and conditions.
     """
 
     paths: tuple[Path, ...]
@@ -71,6 +72,7 @@ class ImportRequest:
     licence: str = "own measurements"
     folder: Path | None = None
     accepts_findings: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,7 @@ def import_latency(request: ImportRequest) -> ImportReport:
     Raises:
         FileFormatError: A file is malformed, or does not say enough.
         LatencyTableError: The times cannot be true, and their findings are not accepted.
+        OutputError: Another table of the same source and conditions would be replaced.
     """
     names = {request.format_name or detect_format(path) for path in request.paths}
     if len(names) > 1:
@@ -123,11 +126,12 @@ def import_latency(request: ImportRequest) -> ImportReport:
         content, account = _calibrate(measured, request.folder)
     account = dataclasses.replace(account, caveats=(*account.caveats, *findings))
     origin = Origin(source=request.source, licence=request.licence)
-    table = file_imported(request.folder, device, measured.conditions, origin, account, content)
+    described = imported_device(device, measured.conditions, origin, account, content)
+    table = file_variant(request.folder, described, content, force=request.force)
     error = account.errors[0] if account.errors else None
     return ImportReport(
         table=table.name,
-        path=(request.folder or resources.user_data_path("latency_tables")) / device,
+        path=device_folder(request.folder, device),
         read=account.networks,
         provenance=account.provenance,
         mape_percent=None if error is None else error.mape_percent,
@@ -148,8 +152,7 @@ def _audited(
     else:
         paths = block_files(request.paths) if kind == "ofa-yaml" else request.paths
         own = [rows for path in paths for rows in file_rows(path, measured.space, batch_size, kind)]
-    entry = resources.entries("latency_tables", tables).get(device)
-    findings = find_mistakes(own, device=None if entry is None else read_device(entry.path), tables=tables)
+    findings = find_mistakes(own, device=known_device(request.folder, device), tables=tables)
     if findings and not request.accepts_findings:
         first, more = findings[0], len(findings) - 1
         own_device = next((f.other.partition(":")[0] for f in findings if f.other), None)

@@ -7,12 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ofa_toolkit.core.errors import MeasurementError
-from ofa_toolkit.latency.filing import (
-    device_folder,
-    file_table,
-    journal_header,
-    journal_path,
-)
+from ofa_toolkit.latency.filing import device_folder
 from ofa_toolkit.latency.measuring.measure import (
     Effort,
     Item,
@@ -31,6 +26,7 @@ from ofa_toolkit.latency.measuring.measured_table import (
     network_items,
     unit_items,
 )
+from ofa_toolkit.latency.measuring.own_table import check_machine, file_table, journal_header, journal_path
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.space_file import open_space
@@ -122,7 +118,8 @@ def measure_latency(
     space = _space(request)
     runtime = RUNTIMES[request.runtime](request.options)
     items = _items(request, space)
-    folder = device_folder(request.folder, request.device, runtime)
+    folder = device_folder(request.folder, request.device)
+    check_machine(request.folder, request.device, runtime)
     path = journal_path(folder, runtime, space.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if request.is_restart:
@@ -140,7 +137,7 @@ def measure_latency(
         on_progress=lambda done: on_progress(done, total),
     )
     measured, drift = build_table(space, estimates(journal)), reference_drift(journal)
-    table = file_table(folder, runtime, measured, drift, space)
+    table = file_table(request.folder, request.device, runtime, measured, drift, space)
     return MeasureReport(
         table=table.name,
         path=folder,

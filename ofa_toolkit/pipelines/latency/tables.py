@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_toolkit.core import resources, rng
-from ofa_toolkit.core.errors import LatencyTableError, OutputError
+from ofa_toolkit.core.errors import LatencyTableError
 from ofa_toolkit.latency.calibration import (
     Calibration,
     ExpectedError,
@@ -19,15 +18,9 @@ from ofa_toolkit.latency.calibration import (
     choose_probes,
     expected_errors,
 )
-from ofa_toolkit.latency.device import (
-    DEVICE_FILE,
-    Device,
-    Error,
-    Provenance,
-    Variant,
-    read_device,
-)
+from ofa_toolkit.latency.device import UNKNOWN, Device, Error, Kind, Provenance, Variant
 from ofa_toolkit.latency.device_names import find_device
+from ofa_toolkit.latency.filing import device_folder, file_variant, today
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes
 from ofa_toolkit.latency.measuring.standard_networks import standard_network
 from ofa_toolkit.latency.table import (
@@ -36,7 +29,6 @@ from ofa_toolkit.latency.table import (
     list_devices,
     load_table,
     read_table,
-    write_table,
 )
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import Encoding
@@ -44,6 +36,7 @@ from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import open_space
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
+DEFAULT_KIND: Kind = "embedded-gpu"
 DEFAULT_SIZES = (5, 10, 20, 50)
 _STANDARD_RESOLUTION = 224
 
@@ -184,7 +177,7 @@ def prior_tables(
         if device.name in excluded:
             continue
         found += [
-            read_table(entries[device.name].path, variant.name)
+            read_table(entries[device.name].path, variant.name, below=entries[device.name].below)
             for variant in device.variants
             if batch_size in (None, variant.batch_size) and not variant.name.startswith("calibrated-")
         ]
@@ -219,12 +212,12 @@ def calibrate_device(
     batch_size: int,
     prior: Sequence[LatencyTable],
     title: str | None = None,
-    chip: str = "unknown",
-    kind: str = "embedded-gpu",
+    chip: str | None = None,
+    kind: Kind | None = None,
     folder: Path | None = None,
     force: bool = False,
 ) -> CalibratedDevice:
-    """Fit the measured probes and write the device's table.
+    """Fit the measured probes and file the table.
 
     Args:
         probes_path: A filled-in `probes.json`.
@@ -233,45 +226,37 @@ def calibrate_device(
         precision: Their arithmetic.
         batch_size: Images per run.
         prior: Tables to learn from.
-        title: Name as people write it.
-        chip: Processor.
-        kind: `gpu`, `embedded-gpu`, `cpu` or `phone`.
+        title: Name as people write it; None where the device is known, or has no other name.
+        chip: Processor; None where the device is known, or it is not.
+        kind: What it is; None where the device is known, or for an embedded GPU.
         folder: Folder of devices to write into; the user's own by default.
-        force: Replace a variant of the same name.
+        force: Replace a table of the same name.
+
+    Raises:
+        OutputError: Another table of that name would be replaced.
+        MismatchError: The device of that name has another title or chip, or is of another kind.
     """
     probes = read_probes(probes_path).measured()
     bound_prior = Prior(probes.space, prior)
     calibration = calibrate(bound_prior, probes.population, probes.latencies_ms)
     content = TableContent(predictors=(calibration.predictor,))
     variant = _variant(calibration, content, runtime, precision, batch_size, probes.space.name)
-    target = (folder or resources.user_data_path("latency_tables")) / device
-    described = _described(target, device, variant, title, chip, kind, force)
-    table = LatencyTable(device=described, variant=variant, content=content)
-    target.mkdir(parents=True, exist_ok=True)
-    write_table(target, table)
-    return CalibratedDevice(
-        folder=target, table=table, calibration=calibration, left_out=tuple(bound_prior.left_out)
+    fresh = Device(
+        name=device,
+        title=title or device,
+        kind=kind or DEFAULT_KIND,
+        chip=chip or UNKNOWN,
+        default_variant=variant.name,
+        variants=(variant,),
     )
-
-
-def _described(
-    target: Path, name: str, variant: Variant, title: str | None, chip: str, kind: str, force: bool
-) -> Device:
-    if not (target / DEVICE_FILE).is_file():
-        return Device(
-            name=name,
-            title=title or name,
-            kind=kind,  # type: ignore[arg-type]  # click offers the literals only
-            chip=chip,
-            default_variant=variant.name,
-            variants=(variant,),
-        )
-    device = read_device(target)
-    if not force and any(known.name == variant.name for known in device.variants):
-        raise OutputError(
-            f"'{device.name}' already has a variant '{variant.name}'.", hint="Add --force to replace it."
-        )
-    return device.with_variants([variant], default=variant.name)
+    stated = {"title": title, "chip": chip, "kind": kind}
+    table = file_variant(folder, fresh, content, stated=stated, force=force)
+    return CalibratedDevice(
+        folder=device_folder(folder, device),
+        table=table,
+        calibration=calibration,
+        left_out=tuple(bound_prior.left_out),
+    )
 
 
 def _variant(
@@ -298,7 +283,7 @@ def _variant(
         name=f"calibrated-{runtime}-{precision}-{batch_size}",
         source="this user's measurements",
         source_licence="own measurement",
-        date=dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        date=today(),
         runtime=runtime,
         precision=precision,  # type: ignore[arg-type]  # click offers the literals only
         batch_size=batch_size,

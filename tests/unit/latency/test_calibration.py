@@ -126,6 +126,9 @@ def test_the_commands_lead_from_a_plan_to_a_table(
     table = load_table("my-board")
     assert table.identity == report["identity"]
     assert table.bind(probes.space).predict(probes.population) == pytest.approx(truth, rel=0.02)
+    assert run([*command, "--precision", "fp16", *like]) == 0  # the same again
+    others = Probes(space=probes.space, population=probes.population, latencies_ms=truth * 2)
+    write_probes("probes.json", others)
     assert run([*command, "--precision", "fp16", *like]) == 1
     assert "--force" in capsys.readouterr().err
     assert run([*command, "--precision", "fp16", *like, "--force"]) == 0

@@ -15,9 +15,10 @@ from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.latency import Device, LatencyTable, Variant, load_table
 from ofa_toolkit.latency.audit.rows import signature_macs
-from ofa_toolkit.latency.imported_device import Origin, file_imported
+from ofa_toolkit.latency.filing import file_variant
 from ofa_toolkit.latency.importing import Conditions, UnitMeasurements
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
+from ofa_toolkit.latency.importing.variant import Origin, imported_device
 from ofa_toolkit.latency.kit import agent
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
@@ -230,7 +231,7 @@ def test_another_devices_table_is_sent_to_that_device(nothing_shipped: None, tmp
     content, account = pipeline._compose(measured)
     folder = tmp_path / "t"
     origin = Origin(source="own", licence="own")
-    file_imported(folder, "first", OTHER_CPU, origin, account, content)
+    file_variant(folder, imported_device("first", OTHER_CPU, origin, account, content), content)
     request = ImportRequest(paths=(tmp_path / "a.json",), device="second", folder=folder)
     with pytest.raises(LatencyTableError, match="equal to those of first") as caught:
         pipeline._audited(request, measured, "trtexec-profile", "second")

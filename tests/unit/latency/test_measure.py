@@ -18,6 +18,7 @@ from ofa_toolkit.core.errors import (
 )
 from ofa_toolkit.core.registry import Registry
 from ofa_toolkit.latency import importing, load_table, read_device, runtimes
+from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.importing import READERS
 from ofa_toolkit.latency.measuring.measure import Effort, Estimate
 from ofa_toolkit.latency.measuring.measured_table import (
@@ -161,6 +162,20 @@ def test_another_machine_is_refused(runtime: MadeUpRuntime, tmp_path: Path) -> N
     assert read_device(tmp_path / "that-cpu").chip == "Another CPU"
 
 
+def test_a_bundled_device_stays_what_it_is(runtime: MadeUpRuntime, tmp_path: Path) -> None:
+    before = find_device("jetson-nano").device
+    for _ in range(2):
+        run(tmp_path, device="jetson-nano", is_restart=True)
+        after = find_device("jetson-nano", [tmp_path]).device
+        assert (after.chip, after.software) == (before.chip, before.software)
+        assert {v.name for v in after.variants} - {v.name for v in before.variants} == {after.default_variant}
+    with pytest.raises(MismatchError, match=r"'epyc-zen5' is '.*'; this machine is 'Made-Up CPU'"):
+        run(tmp_path, device="epyc-zen5")
+    runtime.device_name = "Another Nano"
+    with pytest.raises(MismatchError, match="'jetson-nano' is 'Made-Up CPU'; this machine is 'Another Nano'"):
+        run(tmp_path, device="jetson-nano")
+
+
 def test_bad_requests_write_nothing(runtime: MadeUpRuntime, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="compact"):
         run(tmp_path, space="mobilenet-v3-compakt")
@@ -238,7 +253,11 @@ def test_a_whole_measurement_with_onnxruntime(tmp_path: Path) -> None:
     ("registry", "folder", "others"),
     [
         (RUNTIMES, Path(runtimes.__file__).parent, {"__init__", "runtime"}),
-        (READERS, Path(importing.__file__).parent, {"__init__", "measurements"}),
+        (
+            READERS,
+            Path(importing.__file__).parent,
+            {"__init__", "block_file", "detection", "measurements", "sheet", "variant"},
+        ),
     ],
 )
 def test_every_file_is_registered(registry: Registry[object], folder: Path, others: set[str]) -> None:

@@ -13,6 +13,7 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.quantities import LATENCY
 
 if TYPE_CHECKING:
+    from ofa_toolkit.latency.device import Kind
     from ofa_toolkit.latency.table import LatencyTable
     from ofa_toolkit.pipelines.latency.tables import CalibratedDevice
 
@@ -28,13 +29,11 @@ if TYPE_CHECKING:
 @options.space_option("Search space, for --plan and --samples.")
 @click.option("--device", metavar="NAME", help="Name of your device, such as my-board.")
 @click.option("--title", metavar="TEXT", help="Its name as people write it.")
-@click.option("--chip", metavar="TEXT", default="unknown", show_default=True, help="Its processor.")
+@click.option("--chip", metavar="TEXT", help="Its processor.")
 @click.option(
     "--kind",
     type=click.Choice(["gpu", "embedded-gpu", "cpu", "phone"]),
-    default="embedded-gpu",
-    show_default=True,
-    help="What it is.",
+    help="What it is. Default: as it is known, else embedded-gpu.",
 )
 @click.option("--runtime", metavar="NAME", help="What executed the networks, such as tensorrt.")
 @click.option("--precision", type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]), help="Arithmetic.")
@@ -55,8 +54,8 @@ def command(
     space: str | None,
     device: str | None,
     title: str | None,
-    chip: str,
-    kind: str,
+    chip: str | None,
+    kind: Kind | None,
     runtime: str | None,
     precision: str | None,
     batch_size: int,

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Import what `latency audit` refuses; the table says what it found.",
 )
+@options.force_option
 @options.json_option
 def command(
     paths: tuple[Path, ...],
@@ -75,6 +76,7 @@ def command(
     licence: str,
     tables: Path | None,
     accept_findings: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Turn measurements into a latency table.
@@ -103,6 +105,7 @@ def command(
         source=source,
         licence=licence,
         folder=tables,
+        force=force,
         accepts_findings=accept_findings,
     )
     report = import_latency(request)

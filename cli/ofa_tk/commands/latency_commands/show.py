@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
     """Show a device and where its tables come from, or one variant in full."""
     from ofa_toolkit.core.config import to_dict
-    from ofa_toolkit.latency.device import read_device
     from ofa_toolkit.latency.device_names import find_device
     from ofa_toolkit.latency.table import read_table
 
     name, _, variant_name = device.partition(":")
     place = find_device(name, tables)
-    folder, found = place.path, read_device(place.path)
+    found = place.device
     if place.remark:
         output.warn(place.remark)
     if variant_name:
@@ -35,7 +34,7 @@ def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
         if as_json:
             output.print_json({"device": found.name, **to_dict(variant)})
         else:
-            _print_variant(variant, read_table(folder, variant.name))
+            _print_variant(variant, read_table(place.path, variant.name, below=place.below))
         return
     if as_json:
         output.print_json(to_dict(found))
@@ -43,7 +42,7 @@ def command(device: str, tables: tuple[Path, ...], as_json: bool) -> None:
     _print_device(found)
     for variant in found.variants:
         output.line()
-        _print_variant(variant, read_table(folder, variant.name))
+        _print_variant(variant, read_table(place.path, variant.name, below=place.below))
 
 
 def _print_device(device: Device) -> None:

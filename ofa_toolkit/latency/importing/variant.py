@@ -1,19 +1,15 @@
-"""Filing what others measured: the variant's name and conditions, and the device it belongs to."""
+"""The variant of a table that others measured: its name, its conditions, and how it came about."""
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, cast
 
-from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.latency.device import DEVICE_FILE, UNKNOWN, Device, Error, Provenance, Variant, read_device
-from ofa_toolkit.latency.importing import Conditions
-from ofa_toolkit.latency.table import LatencyTable, write_table
+from ofa_toolkit.latency.device import UNKNOWN, Device, Error, Provenance, Variant
+from ofa_toolkit.latency.filing import today
+from ofa_toolkit.latency.importing.measurements import Conditions
 from ofa_toolkit.latency.table_file import TableContent
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
@@ -56,35 +52,27 @@ def check_conditions(conditions: Conditions) -> None:
         raise FileFormatError(f"The measurements do not say their {missing[0]}.", hint=f"Add {options}.")
 
 
-def file_imported(
-    parent: Path | None,
-    device_name: str,
-    conditions: Conditions,
-    origin: Origin,
-    account: Account,
-    content: TableContent,
-) -> LatencyTable:
-    """Write a variant into a device, which is made if there is none of that name.
-
-    A folder of the user hides a bundled device of the same name, so that one's tables are copied into it.
+def imported_device(
+    name: str, conditions: Conditions, origin: Origin, account: Account, content: TableContent
+) -> Device:
+    """A device with the imported table as its variant.
 
     Args:
-        parent: Folder of devices; None for the user's own.
-        device_name: Name of the device.
+        name: Name of the device.
         conditions: Complete conditions, see `check_conditions`.
         origin: Who measured.
         account: How it became a table.
         content: The predictors.
     """
-    folder = (parent or resources.user_data_path("latency_tables")) / device_name
-    if not (folder / DEVICE_FILE).is_file():
-        bundled = resources.entries("latency_tables").get(device_name)
-        if bundled is not None and bundled.path != folder:
-            shutil.copytree(bundled.path, folder, dirs_exist_ok=True)
     variant = _variant(conditions, origin, account, content)
-    table = LatencyTable(device=_device(folder, conditions, variant), variant=variant, content=content)
-    write_table(folder, table)
-    return table
+    return Device(
+        name=name,
+        title=conditions.processor or name,
+        kind="gpu" if conditions.runtime == "tensorrt" else "cpu",
+        chip=conditions.processor or UNKNOWN,
+        default_variant=variant.name,
+        variants=(variant,),
+    )
 
 
 def _variant(conditions: Conditions, origin: Origin, account: Account, content: TableContent) -> Variant:
@@ -95,7 +83,7 @@ def _variant(conditions: Conditions, origin: Origin, account: Account, content: 
         name="-".join([*words, str(conditions.precision), str(conditions.batch_size)]),
         source=origin.source,
         source_licence=origin.licence,
-        date=dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
+        date=today(),
         runtime=conditions.runtime,
         runtime_version=conditions.runtime_version or UNKNOWN,
         precision=cast(Precision, conditions.precision),
@@ -114,18 +102,3 @@ def _variant(conditions: Conditions, origin: Origin, account: Account, content: 
 def _plain(text: str) -> str:
     """Words that may stand in a variant's name."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower())) or "unnamed"
-
-
-def _device(folder: Path, conditions: Conditions, variant: Variant) -> Device:
-    """The device with the variant as its default: own measurements come before others'."""
-    if (folder / DEVICE_FILE).is_file():
-        return read_device(folder).with_variants([variant], default=variant.name)
-    is_gpu = conditions.runtime == "tensorrt"
-    return Device(
-        name=folder.name,
-        title=conditions.processor or folder.name,
-        kind="gpu" if is_gpu else "cpu",
-        chip=conditions.processor or UNKNOWN,
-        default_variant=variant.name,
-        variants=(variant,),
-    )
