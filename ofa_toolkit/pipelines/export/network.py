@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from ofa_toolkit.zoo.supernet import LoadedSupernet
 CALIBRATION_IMAGES = 512
 
 _BATCH = 128
+_STEP = 128  # images between two words on progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +115,21 @@ def choose_calibration(
 
 
 def calibration_batches(
-    dataset: ImageDataset, resolution: int, source: QuantisationSource
+    dataset: ImageDataset,
+    resolution: int,
+    source: QuantisationSource,
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
-    """The images of a recipe as they are judged, in batches `(N, 3, R, R)` of exactly its size."""
+    """The images of a recipe as they are judged, in batches `(N, 3, R, R)` of exactly its size.
+
+    `say` is told every now and then how many were asked for.
+    """
+    given = told = 0
     for images, _ in dataset.batches(
         source.split, source.batch_size, resolution=resolution, limit=source.num_images, seed=source.seed
     ):
         yield images.numpy()
+        given += len(images)
+        if say is not None and (given - told >= _STEP or given >= source.num_images):
+            told = given
+            say(f"Finding 8-bit ranges: {given} of {source.num_images} images")

@@ -141,7 +141,7 @@ def export_onnx(
     say("Recomputing batch-norm statistics")
     network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
-    model, quantisation = _write(dataset, network, form, options.method)
+    model, quantisation = _write(dataset, network, form, options.method, say)
     metadata = _metadata(source, described, network, form, quantisation)
     check = comparison_images(dataset, described.subnet.resolution, options.precision)
     say(f"Comparing with the network on {check.description}")
@@ -265,13 +265,17 @@ def _own_predictions(described: SubnetFile, form: FileForm) -> dict[str, Any]:
 
 
 def _write(
-    dataset: ImageDataset | None, network: ExportNetwork, form: FileForm, method: CalibrationMethod
+    dataset: ImageDataset | None,
+    network: ExportNetwork,
+    form: FileForm,
+    method: CalibrationMethod,
+    say: Callable[[str], None],
 ) -> tuple[onnx.ModelProto, QuantisationSource | None]:
     if form.precision != "int8":
         return write_model(network.layers, network.weights, form), None
     assert dataset is not None
     used = choose_calibration(dataset, form.batch_size or 1, method)
-    batches = calibration_batches(dataset, network.subnet.resolution, used)
+    batches = calibration_batches(dataset, network.subnet.resolution, used, say)
     model = write_model(network.layers, network.weights, form, calibration=batches, method=used.method)
     return model, used
 

@@ -186,7 +186,7 @@ def _derive_again(
     checks.append(verify_weights(model, network.layers, network.weights, form))
     if metadata.quantisation is not None:
         say("Finding the 8-bit ranges again")
-        checks.append(_ranges(model, network, dataset, metadata.quantisation, form))
+        checks.append(_ranges(model, network, dataset, metadata.quantisation, form, say))
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
     say(f"Comparing with the network on {check.description}")
     return [*checks, _outputs(model, network, metadata, check)]
@@ -230,10 +230,11 @@ def _ranges(
     dataset: ImageDataset | None,
     recipe: QuantisationSource,
     form: FileForm,
+    say: Callable[[str], None],
 ) -> Check:
     if dataset is None:
         return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
-    batches = calibration_batches(dataset, network.subnet.resolution, recipe)
+    batches = calibration_batches(dataset, network.subnet.resolution, recipe, say)
     again = write_model(network.layers, network.weights, form, calibration=batches, method=recipe.method)
     return verify_ranges(model, again, recipe.method)
 
