@@ -22,13 +22,28 @@ _EXPORTS = {
     "find_front": "ofa_toolkit.pipelines.search.front",
     "find_subnet": "ofa_toolkit.pipelines.search.find",
     "get_space": "ofa_toolkit.spaces",
+    "list_devices": "ofa_toolkit.pipelines.listing",
     "list_spaces": "ofa_toolkit.spaces",
+    "list_supernets": "ofa_toolkit.pipelines.listing",
     "load_supernet": "ofa_toolkit.zoo.supernet",
     "lower": "ofa_toolkit.spaces",
     "recalibrate_batchnorm": "ofa_toolkit.supernets",
     "sample_subnets": "ofa_toolkit.spaces",
     "save_supernet": "ofa_toolkit.supernets",
+    "train": "ofa_toolkit.pipelines.training.handle",
 }
+_FRONT_DOOR = (
+    "evaluate",
+    "export_onnx",
+    "find_front",
+    "find_subnet",
+    "list_devices",
+    "list_spaces",
+    "list_supernets",
+    "load_supernet",
+    "train",
+)
+"""What a first project needs; the other names stay for those who use them."""
 
 if TYPE_CHECKING:
     from ofa_toolkit.complexity import count_macs as count_macs
@@ -36,8 +51,11 @@ if TYPE_CHECKING:
     from ofa_toolkit.core.version import __version__ as __version__
     from ofa_toolkit.pipelines.evaluation.network import evaluate as evaluate
     from ofa_toolkit.pipelines.export.onnx_file import export_onnx as export_onnx
+    from ofa_toolkit.pipelines.listing import list_devices as list_devices
+    from ofa_toolkit.pipelines.listing import list_supernets as list_supernets
     from ofa_toolkit.pipelines.search.find import find_subnet as find_subnet
     from ofa_toolkit.pipelines.search.front import find_front as find_front
+    from ofa_toolkit.pipelines.training.handle import train as train
     from ofa_toolkit.spaces import SearchSpace as SearchSpace
     from ofa_toolkit.spaces import Subnet as Subnet
     from ofa_toolkit.spaces import get_space as get_space
@@ -60,4 +78,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+    return list(_FRONT_DOOR)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
+from torch import nn
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
@@ -29,7 +32,9 @@ from ofa_toolkit.pipelines.export.network import (
 )
 from ofa_toolkit.pipelines.export.searched_target import searched_target
 from ofa_toolkit.spaces.space_file import space_reference
-from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, stated_supernet
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, read_subnet, stated_supernet, subnet_file
+from ofa_toolkit.zoo.extraction import origin_of
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 DEFAULT_SUBNET = Path("subnet.json")
@@ -105,21 +110,24 @@ class Exported:
 
 
 def export_onnx(
-    subnet: str | Path | Mapping[str, Any] | SubnetFile = DEFAULT_SUBNET,
+    subnet: SubnetLike | tuple[SupernetLike, SubnetLike] | nn.Module = DEFAULT_SUBNET,
     onnx_file: str | Path | None = None,
     *,
     supernet: SupernetLike | None = None,
     options: ExportOptions | None = None,
     on_step: Callable[[str], None] | None = None,
+    **keywords: Any,
 ) -> Exported:
     """Export one subnet to ONNX, checked against the network, and write it if a file is named.
 
     Args:
-        subnet: A `subnet.json`, its content, or a file of the once-for-all repositories.
+        subnet: A found subnet, its file, a file of the once-for-all repositories, a supernet and a subnet, or
+            a network as `LoadedSupernet.extract` gave it.
         onnx_file: Where to write; nothing is written until every check has passed.
         supernet: Name or folder of the supernet; the one searched where None.
         options: Target, precision, batch size, images.
         on_step: Told what is being done.
+        keywords: Fields of `ExportOptions`, in place of `options`.
 
     Returns:
         The model, and everything found out about it.
@@ -129,8 +137,19 @@ def export_onnx(
         VerificationError: The file would not compute what the network computes.
         OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
     """
-    options, say = options or ExportOptions(), on_step or _silent
-    described, source = open_subnet(subnet, supernet)
+    options, say = dataclasses.replace(options or ExportOptions(), **keywords), on_step or _silent
+    if isinstance(subnet, nn.Module):
+        subnet, options = _as_cut_out(subnet, options)
+    if isinstance(subnet, Subnet) and supernet is not None:
+        subnet = (supernet, subnet)
+    if isinstance(subnet, tuple):
+        source = load_supernet(subnet[0])
+        described = subnet_file(subnet[1], source.space)
+    elif isinstance(subnet, str | os.PathLike | Mapping | SubnetFile):
+        known = getattr(subnet, "source", None) if supernet is None else supernet
+        described, source = open_subnet(subnet, known)
+    else:
+        raise ExportError(f"A '{type(subnet).__name__}' cannot be exported: {_EXPORTABLE}.")
     target = resolve_target(options.target or searched_target(described.predicted), options.tables)
     form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
     # Refused before the work starts, where it can be known.
@@ -169,8 +188,37 @@ def export_onnx(
     return exported
 
 
+_EXPORTABLE = "export_onnx takes a found subnet, its file, (supernet, subnet), or a network from extract"
+
+
+def _as_cut_out(
+    network: nn.Module, options: ExportOptions
+) -> tuple[tuple[LoadedSupernet, SubnetFile], ExportOptions]:
+    """The supernet and subnet of an extracted network, with the images its statistics came from."""
+    origin = origin_of(network)
+    if origin is None:
+        raise ExportError(
+            f"A '{type(network).__name__}' not cut out of a supernet cannot be exported: {_EXPORTABLE}.",
+            hint="torch.onnx.export writes any torch.nn.Module, unchecked.",
+        )
+    if not origin.is_as_cut_out(network):
+        raise ExportError(
+            "The network was trained since it was cut out: its file cannot be checked against the supernet.",
+            hint="`ofa-tk finetune` trains a subnet that exports; torch.onnx.export writes any, unchecked.",
+        )
+    statistics = origin.batchnorm
+    images = statistics.images if statistics.kind == "data" else None
+    if options.data not in (None, images):
+        raise ExportError(
+            f"The network's batch-norm statistics come from other images than '{options.data}'.",
+            hint="Cut it out with them: supernet.extract(subnet, data=...), or export (supernet, subnet).",
+        )
+    kept = statistics.kind == "stored"
+    return (origin.supernet, origin.found), dataclasses.replace(options, data=images, keep_batchnorm=kept)
+
+
 def open_subnet(
-    subnet: str | Path | Mapping[str, Any] | SubnetFile, supernet: SupernetLike | None
+    subnet: str | os.PathLike[str] | Mapping[str, Any] | SubnetFile, supernet: SupernetLike | None
 ) -> tuple[SubnetFile, LoadedSupernet]:
     """The subnet, and the supernet it is cut from.
 

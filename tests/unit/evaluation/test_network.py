@@ -12,7 +12,7 @@ from torch import nn
 
 import ofa_toolkit
 from ofa_toolkit.complexity import count_macs
-from ofa_toolkit.core.errors import ConfigError, MismatchError
+from ofa_toolkit.core.errors import ConfigError, ExportError, MismatchError
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.supernets.module_counts import count_module
@@ -94,3 +94,16 @@ def test_a_pair_is_measured_with_statistics_of_its_own(tmp_path: Path) -> None:
     measured = ofa_toolkit.evaluate((tmp_path, space.smallest()), data=images, recalibration_images=16)
     assert measured.accuracy.num_recalibration_images == 16
     assert measured.macs == count_macs(lower(space, space.smallest()))
+
+
+def test_networks_that_cannot_be_exported_are_told_what_can() -> None:
+    with pytest.raises(ExportError, match="'Linear' not cut out of a supernet cannot be exported"):
+        ofa_toolkit.export_onnx(nn.Linear(1, 1), target="onnxruntime-cpu")
+    supernet = ofa_toolkit.load_supernet("deps-compact-cifar10")
+    network = supernet.extract(supernet.space.smallest())
+    with pytest.raises(ExportError, match="come from other images than 'fake'"):
+        ofa_toolkit.export_onnx(network, target="onnxruntime-cpu", data="fake")
+    with torch.no_grad():
+        network.classifier.linear.bias += 1.0
+    with pytest.raises(ExportError, match="was trained since it was cut out"):
+        ofa_toolkit.export_onnx(network, target="onnxruntime-cpu")
