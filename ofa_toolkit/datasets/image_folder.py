@@ -209,7 +209,7 @@ def _list_files(root: Path, folders: Mapping[str, Path], names: Sequence[str]) -
 def _list_others(folder: Path, train: Path, names: Sequence[str], classes: Sequence[str] | None) -> Files:
     """Photos of a test or validation folder, which may lack a class but not have one that training lacks."""
     folders = class_folders(folder)
-    for name in [] if classes is not None else folders.keys() - set(names):
+    for name in [] if classes is not None else sorted(folders.keys() - set(names)):
         count = len(list_photos(folders[name], []))
         if count:
             close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1)

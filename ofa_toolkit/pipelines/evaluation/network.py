@@ -13,6 +13,7 @@ from torch import nn
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.datasets import ImageDataset, open_dataset
+from ofa_toolkit.datasets.report import check_sizes_are_used
 from ofa_toolkit.evaluation import accuracy
 from ofa_toolkit.pipelines.evaluation.evaluate import SubnetResult, describe
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
@@ -81,13 +82,15 @@ def _open_images(
     network: nn.Module, origin: Origin | None, request: NetworkEvaluationRequest
 ) -> ImageDataset:
     if origin is None:
-        return open_dataset(
+        dataset = open_dataset(
             request.data,
             validation_size=request.validation_size,
             test_size=request.test_size,
             download=request.download,
             num_workers=request.num_workers,
         )
+        check_sizes_are_used(dataset, request.validation_size, request.test_size)
+        return dataset
     return origin.supernet.open_images(
         request.data,
         validation_size=request.validation_size,
