@@ -13,7 +13,7 @@ from ofa_toolkit.pipelines.training.run import prepare
 from ofa_toolkit.training.algorithm import Position
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.optimizer import set_learning_rate
-from ofa_toolkit.training.shared_batchnorm import share_batch_norm
+from ofa_toolkit.training.shared_batchnorm import share_batch_norm, shared_batch_norm
 from tests.integration.process_pair import start_pair
 from tests.integration.small_runs import run, small_config, weights
 
@@ -76,3 +76,31 @@ def test_one_update(is_frozen: bool) -> None:
 def test_a_whole_run(tmp_path: Path) -> None:
     assert in_two_processes(whole_run, str(tmp_path / "run")) == ["done", "done"]
     assert weights(tmp_path / "run" / "supernet")
+
+
+def far_from_zero(mean: float, deviation: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(9, 5, 8, 8, generator=generator) * deviation + mean).float()
+
+
+def normalized(mean: float, deviation: float, connection: Any) -> None:
+    process = join("cpu")
+    images = far_from_zero(mean, deviation)
+    part = images[:4] if process.is_main else images[4:]
+    running = torch.zeros(5), torch.ones(5)
+    output = shared_batch_norm(part, *running, torch.ones(5), torch.zeros(5), True, 0.1, 1e-5)
+    connection.send((output.numpy(), running[0].numpy(), running[1].numpy()))
+    leave(process)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(30.0, 0.03), (100.0, 0.03)])
+def test_shared_batch_norm_far_from_zero(mean: float, deviation: float) -> None:
+    first, second = in_two_processes(normalized, mean, deviation)
+    running = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
+    images = far_from_zero(mean, deviation).double()
+    wanted = torch.nn.functional.batch_norm(images, *running, training=True, momentum=0.1, eps=1e-5)
+    # float32 holds such images to 1e-4 of their deviation.
+    np.testing.assert_allclose(np.concatenate([first[0], second[0]]), wanted.numpy(), atol=1e-3)
+    for found in (first, second):
+        np.testing.assert_allclose(found[1], running[0].numpy(), rtol=1e-6)
+        np.testing.assert_allclose(found[2], running[1].numpy(), rtol=1e-6)
