@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "finetune": ("ofa_tk.commands.finetune:command", "Adapt one subnet to your images."),
     "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
     "pareto": ("ofa_tk.commands.pareto:command", "Compare supernets over their range of cost."),
-    "study": ("ofa_tk.commands.study:command", "Figures of training: initialisation, gradients, curves."),
+    "study": ("ofa_tk.commands.study:command", "Compare recipes over seeds; figures of training."),
     "predictor": ("ofa_tk.commands.predictor:command", "Build and show accuracy predictors."),
     "latency": ("ofa_tk.commands.latency:command", "Latency tables: list, predict, measure, calibrate."),
     "search": ("ofa_tk.commands.search:command", "Find the best subnet for a budget."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -87,6 +88,25 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     files.write_json(
         folder / SUMMARY_FILE, {"format": "ofa-toolkit/training-summary", "version": 2, **summary}
     )
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What `write_summary` wrote.
+
+    Raises:
+        CheckpointError: The run is not finished, or the file was damaged.
+    """
+    path = folder / SUMMARY_FILE
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(
+            f"'{folder}' holds no finished training run ({SUMMARY_FILE} is missing).",
+            hint=f"Go on with it: ofa-tk train --resume --out {folder}",
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
+    return document
 
 
 def _no_run(folder: Path) -> CheckpointError:

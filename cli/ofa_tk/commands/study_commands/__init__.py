@@ -1,0 +1,1 @@
+"""The subcommands of `ofa-tk study`."""

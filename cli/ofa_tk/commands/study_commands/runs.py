@@ -1,0 +1,137 @@
+"""Subcommands of `ofa-tk study` that train recipes with several seeds, measure them alike, and report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from ofa_tk import options, output
+
+_out = click.option(
+    "--out",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="The study's folder.",
+)
+
+
+@click.command("run")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE.toml")
+@_out
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time.")
+@click.option("--launcher", default="local", show_default=True, help="local, or slurm (by submitit).")
+@click.option(
+    "--launcher-set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the launcher."
+)
+@click.option("--retry-failed", is_flag=True, help="Try runs again that failed.")
+@options.json_option
+def run_command(
+    file: Path,
+    folder: Path,
+    jobs: int,
+    launcher: str,
+    settings: tuple[str, ...],
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    """Train and measure all runs of a study that are not finished.
+
+    Stopped or killed, the same command goes on. Several machines may work in one shared folder.
+    """
+    from ofa_toolkit.core.errors import ConfigError
+    from ofa_toolkit.pipelines.studies.definition import StudyRun, load_study
+    from ofa_toolkit.pipelines.studies.folder import StudyFolder
+    from ofa_toolkit.pipelines.studies.launchers import LAUNCHERS
+    from ofa_toolkit.pipelines.studies.queue import run_study
+
+    chosen = dict(text.partition("=")[::2] for text in settings)
+    if any("=" not in text for text in settings):
+        raise ConfigError("--launcher-set is not of the form name=value.")
+    study_folder = StudyFolder(folder)
+
+    def tell(run: StudyRun, what: str) -> None:
+        output.note(
+            f"{run.name}: {what}" + (f", see {study_folder.log(run.name)}" if what == "failed" else "")
+        )
+
+    states = run_study(
+        load_study(file),
+        study_folder,
+        LAUNCHERS[launcher](chosen),
+        jobs=jobs,
+        retry_failed=retry_failed,
+        on_event=tell,
+    )
+    _print_states(study_folder, dict(states), as_json)
+    if "measured" in states.values():
+        output.next_step(f"ofa-tk study report --out {folder}")
+
+
+@click.command("status")
+@_out
+@options.json_option
+def status_command(folder: Path, as_json: bool) -> None:
+    """Tell how far each run of a study is."""
+    from ofa_toolkit.pipelines.studies.definition import runs_of
+    from ofa_toolkit.pipelines.studies.folder import StudyFolder
+
+    study_folder = StudyFolder(folder)
+    states = {run.name: study_folder.state(run) for run in runs_of(study_folder.study())}
+    _print_states(study_folder, dict(states), as_json)
+
+
+@click.command("measure", hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("name")
+def measure_command(folder: Path, name: str) -> None:
+    """Measure one trained run of a study; the queue calls this."""
+    from ofa_toolkit.pipelines.studies.folder import StudyFolder
+    from ofa_toolkit.pipelines.studies.measure import measure_run
+
+    output.note(f"Wrote {measure_run(StudyFolder(folder), name)}")
+
+
+@click.command("report")
+@_out
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where to write; DIR/report of the study if left out.",
+)
+@options.json_option
+def report_command(folder: Path, target: Path | None, as_json: bool) -> None:
+    """Write tables, figures and one HTML page from the results so far."""
+    from ofa_toolkit.pipelines.studies.folder import StudyFolder
+    from ofa_toolkit.pipelines.studies.report import write_report
+
+    written = write_report(StudyFolder(folder), target or folder / "report")
+    if as_json:
+        output.print_json({"files": written})
+        return
+    tables = next(path for path in written if path.suffix == ".md")
+    output.line(tables.read_text(encoding="utf-8").rstrip())
+    output.note(f"Wrote {len(written)} files, the page among them: {tables.with_name('index.html')}")
+
+
+def _print_states(folder: object, states: dict[str, str], as_json: bool) -> None:
+    from ofa_toolkit.pipelines.studies.folder import StudyFolder
+
+    assert isinstance(folder, StudyFolder)
+    failures = {name: folder.read_failure(name) for name, state in states.items() if state == "failed"}
+    if as_json:
+        output.print_json({"runs": states, "failures": failures})
+        return
+    rows = [
+        [name, state, failures[name]["last_lines"][-1] if name in failures else ""]
+        for name, state in states.items()
+    ]
+    output.print_table(
+        [output.Column(name="run"), output.Column(name="state"), output.Column(name="why")], rows
+    )
+    output.note(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))

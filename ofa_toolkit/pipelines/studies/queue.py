@@ -1,0 +1,86 @@
+"""Works through the runs of a study: trains each in its own process, then measures it.
+
+A queue that is killed is started again with the same command: finished runs are left alone, a training run
+goes on from its last checkpoint, and what another process (here or on another machine that shares the
+folder) holds is passed over.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs_of
+from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
+from ofa_toolkit.pipelines.studies.launchers import Launcher
+
+Event = Callable[[StudyRun, str], None]
+"""Told what happens to a run: `training`, `measuring`, or the state it ended in."""
+
+
+def run_study(
+    study: StudyConfig,
+    folder: StudyFolder,
+    launcher: Launcher,
+    *,
+    jobs: int = 1,
+    retry_failed: bool = False,
+    on_event: Event | None = None,
+) -> dict[str, State]:
+    """Train and measure all runs that are not finished, `jobs` at a time; the state of each by name.
+
+    A run that fails is kept as it is and reported; only `retry_failed` tries it again.
+
+    Raises:
+        OutputError: The folder holds something else.
+    """
+    folder.open(study)
+    runs = list(runs_of(study))
+    if retry_failed:
+        for run in runs:
+            folder.failure(run.name).unlink(missing_ok=True)
+    queue = _Queue(folder, launcher, on_event or (lambda _run, _what: None))
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        try:
+            for done in [pool.submit(queue.work, run) for run in runs]:
+                done.result()
+        except BaseException:
+            # Ctrl-C reaches the children as well; none of those still waiting may start after it.
+            queue.stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return {run.name: folder.state(run) for run in runs}
+
+
+class _Queue:
+    def __init__(self, folder: StudyFolder, launcher: Launcher, on_event: Event) -> None:
+        self.stopped = threading.Event()
+        self._folder = folder
+        self._launcher = launcher
+        self._tell = on_event
+
+    def work(self, run: StudyRun) -> None:
+        """Train and measure one run, unless it is finished, failed or held by another process."""
+        folder = self._folder
+        with folder.claim(run.name) as claim:
+            if claim is None or self.stopped.is_set():
+                return
+            if folder.result(run.name).is_file() or folder.failure(run.name).is_file():
+                return
+            measure = [sys.executable, "-m", "ofa_tk", "study", "measure", str(folder.path), run.name]
+            steps = [("training", run.command(str(folder.run(run.name)))), ("measuring", measure)]
+            for what, command in steps:
+                self._tell(run, what)
+                if not self._launch(run, command, claim):
+                    self._tell(run, "failed")
+                    return
+        self._tell(run, "measured")
+
+    def _launch(self, run: StudyRun, command: Sequence[str], claim: int) -> bool:
+        code = self._launcher.run(command, self._folder.log(run.name), claim)
+        # Ctrl-C stops the children too: such a run has not failed, it goes on next time.
+        if code and not self.stopped.is_set():
+            self._folder.record_failure(run.name, code)
+        return code == 0

@@ -1,0 +1,156 @@
+"""What was measured of one run of a study, and its JSON file: all that tables and figures are made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.core import config as configuration
+from ofa_toolkit.core import files
+from ofa_toolkit.core.errors import ConfigError, FileFormatError
+
+FORMAT, VERSION = "ofa-toolkit/study-result", 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubnetResult:
+    """A subnet of one run."""
+
+    mmacs: float
+    "10^6 multiply-accumulates of an image."
+    validation_top1_percent: float
+    "On held-out training images, batch norm recalibrated."
+    test_top1_percent: float | None = None
+    "On test images; none where the subnet was not chosen."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveResult:
+    """A run's subnets of one space: candidates are the same for all runs of a study."""
+
+    space: str
+    "Name of the space the candidates are drawn from."
+    is_trained: bool
+    "Whether the run trained all subnets of that space."
+    smallest: SubnetResult
+    "The space's smallest subnet."
+    largest: SubnetResult
+    "The space's largest subnet."
+    candidates: tuple[SubnetResult, ...]
+    "All that were judged, cheapest first."
+    points: tuple[SubnetResult, ...]
+    "The most accurate candidate of each bucket, chosen on held-out images."
+    mean_pareto_accuracy_percent: float
+    "Area under test accuracy of the points over normalised MACs."
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """Accuracy of the largest subnet during training."""
+
+    epoch: int
+    "Epochs trained so far."
+    phase: str
+    "Phase of the method."
+    top1_percent: float
+    "On held-out images."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseResult:
+    """Cost of one phase."""
+
+    name: str
+    "Name of the phase."
+    updates: int
+    "Updates made."
+    device_hours: float
+    "Time of the updates times the number of devices."
+    forward_macs: float
+    "Multiply-accumulates of all forward passes (backward passes cost about twice as many)."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """One trained and measured run."""
+
+    label: str
+    "Which recipe of the study."
+    seed: int
+    "Seed of the run."
+    command: str
+    "What to type to train it again."
+    epochs: int
+    "Passes over the training images."
+    num_training_images: int
+    "Images of a pass."
+    phases: tuple[PhaseResult, ...]
+    "Cost by phase."
+    epoch_curve: tuple[EpochResult, ...]
+    "The largest subnet, epoch by epoch."
+    curves: tuple[CurveResult, ...]
+    "One for each space that a run of the study was trained on."
+    conditions: dict[str, str] = field(default_factory=dict)
+    "Versions and hardware."
+
+    @property
+    def device_hours(self) -> float:
+        """Cost in device-hours."""
+        return sum(phase.device_hours for phase in self.phases)
+
+    @property
+    def forward_macs(self) -> float:
+        """Cost in multiply-accumulates of forward passes."""
+        return sum(phase.forward_macs for phase in self.phases)
+
+    def curve(self, space: str) -> CurveResult:
+        """The curve over one space."""
+        return next(curve for curve in self.curves if curve.space == space)
+
+
+def write_result(path: Path, result: RunResult) -> None:
+    """Write a result file."""
+    files.write_json(path, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(result)})
+
+
+def read_result(path: Path) -> RunResult:
+    """Read a result file.
+
+    Raises:
+        FileFormatError: It is none, or was damaged.
+    """
+    try:
+        document: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"Cannot read '{path}': {error}.") from error
+    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
+        raise FileFormatError(f"'{path}' is no result of a study ({FORMAT}).")
+    if document.pop("version", None) != VERSION:
+        raise FileFormatError(f"'{path}' is of another version than {VERSION}.")
+    try:
+        return configuration.from_dict(RunResult, document, source=str(path))
+    except ConfigError as error:
+        raise FileFormatError(error.message, hint=error.hint) from error
+
+
+def read_results(folder: Path) -> list[RunResult]:
+    """All results of a folder, by label in the order of their files' names, then by seed.
+
+    Raises:
+        FileFormatError: There is none, or one was damaged.
+    """
+    results = [read_result(path) for path in sorted(folder.glob("*.json"))]
+    if not results:
+        raise FileFormatError(
+            f"'{folder}' holds no results yet.", hint=f"ofa-tk study status --out {folder.parent}"
+        )
+    return sorted(results, key=lambda result: (result.label, result.seed))
+
+
+def space_names(results: Sequence[RunResult]) -> list[str]:
+    """Names of the spaces that curves were measured over, in order."""
+    return list(dict.fromkeys(curve.space for result in results for curve in result.curves))

@@ -1,0 +1,88 @@
+"""Tables of a study: Markdown to read, CSV and JSON to work with."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from ofa_toolkit.pipelines.studies.results import RunResult, space_names
+from ofa_toolkit.pipelines.studies.statistics import METRICS, Estimate, Row, summarize
+
+
+def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str) -> str:
+    """Means over seeds, then differences to the reference, one pair of tables for each space."""
+    parts = []
+    for space in space_names(results):
+        rows = summarize(results, space, labels, reference)
+        parts += [f"## Subnets of {space}", _table(["", "seeds", *METRICS], [_values(row) for row in rows])]
+        untrained = [row.label for row in rows if not row.is_trained]
+        if untrained:
+            parts.append(f"Not trained on all subnets of this space: {', '.join(untrained)}.")
+        compared = [row for row in rows if row.differences]
+        if compared:
+            parts += [
+                f"Difference to {reference}, paired by seed; bold where the 95 % interval leaves out zero:",
+                _table(["", "pairs", *METRICS], [_differences(row) for row in compared]),
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def runs_csv(results: Sequence[RunResult]) -> str:
+    """One line for each run and space."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["label", "seed", "space", "is_trained", "epochs", *METRICS, "command"])
+    for result in results:
+        for curve in result.curves:
+            numbers = [f"{metric(result, curve.space):.6g}" for metric in METRICS.values()]
+            head = [result.label, result.seed, curve.space, curve.is_trained, result.epochs]
+            writer.writerow([*head, *numbers, result.command])
+    return text.getvalue()
+
+
+def points_csv(results: Sequence[RunResult]) -> str:
+    """One line for each point of each curve."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["label", "seed", "space", "mmacs", "validation_top1_percent", "test_top1_percent"])
+    for result in results:
+        for curve in result.curves:
+            for point in curve.points:
+                writer.writerow([result.label, result.seed, curve.space, *dataclasses.astuple(point)])
+    return text.getvalue()
+
+
+def summary_document(results: Sequence[RunResult], labels: Sequence[str], reference: str) -> dict[str, Any]:
+    """The rows of the tables as plain JSON values."""
+    return {
+        "format": "ofa-toolkit/study-summary",
+        "version": 1,
+        "reference": reference,
+        "spaces": {
+            space: [dataclasses.asdict(row) for row in summarize(results, space, labels, reference)]
+            for space in space_names(results)
+        },
+    }
+
+
+def _values(row: Row) -> list[str]:
+    return [row.label, ", ".join(map(str, row.seeds)), *(_text(row.values[name]) for name in METRICS)]
+
+
+def _differences(row: Row) -> list[str]:
+    estimates = [row.differences[name] for name in METRICS]
+    texts = [f"**{_text(e, sign='+')}**" if e.is_clear else _text(e, sign="+") for e in estimates]
+    return [row.label, str(estimates[0].count), *texts]
+
+
+def _text(estimate: Estimate, sign: str = "") -> str:
+    text = f"{estimate.mean:{sign}.2f}"
+    return text if estimate.half_width is None else f"{text} ± {estimate.half_width:.2f}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

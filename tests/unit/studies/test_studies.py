@@ -1,0 +1,156 @@
+"""Studies without training: their files, order, statistics, tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ofa_toolkit.core.errors import ConfigError, FileFormatError, OutputError
+from ofa_toolkit.pipelines.studies import tables
+from ofa_toolkit.pipelines.studies.definition import StudyConfig, VariantConfig, load_study, runs_of
+from ofa_toolkit.pipelines.studies.folder import StudyFolder
+from ofa_toolkit.pipelines.studies.report import write_report
+from ofa_toolkit.pipelines.studies.results import read_result, write_result
+from ofa_toolkit.pipelines.studies.statistics import MEAN_PARETO, estimate, summarize
+from tests.unit.studies.made_up_results import result
+
+STUDY = StudyConfig(
+    title="A study",
+    data="fake",
+    seeds=(0, 1, 2),
+    variants=(
+        VariantConfig(label="deps", recipe="deps-compact-cifar10", epochs=2),
+        VariantConfig(label="once", recipe="bignas-compact-cifar10", epochs=2, seeds=(0,)),
+        VariantConfig(label="coupled", recipe="compofa-compact-cifar10", epochs=3),
+    ),
+)
+
+
+def test_the_first_seed_of_everything_comes_first() -> None:
+    names = [run.name for run in runs_of(STUDY)]
+    assert names == ["deps-s0", "once-s0", "coupled-s0", "deps-s1", "coupled-s1", "deps-s2", "coupled-s2"]
+
+
+def test_the_printed_command_trains_that_run() -> None:
+    variant = VariantConfig(
+        label="x", recipe="deps-compact-cifar10", epochs=4, overrides=("algorithm.warmup_share=0.25",)
+    )
+    study = StudyConfig(title="t", data="npz:c 10.npz", variants=(variant,), seeds=(7,))
+    (run,) = runs_of(study)
+    assert run.printed_command() == (
+        "ofa-tk train --recipe deps-compact-cifar10 --data 'npz:c 10.npz' --seed 7 --epochs 4 --threads 1 "
+        "--set algorithm.warmup_share=0.25 --resume auto --out runs/x-s7"
+    )
+    config = run.config()
+    assert (config.training.epochs, config.training.seed) == (4, 7)
+    assert config.data.source == "npz:c 10.npz"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("variants = []", "at least one"),
+        ('[[variants]]\nlabel = "A b"\nrecipe = "deps-compact-cifar10"', "'A b'"),
+        ('[[variants]]\nlabel = "a"\nrecipe = "deps-compct-cifar10"', "deps-compact-cifar10"),
+        ('reference = "b"\n[[variants]]\nlabel = "a"\nrecipe = "deps-compact-cifar10"', "'b' is none of a"),
+        (
+            '[[variants]]\nlabel = "a"\nrecipe = "deps-compact-cifar10"\noverrides = ["algorithm.x=1"]',
+            "algorithm.x",
+        ),
+    ],
+)
+def test_bad_studies_are_refused_before_anything_trains(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(f'title = "t"\ndata = "fake"\n{text}\n')
+    with pytest.raises(Exception, match=message) as caught:
+        load_study(path)
+    assert type(caught.value).__name__ in ("ConfigError", "UnknownNameError")
+
+
+def test_mean_and_interval_of_known_numbers() -> None:
+    found = estimate([1.0, 2.0, 3.0])
+    assert found.mean == 2.0
+    # Student's t with two degrees of freedom: 4.302653; deviation 1.
+    assert found.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    assert estimate([5.0]).half_width is None
+    with pytest.raises(ValueError, match="needs a value"):
+        estimate([])
+
+
+def test_differences_are_paired_by_seed() -> None:
+    """Seeds differ by 10 points, methods by exactly one: unpaired, nothing could be told."""
+    results = [result("deps", seed, accuracy=60 + 10 * seed) for seed in range(3)]
+    results += [result("coupled", seed, accuracy=59 + 10 * seed) for seed in (0, 1)]
+    reference, coupled = summarize(results, "a-space", ["deps", "coupled", "absent"], "deps")
+    assert reference.differences == {}
+    assert reference.values[MEAN_PARETO].mean == 70
+    assert not coupled.is_trained
+    difference = coupled.differences[MEAN_PARETO]
+    assert (difference.mean, difference.half_width, difference.count) == (-1, 0, 2)
+    assert difference.is_clear
+    text = tables.markdown(results, ["deps", "coupled"], "deps")
+    assert "| **-1.00 ± 0.00** |" in text
+    assert "Not trained on all subnets of this space: coupled." in text
+
+
+def test_results_are_read_as_written_and_damaged_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "deps-s0.json"
+    write_result(path, result("deps", 0, accuracy=70))
+    assert read_result(path) == result("deps", 0, accuracy=70)
+    document = json.loads(path.read_text())
+    for change in ({"format": "x"}, {"version": 2}, {"seed": "zero"}, {"epoch_curve": [{"epoch": 1}]}):
+        path.write_text(json.dumps({**document, **change}))
+        with pytest.raises(FileFormatError, match=r"deps-s0\.json"):
+            read_result(path)
+
+
+def test_the_report_is_the_same_each_time(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    folder.open(STUDY)
+    with pytest.raises(FileFormatError, match="no results yet"):
+        write_report(folder, tmp_path / "a")
+    for seed in range(2):
+        for label, accuracy in (("deps", 70.0), ("coupled", 69.0)):
+            write_result(folder.result(f"{label}-s{seed}"), result(label, seed, accuracy=accuracy + seed))
+    first, second = (
+        {path.name: path.read_bytes() for path in write_report(folder, tmp_path / name)} for name in "ab"
+    )
+    assert first == second
+    assert {"tables.md", "runs.csv", "summary.json", "index.html", "pareto.png", "epochs.png"} <= set(first)
+    assert first["runs.csv"].decode().count("\n") == 5
+    page = first["index.html"].decode()
+    assert "ofa-tk train --recipe coupled --seed 1" in page
+    assert str(tmp_path) not in page
+
+
+def test_a_claimed_run_is_running_and_a_changed_one_refused(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    folder.open(STUDY)
+    run = next(runs_of(STUDY))
+    assert folder.state(run) == "waiting"
+    with folder.claim(run.name) as first, folder.claim(run.name) as second:
+        assert first is not None
+        assert second is None
+        assert folder.state(run) == "running"
+    folder.record_failure(run.name, 1)
+    assert folder.state(run) == "failed"
+    assert folder.read_failure(run.name) == {"exit_code": 1, "last_lines": []}
+    longer = VariantConfig(label="deps", recipe="deps-compact-cifar10", epochs=3)
+    changed = StudyConfig(title="t", data="fake", variants=(longer,))
+    with pytest.raises(OutputError, match="'deps-s0' with other settings"):
+        folder.open(changed)
+    grown = StudyConfig(title="t", data="fake", seeds=(0, 1, 2, 3), variants=STUDY.variants)
+    folder.open(grown)
+    assert len(list(runs_of(folder.study()))) == 9
+
+
+def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds no study"):
+        StudyFolder(tmp_path).open(STUDY)
+    with pytest.raises(ConfigError, match="holds no study"):
+        StudyFolder(tmp_path).study()
+    assert os.listdir(tmp_path) == ["thesis.txt"]
