@@ -70,6 +70,8 @@ def _fetched(entry: ZooEntry, store: Store) -> Path:
     checkpoint = store.fetch(entry.name, entry.card.checkpoint)
     identity = identify(checkpoint)
     folder = _import_folder(entry, store, checkpoint)
+    if (folder / CONFIG_FILE).is_file():
+        return folder
     with store.locked(folder.name):
         if not (folder / CONFIG_FILE).is_file():
             import_checkpoint(entry, checkpoint, identity, folder)

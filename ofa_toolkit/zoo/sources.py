@@ -69,10 +69,8 @@ def user_mirrors() -> tuple[str, ...]:
 
 def without_credentials(url: str) -> str:
     """The address as it may be shown: without user, password and query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    # Not by `urlsplit`, which refuses what is malformed.
+    return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0].partition("#")[0]
 
 
 def _in_mirror(mirror: str, entry: str, file: FileFacts) -> Iterator[Source]:

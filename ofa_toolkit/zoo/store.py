@@ -26,7 +26,14 @@ from ofa_toolkit.core.errors import StoreError
 from ofa_toolkit.zoo.card import FileFacts
 from ofa_toolkit.zoo.identity import Identity, identify
 from ofa_toolkit.zoo.sources import MIRROR_VARIABLE, Source, find_sources
-from ofa_toolkit.zoo.transfer import Progress, SourceError, TransferPolicy, copy_local, fetch_url
+from ofa_toolkit.zoo.transfer import (
+    LARGEST_FILE,
+    Progress,
+    SourceError,
+    TransferPolicy,
+    copy_local,
+    fetch_url,
+)
 
 OFFLINE_VARIABLE = "OFA_TK_OFFLINE"
 
@@ -113,6 +120,9 @@ class Store:
             )
         key = _key(entry, file, identity)
         blob = self.folder / "blobs" / key
+        found = self.find(entry, file)
+        if found is not None:
+            return found  # before any lock: a shared cache may be another user's
         with self.locked(key):
             if blob.is_file():
                 problem = None if identity is None else identity.mismatch(blob)
@@ -135,19 +145,22 @@ class Store:
         sources = find_sources(entry, file, self.mirrors, offline=self.offline or is_offline())
         if not sources:
             raise _nothing_to_ask(entry, file)
-        problems = []
+        problems: list[str] = []
         for source in sources:
-            problem = self._try(source, identity, partial)
+            problem = self._try(source, file, identity, partial)
             if problem is None:
+                for failed in problems:
+                    self.notify(failed)
                 return
             problems.append(f"{source}: {problem}")
-            self.notify(f"{source}: {problem}")
+        is_local = self.offline or is_offline()
+        copy = f"set {MIRROR_VARIABLE} to a right copy or its folder."
         raise StoreError(
             f"Cannot get '{file.path}' ({describe_size(file)}) of '{entry}': {'; '.join(problems)}.",
-            hint=f"Try later, or fetch it by other means and set {MIRROR_VARIABLE} to it or its folder.",
+            hint=f"Leave out --offline, or {copy}" if is_local else f"Try later, or {copy}",
         )
 
-    def _try(self, source: Source, identity: Identity | None, partial: Path) -> str | None:
+    def _try(self, source: Source, file: FileFacts, identity: Identity | None, partial: Path) -> str | None:
         """What is wrong with a source; None when `partial` is complete and right.
 
         The beginning may come from an earlier run or another source. If the whole is wrong then, the
@@ -157,7 +170,7 @@ class Store:
         while True:
             is_continued = partial.exists() and partial.stat().st_size > 0
             try:
-                self._transfer(source, identity, partial)
+                self._transfer(source, file, identity, partial)
             except SourceError as error:
                 return str(error)
             problem = None if identity is None else identity.mismatch(partial)
@@ -167,13 +180,21 @@ class Store:
             if not is_continued:
                 return f"what it serves is another file: {problem}"
 
-    def _transfer(self, source: Source, identity: Identity | None, partial: Path) -> None:
+    def _transfer(self, source: Source, file: FileFacts, identity: Identity | None, partial: Path) -> None:
         if source.path is not None:
             copy_local(source.path, partial, self.progress)
             return
         assert source.url is not None
         size = None if identity is None else identity.size
-        fetch_url(source.url, partial, size=size, policy=self.policy, progress=self.progress)
+        fetch_url(
+            source.url,
+            partial,
+            size=size,
+            limit=2 * file.approximate_size if file.approximate_size else LARGEST_FILE,
+            policy=self.policy,
+            progress=self.progress,
+            notify=lambda text: self.notify(f"{source}: {text}"),
+        )
 
     def _identity(self, entry: str, file: FileFacts) -> Identity | None:
         """What the card states, else what was accepted before."""

@@ -25,9 +25,11 @@ Progress = Callable[[int, "int | None"], None]
 """Called with the bytes that are there and the bytes there will be, when that is known."""
 
 _CHUNK = 1 << 16
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
-_LARGEST_FILE = 8 * 2**30
+LARGEST_FILE = 8 * 2**30
+"""Bytes of a file whose size nobody states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,14 @@ def copy_local(source: Path, partial: Path, progress: Progress) -> None:
 
 
 def fetch_url(
-    url: str, partial: Path, *, size: int | None, policy: TransferPolicy, progress: Progress
+    url: str,
+    partial: Path,
+    *,
+    size: int | None,
+    limit: int = LARGEST_FILE,
+    policy: TransferPolicy,
+    progress: Progress,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Bring `partial` to the full length of what `url` serves, going on from what it holds.
 
@@ -92,8 +101,10 @@ def fetch_url(
         url: An `http` or `https` address.
         partial: Kept when the transfer fails for good, so that another source can go on with it.
         size: Bytes the file has, when known.
+        limit: Most bytes taken when the size is not known.
         policy: Timeouts and retries.
         progress: Told about every chunk.
+        notify: Told why an attempt failed, and how long the next one is waited for.
 
     Raises:
         SourceError: The source does not have the file, serves something of another length, or keeps failing.
@@ -108,7 +119,7 @@ def fetch_url(
         while True:
             before = _size(partial)
             try:
-                _attempt(session, url, partial, size=size, policy=policy, progress=progress)
+                _attempt(session, url, partial, size=size, limit=limit, policy=policy, progress=progress)
                 return
             except _BrokenTransferError as error:
                 if _size(partial) - before >= policy.progress_bytes:
@@ -116,7 +127,9 @@ def fetch_url(
                 failures += 1
                 if failures > policy.retries:
                     raise SourceError(f"{error} ({failures} times)") from error
-                policy.sleep(_pause(failures, error.pause_s, policy))
+                pause_s = _pause(failures, error.pause_s, policy)
+                notify(f"{error}; trying again in {pause_s:.1f} s ({failures} of {policy.retries})")
+                policy.sleep(pause_s)
 
 
 def _attempt(
@@ -125,6 +138,7 @@ def _attempt(
     partial: Path,
     *,
     size: int | None,
+    limit: int,
     policy: TransferPolicy,
     progress: Progress,
 ) -> None:
@@ -148,16 +162,22 @@ def _attempt(
         raise _BrokenTransferError("no answer in time") from error
     except requests.ConnectionError as error:
         raise _BrokenTransferError(_connection_reason(error)) from error
-    except requests.RequestException as error:
-        raise SourceError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+    except Exception as error:
+        # What a server answers reaches parsers of many kinds: whatever they raise, it is the source's doing.
+        if "SOCKS" in str(error):
+            raise SourceError("the SOCKS proxy needs the package PySocks: pip install pysocks") from error
+        raise SourceError(f"its address or answer is malformed ({type(error).__name__})") from error
     with response:
         start, total = _read_headers(response, offset, partial)
         if size is not None and total is not None and total != size:
             raise SourceError(f"it offers {total} bytes instead of {size}")
-        limit = size if size is not None else total
-        _append(partial, _body(response), start=start, limit=limit, total=limit, progress=progress)
-        if limit is not None and _size(partial) < limit:
-            raise _BrokenTransferError(f"the transfer stopped at {_size(partial)} of {limit} bytes")
+        whole = size if size is not None else total
+        if whole is not None and size is None and whole > limit:
+            raise SourceError(f"it offers {whole} bytes; at most {limit} are expected")
+        most = limit if whole is None else whole
+        _append(partial, _body(response), start=start, limit=most, total=whole, progress=progress)
+        if whole is not None and _size(partial) < whole:
+            raise _BrokenTransferError(f"the transfer stopped at {_size(partial)} of {whole} bytes")
 
 
 def _read_headers(response: requests.Response, offset: int, partial: Path) -> tuple[int, int | None]:
@@ -172,14 +192,14 @@ def _read_headers(response: requests.Response, offset: int, partial: Path) -> tu
     if status == 200:
         encoded = response.headers.get("Content-Encoding", "identity") != "identity"
         length = response.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdigit() and not encoded else None
+        return 0, int(length) if _NUMBER.fullmatch(length) and not encoded else None
     if status == 416:
         # What is there is longer than what is served: it came from elsewhere.
         partial.unlink(missing_ok=True)
         raise _BrokenTransferError("it refuses the range asked for")
     if status in _RETRIED_STATUS:
         after = response.headers.get("Retry-After", "")
-        raise _BrokenTransferError(f"HTTP {status}", float(after) if after.isdigit() else None)
+        raise _BrokenTransferError(f"HTTP {status}", float(after) if _NUMBER.fullmatch(after) else None)
     raise SourceError(f"HTTP {status}")
 
 
@@ -188,7 +208,7 @@ def _body(response: requests.Response) -> Iterable[bytes]:
         yield from response.iter_content(_CHUNK)
     except (requests.Timeout, requests.ConnectionError) as error:
         raise _BrokenTransferError(_connection_reason(error)) from error
-    except requests.RequestException as error:
+    except Exception as error:
         raise _BrokenTransferError("the connection broke") from error
 
 
@@ -197,20 +217,20 @@ def _append(
     chunks: Iterable[bytes],
     *,
     start: int,
-    limit: int | None,
+    limit: int,
     total: int | None,
     progress: Progress,
 ) -> None:
     """Write chunks into the partial file from `start` on; what was behind it is cut off."""
     position = start
     try:
-        _check_space(partial.parent, (limit or start) - start)
+        _check_space(partial.parent, (total or start) - start)
         with partial.open("r+b" if partial.exists() else "wb") as file:
             file.truncate(start)
             file.seek(start)
             for chunk in chunks:
                 position += len(chunk)
-                if position > (_LARGEST_FILE if limit is None else limit):
+                if position > limit:
                     raise SourceError(f"it sends more than {position - len(chunk)} bytes")
                 file.write(chunk)
                 progress(position, total)

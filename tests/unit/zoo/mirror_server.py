@@ -25,6 +25,10 @@ Fault = Literal[
     "silent",  # accepts and never answers
     "too_long",  # more bytes than the file has
     "busy_once",  # 503, then well
+    "huge_length",  # says that 10^15 bytes follow
+    "odd_length",  # a length that is no number
+    "odd_pause",  # 503, to be asked again after no number of seconds
+    "odd_redirect",  # to an address that is none
     "no_length",  # the whole, without saying how long it is
 ]
 
@@ -59,6 +63,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", self.path)
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif fault == "odd_redirect":
+            self._answer(302, b"", {"Location": "http://[::1"})
+        elif fault == "odd_pause":
+            self._answer(503, b"", {"Retry-After": "\u00b2"})
+        elif fault == "huge_length":
+            self._answer(200, b"x", length=10**15)
+        elif fault == "odd_length":
+            self._answer(200, mirror.content[:-1], {"Content-Length": "\u00b2"}, say_length=False)
         elif fault == "silent":
             mirror.released.wait(20)
             self.close_connection = True

@@ -449,3 +449,37 @@ def test_progress_reaches_the_full_length(store: Store) -> None:
 def test_requests_errors_that_are_os_errors_are_not_taken_for_a_full_disk() -> None:
     """`requests` derives its errors from OSError; the store tells reading and writing apart by that."""
     assert issubclass(requests.ConnectionError, OSError)
+
+
+@pytest.mark.parametrize("fault", ["huge_length", "odd_length", "odd_pause", "odd_redirect"])
+@pytest.mark.parametrize("is_size_known", [True, False])
+def test_malformed_answers_move_on_to_the_next_mirror(
+    store: Store, fault: Fault, is_size_known: bool
+) -> None:
+    git = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT).hexdigest()
+    unknown = {"size": None, "sha256": None, "git_blob_sha1": git, "approximate_size": len(CONTENT)}
+    with serve(CONTENT, fault) as bad, serve(CONTENT) as good:
+        path = fetch_from(store, bad, good, **({} if is_size_known else unknown))
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_whole_file_in_a_cache_of_others_is_taken_without_a_lock(store: Store) -> None:
+    with serve(CONTENT) as mirror:
+        path = fetch_from(store, mirror)
+        for lock in (store.folder / "locks").iterdir():
+            lock.unlink()
+        (store.folder / "locks").rmdir()
+        (store.folder / "locks").write_text("nobody can lock here")
+        assert fetch_from(store, mirror) == path
+
+
+def test_retries_say_what_they_wait_for_and_offline_never_says_later(store: Store, tmp_path: Path) -> None:
+    said: list[str] = []
+    with serve(CONTENT, "busy_once") as mirror:
+        fetch_from(Store(root=store.folder, policy=POLICY, notify=said.append), mirror)
+    assert any("HTTP 503; trying again in 7.0 s (1 of 3)" in text for text in said)
+    (tmp_path / "net").write_bytes(CONTENT[::-1])
+    wrong = Store(root=tmp_path / "other", offline=True, mirrors=[str(tmp_path)])
+    with pytest.raises(StoreError, match="another file") as caught:
+        wrong.fetch("entry", facts())
+    assert "ater" not in str(caught.value.hint)
