@@ -120,12 +120,20 @@ def subnet_option(help_text: str) -> Callable[[F], F]:
     """`--subnet`: the subnet file a command works on (`subnet`), by default what `ofa-tk search` writes."""
     return click.option(
         "--subnet",
-        type=click.Path(path_type=Path, dir_okay=False),
-        default="subnet.json",
-        show_default=True,
+        type=click.Path(path_type=Path),
         metavar="FILE",
-        help=help_text,
+        help=f"{help_text}  [default: subnet.json, or the only network of --supernet]",
     )
+
+
+def resolution_option(function: F) -> F:
+    """`--resolution`: the input size of a network, in place of what its file says (`resolution`)."""
+    return click.option(
+        "--resolution",
+        type=click.IntRange(1, 4096),
+        metavar="PIXELS",
+        help="Input size.  [default: what the file says]",
+    )(function)
 
 
 def weights_options(function: F) -> F:

@@ -31,14 +31,14 @@ class BlockChoice:
 
 
 def lower(space: SearchSpace, subnet: Subnet) -> tuple[LayerSpec, ...]:
-    """The layers of a subnet in execution order, each naming its inputs.
+    """The layers of a subnet in execution order, each naming its inputs; at any resolution.
 
     Results are cached.
 
     Raises:
         SubnetNotInSpaceError: The subnet holds a choice the space does not offer.
     """
-    space.check(subnet)
+    space.check_architecture(subnet)
     return _lower_cached(space, subnet)
 
 
@@ -85,8 +85,17 @@ def lower_block(space: SearchSpace, choice: BlockChoice, flow: Flow) -> tuple[li
     stage = space.stages[choice.stage]
     stride = stage.stride if choice.block == 0 else 1
     build = LayerBuilder(space.bn_eps)
-    lowering = {"mbconv": _mbconv, "bottleneck": _bottleneck, "resnet_stem": _resnet_stem}[stage.block]
+    if stage.block == "bottleneck":
+        has_projection = choice.block == 0 and _changes_shape(space, choice.stage)
+        return build.layers, _bottleneck(build, stage, choice, flow, stride, has_projection=has_projection)
+    lowering = {"mbconv": _mbconv, "resnet_stem": _resnet_stem}[stage.block]
     return build.layers, lowering(build, stage, choice, flow, stride)
+
+
+def _changes_shape(space: SearchSpace, index: int) -> bool:
+    """Whether a stage may make maps smaller or wider, whatever is chosen; then its shortcut is projected."""
+    stage, before = space.stages[index], space.stages[index - 1] if index else None
+    return stage.stride > 1 or stage.has_elastic_width or before is None or before.widths != stage.widths
 
 
 def lower_stage_end(stage: Stage, index: int, flow: Flow) -> tuple[list[LayerSpec], Flow]:
@@ -123,14 +132,22 @@ def _mbconv(build: LayerBuilder, stage: Stage, choice: BlockChoice, flow: Flow, 
     return flow
 
 
-def _bottleneck(build: LayerBuilder, stage: Stage, choice: BlockChoice, flow: Flow, stride: int) -> Flow:
-    """ResNet-D bottleneck; the first block of a stage projects its shortcut after an average pool."""
+def _bottleneck(
+    build: LayerBuilder,
+    stage: Stage,
+    choice: BlockChoice,
+    flow: Flow,
+    stride: int,
+    *,
+    has_projection: bool,
+) -> Flow:
+    """ResNet-D bottleneck; where the shape changes, the shortcut is projected after an average pool."""
     name, shortcut = choice.prefix, flow
     middle = middle_channels(choice.width, choice.expand_ratio)
     flow = build.conv(f"{name}.conv1", flow, middle, 1, 1, stage.activation)
     flow = build.conv(f"{name}.conv2", flow, middle, choice.kernel_size, stride, stage.activation)
     flow = build.conv(f"{name}.conv3", flow, choice.width, 1, 1, None)
-    if choice.block == 0:
+    if has_projection:
         if stride > 1:
             shortcut = build.pool(
                 f"{name}.downsample_pool", "avg_pool", shortcut, stride, stride, ceil_mode=True

@@ -219,10 +219,19 @@ class SearchSpace:
             )
         return Subnet(pick(self.resolutions) if resolution is None else resolution, tuple(stages))
 
+    @property
+    def has_one_subnet(self) -> bool:
+        """Whether nothing is elastic: one network, at one resolution."""
+        return self.num_architectures == 1 and len(self.resolutions) == 1
+
     def check(self, subnet: Subnet) -> None:
         """Raise `SubnetNotInSpaceError` naming the first choice this space does not offer."""
         if subnet.resolution not in (*self.resolutions, *self.single_resolutions):
             self._refuse("resolution", subnet.resolution, self.resolutions)
+        self.check_architecture(subnet)
+
+    def check_architecture(self, subnet: Subnet) -> None:
+        """As `check`, at any resolution: the layers do not depend on it, so the network can be built."""
         if len(subnet.stages) != len(self.stages):
             raise SubnetNotInSpaceError(
                 f"The subnet has {len(subnet.stages)} stages; {self.name} has {len(self.stages)}."

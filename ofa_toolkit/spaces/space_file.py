@@ -74,7 +74,7 @@ def read_space(path: str | os.PathLike[str]) -> SearchSpace:
 
 
 def open_space(name_or_path: str | os.PathLike[str]) -> SearchSpace:
-    """What a user means by `--space NAME|FILE.toml`; the folder of a supernet gives that one's space.
+    """What a user means by `--space NAME|FILE.toml`; the folder of a supernet or run gives that one's space.
 
     Raises:
         UnknownNameError: It is no registered name, and no path either.
@@ -83,9 +83,9 @@ def open_space(name_or_path: str | os.PathLike[str]) -> SearchSpace:
     text = os.fspath(name_or_path)
     path = Path(text).expanduser()
     if text not in SPACES and path.is_dir():
-        from ofa_toolkit.spaces.supernet_description import read_description
+        from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, read_description
 
-        return read_description(path).space
+        return read_description(path if (path / CONFIG_FILE).is_file() else path / "supernet").space
     return read_space(path) if names_a_file(text) else get_space(text)
 
 

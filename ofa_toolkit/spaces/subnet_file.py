@@ -6,17 +6,31 @@ once-for-all repositories.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import read_object
-from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, UnknownNameError
+from ofa_toolkit.core.errors import (
+    ConfigError,
+    FileFormatError,
+    MismatchError,
+    SubnetNotInSpaceError,
+    UnknownNameError,
+)
 from ofa_toolkit.spaces.lowering import lower_unchecked
-from ofa_toolkit.spaces.official_architectures import from_official
-from ofa_toolkit.spaces.official_network_config import architecture_from_network_config
+from ofa_toolkit.spaces.network_config import is_network_config
+from ofa_toolkit.spaces.official_files import (
+    Resolution,
+    network_file,
+    network_folder,
+    read_official,
+    resolution_beside,
+)
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
@@ -38,6 +52,7 @@ class SubnetFile:
         subnet: The subnet.
         predicted: What was predicted of it, each with its unit in the name; plain JSON values.
         search: What was asked and how it was found; plain JSON values.
+        notes: What reading assumed or put in place of what the file says; not written.
     """
 
     space: SearchSpace
@@ -45,18 +60,24 @@ class SubnetFile:
     subnet: Subnet
     predicted: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read_subnet(
-    source: str | os.PathLike[str] | Mapping[str, Any], space: SearchSpace | None = None
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    space: SearchSpace | None = None,
+    *,
+    resolution: int | None = None,
 ) -> SubnetFile:
     """Read a subnet from a file or an already parsed document.
 
     Args:
-        source: Path of a `subnet.json`, of an official architecture dictionary or `net.config`, or the
-            document itself.
-        space: The space it must belong to. Needed where the document does not say: an official
-            dictionary names none, a `net.config` no resolution (the space's largest is taken).
+        source: Path of a `subnet.json`, of an official architecture dictionary or `net.config` (or of the
+            folder it lies in), or the document itself.
+        space: The space it must belong to. Needed for an official dictionary, which names none.
+        resolution: Input size in pixels, in place of what the file says; it need not be offered. Without
+            one, official files take the size they state, in a dictionary or in the `run.config` beside a
+            `net.config`, and else the space's largest, which `notes` says.
 
     Raises:
         FileFormatError: Not JSON, another format or version, an unknown or missing key.
@@ -65,30 +86,50 @@ def read_subnet(
         SubnetNotInSpaceError: The space does not offer one of its choices.
     """
     if isinstance(source, Mapping):
-        return _parse(source, space, "The subnet")
-    return _parse(_read(source), space, f"'{os.fspath(source)}'")
+        return _parse(source, space, Resolution(asked=resolution), "The subnet")
+    path = network_file(Path(source))
+    document = _read(path)
+    stated, beside = resolution_beside(path.parent) if is_network_config(document) else (None, "")
+    where = f"'{path}'"
+    try:
+        return _parse(document, space, Resolution(asked=resolution, stated=stated, source=beside), where)
+    except (FileFormatError, SubnetNotInSpaceError) as error:
+        if where in error.message:
+            raise
+        raise type(error)(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def stated_supernet(source: str | os.PathLike[str] | Mapping[str, Any]) -> str | None:
     """The supernet a subnet file or document names, before its space is known, which the supernet tells.
 
+    The weights of a `net.config` are those beside it.
+
     Raises:
         FileFormatError: The file cannot be read as JSON.
     """
+    network = None if isinstance(source, Mapping) else network_folder(Path(source))
+    if network is not None:
+        return str(network)
     stated = (source if isinstance(source, Mapping) else _read(source)).get("supernet")
     return stated if isinstance(stated, str) else None
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    return read_object(path, "a subnet file", hint="`ofa-tk search` writes ./subnet.json.")
+    file = network_file(Path(path))
+    return read_object(file, "a subnet file", hint="`ofa-tk search` writes ./subnet.json.")
 
 
 SubnetLike = Subnet | SubnetFile | str | os.PathLike[str] | Mapping[str, Any]
 """What names a subnet: itself, the content of its file (as a search gives it), or the file."""
 
 
-def subnet_file(subnet: SubnetLike, space: SearchSpace) -> SubnetFile:
+def subnet_file(subnet: SubnetLike, space: SearchSpace, *, resolution: int | None = None) -> SubnetFile:
     """A subnet as a member of a space, with what its file says beyond the choices.
+
+    Args:
+        subnet: The subnet; a value may have any resolution, a file what `read_subnet` takes.
+        space: The space.
+        resolution: Input size in pixels, in place of its own.
 
     Raises:
         FileFormatError: The file cannot be read.
@@ -98,9 +139,13 @@ def subnet_file(subnet: SubnetLike, space: SearchSpace) -> SubnetFile:
     if isinstance(subnet, Subnet):
         subnet = SubnetFile(space=space, supernet=None, subnet=subnet)
     if not isinstance(subnet, SubnetFile):
-        return read_subnet(subnet, space)
-    space.check(subnet.subnet)
-    return subnet
+        return read_subnet(subnet, space, resolution=resolution)
+    space.check_architecture(subnet.subnet)
+    if resolution in (None, subnet.subnet.resolution):
+        return subnet
+    # What was predicted holds for the resolution it was predicted at.
+    at = dataclasses.replace(subnet.subnet, resolution=resolution)
+    return dataclasses.replace(subnet, subnet=at, predicted={})
 
 
 def write_subnet(path: str | os.PathLike[str], subnet_file: SubnetFile) -> None:
@@ -155,9 +200,12 @@ def subnet_from_document(document: Mapping[str, Any]) -> Subnet:
         raise FileFormatError(f"A subnet holds a value of the wrong type: {error}.") from error
 
 
-def _parse(document: Mapping[str, Any], space: SearchSpace | None, where: str) -> SubnetFile:
+def _parse(
+    document: Mapping[str, Any], space: SearchSpace | None, resolution: Resolution, where: str
+) -> SubnetFile:
     if "format" not in document:
-        return _parse_official(document, space, where)
+        space, subnet, notes = read_official(document, space, resolution, where)
+        return SubnetFile(space=space, supernet=None, subnet=subnet, notes=notes)
     if document["format"] != FORMAT:
         raise FileFormatError(f"{where} is of format '{document['format']}', not '{FORMAT}'.")
     if document.get("version") != VERSION:
@@ -173,12 +221,19 @@ def _parse(document: Mapping[str, Any], space: SearchSpace | None, where: str) -
     subnet = subnet_from_document(document)
     space = stated_space(document["space"], space, [subnet], where)
     space.check(subnet)
+    for key, kind in (("supernet", str), ("predicted", Mapping), ("search", Mapping)):
+        if not isinstance(document.get(key), (kind, type(None))):
+            raise FileFormatError(f"{where}: {key}: {str(document[key])[:40]!r} is not what belongs there.")
+    stated = dataclasses.replace(resolution, stated=subnet.resolution, source=where)
+    chosen, notes = stated.choose(where, space)
     return SubnetFile(
         space=space,
         supernet=document.get("supernet"),
-        subnet=subnet,
-        predicted=document.get("predicted") or {},
+        subnet=dataclasses.replace(subnet, resolution=chosen),
+        # What was predicted holds for the resolution it was predicted at.
+        predicted=(document.get("predicted") or {}) if chosen == subnet.resolution else {},
         search=document.get("search") or {},
+        notes=notes,
     )
 
 
@@ -227,17 +282,6 @@ def _is_same_network(space: SearchSpace, other: SearchSpace, subnet: Subnet) -> 
         return False
     space = space.with_num_classes(other.num_classes)
     return lower_unchecked(space, subnet) == lower_unchecked(other, subnet)
-
-
-def _parse_official(document: Mapping[str, Any], space: SearchSpace | None, where: str) -> SubnetFile:
-    if "blocks" in document and "classifier" in document:
-        space, document = architecture_from_network_config(document, space)
-    if space is None:
-        raise FileFormatError(
-            f"{where} does not say which search space its subnet belongs to.",
-            hint="Name the space, such as --space ofa-mobilenet-v3-w1.0.",
-        )
-    return SubnetFile(space=space, supernet=None, subnet=from_official(space, document))
 
 
 def _stage(stage: Any) -> StageChoice:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.training.algorithm import Algorithm, AlgorithmConfig, Pass, Phase, Position
@@ -27,8 +28,8 @@ class SingleConfig(AlgorithmConfig):
 
     name: Literal["single"] = "single"
     "Fine-tuning of one subnet."
-    subnet: Path
-    "File that describes the subnet."
+    subnet: Path | None = None
+    "File that describes the subnet; none where the space has a single one."
     kernel_transforms: bool = False
     "Whether the supernet has kernel matrices; must be as in the weights it starts from."
 
@@ -38,6 +39,7 @@ class SingleConfig(AlgorithmConfig):
         Raises:
             FileFormatError: The subnet file cannot be read.
             SubnetNotInSpaceError: The subnet is not in the space.
+            ConfigError: No subnet is named where there are several.
         """
         return Single(self, run, space)
 
@@ -51,7 +53,9 @@ class Single(Algorithm):
     """Fine-tuning bound to a space and a number of epochs. See `SingleConfig`."""
 
     def __init__(self, config: SingleConfig, run: RunConfig, space: SearchSpace) -> None:
-        subnet = read_subnet(config.subnet, space).subnet
+        if config.subnet is None and not space.has_one_subnet:
+            raise ConfigError(f"algorithm.subnet: missing; '{space.name}' has more than one subnet.")
+        subnet = space.largest() if config.subnet is None else read_subnet(config.subnet, space).subnet
         space.check(subnet)
         self.only_subnet = subnet
         self._pass = Pass(role="subnet", subnet=subnet)

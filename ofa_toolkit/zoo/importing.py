@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_toolkit.core import config, files
 from ofa_toolkit.core.output_folder import output_folder
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
 from ofa_toolkit.spaces.compound import COMPOUND_ELASTIC_KERNEL_SUFFIX, COMPOUND_SUFFIX
 from ofa_toolkit.zoo.card import CARD_FILE
 from ofa_toolkit.zoo.entries import ZooEntry
 from ofa_toolkit.zoo.identity import Identity
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ofa_toolkit.supernets import Supernet
 
 
@@ -31,7 +34,7 @@ def import_checkpoint(entry: ZooEntry, checkpoint: Path, identity: Identity, fol
     from ofa_toolkit.supernets import save_supernet
 
     assert entry.card.space is not None
-    supernet = load_checkpoint(checkpoint, entry.card.space)
+    supernet = load_checkpoint(checkpoint, get_space(entry.card.space))
     with output_folder(folder, "imported supernet", force=True) as temporary:
         for path in sorted(entry.folder.iterdir()):
             if path.is_file():
@@ -50,24 +53,37 @@ def import_checkpoint(entry: ZooEntry, checkpoint: Path, identity: Identity, fol
         assert (temporary / CARD_FILE).is_file()
 
 
-def load_checkpoint(checkpoint: Path, space_name: str) -> Supernet:
-    """A supernet of the named space from a checkpoint in the authors' layout.
+def load_checkpoint(checkpoint: Path, space: SearchSpace) -> Supernet:
+    """A supernet of a space from a checkpoint file; see `narrowed`."""
+    from ofa_toolkit.supernets.importing.checkpoint_file import read_weights
+
+    return narrowed(read_weights(checkpoint), space, source=f"'{checkpoint}'")
+
+
+def narrowed(weights: Mapping[str, Tensor], space: SearchSpace, *, source: str) -> Supernet:
+    """A supernet of a space from a state dictionary in the authors' layout, or in ours.
 
     CompOFA's files hold the weights of the whole space at its largest kernels; the compound spaces take
     from them what they offer. Where kernels are fixed, the 7x7 weights become smaller ones as the
     authors do it: through the matrices when the file has them, else by cutting out the centre.
 
-    Raises:
-        CheckpointError: The file holds more than weights, or is damaged.
-        MismatchError: Its weights are of another space.
-    """
-    from ofa_toolkit.supernets import Supernet, extract, load_official_checkpoint
+    Args:
+        weights: By name.
+        space: Of the supernet.
+        source: What to call the weights in errors.
 
-    base_name = space_name.removesuffix(COMPOUND_ELASTIC_KERNEL_SUFFIX).removesuffix(COMPOUND_SUFFIX)
-    supernet = load_official_checkpoint(checkpoint, get_space(base_name))
-    if base_name == space_name:
-        return supernet
-    space = get_space(space_name).with_num_classes(supernet.space.num_classes)
+    Raises:
+        CheckpointError: A weight is not finite.
+        MismatchError: The weights are of another space.
+    """
+    from ofa_toolkit.supernets import Supernet, extract
+    from ofa_toolkit.supernets.importing.official_checkpoints import supernet_from_official
+
+    base_name = space.name.removesuffix(COMPOUND_ELASTIC_KERNEL_SUFFIX).removesuffix(COMPOUND_SUFFIX)
+    if base_name == space.name or base_name not in SPACES:
+        return supernet_from_official(weights, space, source=source)
+    supernet = supernet_from_official(weights, SPACES[base_name], source=source)
+    space = space.with_num_classes(supernet.space.num_classes)
     narrow = Supernet(space, use_kernel_transforms=supernet.use_kernel_transforms)
     tensors = supernet.state_dict() | extract(supernet, space.largest()).state_dict()
     narrow.load_state_dict({name: tensors[name] for name in narrow.state_dict()})

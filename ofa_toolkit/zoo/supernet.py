@@ -14,6 +14,7 @@ from ofa_toolkit.core.errors import CheckpointError, ConfigError, MismatchError,
 from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
 from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
+from ofa_toolkit.spaces.official_files import network_folder
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
 from ofa_toolkit.zoo.card import Card
@@ -87,6 +88,12 @@ class LoadedSupernet:
     def preprocessing(self) -> Preprocessing | None:
         """How an image becomes network input; None where it is not stated."""
         return cast("Preprocessing | None", self._description.preprocessing)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed when it was converted, such as a resolution that no file states."""
+        notes = self._description.further.get("notes", ())
+        return tuple(str(note) for note in notes) if isinstance(notes, (list, tuple)) else ()
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -264,6 +271,8 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
         supernet: A zoo name, a folder, `hf-hub:USER/REPO[@REVISION]` fetched before, or a loaded supernet.
         store: Where downloads are kept; default the user's cache.
 
+    The folder of one published network (`net.config` and `init`) is a supernet with a single subnet.
+
     Raises:
         StoreError: The entry can only be linked to, or the folder holds no supernet.
         UnknownNameError: Neither an entry nor a folder.
@@ -289,6 +298,11 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
 
 def _folder(text: str) -> Path:
     path = Path(text).expanduser()
+    network = network_folder(path)
+    if network is not None:
+        from ofa_toolkit.zoo.network_folder import converted_network
+
+        return converted_network(network)
     if path.is_dir():
         for folder in (path, path / RUN_SUPERNET_FOLDER):
             if (folder / CONFIG_FILE).is_file():

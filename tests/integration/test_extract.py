@@ -13,7 +13,7 @@ from ofa_tk.app import cli
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.supernets import Supernet, network_from_config, save_supernet
-from ofa_toolkit.supernets.importing.official_checkpoints import read_weights
+from ofa_toolkit.supernets.importing.checkpoint_file import read_weights
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3)
 

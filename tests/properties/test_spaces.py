@@ -189,6 +189,11 @@ def test_a_choice_outside_the_space_is_named(change: dict[str, object], message:
         lower(space, Subnet(smallest.resolution, tuple(stages)))
 
 
-def test_a_foreign_resolution_is_refused() -> None:
-    with pytest.raises(SubnetNotInSpaceError, match="resolution 225 is not offered"):
-        lower(get_space("ofa-resnet50"), get_space("ofa-resnet50").largest(225))
+def test_a_foreign_resolution_is_built_but_no_member() -> None:
+    space = get_space("ofa-resnet50")
+    subnet = space.largest(240)
+    assert lower(space, subnet)[0].in_size == 240
+    with pytest.raises(SubnetNotInSpaceError, match="resolution 240 is not offered"):
+        space.check(subnet)
+    with pytest.raises(SubnetNotInSpaceError, match="resolution 240 is not offered"):
+        Encoding(space).encode([subnet])

@@ -41,39 +41,6 @@ def test_official_dictionaries_are_read(tmp_path: Path) -> None:
         read_subnet(path)
 
 
-def network_config(widths: list[int], strides: list[int], depth: int) -> dict[str, object]:
-    def block(width: int, stride: int, ratio: float) -> dict[str, object]:
-        conv = {
-            "name": "MBInvertedConvLayer",
-            "out_channels": width,
-            "kernel_size": 5,
-            "stride": stride,
-            "expand_ratio": ratio,
-        }
-        return {"name": "MobileInvertedResidualBlock", "mobile_inverted_conv": conv}
-
-    blocks = [block(16, 1, 1)]
-    for width, stride in zip(widths, strides, strict=True):
-        blocks += [block(width, stride if i == 0 else 1, 4) for i in range(depth)]
-    return {"name": "MobileNetV3", "blocks": blocks, "classifier": {}}
-
-
-def test_network_configs_find_their_space() -> None:
-    found = read_subnet(network_config([24, 40, 80, 112, 160], [2, 2, 2, 1, 2], 3))
-    assert found.space.name == "ofa-mobilenet-v3-w1.0"
-    assert found.subnet.resolution == 224
-    assert [stage.kernel_sizes for stage in found.subnet.stages] == [(5, 5, 5)] * 5
-    assert [stage.expand_ratios for stage in found.subnet.stages] == [(4, 4, 4)] * 5
-    cifar = read_subnet(network_config([24, 40, 80, 112, 160], [1, 2, 2, 1, 2], 2))
-    assert cifar.space.name == "deps-mobilenet-v3-cifar"
-    with pytest.raises(MismatchError, match=r"width 24 stride 2.*'ofa-mobilenet-v3-w1.2' has width 32"):
-        read_subnet(
-            network_config([24, 40, 80, 112, 160], [2, 2, 2, 1, 2], 3), get_space("ofa-mobilenet-v3-w1.2")
-        )
-    with pytest.raises(FileFormatError, match="No registered space has the stages"):
-        read_subnet(network_config([24, 40, 80, 112, 161], [2, 2, 2, 1, 2], 3))
-
-
 def test_what_is_refused(tmp_path: Path) -> None:
     space = get_space("ofa-mobilenet-v3-w1.0")
     good = to_document(SubnetFile(space=space, supernet=None, subnet=space.smallest()))

@@ -62,13 +62,14 @@ def _known_to(command: click.Command, words: Sequence[str]) -> list[str]:
     "--subnet",
     "subnets",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, path_type=Path),
     metavar="FILE",
     help="A subnet.json to measure. Repeatable. Default: largest, smallest and random ones.",
 )
 @click.option(
     "--random", "num_random", type=click.IntRange(min=0), default=3, show_default=True, help="Random subnets."
 )
+@options.resolution_option
 @options.seed_option
 @options.json_option
 def command(
@@ -76,6 +77,7 @@ def command(
     request: EvaluationRequest,
     subnets: tuple[Path, ...],
     num_random: int,
+    resolution: int | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -95,7 +97,12 @@ def command(
     total = len(subnets) or 2 + num_random
     with output.progress_bar("Measuring subnets", total) as show:
         evaluation = evaluate_subnets(
-            evaluator, subnets=subnets, num_random=num_random, seed=seed, on_step=lambda done, _: show(done)
+            evaluator,
+            subnets=subnets,
+            resolution=resolution,
+            num_random=num_random,
+            seed=seed,
+            on_step=lambda done, _: show(done),
         )
         show(total)
     if as_json:
@@ -124,5 +131,8 @@ def command(
     ]
     output.print_table(columns, rows)
     used = evaluation.results[0].accuracy.num_recalibration_images
-    output.note(f"Batch norm recalibrated on {used} training images for each subnet.")
+    for note in evaluation.notes:
+        output.note(note)
+    recalibrated = f"recalibrated on {used} training images for each subnet"
+    output.note(f"Batch norm {recalibrated if used else 'as stored'}.")
     output.next_step(next_command(evaluator.supernet))

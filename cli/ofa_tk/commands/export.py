@@ -21,6 +21,7 @@ _DEFAULT = "(default)"
 @click.command()
 @options.subnet_option("What to export; `ofa-tk search` writes it.")
 @options.weights_options
+@options.resolution_option
 @click.option(
     "--onnx",
     "onnx_file",
@@ -73,8 +74,9 @@ _DEFAULT = "(default)"
 @click.pass_context
 def command(
     ctx: click.Context,
-    subnet: Path,
+    subnet: Path | None,
     supernet: str | None,
+    resolution: int | None,
     onnx_file: str | None,
     engine_file: str | None,
     bundle: Path | None,
@@ -130,6 +132,7 @@ def command(
         method=calibration,
         engine=engine is not None,
         tables=tables,
+        resolution=resolution,
     )
     exported = export_onnx(subnet, out, supernet=supernet, options=chosen, on_step=output.note)
     outcome = None
@@ -209,6 +212,8 @@ def _floating(exported: Exported) -> str:
 
 def _batchnorm(exported: Exported) -> str:
     source = exported.metadata.batchnorm
+    if exported.supernet.space.has_one_subnet:
+        return "the network's own statistics, folded"
     if source.kind == "stored":
         return "the supernet's statistics (--keep-batchnorm)"
     where = (

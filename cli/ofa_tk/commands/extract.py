@@ -15,6 +15,7 @@ from ofa_toolkit.core import quantities
 @click.command()
 @options.subnet_option("What to cut out; `ofa-tk search` writes it.")
 @options.weights_options
+@options.resolution_option
 @click.option(
     "--data",
     metavar="SOURCE",
@@ -33,8 +34,9 @@ from ofa_toolkit.core import quantities
 @click.pass_context
 def command(
     ctx: click.Context,
-    subnet: Path,
+    subnet: Path | None,
     supernet: str | None,
+    resolution: int | None,
     data: str | None,
     keep_batchnorm: bool,
     layout: Literal["torch", "official"],
@@ -54,10 +56,13 @@ def command(
         supernet=supernet,
         data=data,
         keep_batchnorm=keep_batchnorm,
+        resolution=resolution,
         layout=layout,
         replace=is_default,
         force=force,
     )
+    for note in made.notes:
+        output.warn(note)
     if keep_batchnorm:
         output.warn("Batch-norm statistics are the supernet's; they fit none of its subnets well.")
     if as_json:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @options.set_option
 @options.json_option
 def command(
-    subnet: Path,
+    subnet: Path | None,
     supernet: str | None,
     data: str,
     out: Path,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ofa_tk.commands.zoo_commands import download, listing, package, push, show, verify
+from ofa_tk.commands.zoo_commands import download, importing, listing, package, push, show, verify
 
 
 @click.group()
 def command() -> None:
-    """Pretrained supernets: list, show, download, check, package, upload."""
+    """Pretrained supernets: list, show, download, check, import, package, upload."""
 
 
 for _subcommand in (
@@ -17,6 +17,7 @@ for _subcommand in (
     show.command,
     download.command,
     verify.command,
+    importing.command,
     package.command,
     push.command,
 ):

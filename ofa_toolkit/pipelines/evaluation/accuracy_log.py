@@ -71,7 +71,7 @@ class SubnetMeter:
             subnet,
             self._batches("validation", subnet.resolution),
             recalibration=self._batches("train", subnet.resolution)
-            if evaluator.request.recalibration_images
+            if evaluator.recalibration_images
             else None,
             device=evaluator.device,
         )
@@ -102,7 +102,7 @@ class SubnetMeter:
                 evaluator.dataset,
                 resolution,
                 batch_size=evaluator.request.batch_size,
-                limit=evaluator.request.recalibration_images,
+                limit=evaluator.recalibration_images,
                 device=evaluator.device,
             )
         return evaluator.dataset.batches(

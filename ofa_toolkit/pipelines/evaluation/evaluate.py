@@ -54,23 +54,34 @@ class Evaluation:
         data: Likewise.
         split: Which images were judged.
         results: In the order judged.
+        notes: What was assumed of them, such as a resolution.
     """
 
     supernet: str
     data: str
     split: Split
     results: tuple[SubnetResult, ...]
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_subnets(
     evaluator: Evaluator,
     *,
     subnets: Sequence[Path] = (),
+    resolution: int | None = None,
     num_random: int = 3,
     seed: int = 0,
     on_step: Step | None = None,
 ) -> Evaluation:
     """Measure given subnets; the largest, the smallest and random ones where none are given.
+
+    Args:
+        evaluator: The supernet and the images.
+        subnets: Files of subnets.
+        resolution: Input size in pixels, in place of what the files say.
+        num_random: Random subnets, where no files are given.
+        seed: Of their choice.
+        on_step: Told what is done.
 
     Raises:
         FileFormatError: A subnet file cannot be read.
@@ -78,13 +89,15 @@ def evaluate_subnets(
         MismatchError: A subnet belongs to another space.
     """
     supernet = evaluator.supernet
-    chosen: list[tuple[str, Subnet]] = [
-        (str(path), read_subnet(path, supernet.space).subnet) for path in subnets
-    ]
+    read = [(str(path), read_subnet(path, supernet.space, resolution=resolution)) for path in subnets]
+    chosen: list[tuple[str, Subnet]] = [(name, found.subnet) for name, found in read]
+    notes = [*supernet.notes, *(note for _, found in read for note in found.notes)]
     if not chosen:
         trained = supernet.trained_space
-        chosen = [("largest", trained.largest()), ("smallest", trained.smallest())]
-        drawn = sample_subnets(trained, num_random, generator(seed, "evaluate"))
+        chosen = [("largest", trained.largest(resolution)), ("smallest", trained.smallest(resolution))]
+        if trained.has_one_subnet:
+            chosen, num_random = [("network", trained.largest(resolution))], 0
+        drawn = sample_subnets(trained, num_random, generator(seed, "evaluate"), resolution=resolution)
         chosen += [(f"random {number}", subnet) for number, subnet in enumerate(drawn, start=1)]
     results = []
     for number, (name, subnet) in enumerate(chosen):
@@ -96,6 +109,7 @@ def evaluate_subnets(
         data=evaluator.dataset.source,
         split=evaluator.request.split,
         results=tuple(results),
+        notes=tuple(notes),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ofa_toolkit.datasets import ImageDataset, Split
-from ofa_toolkit.evaluation.accuracy import Accuracy, evaluate_subnet
+from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, Accuracy, evaluate_subnet
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
@@ -29,6 +29,13 @@ class Evaluator:
     device: torch.device
     request: EvaluationRequest
 
+    @property
+    def recalibration_images(self) -> int:
+        """Training images for batch-norm statistics; a single network keeps its own unless asked not to."""
+        if self.request.recalibration_images is not None:
+            return self.request.recalibration_images
+        return 0 if self.supernet.space.has_one_subnet else RECALIBRATION_IMAGES
+
     def accuracy(self, subnet: Subnet, split: Split | None = None) -> Accuracy:
         """Measure one subnet, batch norm recalibrated; on the split asked for where none is given."""
         return evaluate_subnet(
@@ -38,7 +45,7 @@ class Evaluator:
             split=split or self.request.split,
             batch_size=self.request.batch_size,
             limit=self.request.images,
-            recalibration_images=self.request.recalibration_images,
+            recalibration_images=self.recalibration_images,
             device=self.device,
         )
 

@@ -145,7 +145,7 @@ def _conditions(evaluator: Evaluator, seed: int) -> Conditions:
         data=evaluator.dataset.name,
         seed=seed,
         num_images=min(available, evaluator.request.images or available),
-        num_recalibration_images=evaluator.request.recalibration_images,
+        num_recalibration_images=evaluator.recalibration_images,
     )
 
 

@@ -22,8 +22,9 @@ class EvaluationRequest:
     "Which images."
     images: Annotated[int | None, Bounds(at_least=1), Option()] = None
     "Measure on this many images of the split, chosen by seed; all by default."
-    recalibration_images: Annotated[int, Bounds(at_least=0), Option()] = 2000
-    "Training images for the batch-norm statistics of a subnet; 0 keeps the supernet's."
+    recalibration_images: Annotated[int | None, Bounds(at_least=0), Option()] = None
+    """Training images for a subnet's batch-norm statistics; 0 keeps the stored ones. Default: 2000, or 0 for
+    a single network."""
     batch_size: Annotated[int, Bounds(at_least=1), Option()] = 200
     "Images at a time."
     device: Annotated[str | None, Option(metavar="NAME")] = None

@@ -16,9 +16,9 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import VerificationError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.pipelines.export.network import export_network
-from ofa_toolkit.pipelines.export.onnx_file import DEFAULT_SUBNET, open_subnet
+from ofa_toolkit.pipelines.export.onnx_file import open_subnet
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
+from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, to_document
 from ofa_toolkit.supernets import extract
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.supernets.importing.official_config import save_official_network
@@ -46,6 +46,7 @@ class Extracted:
         largest_difference: Between its logits and the supernet's before recalibration, relative to the
             largest logit, on seeded synthetic images.
         files: What was written.
+        notes: What was assumed of the network, such as its resolution.
     """
 
     folder: Path
@@ -55,15 +56,17 @@ class Extracted:
     batchnorm: BatchNormSource
     largest_difference: float
     files: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def extract_network(
-    subnet: str | Path | SubnetFile = DEFAULT_SUBNET,
+    subnet: SubnetLike | None = None,
     folder: str | Path = "network",
     *,
     supernet: SupernetLike | None = None,
     data: str | None = None,
     keep_batchnorm: bool = False,
+    resolution: int | None = None,
     layout: Layout = "torch",
     replace: bool = True,
     force: bool = False,
@@ -72,14 +75,15 @@ def extract_network(
 
     Layout `torch`: `network.pt2` (loads with `torch.export.load`, any batch size), `model.safetensors`
     (ordinary parameter names), `network.json` (subnet, classes, preprocessing). Layout `official`: the
-    once-for-all repositories' `net.config` and `init`.
+    once-for-all repositories' `net.config`, `run.config` (the resolution) and `init`.
 
     Args:
-        subnet: A `subnet.json`, or its content.
+        subnet: As in `export_onnx`.
         folder: New, empty, or a former output; foreign files in it stay.
         supernet: Name or folder of the supernet; the one searched where None.
         data: Images for batch-norm statistics; those the supernet carries where None.
         keep_batchnorm: Keep the supernet's statistics, which fit none of its subnets well.
+        resolution: Input size in pixels, in place of the subnet's.
         layout: Which files.
         replace: Replace a network extracted before.
         force: Replace any former output of ours, changed since or not.
@@ -89,7 +93,7 @@ def extract_network(
         VerificationError: The network does not compute what the supernet does.
         OfaToolkitError: A part is missing or damaged, or parts do not belong together.
     """
-    described, source = open_subnet(subnet, supernet)
+    described, source = open_subnet(subnet, supernet, resolution)
     dataset = None if data is None else source.open_images(data)
     difference = _difference(source, described.subnet)
     made = export_network(source, described.subnet, dataset, keep_batchnorm=keep_batchnorm)
@@ -108,6 +112,7 @@ def extract_network(
         batchnorm=made.batchnorm,
         largest_difference=difference,
         files=names,
+        notes=described.notes or source.notes,
     )
 
 

@@ -33,7 +33,7 @@ from ofa_toolkit.pipelines.export.network import (
 from ofa_toolkit.pipelines.export.searched_target import searched_target
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, read_subnet, stated_supernet, subnet_file
+from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, stated_supernet, subnet_file
 from ofa_toolkit.zoo.extraction import origin_of
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
@@ -57,11 +57,12 @@ class ExportOptions:
         batch_size: Images a run; None for any number.
         data: Images for batch-norm statistics, 8-bit ranges and the comparison; None for what the supernet
             carries, and synthetic inputs.
-        keep_batchnorm: Keep the supernet's batch-norm statistics.
+        keep_batchnorm: Keep the supernet's batch-norm statistics; a single network always keeps its own.
         max_accuracy_drop: Points of top-1 a file may lose, in place of its precision's limit.
         method: How 8-bit ranges are found.
         engine: Whether a TensorRT engine is to be built of the file; refused early where the target has none.
         tables: Further folders of devices.
+        resolution: Input size in pixels, in place of the subnet's.
     """
 
     target: str | None = None
@@ -73,6 +74,7 @@ class ExportOptions:
     method: CalibrationMethod = "minmax"
     engine: bool = False
     tables: tuple[Path, ...] = field(default=())
+    resolution: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class Exported:
 
 
 def export_onnx(
-    subnet: SubnetLike | tuple[SupernetLike, SubnetLike] | nn.Module = DEFAULT_SUBNET,
+    subnet: SubnetLike | tuple[SupernetLike, SubnetLike] | nn.Module | None = None,
     onnx_file: str | Path | None = None,
     *,
     supernet: SupernetLike | None = None,
@@ -122,7 +124,8 @@ def export_onnx(
 
     Args:
         subnet: A found subnet, its file, a file of the once-for-all repositories, a supernet and a subnet, or
-            a network as `LoadedSupernet.extract` gave it.
+            a network as `LoadedSupernet.extract` gave it; None for the only subnet of `supernet`, or for
+            `./subnet.json`.
         onnx_file: Where to write; nothing is written until every check has passed.
         supernet: Name or folder of the supernet; the one searched where None.
         options: Target, precision, batch size, images.
@@ -144,10 +147,10 @@ def export_onnx(
         subnet = (supernet, subnet)
     if isinstance(subnet, tuple):
         source = load_supernet(subnet[0])
-        described = subnet_file(subnet[1], source.space)
-    elif isinstance(subnet, str | os.PathLike | Mapping | SubnetFile):
+        described = subnet_file(subnet[1], source.space, resolution=options.resolution)
+    elif subnet is None or isinstance(subnet, str | os.PathLike | Mapping | SubnetFile):
         known = getattr(subnet, "source", None) if supernet is None else supernet
-        described, source = open_subnet(subnet, known)
+        described, source = open_subnet(subnet, known, options.resolution)
     else:
         raise ExportError(f"A '{type(subnet).__name__}' cannot be exported: {_EXPORTABLE}.")
     target = resolve_target(options.target or searched_target(described.predicted), options.tables)
@@ -157,7 +160,8 @@ def export_onnx(
     if options.engine:
         check_runs_tensorrt(target)
     dataset = None if options.data is None else source.open_images(options.data)
-    say("Recomputing batch-norm statistics")
+    if not source.space.has_one_subnet:
+        say("Recomputing batch-norm statistics")
     network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
     model, quantisation = _write(dataset, network, form, options.method, say)
@@ -177,9 +181,10 @@ def export_onnx(
         counts=count_graph(model),
         floating=check_precision(model, form.precision),
         warnings=(
+            *(described.notes or source.notes),
             *(finding.message for finding in lint(model, target)),
             *_other_conditions(described, form),
-            *_kept(options),
+            *_kept(options, source),
         ),
         check=check,
     )
@@ -218,26 +223,38 @@ def _as_cut_out(
 
 
 def open_subnet(
-    subnet: str | os.PathLike[str] | Mapping[str, Any] | SubnetFile, supernet: SupernetLike | None
+    subnet: SubnetLike | None, supernet: SupernetLike | None, resolution: int | None = None
 ) -> tuple[SubnetFile, LoadedSupernet]:
     """The subnet, and the supernet it is cut from.
 
     It is read as a member of the supernet's own space, which may offer other resolutions than the
     registered one.
 
+    Args:
+        subnet: A subnet, its file or content; None for a single network, or for `./subnet.json`.
+        supernet: Where its weights are; None for what the file says.
+        resolution: Input size in pixels, in place of what the file says.
+
     Raises:
         ExportError: Nobody says which supernet.
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
-    name = supernet or (subnet.supernet if isinstance(subnet, SubnetFile) else stated_supernet(subnet))
+    if subnet is None and supernet is not None and load_supernet(supernet).space.has_one_subnet:
+        subnet = load_supernet(supernet).space.largest()
+    subnet = DEFAULT_SUBNET if subnet is None else subnet
+    name = supernet or _stated_supernet(subnet)
     if name is None:
         raise ExportError(
             "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
         )
     source = load_supernet(name)
-    described = subnet if isinstance(subnet, SubnetFile) else read_subnet(subnet, source.space)
-    source.space.check(described.subnet)
-    return described, source
+    return subnet_file(subnet, source.space, resolution=resolution), source
+
+
+def _stated_supernet(subnet: SubnetLike) -> str | None:
+    if isinstance(subnet, Subnet):
+        return None
+    return subnet.supernet if isinstance(subnet, SubnetFile) else stated_supernet(subnet)
 
 
 def check_options(form: FileForm, *, has_data: bool) -> None:
@@ -291,8 +308,8 @@ def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
     return warnings
 
 
-def _kept(options: ExportOptions) -> list[str]:
-    if not options.keep_batchnorm:
+def _kept(options: ExportOptions, supernet: LoadedSupernet) -> list[str]:
+    if not options.keep_batchnorm or supernet.space.has_one_subnet:
         return []
     return ["Batch-norm statistics are the supernet's; they fit none of its subnets well."]
 

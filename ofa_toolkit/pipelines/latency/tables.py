@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,10 @@ from ofa_toolkit.latency.table import (
 )
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import Encoding
+from ofa_toolkit.spaces.official_files import network_file
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import open_space
-from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 
 DEFAULT_KIND: Kind = "embedded-gpu"
 DEFAULT_SIZES = (5, 10, 20, 50)
@@ -47,6 +49,7 @@ class PredictedLatency:
 
     Attributes:
         network: File of the subnet, or name of a standard network.
+        resolution: Side of its input in pixels.
         device: `device:variant`.
         latency_ms: Of a whole batch.
         upper_ms: What it exceeds with probability 1 - confidence; None where none was asked for or the
@@ -58,9 +61,11 @@ class PredictedLatency:
         batch_size: Images per run.
         identity: Of the table.
         extrapolations: How the network lies outside what the table was fitted on.
+        notes: What was assumed of the network, such as its resolution.
     """
 
     network: str
+    resolution: int
     device: str
     latency_ms: float
     upper_ms: float | None
@@ -71,6 +76,7 @@ class PredictedLatency:
     batch_size: int
     identity: str
     extrapolations: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,64 +105,78 @@ def predict_latencies(
         devices: `device` or `device:variant`.
         space_name: Space of subnets whose files do not name one.
         confidence: Ask for one-sided bounds.
-        resolution: Input size of standard networks, 224 by default.
+        resolution: Input size in pixels, in place of what files say; of standard networks 224 by default.
         tables: Further folders of tables.
     """
-    folders = tuple(tables)
+    space = open_space(space_name) if space_name else None
+    described = {
+        network: read_subnet(network, space, resolution=resolution)
+        for network in networks
+        if network_file(Path(network)).is_file()
+    }
     predictions = []
     for device in devices:
-        table = load_table(device, folders)
+        table = load_table(device, tuple(tables))
         for network in networks:
-            if Path(network).is_file():
-                predictions.append(_predict_subnet(table, network, space_name, confidence))
+            if network in described:
+                predictions.append(_predict_subnet(table, network, described[network], confidence))
             else:
-                predictions.append(_predict_standard(table, network, resolution))
+                predictions.append(_predict_standard(table, network, resolution or _STANDARD_RESOLUTION))
     return predictions
 
 
 def _predict_subnet(
-    table: LatencyTable, path: str, space_name: str | None, confidence: float | None
+    table: LatencyTable, path: str, found: SubnetFile, confidence: float | None
 ) -> PredictedLatency:
-    found = read_subnet(path, open_space(space_name) if space_name else None)
-    space = found.space
-    population = Encoding(space).encode([found.subnet])
+    space, subnet = found.space, found.subnet
+    if subnet.resolution not in space.resolutions:
+        space = space.with_resolutions((subnet.resolution,))
+    population = Encoding(space).encode([subnet])
     bound = table.bind(space)
     upper = None
     if confidence is not None and bound.is_calibrated:
         upper = float(bound.upper_bound(population, confidence)[0])
-    latency = float(bound.predict(population)[0])
-    notes = bound.notes(population)
-    return _prediction(table, path, latency, upper, notes, bound.error, bound.interval)
+    prediction = _prediction(
+        table,
+        path,
+        float(bound.predict(population)[0]),
+        bound.notes(population),
+        bound.error,
+        resolution=subnet.resolution,
+    )
+    return dataclasses.replace(prediction, upper_ms=upper, interval=bound.interval, notes=found.notes)
 
 
-def _predict_standard(table: LatencyTable, name: str, resolution: int | None) -> PredictedLatency:
-    layers = standard_network(name, resolution or _STANDARD_RESOLUTION)
-    answer = table.predict_layers(layers)
+def _predict_standard(table: LatencyTable, name: str, resolution: int) -> PredictedLatency:
+    answer = table.predict_layers(standard_network(name, resolution))
     error = next(iter(table.variant.errors), None)
-    return _prediction(table, name, answer.latency_ms, None, answer.extrapolations, error, UNCALIBRATED)
+    return _prediction(table, name, answer.latency_ms, answer.extrapolations, error, resolution=resolution)
 
 
 def _prediction(
     table: LatencyTable,
     network: str,
     latency: float,
-    upper: float | None,
-    notes: tuple[str, ...],
+    extrapolations: tuple[str, ...],
     error: Error | None,
-    interval: str,
+    *,
+    resolution: int,
 ) -> PredictedLatency:
+    """Without a bound of its own."""
     return PredictedLatency(
         network=network,
+        resolution=resolution,
         device=table.name,
         latency_ms=latency,
-        upper_ms=upper,
-        interval=interval,
+        upper_ms=None,
+        interval=UNCALIBRATED,
         provenance=table.provenance,
         mape_percent=None if error is None else error.mape_percent,
         mape_of=None if error is None else error.how_found,
         batch_size=table.variant.batch_size,
         identity=table.identity,
-        extrapolations=notes,
+        extrapolations=extrapolations,
+        notes=(),
     )
 
 

@@ -32,10 +32,12 @@ def search_command(*limit: str, supernet: SupernetLike | None = None, space: str
 
 
 def next_command(supernet: LoadedSupernet) -> str:
-    """What to do with a judged supernet: search it, or export the one subnet it was fine-tuned for."""
+    """What to do with a supernet: search it, or export its only subnet or the one it was fine-tuned for."""
     subnet = Path(supernet.name) / "subnet.json"
     if subnet.is_file():
         return export_file_command(subnet)
+    if supernet.space.has_one_subnet:
+        return command_line("export", "--supernet", supernet.name, "--target", "onnxruntime-cpu", "--onnx")
     return search_command(supernet=supernet)
 
 

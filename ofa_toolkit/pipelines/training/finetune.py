@@ -27,7 +27,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def finetune_config(
-    subnet: Path,
+    subnet: Path | None,
     data: str,
     *,
     supernet: str | None = None,
@@ -38,7 +38,7 @@ def finetune_config(
     """The configuration of a fine-tuning run.
 
     Args:
-        subnet: A subnet file.
+        subnet: A subnet file; None for the only subnet of `supernet`, or for `./subnet.json`.
         data: Images.
         supernet: Zoo name or folder of its weights; the one the file names if None.
         epochs: Passes over the images.
@@ -49,7 +49,9 @@ def finetune_config(
         ConfigError: Neither the file nor the caller names a supernet, or a setting is bad.
         OfaToolkitError: The supernet or the file cannot be read.
     """
-    stated = supernet or stated_supernet(subnet)
+    if subnet is None and (supernet is None or not load_supernet(supernet).space.has_one_subnet):
+        subnet = Path(SUBNET_FILE)
+    stated = supernet or stated_supernet(subnet or {})
     if stated is None:
         raise ConfigError(
             f"'{subnet}' does not say which supernet it belongs to.", hint="Add --supernet NAME|DIR"
@@ -61,7 +63,7 @@ def finetune_config(
         "data": {"source": data},
         "algorithm": {
             "name": "single",
-            "subnet": str(subnet.resolve()),
+            **({} if subnet is None else {"subnet": str(subnet.resolve())}),
             "kernel_transforms": source.use_kernel_transforms,
         },
         "training": {**_DEFAULTS["training"], "epochs": epochs, "seed": seed},
@@ -87,8 +89,10 @@ def finetune(
         OfaToolkitError: As `train`.
     """
     result = train(config, out, resume=resume, device=device, threads=threads, reporter=reporter)
-    algorithm = configuration.to_dict(config)["algorithm"]
-    found = read_subnet(Path(algorithm["subnet"]), config.space.whole(1))
+    subnet, space = configuration.to_dict(config)["algorithm"].get("subnet"), config.space.whole(1)
+    found = SubnetFile(space=space, supernet=config.init, subnet=space.largest())
+    if subnet is not None:
+        found = read_subnet(subnet, space)
     path = out / SUBNET_FILE
     write_subnet(
         path,

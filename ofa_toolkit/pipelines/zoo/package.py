@@ -256,8 +256,10 @@ def _accuracy(
 ) -> list[Document]:
     if request.data is None:
         return []
-    names = ("largest", *subnet_paths, "smallest")
-    questions = [Question(subnet=name, recalibration_images=request.recalibration_images) for name in names]
+    names, images = ("largest", *subnet_paths, "smallest"), request.recalibration_images
+    if read_description(folder).space.has_one_subnet:
+        names, images = ("largest",), 0  # a single network has statistics of its own
+    questions = [Question(subnet=name, recalibration_images=images) for name in names]
     if (folder / CARRIED_IMAGES).is_file():
         questions += [Question(subnet=name, use_carried=True) for name in names]
     kept = None if request.kept_figures is None else KeptFigures(request.kept_figures)

@@ -98,7 +98,8 @@ def prepare_entry(
     if request.data is None:
         raise ConfigError("The parts of an entry are made from images.", hint="Add --data SOURCE")
     check_output_folder(request.out, KIND, force=request.force)
-    source = load_supernet(request.source).folder
+    loaded = load_supernet(request.source)
+    source = loaded.folder
     work = (preparation.work or request.source / WORK_FOLDER) / _identity(source, request.data)
     supernet = work / "supernet"
     if not supernet.is_dir():
@@ -123,6 +124,8 @@ def prepare_entry(
         progress_bar=progress_bar,
     )
     notify(f"Work is kept in {work}")
+    if loaded.space.has_one_subnet:
+        return prepared  # there is nothing to predict or to choose from, and no statistics to recompute
     maker.make_images()
     maker.make_predictor()
     return dataclasses.replace(prepared, front=maker.make_front())

@@ -2,75 +2,64 @@
 
 from __future__ import annotations
 
-import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ofa_toolkit.core.errors import CheckpointError, MismatchError
 from ofa_toolkit.spaces.lowering import lower
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.supernets.importing.checkpoint_file import read_weights
 from ofa_toolkit.supernets.importing.official_names import modern_name, official_names
 from ofa_toolkit.supernets.supernet import Supernet
 
+_COUNTER = "num_batches_tracked"
+_MATRIX = re.compile(r"\d+to\d+_matrix$|\.matrix_\d+to\d+$")
+
 
 def load_official_checkpoint(path: str | Path, space: SearchSpace) -> Supernet:
-    """A supernet from an official checkpoint file, old or new naming.
+    """A supernet from a checkpoint with official names, old or new, or with ours.
 
-    The number of classes is the checkpoint's; kernel transforms are used where it holds matrices.
-    The file is read with `weights_only=True` and can't run code.
+    The number of classes is the checkpoint's; kernel transforms are used where it holds matrices. What other
+    training programs put around the weights is seen through, see `read_checkpoint`. The file is read with
+    `weights_only=True` and can't run code.
 
     Raises:
-        CheckpointError: The file is missing, truncated, or holds more than weights.
+        CheckpointError: The file is missing, truncated, holds no weights, or objects that could run code.
         MismatchError: Its weights are of another space; the first difference is named.
     """
     return supernet_from_official(read_weights(path), space, source=str(path))
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dictionary of an official pickle, without running any code in it."""
-    if not Path(path).is_file():
-        raise CheckpointError(f"No checkpoint at '{path}'.", hint="Check the path.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"'{path}' is not a plain weights file: it holds objects that could run code, or is damaged.",
-            hint="Use the file as its authors published it.",
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"'{path}' cannot be read as a checkpoint; it may be truncated.", hint="Download it again."
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"'{path}' holds no state dictionary.")
-    return dict(content)
-
-
 def supernet_from_official(
     weights: Mapping[str, Tensor], space: SearchSpace, *, source: str = "checkpoint"
 ) -> Supernet:
-    """A supernet from an official state dictionary in either naming; see `load_official_checkpoint`."""
+    """A supernet from a state dictionary in official naming, old or new, or in ours.
+
+    Counters of batches may be missing: nothing depends on them. See `load_official_checkpoint`.
+
+    Raises:
+        CheckpointError: A weight is not finite.
+        MismatchError: The weights are of another space.
+    """
     given = {modern_name(name): tensor for name, tensor in weights.items()}
     classifier = next((t for n, t in given.items() if n.startswith("classifier.") and t.ndim == 2), None)
     if classifier is None:
         raise MismatchError(f"{source} holds no classifier: it is no checkpoint of '{space.name}'.")
     space = space.with_num_classes(len(classifier))
-    has_matrices = any(name.endswith("_matrix") for name in given)
-    supernet = Supernet(space, use_kernel_transforms=has_matrices)
+    supernet = Supernet(space, use_kernel_transforms=any(_MATRIX.search(name) for name in given))
     layers = lower(space, space.largest())
     doubled = official_names(space, layers, elastic=True)
     single = official_names(space, layers, elastic=False)
     wanted = supernet.state_dict()
     loaded: dict[str, Tensor] = {}
     for name, tensor in wanted.items():
-        found = next((n for n in (doubled[name], single.get(name)) if n in given), None)
+        found = next((n for n in (doubled[name], single.get(name), name) if n in given), None)
+        if found is None and name.endswith(_COUNTER):
+            continue
         if found is None:
             raise MismatchError(f"{source} lacks '{doubled[name]}', which '{space.name}' needs.")
         if given[found].shape != tensor.shape:
@@ -78,10 +67,12 @@ def supernet_from_official(
                 f"{source}: '{found}' has shape {tuple(given[found].shape)}; "
                 f"'{space.name}' needs {tuple(tensor.shape)}."
             )
+        if not bool(given[found].isfinite().all()):
+            raise CheckpointError(f"{source}: '{found}' holds values that are not finite.")
         loaded[name] = given.pop(found)
     if given:
         raise MismatchError(f"{source} holds '{next(iter(given))}', which '{space.name}' does not have.")
-    supernet.load_state_dict(loaded)
+    supernet.load_state_dict({**wanted, **loaded})
     return supernet.eval()
 
 

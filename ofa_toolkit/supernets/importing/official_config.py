@@ -1,4 +1,7 @@
-"""Write an extracted MBConv network as the once-for-all repositories do: `net.config` beside `init`."""
+"""Write an extracted MBConv network as the once-for-all repositories do.
+
+`net.config` describes the layers, `init` holds the weights, `run.config` states the resolution.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,14 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower
+from ofa_toolkit.spaces.official_files import CONFIG_FILE, RUN_FILE, WEIGHTS_FILE
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.supernets.importing.official_checkpoints import official_subnet_weights
 
-CONFIG_FILE = "net.config"
-WEIGHTS_FILE = "init"
-
 
 def save_official_network(folder: str | Path, network: nn.Module, space: SearchSpace, subnet: Subnet) -> None:
-    """Write `net.config` and `init`, each replaced whole.
+    """Write `net.config`, `run.config` and `init`, each replaced whole.
 
     Args:
         folder: Made if missing.
@@ -39,6 +40,7 @@ def save_official_network(folder: str | Path, network: nn.Module, space: SearchS
     torch.save({"state_dict": official_subnet_weights(network, space, subnet)}, weights)
     Path(folder).mkdir(parents=True, exist_ok=True)
     files.write_bytes(Path(folder) / WEIGHTS_FILE, weights.getvalue())
+    files.write_text(Path(folder) / RUN_FILE, json.dumps({"image_size": subnet.resolution}, indent=4))
     files.write_text(Path(folder) / CONFIG_FILE, json.dumps(config, indent=4))
 
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     help="Also show what the latency stays below with this probability, such as 0.9.",
 )
 @click.option(
-    "--resolution", type=click.IntRange(min=1), help="Input size of standard networks.  [default: 224]"
+    "--resolution",
+    type=click.IntRange(1, 4096),
+    help="Input size.  [default: what the file says; 224 for standard networks]",
 )
 @options.tables_option
 @options.json_option
@@ -47,8 +49,8 @@ def command(
 ) -> None:
     """Predict the latency of subnets or standard networks.
 
-    NETWORK is a subnet.json, an architecture file of the once-for-all repositories, or the name of a
-    standard network such as mobilenet-v3-large or mobilenet-v2-1.4.
+    NETWORK is a subnet.json, an architecture file of the once-for-all repositories (a dictionary, a
+    net.config or its folder), or the name of a standard network such as mobilenet-v3-large.
     """
     from ofa_toolkit.pipelines.latency.tables import predict_latencies
 
@@ -60,6 +62,7 @@ def command(
         return
     columns: list[Column | str] = [
         "network",
+        Column(name="pixels", is_number=True),
         "device",
         Column(name="batch", is_number=True),
         Column(name="latency", is_number=True),
@@ -68,6 +71,8 @@ def command(
         Column(name="error", is_number=True),
     ]
     output.print_table(columns, [_row(prediction, confidence) for prediction in predictions])
+    for note in dict.fromkeys(note for prediction in predictions for note in prediction.notes):
+        output.note(note)
     for note in dict.fromkeys(
         f"{prediction.device}: {note}" for prediction in predictions for note in prediction.extrapolations
     ):
@@ -84,6 +89,7 @@ def _row(prediction: PredictedLatency, confidence: float | None) -> tuple[object
     mark = "*" if prediction.extrapolations else ""
     return (
         prediction.network,
+        prediction.resolution,
         prediction.device,
         prediction.batch_size,
         LATENCY.format(prediction.latency_ms),
