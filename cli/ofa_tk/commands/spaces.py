@@ -76,7 +76,7 @@ def show_command(name: str, num_classes: int | None, as_toml: bool, as_json: boo
     if num_classes is not None:
         space = space.with_num_classes(num_classes)
     if as_toml:
-        click.echo(dumps_space(space), nl=False)
+        output.line(dumps_space(space).rstrip())
         return
     summary = summarize_space(space)
     if as_json:
