@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from latency_fitting import network_sources, operators, subnet_sources, transfer
+from latency_fitting import lightnets, network_sources, operators, subnet_sources, transfer
 from latency_fitting.facts import FACTS
 from latency_fitting.tables import FittedTable, write_devices
 
@@ -24,7 +24,7 @@ SOURCES: dict[str, Callable[[Path], Iterator[FittedTable]]] = {
     "note10": network_sources.note10_tables,
     "pixel1": network_sources.pixel1_tables,
     "accelnasbench": network_sources.accel_tables,
-    "lightnas": network_sources.lightnas_tables,
+    "lightnas": lightnets.lightnas_tables,
     "v100-operators": operators.v100_tables,
     "jetson-transfer": transfer.jetson_transfers,
     "a40-transfer": transfer.a40_transfer,

@@ -91,6 +91,11 @@ def target_names(tables: Iterable[str | os.PathLike[str]] = ()) -> list[str]:
     return [ONNXRUNTIME_CPU, *devices, *rows]
 
 
+def is_software(name: str) -> bool:
+    """Whether a target's name is that of software on any device, not of a device."""
+    return name == ONNXRUNTIME_CPU or version_of(name) is not None
+
+
 def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> Target:
     """The target of that name.
 

@@ -27,8 +27,9 @@ Provenance = Literal["measured", "fitted", "transferred", "modelled"]
 or operators of the device. `transferred`: from neighbouring devices plus a few measurements of this one.
 `modelled`: from specifications and published figures, without a fit to MBConv networks of the device."""
 
-Kind = Literal["gpu", "embedded-gpu", "cpu", "phone"]
+Kind = Literal["gpu", "embedded-gpu", "phone", "npu", "cpu"]
 
+_MOST_LISTED = 2
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -59,10 +60,20 @@ class Peak:
     "Memory bandwidth in 10^9 bytes per second."
 
 
+ErrorKind = Literal["networks", "families", "blocks", "anchors"]
+"""What an error is of. `networks`: whole networks that took no part in the fit, of the named space or family.
+`families`: whole networks of families that took no part, so that it holds for networks of any family.
+`blocks`: single blocks, or sums of them. `anchors`: the very networks that were fitted."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """How wrong a table is on networks that took no part in fitting it."""
+    """How wrong a table is, and on what."""
 
+    kind: ErrorKind = "networks"
+    "Of what: unseen `networks` of the space, unseen `families`, `blocks`, or the fitted `anchors`."
+    device: str | None = None
+    "Other device it was found on by the same procedure; absent where it is this device's own."
     mape_percent: Annotated[float, Bounds(at_least=0)]
     "Mean absolute error relative to the measurement, in percent."
     spearman: Annotated[float, Bounds(at_least=-1, at_most=1)] | None = None
@@ -72,7 +83,20 @@ class Error:
     split: str
     "What was held out: random subnets, whole models, whole families, a whole device."
     space: str = UNKNOWN
-    "Which networks they were: the name of a search space, or a description."
+    "Which networks they were: the name of a search space or of a family (MobileNetV3), or a description."
+    deviations: Mapping[str, float] | None = None
+    "Signed errors of single networks in percent, where they are few."
+
+    @property
+    def listed(self) -> tuple[float, ...]:
+        """Signed errors in percent of so few networks that a mean would say less; empty for more."""
+        values = tuple((self.deviations or {}).values())
+        return values if len(values) <= _MOST_LISTED else ()
+
+    @property
+    def worst_percent(self) -> float:
+        """The mean, or the largest where each network is listed."""
+        return max(map(abs, self.listed), default=self.mape_percent)
 
     @property
     def how_found(self) -> str:
@@ -149,7 +173,7 @@ class Device:
     "Name of the folder."
     title: str
     "Name as people write it."
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] | None = None
     "Other names it goes by, each with what then differs from its figures, or an empty text."
     kind: Kind
     "What it is."

@@ -117,7 +117,7 @@ def software_of(name: str) -> str:
 
 def _means(name: str, device: Device) -> bool:
     """Whether a name is the device's, its title, or another name of it."""
-    known = (device.name, device.title, *device.aliases)
+    known = (device.name, device.title, *(device.aliases or ()))
     return _key(name, device) in {_key(each, device) for each in known}
 
 
@@ -125,7 +125,7 @@ def _remark(name: str, device: Device) -> str | None:
     """What a name says beyond the device's own, and how such a device differs from its figures."""
     if set(_parts(name)) <= set(_parts(f"{device.name} {device.title}")):
         return None
-    differences = {_key(alias, device): text for alias, text in device.aliases.items()}
+    differences = {_key(alias, device): text for alias, text in (device.aliases or {}).items()}
     difference = differences.get(_key(name, device), "")
     return f"'{name}' is taken as {device.name} ({device.title}){f': {difference}' if difference else ''}"
 

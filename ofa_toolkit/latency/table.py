@@ -10,6 +10,7 @@ Nothing here needs torch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core import resources, rng
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError, MismatchError
-from ofa_toolkit.latency.device import Device, Error, Provenance, Variant, read_device, write_device
+from ofa_toolkit.latency.device import Device, Provenance, Variant, read_device, write_device
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.measuring.system import other_processor
 from ofa_toolkit.latency.predictors.intervals import MIN_SCORES
 from ofa_toolkit.latency.predictors.predictor import BoundPredictor, Milliseconds, NotCovered
+from ofa_toolkit.latency.stated_error import Asked, StatedError, family_of, stated_error
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
 from ofa_toolkit.spaces.containment import belongs_to
 from ofa_toolkit.spaces.encoding import Population
@@ -47,10 +50,14 @@ class NetworkPrediction:
     Attributes:
         latency_ms: Of a whole batch.
         extrapolations: In words, how the network lies outside what the table was fitted on.
+        error: What is known of the error on such networks.
+        warning: The same for people, in one line with the command that mends it; None inside.
     """
 
     latency_ms: float
     extrapolations: tuple[str, ...]
+    error: StatedError
+    warning: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +131,7 @@ class LatencyTable:
         Raises:
             LatencyTableError: A layer is not covered.
         """
+        error = stated_error(self.variant, Asked(family=family_of(layers)))
         reasons: list[str] = []
         fallback: NetworkPrediction | None = None
         for predictor in self.content.predictors:
@@ -131,10 +139,17 @@ class LatencyTable:
             if isinstance(answer, NotCovered):
                 reasons.append(answer.reason)
                 continue
-            prediction = NetworkPrediction(latency_ms=answer[0], extrapolations=answer[1])
-            if not prediction.extrapolations:
-                return prediction
-            fallback = fallback or prediction
+            latency_ms, notes = answer
+            if not notes:
+                return NetworkPrediction(latency_ms=latency_ms, extrapolations=(), error=error, warning=None)
+            is_size = any(note.startswith("resolution") for note in notes)
+            yours = f"has {layers[0].in_size} pixels" if is_size else "is another network"
+            fallback = fallback or NetworkPrediction(
+                latency_ms=latency_ms,
+                extrapolations=notes,
+                error=error,
+                warning=f"{self.name}: {notes[0]}; yours {yours}: {error.expectation}",
+            )
         if fallback is None:
             raise LatencyTableError(f"{self.name} does not cover the network: {'; '.join(reasons)}.")
         return fallback
@@ -165,12 +180,10 @@ class BoundLatency:
         """How the table came about."""
         return self.table.provenance
 
-    @property
-    def error(self) -> Error | None:
-        """The table's error on held-out networks, that of this space where one is stated; None if unknown."""
-        errors = self.table.variant.errors
-        own = [error for error in errors if error.space == self.space.name]
-        return next(iter(own or errors), None)
+    @functools.cached_property
+    def error(self) -> StatedError:
+        """The table's error on subnets of the space."""
+        return stated_error(self.table.variant, Asked.of_space(self.space))
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of a whole batch for each row of `(N, genes)` in ms, `(N,)`.
@@ -197,6 +210,23 @@ class BoundLatency:
         return (
             *self.extrapolations,
             *(f"resolution {', '.join(map(str, sides))}: {reason}" for reason, sides in by_reason.items()),
+        )
+
+    def warning(self, population: Population) -> str | None:
+        """The extrapolations of these rows for people: one line with the command that mends it, or None."""
+        sizes = [self.space.resolutions[int(index)] for index in np.unique(population[:, 0])]
+        outside = [size for size in sizes if self._predictor.resolution_note(size) is not None]
+        if not self.extrapolations and not outside:
+            return None
+        listed = ", ".join(map(str, outside))
+        yours = f"has {listed} pixels" if outside else f"is of {self.space.name}"
+        command = command_line(
+            *("latency", "calibrate", "--plan", 10, "--space", self.space.name),
+            *("--device", self.table.device.name, "--batch-size", self.table.variant.batch_size),
+        )
+        return (
+            f"{self.table.name}: fitted on {self._predictor.fitted_on}; yours {yours}: "
+            f"{self.error.expectation}. Ten networks measured there mend it: {command}"
         )
 
     @property

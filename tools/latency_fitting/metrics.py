@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
-from ofa_toolkit.latency.device import Error
+from ofa_toolkit.latency.device import Error, ErrorKind
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -24,9 +24,25 @@ def spearman(measured: Array, predicted: Array) -> float:
     return float(spearmanr(measured, predicted)[0])
 
 
-def error_of(measured: Array, predicted: Array, split: str, space: str) -> Error:
+def deviations_of(names: Sequence[str], measured: Array, predicted: Array) -> dict[str, float]:
+    """Signed errors in percent by network."""
+    percent = 100 * (predicted / measured - 1)
+    return {str(name): round(float(value), 1) for name, value in zip(names, percent, strict=True)}
+
+
+def error_of(
+    measured: Array,
+    predicted: Array,
+    split: str,
+    space: str,
+    *,
+    kind: ErrorKind = "networks",
+    device: str | None = None,
+) -> Error:
     """The error as device files state it."""
     return Error(
+        kind=kind,
+        device=device,
         mape_percent=round(mape_percent(measured, predicted), 2),
         spearman=round(spearman(measured, predicted), 5) if len(measured) > 3 else None,
         num_networks=len(measured),

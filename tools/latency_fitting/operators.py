@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.interpolate import RBFInterpolator
 
 from latency_fitting.layer_fit import additive_model
-from latency_fitting.measurements import NetworkMeasurements, read_rows
+from latency_fitting.measurements import NetworkMeasurements, Row, read_rows
 from latency_fitting.metrics import error_of
 from latency_fitting.tables import FittedTable
 from ofa_toolkit.latency.device import Error
@@ -36,6 +36,8 @@ SPACES = ("ofa-mobilenet-v3-w1.0", "ofa-mobilenet-v3-w1.2", "ofa-proxyless-w1.3"
 VARIANTS = (("fp32", 1), ("fp32", 64), ("fp16", 1), ("fp16", 64), ("int8", 1), ("int8", 64))
 
 E2E_FILE = "e2e_standard_nets.csv"
+_CHECKED = ("fp32", 1)
+"""The conditions under which another publication timed whole networks."""
 _STANDARD_CONDITIONS = ("NVIDIA V100", "paddle-inference + tensorrt", "fp32", "1")
 _STANDARD_NETWORKS = {
     "MobileNetV1_x0_5": "mobilenet-v1-0.5",
@@ -177,8 +179,14 @@ def composed_subnets(folder: Path, precision: str, batch_size: int) -> NetworkMe
     return _general([compose_tables(composition, name) for name in SPACES])
 
 
-def standard_error(folder: Path, composition: Composition) -> Error:
-    """Error on standard networks that another publication timed on the V100, in fp32 at batch 1."""
+def standard_error(folder: Path, composition: Composition, device: str | None = None) -> Error:
+    """Error on standard networks that another publication timed on the V100, in fp32 at batch 1.
+
+    Args:
+        folder: Of raw measurements.
+        composition: In fp32 at batch 1.
+        device: What to call it where the error stands beside other conditions.
+    """
     rows = [
         row
         for row in read_rows(folder / E2E_FILE)
@@ -191,15 +199,26 @@ def standard_error(folder: Path, composition: Composition) -> Error:
         np.array(composed),
         "whole networks, timed by another publication in Paddle Inference with TensorRT 8.0",
         "MobileNetV1, V2 and V3 at 224 pixels",
+        kind="families",
+        device=device,
     )
 
 
 def v100_tables(folder: Path) -> Iterator[FittedTable]:
     """TensorRT in three precisions at batch 1 and 64."""
     rows = read_rows(folder / OPERATORS_FILE)
+
+    def conditions_of(precision: str, batch_size: int) -> list[Row]:
+        return [row for row in rows if row["precision"] == precision and row["batch"] == str(batch_size)]
+
+    def composed(precision: str, batch_size: int) -> Composition:
+        own = [dict(row) for row in conditions_of(precision, batch_size)]
+        return Composition(Operators(own), precision, batch_size)
+
     for precision, batch_size in VARIANTS:
-        own = [row for row in rows if row["precision"] == precision and row["batch"] == str(batch_size)]
-        composition = Composition(Operators([dict(row) for row in own]), precision, batch_size)
+        own = conditions_of(precision, batch_size)
+        composition = composed(precision, batch_size)
+        elsewhere = None if (precision, batch_size) == _CHECKED else "v100 in fp32 at batch 1"
         tables = [compose_tables(composition, name) for name in SPACES]
         general = additive_model(_general(tables), "composed subnets of OFA's MBConv spaces")
         yield FittedTable(
@@ -224,7 +243,7 @@ def v100_tables(folder: Path) -> Iterator[FittedTable]:
                 "networks": f"{len(own)} single convolutions; no whole network",
                 "is_inferred": ["runtime_version"],
             },
-            errors=[standard_error(folder, composition)] if (precision, batch_size) == ("fp32", 1) else [],
+            errors=[standard_error(folder, composed(*_CHECKED), elsewhere)],
             caveats=[
                 "Composed from operators: the source measured no whole network.",
                 "Uncalibrated. Squeeze-excite, h-swish, pooling and launches are modelled, not measured.",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_fitting.metrics import contiguous_folds
+from latency_fitting.monotonicity import monotonicity_caveat
 from ofa_toolkit.core.config import from_dict, to_dict
 from ofa_toolkit.core.errors import OfaToolkitError
 from ofa_toolkit.latency.device import Device, Error, Variant, read_device, write_device
@@ -41,6 +42,7 @@ class FittedTable:
 
     def variant(self) -> Variant:
         """The entry of the device file."""
+        falls = monotonicity_caveat(self.content)
         return from_dict(
             Variant,
             {
@@ -48,7 +50,7 @@ class FittedTable:
                 "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
                 "identity": self.content.identity,
                 "errors": [to_dict(error) for error in self.errors],
-                "caveats": list(self.caveats),
+                "caveats": [*self.caveats, *([falls] if falls else [])],
                 **self.conditions,
             },
         )

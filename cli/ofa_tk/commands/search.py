@@ -185,11 +185,7 @@ def _print(found: FoundSubnet, out: Path) -> None:
             if "upper_bound" in latency
             else ""
         )
-        error = "error unknown"
-        if "mape_percent" in latency:
-            error = f"mean error {latency['mape_percent']:g} %"
-            error += " on other networks" if "extrapolations" in latency else ""
-        came_about = f"{latency['provenance']}, {latency['interval']}, {error}"
+        came_about = f"{latency['provenance']}, {latency['interval']}, {latency['error']}"
         lines[f"latency on {name}"] = f"{latency['value']:.2f} ms ({came_about}{bound})"
         if "mape_of" in latency:
             lines["that error" if len(latencies) == 1 else f"error on {name}"] = latency["mape_of"]

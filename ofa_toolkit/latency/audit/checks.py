@@ -14,10 +14,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ofa_toolkit.latency.audit.rows import AuditTable, Row
+from ofa_toolkit.latency.audit.smoothness import odd_rows
 
 _FEWEST_RUNS = 10
 _FEWEST_EQUAL = 5
 _EQUAL = 2e-7
+_MANY_DIGITS = 6
+# Shipped tables of different devices spread by 0.3 % at least around a factor.
+_SCALED_MEASURED, _SCALED_PREDICTED = 0.002, 0.001
+_FEWEST_SCALED, _SHARE_SCALED = 8, 0.9
 _NO_EFFECT = 0.003
 _SOME_EFFECT = 0.25
 _FEWEST_FAMILIES = 4
@@ -62,7 +67,7 @@ def audit(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
         table: What to look at.
         others: Rows of other devices, to find copies.
     """
-    checks = (identical,) if table.is_for_copies else CHECKS
+    checks = (identical, scaled) if table.is_for_copies else CHECKS
     return [finding for check in checks for finding in check(table, others)]
 
 
@@ -74,19 +79,44 @@ def positive(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
 
 
 def identical(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
-    """No two devices take equally long to the last digit, over and over."""
+    """No two devices take equally long to the last digit: not once with six digits, seldom with fewer."""
     findings = []
-    own = {row.name: row.time_ms for row in _sane(table)}
     for other in others:
-        theirs = {row.name: row.time_ms for row in _sane(other)}
-        shared = [name for name in own if name in theirs]
-        equal = [name for name in shared if math.isclose(own[name], theirs[name], rel_tol=_EQUAL)]
-        if len(equal) >= max(_FEWEST_EQUAL, 0.02 * len(shared)):
+        shared = _shared(table, other)
+        equal = [(row, own) for row, own, theirs in shared if math.isclose(own, theirs, rel_tol=_EQUAL)]
+        is_exact = any(_num_digits(own) >= _MANY_DIGITS for _, own in equal)
+        if is_exact or len(equal) >= max(_FEWEST_EQUAL, 0.02 * len(shared)):
             message = f"times equal to those of {other.name} in every digit"
-            findings += [
-                replace(found, other=other.name) for found in _found("identical", table, message, equal)
-            ]
+            findings += _compared("identical", table, other, message, [row for row, _ in equal])
     return findings
+
+
+def scaled(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+    """No device is another one times a factor, in every kind of work alike."""
+    findings = []
+    most = _SCALED_PREDICTED if table.is_prediction else _SCALED_MEASURED
+    for other in others:
+        shared = _shared(table, other)
+        if len(shared) < _FEWEST_SCALED:
+            continue
+        ratios = np.log([own / theirs for _, own, theirs in shared])
+        middle = float(np.median(ratios))
+        distances = np.abs(ratios - middle)
+        near = [row for (row, _, _), far in zip(shared, distances > 3 * most, strict=True) if not far]
+        is_close = 1.4826 * float(np.median(distances)) < most and len(near) >= _SHARE_SCALED * len(shared)
+        if is_close and abs(middle) > _EQUAL:
+            message = f"times that are {math.exp(middle):.4g} times those of {other.name}"
+            findings += _compared("scaled", table, other, message, near)
+    return findings
+
+
+def smooth(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+    """No row is far from what its neighbours say: two rows swapped, or one times three."""
+    del others
+    if table.is_prediction:
+        return []
+    message = "times far from those of their neighbours: rows swapped, or scaled"
+    return _found("smooth", table, message, odd_rows(table))
 
 
 def kernel_effect(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
@@ -198,7 +228,9 @@ def repeats(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return _found("repeats", table, f"fewer than {_FEWEST_RUNS} repeats", few)
 
 
-CHECKS: tuple[Check, ...] = (positive, identical, kernel_effect, monotone, growth, units, throughput, repeats)
+CHECKS: tuple[Check, ...] = (
+    *(positive, identical, scaled, kernel_effect, monotone, growth, smooth, units, throughput, repeats),
+)
 
 
 def _found(check: str, table: AuditTable, message: str, rows: Sequence[str]) -> list[Finding]:
@@ -206,6 +238,27 @@ def _found(check: str, table: AuditTable, message: str, rows: Sequence[str]) -> 
         return []
     text = f"{len(rows)} of {len(table.rows)} rows: {message}"
     return [Finding(check=check, table=table.name, message=text, rows=tuple(rows))]
+
+
+def _compared(
+    check: str, table: AuditTable, other: AuditTable, message: str, rows: Sequence[str]
+) -> list[Finding]:
+    return [replace(found, other=other.name) for found in _found(check, table, message, rows)]
+
+
+def _shared(table: AuditTable, other: AuditTable) -> list[tuple[str, float, float]]:
+    """Rows of both tables by what was timed: name here, time here, time there."""
+    theirs = {row.cell or row.name: row.time_ms for row in _sane(other)}
+    return [
+        (row.name, row.time_ms, theirs[cell])
+        for row in _sane(table)
+        if (cell := row.cell or row.name) in theirs
+    ]
+
+
+def _num_digits(value: float) -> int:
+    """Significant digits of a number as it was written."""
+    return len(f"{value:.12g}".partition("e")[0].replace(".", "").lstrip("-0"))
 
 
 def _sane(table: AuditTable) -> list[Row]:

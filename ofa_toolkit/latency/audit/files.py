@@ -138,7 +138,7 @@ def _sheet_rows(path: Path, space: SearchSpace | None, batch_size: int) -> Itera
     for number, row in read_sheet(path).rows:
         time_ms, count = _number(row[LATENCY]), row.get("num_runs", "")
         batch = int(row["batch_size"]) if row.get("batch_size", "").isdigit() else batch_size
-        macs, name = 0.0, f"line {number}"
+        macs, name, cell = 0.0, f"line {number}", ""
         if space is not None:
             try:
                 layers = lower(space, subnet := row_subnet(row, path.parent, space))
@@ -146,8 +146,9 @@ def _sheet_rows(path: Path, space: SearchSpace | None, batch_size: int) -> Itera
                 raise FileFormatError(f"'{path}', line {number}: {error} names no subnet.") from error
             macs = network_macs(layers) * batch
             name = f"line {number}: {subnet.resolution} px, {count_macs(layers) / 1e6:.1f} MMACs"
+            cell = f"{space.name}, batch {batch}: {subnet}"
         num_runs = int(count) if count.isdigit() else None
-        yield Row(name=name, time_ms=time_ms, macs=macs, num_runs=num_runs, is_whole=True)
+        yield Row(name=name, time_ms=time_ms, macs=macs, num_runs=num_runs, is_whole=True, cell=cell)
 
 
 def _journal_rows(path: Path) -> Iterator[Row]:

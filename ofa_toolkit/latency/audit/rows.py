@@ -43,6 +43,7 @@ class Row:
         width: Middle channels, or expand ratio.
         num_runs: Repeats; None if unknown.
         is_whole: Whether it is a whole network.
+        cell: What was timed, to find it in other tables; empty where that is its name.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Row:
     width: float = 0.0
     num_runs: int | None = None
     is_whole: bool = False
+    cell: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

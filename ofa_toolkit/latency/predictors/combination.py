@@ -186,6 +186,7 @@ class BoundCombination:
         notes = [f"calibrated with networks of {combination.probes_space_name}"]
         notes += [note for _, member in members for note in member.extrapolations]
         self.extrapolations = () if is_own else tuple(dict.fromkeys(notes))
+        self.fitted_on = f"networks of {combination.probes_space_name}"
         self._is_own = is_own
         self._combination = combination
         self._members = members

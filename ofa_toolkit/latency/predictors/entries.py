@@ -103,6 +103,7 @@ class BoundEntries:
     """An `EntryPredictor` for one space."""
 
     extrapolations: tuple[str, ...] = ()
+    fitted_on = "its measured units"
 
     def __init__(
         self, predictor: EntryPredictor, units: UnitTables, tables: Sequence[npt.NDArray[np.float64]]

@@ -233,6 +233,7 @@ class BoundLayerModel:
 
     def __init__(self, model: LayerModel, units: UnitTables, extrapolations: tuple[str, ...]) -> None:
         self.extrapolations = extrapolations
+        self.fitted_on = model.fitted_on
         self._model = model
 
         def figures(layers: Sequence[LayerSpec]) -> npt.NDArray[np.float64]:

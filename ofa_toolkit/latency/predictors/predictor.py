@@ -39,9 +39,11 @@ class BoundPredictor(Protocol):
     Attributes:
         extrapolations: In words, how the space lies outside what the predictor was fitted on; empty where
             it does not.
+        fitted_on: In words, what it was fitted on.
     """
 
     extrapolations: tuple[str, ...]
+    fitted_on: str
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of each row of `(N, genes)` in ms, `(N,)`; NaN where a layer is not covered."""

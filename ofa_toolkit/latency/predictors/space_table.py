@@ -135,6 +135,10 @@ def _as_plain(space: SearchSpace) -> dict[str, Any]:
     return values
 
 
+def _span(sizes: Sequence[int]) -> str:
+    return f"{min(sizes)} to {max(sizes)} pixels" if len(sizes) > 1 else f"{sizes[0]} pixels"
+
+
 def _signatures(units: UnitTables) -> dict[str, dict[int, tuple[int, str]]]:
     """For each unit, input size and signature of its layers at every row; skipped blocks have no layers."""
     found: dict[str, dict[int, tuple[int, str]]] = {
@@ -158,6 +162,7 @@ class BoundSpaceTable:
         extrapolations: tuple[str, ...],
     ) -> None:
         self.extrapolations = extrapolations
+        self.fitted_on = f"subnets of {table.space.name} at {_span(table.resolutions)}"
         self._table = table
         self._units = units
         self._tables = tables

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.latency.audit.checks import Finding, audit, identical
+from ofa_toolkit.latency.audit.checks import Finding, audit
 from ofa_toolkit.latency.audit.files import file_rows, unit_rows
 from ofa_toolkit.latency.audit.rows import AuditTable, table_rows
 from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
@@ -127,7 +127,7 @@ def _read(path: Path, space: str | None, batch_size: int) -> list[AuditTable]:
 
 
 def _may_hold_copies(own: Sequence[AuditTable]) -> bool:
-    """Whether rows can be found in other tables at all: networks of a CSV are named by their lines."""
+    """Whether rows can be found in other devices' tables: those hold no networks of a CSV."""
     return any(table.is_prediction or not row.is_whole for table in own for row in table.rows)
 
 
@@ -156,5 +156,5 @@ def _copied_units(table: AuditTable, others: Sequence[AuditTable]) -> list[Findi
         dataclasses.replace(
             finding, rows=tuple(dict.fromkeys(key for row in finding.rows for key in keys[row]))
         )
-        for finding in identical(rows, others)
+        for finding in audit(rows, others)
     ]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
+from ofa_toolkit.export.target_devices import is_software
 from ofa_toolkit.latency.audit.files import file_rows, measured_rows
 from ofa_toolkit.latency.calibration import MIN_PROBES, Calibration, Prior, calibrate, fit_weights
 from ofa_toolkit.latency.device import Error
@@ -115,7 +116,7 @@ def import_latency(request: ImportRequest) -> ImportReport:
         )
     kind = names.pop()
     measured = READERS[kind](request.paths, _context(request))
-    device = request.device or (measured.target if isinstance(measured, NetworkMeasurements) else None)
+    device = request.device or _target_device(measured)
     if device is None:
         raise FileFormatError("The measurements do not say their device.", hint="Add --device NAME.")
     check_conditions(measured.conditions)
@@ -139,6 +140,12 @@ def import_latency(request: ImportRequest) -> ImportReport:
         num_checked=0 if error is None else error.num_networks,
         caveats=account.caveats,
     )
+
+
+def _target_device(measured: NetworkMeasurements | UnitMeasurements) -> str | None:
+    """The device a kit was built for; None where it was built for software on any."""
+    target = measured.target if isinstance(measured, NetworkMeasurements) else None
+    return None if target is None or is_software(target) else target
 
 
 def _audited(

@@ -12,7 +12,7 @@ import numpy as np
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import ConfigError, LatencyTableError, MeasurementError, UnknownNameError
-from ofa_toolkit.export.target_devices import Target, resolve_target
+from ofa_toolkit.export.target_devices import Target, is_software, resolve_target
 from ofa_toolkit.latency.kit.build import KitSpec, build_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
 from ofa_toolkit.latency.kit.probes_file import read_probes
@@ -38,6 +38,7 @@ class KitReport:
         ir_version: File format version of the networks.
         precision: What is timed by default.
         spread_over: What the probes were spread over: predicted latency, or MACs.
+        is_device: Whether the target is a device, under whose name results can be filed.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class KitReport:
     ir_version: int
     precision: str
     spread_over: str
+    is_device: bool
 
 
 def make_kit(
@@ -111,6 +113,7 @@ def make_kit(
         ir_version=spec.ir_version,
         precision=spec.precision,
         spread_over=spread_over,
+        is_device=not is_software(target.name),
     )
 
 

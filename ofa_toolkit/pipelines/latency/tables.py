@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.filing import device_folder, file_variant, today
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes
 from ofa_toolkit.latency.measuring.standard_networks import standard_network
+from ofa_toolkit.latency.stated_error import StatedError
 from ofa_toolkit.latency.table import (
     UNCALIBRATED,
     LatencyTable,
@@ -56,12 +58,15 @@ class PredictedLatency:
             variant is uncalibrated.
         interval: `calibrated` where bounds for this network are backed, else `uncalibrated`.
         provenance: How the table came about.
-        mape_percent: Mean error of the table on networks it has not seen; None if unknown.
+        error: The error of such networks on this device, or what is known beside it, short.
+        is_checked: Whether that error was found on this device.
+        mape_percent: Mean absolute error in percent, the worst that applies; None where it is unchecked.
         mape_of: How that error was found: what was held out, and which networks.
         batch_size: Images per run.
         identity: Of the table.
         extrapolations: How the network lies outside what the table was fitted on.
         notes: What was assumed of the network, such as its resolution.
+        warnings: What to know before relying on it, a line each.
     """
 
     network: str
@@ -71,12 +76,15 @@ class PredictedLatency:
     upper_ms: float | None
     interval: str
     provenance: Provenance
+    error: str
+    is_checked: bool
     mape_percent: float | None
     mape_of: str | None
     batch_size: int
     identity: str
     extrapolations: tuple[str, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,47 +144,48 @@ def _predict_subnet(
     upper = None
     if confidence is not None and bound.is_calibrated:
         upper = float(bound.upper_bound(population, confidence)[0])
-    prediction = _prediction(
-        table,
-        path,
-        float(bound.predict(population)[0]),
-        bound.notes(population),
-        bound.error,
-        resolution=subnet.resolution,
-    )
-    return dataclasses.replace(prediction, upper_ms=upper, interval=bound.interval, notes=found.notes)
+    latency = float(bound.predict(population)[0])
+    told = _Told(latency, upper, bound.interval, bound.notes(population), bound.warning(population))
+    prediction = _prediction(table, path, told, bound.error, resolution=subnet.resolution)
+    return dataclasses.replace(prediction, notes=found.notes)
 
 
 def _predict_standard(table: LatencyTable, name: str, resolution: int) -> PredictedLatency:
     answer = table.predict_layers(standard_network(name, resolution))
-    error = next(iter(table.variant.errors), None)
-    return _prediction(table, name, answer.latency_ms, answer.extrapolations, error, resolution=resolution)
+    told = _Told(answer.latency_ms, None, UNCALIBRATED, answer.extrapolations, answer.warning)
+    return _prediction(table, name, told, answer.error, resolution=resolution)
+
+
+class _Told(NamedTuple):
+    """What a table says of one network."""
+
+    latency_ms: float
+    upper_ms: float | None
+    interval: str
+    extrapolations: tuple[str, ...]
+    warning: str | None
 
 
 def _prediction(
-    table: LatencyTable,
-    network: str,
-    latency: float,
-    extrapolations: tuple[str, ...],
-    error: Error | None,
-    *,
-    resolution: int,
+    table: LatencyTable, network: str, told: _Told, error: StatedError, *, resolution: int
 ) -> PredictedLatency:
-    """Without a bound of its own."""
     return PredictedLatency(
         network=network,
         resolution=resolution,
         device=table.name,
-        latency_ms=latency,
-        upper_ms=None,
-        interval=UNCALIBRATED,
+        latency_ms=told.latency_ms,
+        upper_ms=told.upper_ms,
+        interval=told.interval,
         provenance=table.provenance,
-        mape_percent=None if error is None else error.mape_percent,
-        mape_of=None if error is None else error.how_found,
+        error=error.text,
+        is_checked=error.is_checked,
+        mape_percent=error.percent if error.is_checked else None,
+        mape_of=error.how,
         batch_size=table.variant.batch_size,
         identity=table.identity,
-        extrapolations=extrapolations,
+        extrapolations=told.extrapolations,
         notes=(),
+        warnings=(*table.remarks, *([told.warning] if told.warning else ())),
     )
 
 

@@ -60,9 +60,15 @@ def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, 
     if bound.is_calibrated:
         document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), 4)
         document["confidence"] = confidence
-    if (error := bound.error) is not None:
-        document["mape_percent"] = error.mape_percent
-        document["mape_of"] = error.how_found
+    error = bound.error
+    document["error"] = error.text
+    document["is_checked"] = error.is_checked
+    if error.percent is not None and error.is_checked:
+        document["mape_percent"] = error.percent
+    if error.how is not None:
+        document["mape_of"] = error.how
+    if error.by_device:
+        document["checked_on"] = error.by_device
     if notes := bound.notes(row):
         document["extrapolations"] = list(notes)
     if bound.provenance in ("transferred", "modelled"):

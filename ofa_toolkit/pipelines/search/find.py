@@ -156,4 +156,5 @@ def _references(context: SearchContext, problem: SearchProblem) -> list[Candidat
 
 
 def _notes(context: SearchContext, row: Any) -> list[str]:
-    return [f"{name}: {note}" for name, bound in context.latencies.items() for note in bound.notes(row)]
+    warnings = (bound.warning(row) for bound in context.latencies.values())
+    return [warning for warning in warnings if warning]

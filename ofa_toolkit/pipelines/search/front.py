@@ -220,4 +220,5 @@ def search_front(request: FrontRequest) -> Front:
 
 
 def _notes(context: SearchContext, rows: Any) -> list[str]:
-    return [f"{name}: {note}" for name, bound in context.latencies.items() for note in bound.notes(rows)]
+    warnings = (bound.warning(rows) for bound in context.latencies.values())
+    return [warning for warning in warnings if warning]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.audit.checks import Finding, audit
@@ -22,7 +23,8 @@ from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table import LatencyTable, write_table
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.pipelines.latency.audit import audit_latency
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
+from ofa_toolkit.spaces.official_architectures import to_official
 
 SPACE = get_space("mobilenet-v3-compact")
 PEAK = Peak(fp32_tflops=0.5)
@@ -64,7 +66,7 @@ def changed(change: Callable[[str, float], float]) -> AuditTable:
 
 def test_an_honest_table_passes() -> None:
     assert audit(table_of(honest_times()), []) == []
-    other = table_of({name: 1.7 * time for name, time in honest_times().items()}, "other")
+    other = table_of({name: 1.7 * time**0.9 for name, time in honest_times().items()}, "other")
     assert audit(table_of(honest_times()), [other]) == []
 
 
@@ -77,6 +79,65 @@ def test_copied_rows_are_named() -> None:
     assert len(findings) == 1
     assert set(findings[0].rows) == set(copied)
     assert "phone" in findings[0].message
+
+
+def test_one_copied_row_with_all_its_digits_is_named() -> None:
+    other = table_of({name: 1.7 * time**0.9 for name, time in honest_times().items()}, "phone")
+    copied = max(other.rows, key=lambda row: row.macs)
+    table = changed(lambda name, time: copied.time_ms if name == copied.name else time)
+    findings = [finding for finding in audit(table, [other]) if finding.check == "identical"]
+    assert [finding.rows for finding in findings] == [(copied.name,)]
+    rounded = [dataclasses.replace(row, time_ms=round(row.time_ms, 3)) for row in other.rows]
+    short = dataclasses.replace(other, rows=tuple(rounded))
+    own = dataclasses.replace(table_of(honest_times()), rows=(rounded[0], *table_of(honest_times()).rows[1:]))
+    assert "identical" not in checks(audit(own, [short]))  # three digits are equal by chance
+
+
+@pytest.mark.parametrize("digits", [8, 4])
+def test_a_whole_table_scaled_from_another_device_is_found(digits: int) -> None:
+    other = table_of(honest_times(), "phone")
+    times = {name: float(f"{1.1 * time:.{digits}g}") for name, time in honest_times().items()}
+    findings = [finding for finding in audit(table_of(times), [other]) if finding.check == "scaled"]
+    assert len(findings) == 1
+    assert findings[0].other == "phone"
+    assert "1.1 times those of phone" in findings[0].message
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_were_swapped_or_scaled_are_named(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "224_lookup_table.yaml"
+    write_yaml(path)
+    table = yaml.safe_load(path.read_text())
+    blocks = [key for key in table if key.startswith("expanded_conv") and "-stride:1-" in key]
+    first, second = np.random.default_rng(seed).choice(blocks, 2, replace=False)
+    while 0.6 < table[first]["mean"] / table[second]["mean"] < 1.7:
+        first, second = np.random.default_rng(seed + 10).choice(blocks, 2, replace=False)
+        seed += 1
+    swapped = {**table, first: table[second], second: table[first]}
+    path.write_text(yaml.safe_dump(swapped))
+    named = {row for found in audit_latency(path).findings if found.check == "smooth" for row in found.rows}
+    assert named == {first, second}
+    path.write_text(yaml.safe_dump({**table, first: {**table[first], "mean": 3 * table[first]["mean"]}}))
+    named = {row for found in audit_latency(path).findings if found.check == "smooth" for row in found.rows}
+    assert named == {first}
+
+
+def test_a_network_times_three_is_named_and_the_same_networks_are_found_elsewhere(tmp_path: Path) -> None:
+    space = get_space("mobilenet-v3-compact")
+    rows = sample_population(space, 20, np.random.default_rng(0))
+    lines = ["resolution,d,ks,e,latency_ms"]
+    for number, subnet in enumerate(Encoding(space).decode(rows)):
+        arch = to_official(space, subnet)
+        lists = ",".join("-".join(str(int(v)) for v in arch[key]) for key in ("d", "ks", "e"))
+        time = (1 + count_macs(lower(space, subnet)) / 2e7) * (1 + 0.01 * (number % 3))
+        lines.append(f"{subnet.resolution},{lists},{time * (3 if number == 4 else 1):.6f}")
+    path, copy = tmp_path / "a.csv", tmp_path / "b.csv"
+    path.write_text("\n".join(lines) + "\n")
+    copy.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    found = audit_latency(path, space=space.name).findings
+    assert [(each.check, each.rows[0][:6]) for each in found] == [("smooth", "line 6")]
+    copies = audit_latency(path, space=space.name, against=[copy]).findings
+    assert [len(each.rows) for each in copies if each.check == "identical"] == [20]
 
 
 def test_a_table_without_kernel_effect_is_found() -> None:
@@ -215,8 +276,8 @@ def test_csv_of_networks(tmp_path: Path) -> None:
 
 
 def test_a_device_folder_is_audited(tmp_path: Path) -> None:
-    for name, factor in (("one", 1.0), ("two", 1.3)):
-        times = {key: factor * time for key, time in honest_times().items()}
+    for name, power in (("one", 1.0), ("two", 0.9)):
+        times = {key: time**power for key, time in honest_times().items()}
         write_device(tmp_path / name, times)
     assert audit_latency(tmp_path).is_clean
     write_device(tmp_path / "three", honest_times())

@@ -65,6 +65,7 @@ def test_a_kit_is_built_run_and_imported(
     program = write_stand_in(tmp_path / "trtexec", "8.2")
     assert agent.main(["--kit", "kit.zip", "--trtexec", str(program)]) == 0
     capsys.readouterr()
+    assert "do not say their device" in refused(capsys, "import", "results.jsonl")  # a version is no device
     monkeypatch.setattr(import_latency, "prior_tables", lambda *_args, **_options: [])
     assert run(["latency", "import", "results.jsonl", "--device", "my-nano", "--json"]) == 0
     imported = json.loads(capsys.readouterr().out)

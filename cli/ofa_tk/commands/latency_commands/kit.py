@@ -107,4 +107,5 @@ def build(
         }
     )
     output.note("On the board: unzip the kit, then python3 measure.py")
-    output.next_step("ofa-tk latency import results.jsonl")
+    name = "" if report.is_device else " --device my-board"
+    output.next_step(f"ofa-tk latency import results.jsonl{name}")

@@ -68,25 +68,19 @@ def command(
         Column(name="latency", is_number=True),
         *([Column(name=f"{confidence:g} bound", is_number=True)] if confidence is not None else []),
         "provenance",
-        Column(name="error", is_number=True),
+        "error",
     ]
     output.print_table(columns, [_row(prediction, confidence) for prediction in predictions])
     for note in dict.fromkeys(note for prediction in predictions for note in prediction.notes):
         output.note(note)
-    for note in dict.fromkeys(
-        f"{prediction.device}: {note}" for prediction in predictions for note in prediction.extrapolations
-    ):
-        output.warn(note)
-    found_by = {p.device: p.mape_of for p in predictions if p.mape_of is not None}
-    if any(p.extrapolations and p.device in found_by for p in predictions):
-        output.note("*: found on other networks than this one, see the warnings.")
-    for device, how in found_by.items():
+    for warning in dict.fromkeys(warning for prediction in predictions for warning in prediction.warnings):
+        output.warn(warning)
+    for device, how in {p.device: p.mape_of for p in predictions if p.mape_of is not None}.items():
         output.note(f"error of {device}: {how}")
 
 
 def _row(prediction: PredictedLatency, confidence: float | None) -> tuple[object, ...]:
     bound = "uncalibrated" if prediction.upper_ms is None else LATENCY.format(prediction.upper_ms)
-    mark = "*" if prediction.extrapolations else ""
     return (
         prediction.network,
         prediction.resolution,
@@ -95,5 +89,5 @@ def _row(prediction: PredictedLatency, confidence: float | None) -> tuple[object
         LATENCY.format(prediction.latency_ms),
         *([bound] if confidence is not None else []),
         f"{prediction.provenance}, {prediction.interval}",
-        "unknown" if prediction.mape_percent is None else f"{prediction.mape_percent:g} %{mark}",
+        prediction.error,
     )

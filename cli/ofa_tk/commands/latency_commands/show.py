@@ -10,7 +10,7 @@ import click
 from ofa_tk import options, output
 
 if TYPE_CHECKING:
-    from ofa_toolkit.latency.device import Device, Variant
+    from ofa_toolkit.latency.device import Device, Error, Variant
     from ofa_toolkit.latency.table import LatencyTable
 
 
@@ -63,12 +63,6 @@ def _print_device(device: Device) -> None:
 
 
 def _print_variant(variant: Variant, table: LatencyTable) -> None:
-    errors = [
-        f"MAPE {error.mape_percent:g} %"
-        + (f", Spearman {error.spearman:g}" if error.spearman is not None else "")
-        + f" on {error.num_networks} networks ({error.split}; {error.space})"
-        for error in variant.errors
-    ]
     inferred = f" (inferred: {', '.join(variant.is_inferred)})" if variant.is_inferred else ""
     output.print_fields(
         {
@@ -78,7 +72,7 @@ def _print_variant(variant: Variant, table: LatencyTable) -> None:
             "clocks": variant.clocks,
             "networks": variant.networks,
             "method": variant.method,
-            "error": "; ".join(errors) or "unknown",
+            "errors": "each with its kind, below" if variant.errors else "unknown",
             "bounds": _bounds(table),
             "source": variant.source,
             "licence": variant.source_licence,
@@ -87,8 +81,21 @@ def _print_variant(variant: Variant, table: LatencyTable) -> None:
         },
         title=variant.name,
     )
+    for error in variant.errors:
+        output.line(f"- {_described(error)}")
     for caveat in variant.caveats:
         output.line(f"! {caveat}")
+
+
+def _described(error: Error) -> str:
+    """An error in one line, its kind first."""
+    where = f" on {error.device}, not on this device" if error.device else ""
+    rank = f", Spearman {error.spearman:g}" if error.spearman is not None else ""
+    singles = ", ".join(f"{name} {value:+g} %" for name, value in (error.deviations or {}).items())
+    return (
+        f"{error.kind}{where}: mean error {error.mape_percent:g} %{rank}, {error.num_networks} of them "
+        f"({error.split}; {error.space})" + (f": {singles}" if singles else "")
+    )
 
 
 def _bounds(table: LatencyTable) -> str:
