@@ -84,8 +84,7 @@ class CheckpointStore:
         self._write(path, lambda temporary: torch.save(document, temporary))
         if is_best:
             self._copy_to_best(path)
-        for old in self.paths()[: -self.keep]:
-            old.unlink()
+        self._drop_oldest()
         return path
 
     def newest(self, tell: Callable[[str], None], *, before: int | None = None) -> Checkpoint:
@@ -122,11 +121,19 @@ class CheckpointStore:
             tell(f"{problem} Going back to '{newest.path.name}', update {newest.state.step}.")
         return newest
 
-    def drop_after(self, step: int) -> None:
-        """Remove what a run that goes on from update `step` will write again or never reach; not the best."""
+    def tidy(self, step: int) -> None:
+        """Remove what a run that goes on from update `step` will write again, and what a killed one left.
+
+        The best one stays.
+        """
         for path in self.paths():
             if path > self.path(step):
                 path.unlink()
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        for path in self.paths()[: -self.keep]:
+            path.unlink()
 
     def mend_best(self, checkpoint: Checkpoint, tell: Callable[[str], None]) -> None:
         """Make `best.pt` what a run that goes on from `checkpoint` expects it to be.

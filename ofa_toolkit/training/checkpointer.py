@@ -120,7 +120,7 @@ class Checkpointer:
             self._check(checkpoint)
             if before is None:
                 self.store.mend_best(checkpoint, self._tell)
-            self.store.drop_after(checkpoint.state.step)
+            self.store.tidy(checkpoint.state.step)
             chosen.append(checkpoint)
             return checkpoint.path
 

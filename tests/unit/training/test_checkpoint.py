@@ -57,8 +57,15 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path: Path) -> None:
     assert store.newest(pytest.fail, before=3).state.step == 1
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         store.newest(pytest.fail, before=1)
-    store.drop_after(3)
+    store.tidy(3)
     assert [path.name for path in store.paths()] == ["step-000000003.pt"]
+
+
+def test_what_was_to_be_dropped_when_a_run_was_killed_is_dropped(tmp_path: Path) -> None:
+    store_of(tmp_path, 1, 2, 3, keep=3)
+    store = CheckpointStore(tmp_path, keep=2)
+    store.tidy(3)
+    assert [path.name for path in store.paths()] == ["step-000000002.pt", "step-000000003.pt"]
 
 
 @pytest.mark.parametrize("is_best", [False, True])
