@@ -22,3 +22,9 @@ def _folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Point the cache and the user's data at an empty place, also for the programs that tests start."""
     os.environ["OFA_TK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["OFA_TK_DATA"] = str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole rows, as in a pipe: whoever runs the tests may have said how wide their terminal is."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -226,7 +226,7 @@ class Device:
         return dataclasses.replace(
             self,
             title=base.title if self.title == self.name else self.title,
-            aliases={**(base.aliases or {}), **(self.aliases or {})},
+            aliases={**(base.aliases or {}), **(self.aliases or {})} or None,
             chip=base.chip if self.chip == UNKNOWN else self.chip,
             compute_capability=self.compute_capability or base.compute_capability,
             memory_gb=self.memory_gb or base.memory_gb,

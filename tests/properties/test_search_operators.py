@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.search.operators import Operators
 from ofa_toolkit.search.uniform import uniform_subnets
 from ofa_toolkit.spaces import Encoding, get_space, list_spaces, restrict, sample_population
+from ofa_toolkit.spaces.encoding import Population
 
 SPACES = [
     *list_spaces(),
@@ -41,7 +43,11 @@ def test_children_take_every_choice_from_a_parent(name: str) -> None:
     child = operators.cross(first, second, random)
     if all(stage.compound is None for stage in operators.space.stages):
         assert ((child == first) | (child == second) | (child == 0)).all()
-    depths = operators.encoding.depths
+
+    def depths(population: Population) -> npt.NDArray[np.intp]:
+        blocks = operators.encoding.block_columns
+        return np.stack([(population[:, columns] > 0).sum(axis=1) for columns in blocks], axis=1)
+
     assert ((depths(child) == depths(first)) | (depths(child) == depths(second))).all()
 
 

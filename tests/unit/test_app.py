@@ -59,7 +59,7 @@ def test_help_and_version(capsys: Captured) -> None:
         (["docter"], "No such command 'docter'. Did you mean 'doctor'?"),
         (["zzzz"], "No such command 'zzzz'. Commands: "),
         (["spaces", "lst"], "No such command 'lst'. Did you mean 'list'?"),
-        (["spaces", "show"], "Missing argument 'NAME'."),
+        (["spaces", "show"], "Missing argument 'NAME|FILE.toml|DIR'."),
         (["doctor", "--jsn"], "No such option"),
         (["--degug"], "No such option"),
     ],

@@ -143,5 +143,5 @@ def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert output.terminal_width() == 60
     monkeypatch.delenv("COLUMNS")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((53, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_args, **_kwargs: os.terminal_size((53, 24)))
     assert output.terminal_width() == 53

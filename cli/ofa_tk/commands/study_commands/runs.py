@@ -87,12 +87,17 @@ def status_command(folder: Path, as_json: bool) -> None:
 @click.command("measure", hidden=True)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("name")
-def measure_command(folder: Path, name: str) -> None:
+@options.json_option
+def measure_command(folder: Path, name: str, as_json: bool) -> None:
     """Measure one trained run of a study; the queue calls this."""
     from ofa_toolkit.pipelines.studies.folder import StudyFolder
     from ofa_toolkit.pipelines.studies.measure import measure_run
 
-    output.note(f"Wrote {measure_run(StudyFolder(folder), name)}")
+    path = measure_run(StudyFolder(folder), name)
+    if as_json:
+        output.print_json({"file": path})
+        return
+    output.note(f"Wrote {path}")
 
 
 @click.command("report")
