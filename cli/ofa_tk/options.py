@@ -148,6 +148,11 @@ def weights_options(function: F) -> F:
     )(function)
 
 
+def offline_option(function: F) -> F:
+    """`--offline`: ask no network for weights that are not here (`offline`)."""
+    return click.option("--offline", is_flag=True, help="Fetch nothing over the network.")(function)
+
+
 def out_option(default: str, help_text: str) -> Callable[[F], F]:
     """`--out`: where the output goes (`out`).
 

@@ -63,6 +63,17 @@ class LoadedSupernet:
         return converted_folder(self._entry, self._store)
 
     @property
+    def needs_download(self) -> bool:
+        """Whether its weights have to be fetched over the network before they can be used."""
+        if self._entry is None:
+            return False
+        from ofa_toolkit.zoo.store import Store
+
+        store, checkpoint = self._store or Store(), self._entry.card.checkpoint
+        is_here = store.find(self._entry.name, checkpoint) is not None
+        return not is_here and not store.can_fetch_locally(self._entry.name, checkpoint)
+
+    @property
     def space(self) -> SearchSpace:
         """The whole space, with its classes and resolutions."""
         return self._description.space

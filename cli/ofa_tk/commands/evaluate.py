@@ -10,6 +10,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.request_options import request_options
+from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 
@@ -57,6 +58,7 @@ def _known_to(command: click.Command, words: Sequence[str]) -> list[str]:
 
 @click.command(cls=_WithMovedFlags)
 @click.option("--supernet", required=True, metavar="NAME|DIR", help="A zoo name, run or supernet folder.")
+@options.offline_option
 @request_options(EvaluationRequest)
 @click.option(
     "--subnet",
@@ -74,6 +76,7 @@ def _known_to(command: click.Command, words: Sequence[str]) -> list[str]:
 @options.json_option
 def command(
     supernet: str,
+    offline: bool,
     request: EvaluationRequest,
     subnets: tuple[Path, ...],
     num_random: int,
@@ -91,6 +94,7 @@ def command(
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.suggestion import next_command
 
+    fetch_weights(supernet, offline=offline)
     evaluator = open_evaluator(supernet, request)
     for text in warnings(evaluator.dataset, is_weighted=True):
         output.warn(text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ofa_tk import options, output
+from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _DEFAULT = "(default)"
 @click.command()
 @options.subnet_option("What to export; `ofa-tk search` writes it.")
 @options.weights_options
+@options.offline_option
 @options.resolution_option
 @click.option(
     "--onnx",
@@ -76,6 +78,7 @@ def command(
     ctx: click.Context,
     subnet: Path | None,
     supernet: str | None,
+    offline: bool,
     resolution: int | None,
     onnx_file: str | None,
     engine_file: str | None,
@@ -134,6 +137,7 @@ def command(
         tables=tables,
         resolution=resolution,
     )
+    fetch_weights(supernet, subnet, offline=offline)
     exported = export_onnx(subnet, out, supernet=supernet, options=chosen, on_step=output.note)
     outcome = None
     if engine is not None:

@@ -9,12 +9,14 @@ from typing import Literal
 import click
 
 from ofa_tk import options, output
+from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core import quantities
 
 
 @click.command()
 @options.subnet_option("What to cut out; `ofa-tk search` writes it.")
 @options.weights_options
+@options.offline_option
 @options.resolution_option
 @click.option(
     "--data",
@@ -36,6 +38,7 @@ def command(
     ctx: click.Context,
     subnet: Path | None,
     supernet: str | None,
+    offline: bool,
     resolution: int | None,
     data: str | None,
     keep_batchnorm: bool,
@@ -50,6 +53,7 @@ def command(
 
     is_default = options.is_default_out(ctx)
     check_output_folder(out, KIND, replace=is_default, force=force)
+    fetch_weights(supernet, subnet, offline=offline)
     made = extract_network(
         subnet,
         out,

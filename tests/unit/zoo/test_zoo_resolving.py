@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from ofa_tk.app import run
 from ofa_toolkit.core import config, resources
 from ofa_toolkit.core.errors import CheckpointError, MismatchError, StoreError, UnknownNameError
 from ofa_toolkit.spaces import get_space, sample_subnets
+from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.supernets import Supernet, extract, save_supernet
 from ofa_toolkit.supernets.importing.official_checkpoints import official_supernet_weights
 from ofa_toolkit.zoo.card import Card, write_card
@@ -189,3 +191,37 @@ def test_unknown_names_and_links_are_told() -> None:
         load_supernet("alphanet")
     with pytest.raises(StoreError, match=r"its file has 193 MB"):
         _ = load_supernet("ofa-resnet50").folder
+
+
+def test_a_command_fetches_the_weights_it_needs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: bytes,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_official_entry(tmp_path, checkpoint)
+    monkeypatch.chdir(tmp_path)
+    subnet = SubnetFile(
+        space=get_space(SPACE),
+        supernet="official-tiny",
+        subnet=get_space(SPACE).smallest(),
+        predicted={},
+        search={},
+    )
+    write_subnet("subnet.json", subnet)
+    assert run(["extract", "--keep-batchnorm", "--offline"]) == 1
+    refused = capsys.readouterr().err
+    assert "'official-tiny' is not on this machine" in refused
+    with serve(checkpoint) as mirror:
+        monkeypatch.setenv("OFA_TK_MIRROR", mirror.url)
+        assert run(["extract", "--keep-batchnorm"]) == 0
+        fetched = capsys.readouterr().err
+        assert "official-tiny: " in fetched
+        assert run(["extract", "--keep-batchnorm"]) == 0
+        assert "official-tiny: " not in capsys.readouterr().err
+    # What the hint proposes works without a network, and so does what comes after it.
+    proposed = refused.partition("search one that is here: ofa-tk ")[2].split()
+    monkeypatch.setenv("OFA_TK_OFFLINE", "1")
+    assert run(proposed) == 0
+    assert run(["export", "--onnx"]) == 0
+    assert (tmp_path / "subnet.onnx").is_file()
