@@ -145,7 +145,7 @@ def test_compound_spaces_take_what_they_offer_from_the_whole(
     torch.manual_seed(1)
     whole = Supernet(get_space(SPACE), use_kernel_transforms=transforms).eval()
     torch.save({"state_dict": official_supernet_weights(whole)}, tmp_path / "compofa")
-    narrow = load_checkpoint(tmp_path / "compofa", SPACE + suffix)
+    narrow = load_checkpoint(tmp_path / "compofa", get_space(SPACE + suffix))
     assert narrow.space.name == SPACE + suffix
     images = torch.randn(1, 3, 32, 32)
     for subnet in sample_subnets(narrow.space, 2, np.random.default_rng(0)):
