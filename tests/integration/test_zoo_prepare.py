@@ -208,8 +208,8 @@ def test_the_command_skips_what_it_is_told_to(
         "card.toml",
         "README.md",
     }
-    card = json.loads((out / "config.json").read_text())
-    assert card["resolutions"] == [8, 16]
+    description = json.loads((out / "config.json").read_text())
+    assert description["space"]["resolutions"] == [8, 16]
     captured = capsys.readouterr()
     assert "Work is kept in" in captured.err
     assert captured.out.strip() == str(out)
