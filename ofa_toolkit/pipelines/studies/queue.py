@@ -16,6 +16,9 @@ from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs
 from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
 from ofa_toolkit.pipelines.studies.launchers import Launcher
 
+_STOPPED = 130
+"""Exit code of a command that was asked to stop and kept all that it did."""
+
 Event = Callable[[StudyRun, str], None]
 """Told what happens to a run: `training`, `measuring`, or the state it ended in."""
 
@@ -80,7 +83,7 @@ class _Queue:
 
     def _launch(self, run: StudyRun, command: Sequence[str], claim: int) -> bool:
         code = self._launcher.run(command, self._folder.log(run.name), claim)
-        # Ctrl-C stops the children too: such a run has not failed, it goes on next time.
-        if code and not self.stopped.is_set():
+        # A run that was asked to stop (Ctrl-C, SIGTERM) has not failed: it goes on next time.
+        if code not in (0, _STOPPED) and not self.stopped.is_set():
             self._folder.record_failure(run.name, code)
         return code == 0
