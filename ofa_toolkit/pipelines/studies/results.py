@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files
+from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
 
 FORMAT, VERSION = "ofa-toolkit/study-result", 1
@@ -123,11 +123,8 @@ def read_result(path: Path) -> RunResult:
     Raises:
         FileFormatError: It is none, or was damaged.
     """
-    try:
-        document: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"Cannot read '{path}': {error}.") from error
-    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
+    document = read_object(path, "a result of a study")
+    if document.pop("format", None) != FORMAT:
         raise FileFormatError(f"'{path}' is no result of a study ({FORMAT}).")
     if document.pop("version", None) != VERSION:
         raise FileFormatError(f"'{path}' is of another version than {VERSION}.")
@@ -146,7 +143,7 @@ def read_results(folder: Path) -> list[RunResult]:
     results = [read_result(path) for path in sorted(folder.glob("*.json"))]
     if not results:
         raise FileFormatError(
-            f"'{folder}' holds no results yet.", hint=f"ofa-tk study status --out {folder.parent}"
+            f"'{folder}' holds no results yet.", hint=command_line("study", "status", "--out", folder.parent)
         )
     return sorted(results, key=lambda result: (result.label, result.seed))
 

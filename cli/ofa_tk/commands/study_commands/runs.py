@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
+from ofa_toolkit.core.command_line import command_line
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
 
 _out = click.option(
     "--out",
@@ -66,9 +71,9 @@ def run_command(
         retry_failed=retry_failed,
         on_event=tell,
     )
-    _print_states(study_folder, dict(states), as_json)
+    _print_states(study_folder, states, as_json)
     if "measured" in states.values():
-        output.next_step(f"ofa-tk study report --out {folder}")
+        output.next_step(command_line("study", "report", "--out", folder))
 
 
 @click.command("status")
@@ -81,7 +86,7 @@ def status_command(folder: Path, as_json: bool) -> None:
 
     study_folder = StudyFolder(folder)
     states = {run.name: study_folder.state(run) for run in runs_of(study_folder.study())}
-    _print_states(study_folder, dict(states), as_json)
+    _print_states(study_folder, states, as_json)
 
 
 @click.command("measure", hidden=True)
@@ -124,10 +129,7 @@ def report_command(folder: Path, target: Path | None, as_json: bool) -> None:
     output.note(f"Wrote {len(written)} files, the page among them: {tables.with_name('index.html')}")
 
 
-def _print_states(folder: object, states: dict[str, str], as_json: bool) -> None:
-    from ofa_toolkit.pipelines.studies.folder import StudyFolder
-
-    assert isinstance(folder, StudyFolder)
+def _print_states(folder: StudyFolder, states: dict[str, State], as_json: bool) -> None:
     failures = {name: folder.read_failure(name) for name, state in states.items() if state == "failed"}
     if as_json:
         output.print_json({"runs": states, "failures": failures})
