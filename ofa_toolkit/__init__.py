@@ -27,6 +27,7 @@ _EXPORTS = {
     "list_supernets": "ofa_toolkit.pipelines.listing",
     "load_supernet": "ofa_toolkit.zoo.supernet",
     "lower": "ofa_toolkit.spaces",
+    "predict": "ofa_toolkit.pipelines.prediction.predict",
     "recalibrate_batchnorm": "ofa_toolkit.supernets",
     "sample_subnets": "ofa_toolkit.spaces",
     "save_supernet": "ofa_toolkit.supernets",
@@ -41,6 +42,7 @@ _FRONT_DOOR = (
     "list_spaces",
     "list_supernets",
     "load_supernet",
+    "predict",
     "train",
 )
 """What a first project needs; the other names stay for those who use them."""
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from ofa_toolkit.pipelines.export.onnx_file import export_onnx as export_onnx
     from ofa_toolkit.pipelines.listing import list_devices as list_devices
     from ofa_toolkit.pipelines.listing import list_supernets as list_supernets
+    from ofa_toolkit.pipelines.prediction.predict import predict as predict
     from ofa_toolkit.pipelines.search.find import find_subnet as find_subnet
     from ofa_toolkit.pipelines.search.front import find_front as find_front
     from ofa_toolkit.pipelines.training.handle import train as train

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("ofa_tk.commands.train:command", "Train a supernet by DϵpS, OFA, BigNAS or CompOFA."),
     "finetune": ("ofa_tk.commands.finetune:command", "Adapt one subnet to your images."),
     "evaluate": ("ofa_tk.commands.evaluate:command", "Measure the accuracy of subnets on images."),
+    "predict": ("ofa_tk.commands.predict:command", "Classify pictures, with probabilities."),
     "pareto": ("ofa_tk.commands.pareto:command", "Compare supernets over their range of cost."),
     "study": ("ofa_tk.commands.study:command", "Compare recipes over seeds; figures of training."),
     "predictor": ("ofa_tk.commands.predictor:command", "Build and show accuracy predictors."),

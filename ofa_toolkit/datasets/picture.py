@@ -1,8 +1,9 @@
 """One way to read a picture, from training to the board.
 
 `read_picture` gives the pixels that training, evaluation and export see, `fit_picture` the square of them
-that a network is judged on. Every bundle carries a copy of this file beside its runner: it runs on Python
-3.6 with numpy alone, and imports Pillow, also old ones, only to read a picture.
+that a network is judged on, `network_input` that square as the network takes it. Every bundle carries a copy
+of this file beside its runner: it runs on Python 3.6 with numpy alone, and imports Pillow, also old ones,
+only to read a picture.
 """
 
 # No `from __future__ import annotations`: boards with JetPack 4 have Python 3.6.
@@ -65,6 +66,32 @@ def read_picture(path: Any) -> Any:
         if "cannot identify" in text:
             text = "it is empty, damaged or no picture"
         raise PictureError(text) from error
+
+
+def network_input(path: Any, settings: Any) -> "npt.NDArray[np.float32]":
+    """A picture as the network takes it: the central square, normalised, (3, size, size).
+
+    Args:
+        path: A picture, or the pixels (H, W, 3) of one, 8 bits each, in a `.npy` file, which needs no Pillow.
+        settings: `size`, `crop`, `interpolation`, `mean` and `std`.
+
+    Raises:
+        PictureError: It cannot be read.
+    """
+    fitting = settings["size"], settings["crop"], settings["interpolation"]
+    if str(path).endswith(".npy"):
+        try:
+            pixels = np.load(str(path))
+        except (OSError, ValueError, EOFError) as error:
+            raise PictureError(getattr(error, "strerror", None) or str(error)) from error
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise PictureError("it holds %s %s, not uint8 (height, width, 3)" % (pixels.dtype, pixels.shape))
+        pixels = fit_pixels(pixels, *fitting)
+    else:
+        pixels = np.asarray(fit_picture(read_picture(path), *fitting))
+    scaled = (pixels / 255.0 - settings["mean"]) / settings["std"]
+    image: "npt.NDArray[np.float32]" = scaled.astype(np.float32).transpose(2, 0, 1)
+    return image
 
 
 def fit_picture(picture: Any, size: int, crop: float, interpolation: str) -> Any:

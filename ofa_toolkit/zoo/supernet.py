@@ -107,6 +107,12 @@ class LoadedSupernet:
         return tuple(str(note) for note in notes) if isinstance(notes, (list, tuple)) else ()
 
     @property
+    def batchnorm_statistics(self) -> str | None:
+        """Which subnet the stored batch-norm statistics are of, in words; None where that is not stated."""
+        stated = self._description.further.get("batchnorm_statistics")
+        return None if stated is None else str(stated)
+
+    @property
     def recipe(self) -> Mapping[str, Any]:
         """The recipe it was trained by, as plain values; empty where it is not stated."""
         return self._description.recipe

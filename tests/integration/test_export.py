@@ -30,6 +30,7 @@ from ofa_toolkit.export.metadata import FORMAT, read_metadata
 from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
 from ofa_toolkit.pipelines.export.tensorrt import build_and_check
+from ofa_toolkit.pipelines.prediction.predict import predict
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.supernets import Supernet, save_supernet
@@ -437,6 +438,16 @@ def test_bundle_runs_with_numpy_and_onnxruntime_alone(here: Path, supernet: Path
     for name in ("phone.jpg", "scan.png"):
         process = run_bundle(str(here / name), guard=RUNNER_GUARD.replace("'PIL', ", ""))
         assert f"{name}: {expected(read_image(Path(name)))}" in process.stdout, process.stderr
+    # `ofa-tk predict` says the same of the bundle, of its file, and of the supernet it came from.
+    names = ["phone.jpg", "scan.png", "picture.npy"]
+    models = {"bundle": None, "bundle/model.onnx": None, str(supernet): "subnet.json"}
+    for model, subnet in models.items():
+        found = predict(model, names, subnet=subnet, top=1)
+        shares = [f"{item.guesses[0].class_name} ({item.guesses[0].probability:.1%})" for item in found]
+        assert shares == [
+            *(expected(read_image(Path(name))) for name in names[:2]),
+            expected(Image.fromarray(pixels)),
+        ]
     process = run_bundle(str(here / "phone.jpg"))
     assert "pictures need Pillow: python3 -m pip install pillow" in process.stderr
     np.save("flat.npy", pixels[..., 0])

@@ -10,24 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from picture import PictureError, fit_picture, fit_pixels, read_picture  # type: ignore[import-not-found]
+from picture import PictureError, network_input  # type: ignore[import-not-found]
 
 # Names of classes are UTF-8, whatever the board's locale.
 sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
 find = Path(__file__).with_name
 settings, labels = json.loads(find("preprocessing.json").read_text()), find("labels.txt").read_text("utf-8")
 session = onnxruntime.InferenceSession(str(find("model.onnx")), providers=["CPUExecutionProvider"])
-source, fitting = session.get_inputs()[0], [settings[key] for key in ("size", "crop", "interpolation")]
+source = session.get_inputs()[0]
 for path in sys.argv[1:] or sys.exit(__doc__):
     try:
-        if path.endswith(".npy"):
-            pixels = np.load(path)
-            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-                raise PictureError("it holds %s %s" % (pixels.dtype, pixels.shape))
-            pixels = fit_pixels(pixels, *fitting)
-        else:
-            pixels = np.asarray(fit_picture(read_picture(path), *fitting))
-        image = ((pixels / 255.0 - settings["mean"]) / settings["std"]).astype(np.float32).transpose(2, 0, 1)
+        image = network_input(path, settings)
         batch = np.repeat(image[None], source.shape[0] if isinstance(source.shape[0], int) else 1, axis=0)
         logits = session.run(None, {source.name: batch})[0][0]
     except (PictureError, OSError, ValueError) as error:

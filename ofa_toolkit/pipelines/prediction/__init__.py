@@ -1,0 +1,1 @@
+"""What is on a user's pictures: which files, by which model, with which probabilities."""
