@@ -67,7 +67,7 @@ def with_weights(supernet: str, data: str | None, rounds: int) -> None:
     made = export_network(source, source.space.largest(), dataset, keep_batchnorm=data is None)
     size, batches = made.subnet.resolution, []
     if dataset is not None:
-        batches = list(calibration_batches(dataset, size, choose_calibration(dataset, 1, "minmax")))
+        batches = list(calibration_batches(dataset, size, choose_calibration(dataset, "minmax")))
     files = time_all(made.network, made.layers, batches, rounds)
     check = synthetic_images(size) if dataset is None else check_images(dataset, size, 2000)
     for name, model in files.items():

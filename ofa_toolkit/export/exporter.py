@@ -70,7 +70,7 @@ def write_model(
         layers: Of the whole network.
         weights: Folded, as `fold_batchnorm` gives them.
         form: Target, precision, batch size.
-        calibration: For int8: batches of images of the form's batch size.
+        calibration: For int8: batches of images.
         method: For int8: how ranges are found.
 
     Returns:
@@ -166,14 +166,21 @@ def finish(
     Raises:
         VerificationError: The outputs are further apart than the precision allows, or fp16 overflows.
     """
-    comparison = compare(model, network, check)
-    if metadata.precision == "fp16":
-        peak = largest_half_activation(model, check)
-        comparison = dataclasses.replace(comparison, largest_activation=peak)
+    comparison = compare_file(model, network, check, metadata.precision)
     check_comparison(comparison, metadata.precision, max_accuracy_drop=max_accuracy_drop)
     metadata = dataclasses.replace(metadata, comparison=dataclasses.asdict(comparison))
     attach(model, metadata)
     return metadata, comparison
+
+
+def compare_file(
+    model: onnx.ModelProto, network: nn.Module, check: CheckImages, precision: Precision
+) -> Comparison:
+    """Compare a written model with its network, and look for overflow between the nodes of an fp16 one."""
+    comparison = compare(model, network, check)
+    if precision != "fp16":
+        return comparison
+    return dataclasses.replace(comparison, largest_activation=largest_half_activation(model, check))
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:

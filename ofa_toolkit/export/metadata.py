@@ -24,7 +24,7 @@ from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 
 FORMAT = "ofa-toolkit/export"
-VERSION = 1
+VERSION = 2
 
 CalibrationSplit = Literal["train"]
 
@@ -38,7 +38,6 @@ class QuantisationSource:
         split: Of the data source.
         num_images: A random subset of that many.
         seed: Of the subset.
-        batch_size: Images the ranges were found on at a time.
         method: How, see `quantize`.
     """
 
@@ -46,7 +45,6 @@ class QuantisationSource:
     split: CalibrationSplit
     num_images: int
     seed: int
-    batch_size: int
     method: CalibrationMethod
 
     def __post_init__(self) -> None:
@@ -68,7 +66,7 @@ class ExportMetadata:
         subnet: The subnet.
         supernet: Name or folder of the supernet, as the user gave it.
         supernet_identity: SHA-256 of its weights file.
-        weights_identity: SHA-256 of the folded fp32 weights, see `identify_weights`.
+        weights_identity: SHA-256 of the weights as the file holds them, see `identify_weights`.
         batchnorm: Where the batch-norm statistics come from.
         target: Name of the target.
         generation: Row of the target's software.
@@ -121,8 +119,13 @@ class ExportMetadata:
             FileFormatError: Another format or version, or a missing or unknown entry.
         """
         values = dict(document)
-        if values.pop("format", None) != FORMAT or values.pop("version", None) != VERSION:
-            raise FileFormatError(f"The metadata is not of format '{FORMAT}', version {VERSION}.")
+        found = (values.pop("format", None), values.pop("version", None))
+        if found != (FORMAT, VERSION):
+            raise FileFormatError(
+                f"The metadata is of format '{found[0]}', version {found[1]}; this release reads '{FORMAT}', "
+                f"version {VERSION}.",
+                hint="Export the subnet again: ofa-tk export --onnx",
+            )
         try:
             values["subnet"] = subnet_from_document(values["subnet"])
             values["batchnorm"] = BatchNormSource(**values["batchnorm"])

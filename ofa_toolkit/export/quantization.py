@@ -29,6 +29,7 @@ import onnx
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.export.squeeze_excite import gate_convolutions, store_in_half
 from ofa_toolkit.export.targets import Generation
+from ofa_toolkit.graphs.builder import BATCH_DIMENSION
 
 Images = npt.NDArray[np.float32]
 CalibrationMethod = Literal["minmax", "percentile", "entropy"]
@@ -51,7 +52,7 @@ def quantize(
 
     Args:
         model: From `build_onnx`, in fp32, opset 13 or newer; left unchanged.
-        batches: Calibration images `(N, 3, R, R)` as the model takes them.
+        batches: Calibration images `(N, 3, R, R)`, any number at a time.
         generation: Who will run the file.
         method: How the range of an activation is found from what the images give: their extremes, the
             99.99th percentile, or the least loss of information.
@@ -68,6 +69,9 @@ def quantize(
         prepared = onnx.ModelProto()
         prepared.CopyFrom(model)
         prepared.metadata_props.add(key=_PREPARED[0], value=_PREPARED[1])
+        # Ranges are found on many images at a time, whatever the file is made for.
+        for value in (*prepared.graph.input, *prepared.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = BATCH_DIMENSION
         onnx.save(prepared, source)
         _run_quantiser(source, result, model, batches, generation, method)
         quantised = onnx.load(result)
@@ -75,6 +79,9 @@ def quantize(
         _free_fused_sums(quantised)
         if has_half:
             store_in_half(quantised)
+    for field in ("input", "output"):
+        quantised.graph.ClearField(field)
+        getattr(quantised.graph, field).extend(getattr(model.graph, field))
     quantised.ir_version = model.ir_version
     quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
     del quantised.metadata_props[:]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ofa_toolkit.supernets.batchnorm.carried_statistics import CarriedStatistics
     from ofa_toolkit.zoo.store import Store
 
+_IMAGENET = "ImageNet (ILSVRC 2012)"
 WEIGHTS_FILE = "model.safetensors"
 RUN_SUPERNET_FOLDER = "supernet"
 
@@ -94,6 +95,16 @@ class LoadedSupernet:
     def class_names(self) -> tuple[str, ...]:
         """Names of the outputs; empty where they are not stated."""
         return self._description.class_names
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs for people: where an entry for ImageNet states none, those torchvision has."""
+        data = None if self._entry is None else self._entry.card.data
+        if self.class_names or data is None or (data.name, data.num_classes) != (_IMAGENET, 1000):
+            return self.class_names
+        from torchvision.models import ResNet50_Weights
+
+        return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
     @property
     def preprocessing(self) -> Preprocessing | None:

@@ -82,13 +82,12 @@ def test_defaults_read_subnet_json_and_write_for_the_device_searched(
     assert (metadata.target, metadata.generation, metadata.precision) == (
         "jetson-nano",
         "tensorrt-8.2",
-        "fp32",
+        "fp16",
     )
     assert metadata.batchnorm.kind == "carried"
     assert metadata.batchnorm.num_images == 32
     assert metadata.class_names[3] == "wave 3"
     assert metadata.preprocessing == PREPROCESSING
-    assert metadata.comparison["max_relative_error"] <= 1e-4
     assert "synthetic" in metadata.comparison["images"]
     # A second export replaces our own default output; another file needs --force.
     assert run(["export", "--onnx"]) == 0
@@ -98,9 +97,12 @@ def test_defaults_read_subnet_json_and_write_for_the_device_searched(
 
 
 def test_latency_predicted_for_another_precision_is_pointed_out(here: Path) -> None:
-    [warning] = export_onnx("subnet.json").warnings
+    [warning] = export_onnx("subnet.json", precision="fp32").warnings
     assert "predicted for precision fp16, the file has fp32: --precision fp16" in warning
-    assert export_onnx("subnet.json", options=ExportOptions(precision="fp16")).warnings == ()
+    said: list[str] = []
+    exported = export_onnx("subnet.json", on_step=said.append)
+    assert (exported.form.precision, exported.warnings) == ("fp16", ())
+    assert "Precision fp16, which the latency on jetson-nano was predicted for" in said
     assert export_onnx("subnet.json", options=ExportOptions(target="tensorrt-8.2")).warnings == ()
 
 
@@ -118,7 +120,7 @@ def test_latency_of_another_runtime_is_not_carried_on(here: Path) -> None:
 
 
 def test_the_exported_file_is_not_as_large_as_the_uncut_network(here: Path) -> None:
-    exported = export_onnx("subnet.json")
+    exported = export_onnx("subnet.json", precision="fp32")
     largest = count_params(lower(SPACE, SPACE.largest()))
     assert len(exported.content) < 1.2 * 4 * exported.metadata.params + 60_000
     assert exported.metadata.params < 0.5 * largest
@@ -139,7 +141,7 @@ def test_fp16_asked_and_fp32_built_is_never_written(here: Path) -> None:
     weights = {tensor.data_type for tensor in exported.model.graph.initializer}
     assert weights == {onnx.TensorProto.FLOAT16}
     assert exported.model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    full = export_onnx("subnet.json")
+    full = export_onnx("subnet.json", precision="fp32")
     with pytest.raises(VerificationError, match="'fp16' was asked"):
         check_precision(full.model, "fp16")
     figures, plan = build_and_check(exported, make_library("8.2.5"), HostMemory())
@@ -310,6 +312,12 @@ def edit_metadata(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
 @pytest.mark.parametrize(
     ("edit", "claim"),
     [
+        (edit_metadata("weights_identity", "0" * 64), "weights"),
+        (
+            edit_metadata("batchnorm", {"kind": "carried", "images": "x", "num_images": 5, "seed": 0}),
+            "batch norm",
+        ),
+        (edit_metadata("predicted", {"params": {"value": 1}}), "predicted params"),
         (edit_weight, "weights"),
         (edit_stride, "graph"),
         (edit_metadata("macs", 1), "MACs and parameters"),
@@ -319,19 +327,68 @@ def edit_metadata(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
         (edit_metadata("supernet_identity", "0" * 64), "supernet"),
         (edit_metadata("space_identity", "0" * 16), "search space"),
         (edit_metadata("generation", "tensorrt-9.0"), "target's software"),
-        (edit_metadata("class_names", ["cat"]), "preprocessing and class names"),
-        (edit_metadata("preprocessing", {}), "preprocessing and class names"),
+        (edit_metadata("class_names", ["cat"]), "space's table, preprocessing and class names"),
+        (edit_metadata("preprocessing", {}), "space's table, preprocessing and class names"),
     ],
 )
 def test_verify_finds_what_was_changed(
     here: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[onnx.ModelProto], None], claim: str
 ) -> None:
-    model = export_onnx("subnet.json").model
+    model = export_onnx("subnet.json", precision="fp32").model
     edit(model)
     Path("changed.onnx").write_bytes(model.SerializeToString())
     assert run(["verify", "changed.onnx", "--json"]) == 1
     checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
     assert checks[claim] == "failed"
+
+
+def test_verify_works_every_figure_of_the_comparison_out_again(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = export_onnx("subnet.json").model
+    stated = read_metadata(model).to_document()["comparison"]
+    for name, value in (
+        ("agreement_percent", 50.0),
+        ("max_relative_error", 0.5),
+        ("largest_activation", 1.0),
+    ):
+        edit_metadata("comparison", {**stated, name: value})(model)
+        Path("changed.onnx").write_bytes(model.SerializeToString())
+        assert run(["verify", "changed.onnx", "--json"]) == 1
+        checks = {check["claim"]: check for check in out(capsys)["checks"]}
+        assert checks["outputs"]["status"] == "failed"
+        assert name in checks["outputs"]["detail"]
+
+
+@pytest.mark.slow
+def test_every_field_of_an_int8_file_is_covered(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ExportOptions(target="onnxruntime-cpu", precision="int8", data=DATA, max_accuracy_drop=100.0)
+    model = export_onnx("subnet.json", options=options).model
+    document = read_metadata(model).to_document()
+    document["predicted"] = {}  # the made-up latency
+    other: dict[str, object] = {
+        "space_table": {"name": "x"},
+        "num_classes": 11,
+        "subnet": {**document["subnet"], "resolution": 64},
+        "supernet": "deps-compact-cifar10",
+        "batchnorm": {**document["batchnorm"], "num_images": 64},
+        "target": "tensorrt-8.6",
+        "precision": "fp32",
+        "batch_size": 2,
+        "quantisation": {**document["quantisation"], "seed": 1},
+        "preprocessing": {},
+        "class_names": [],
+        "predicted": {"macs": {"value": 7}},
+        "comparison": {**document["comparison"], "file_top1_percent": 99.0},
+    }
+    for field in sorted(document.keys() - {"format", "version"}):
+        value = document[field]
+        other.setdefault(field, value + 1 if isinstance(value, int) else f"{value}x")
+        for entry in [e for e in model.metadata_props if e.key == FORMAT]:
+            entry.value = json.dumps({**document, field: other[field]})
+        Path("changed.onnx").write_bytes(model.SerializeToString())
+        assert run(["verify", "changed.onnx", "--json"]) == 1, field
+        capsys.readouterr()
 
 
 def test_a_weight_that_is_no_number_is_found(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

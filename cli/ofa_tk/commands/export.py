@@ -51,9 +51,7 @@ _DEFAULT = "(default)"
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
-    default="fp32",
-    show_default=True,
-    help="Arithmetic. Int8 needs --data.",
+    help="Arithmetic. Default: what the target's latency was predicted for, else fp32. Int8 needs --data.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images a run.")
 @click.option("--dynamic-batch", is_flag=True, help="Leave the batch size open.")
@@ -175,6 +173,7 @@ def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:
 
 
 def _fields(exported: Exported, target: str) -> dict[str, object]:
+    from ofa_toolkit.complexity import count_params
     from ofa_toolkit.evaluation.sampling import accuracy_text
 
     comparison, metadata = exported.comparison, exported.metadata
@@ -184,8 +183,8 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
         "precision": metadata.precision,
         "input": f"{metadata.batch_size or 'N'} x 3 x {side} x {side}",
         "size": f"{len(exported.content) / 1e6:.2f} MB, {exported.counts.num_nodes} nodes",
-        "MACs, parameters": f"{metadata.macs:,}, {metadata.params:,} (counted in the file, "
-        "batch norm folded)",
+        "MACs, parameters": f"{metadata.macs:,}, {metadata.params:,} (counted in the file; "
+        f"{count_params(exported.network.layers):,} with batch norm, which is folded here)",
         "batch norm": _batchnorm(exported),
         "compared on": comparison.images,
         "largest difference": f"{comparison.max_relative_error:.1e} of the largest logit",

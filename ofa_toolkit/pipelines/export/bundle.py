@@ -79,7 +79,7 @@ def _card(metadata: ExportMetadata) -> str:
 | | |
 | --- | --- |
 | from | {metadata.supernet} (SHA-256 {metadata.supernet_identity[:16]}) |
-| MACs, parameters | {metadata.macs:,}, {metadata.params:,} (batch norm folded) |
+| MACs, parameters | {metadata.macs:,}, {metadata.params:,} (batch norm folded; a search counts it too) |
 | input | {metadata.subnet.resolution} x {metadata.subnet.resolution} pixels, see preprocessing.json |
 | batch norm | {batchnorm.kind}: {batchnorm.num_images} images ({batchnorm.images}) |
 | top-1 | {accuracy} |

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.export.comparison import CheckImages
@@ -24,6 +23,7 @@ from ofa_toolkit.zoo.extraction import origin_of
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
 CALIBRATION_IMAGES = 512
+_CALIBRATION_BATCH = 32
 
 _BATCH = 128
 _STEP = 128  # images between two words on progress
@@ -90,26 +90,13 @@ def check_images(dataset: ImageDataset, resolution: int, limit: int) -> CheckIma
     return CheckImages(description=f"{count} {split} images of {dataset.source}", batches=batches)
 
 
-def choose_calibration(
-    dataset: ImageDataset, batch_size: int, method: CalibrationMethod
-) -> QuantisationSource:
-    """Which training images to find 8-bit ranges on: whole batches, at most `CALIBRATION_IMAGES`.
-
-    Raises:
-        DataError: There is not one batch of them.
-    """
-    available = min(max(CALIBRATION_IMAGES, batch_size), dataset.num_images("train"))
-    if available < batch_size:
-        raise DataError(
-            f"int8 needs at least {batch_size} training images, one batch; '{dataset.source}' has "
-            f"{available}."
-        )
+def choose_calibration(dataset: ImageDataset, method: CalibrationMethod) -> QuantisationSource:
+    """Which training images to find 8-bit ranges on: at most `CALIBRATION_IMAGES`."""
     return QuantisationSource(
         images=dataset.source,
         split="train",
-        num_images=available // batch_size * batch_size,
+        num_images=min(CALIBRATION_IMAGES, dataset.num_images("train")),
         seed=0,
-        batch_size=batch_size,
         method=method,
     )
 
@@ -120,13 +107,13 @@ def calibration_batches(
     source: QuantisationSource,
     say: Callable[[str], None] | None = None,
 ) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
-    """The images of a recipe as they are judged, in batches `(N, 3, R, R)` of exactly its size.
+    """The images of a recipe as they are judged, in batches `(N, 3, R, R)`.
 
     `say` is told every now and then how many were asked for.
     """
     given = told = 0
     for images, _ in dataset.batches(
-        source.split, source.batch_size, resolution=resolution, limit=source.num_images, seed=source.seed
+        source.split, _CALIBRATION_BATCH, resolution=resolution, limit=source.num_images, seed=source.seed
     ):
         yield images.numpy()
         given += len(images)

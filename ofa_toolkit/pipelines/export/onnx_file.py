@@ -22,6 +22,7 @@ from ofa_toolkit.export.lint import lint
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
+from ofa_toolkit.export.verify import stored_weights
 from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph, identify_weights
 from ofa_toolkit.pipelines.export.network import (
     ExportNetwork,
@@ -30,7 +31,7 @@ from ofa_toolkit.pipelines.export.network import (
     choose_calibration,
     export_network,
 )
-from ofa_toolkit.pipelines.export.searched_target import searched_target
+from ofa_toolkit.pipelines.export.searched_target import searched_precision, searched_target
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, stated_supernet, subnet_file
@@ -53,7 +54,8 @@ class ExportOptions:
 
     Attributes:
         target: Name of the target; the device searched for where None.
-        precision: Arithmetic of the file.
+        precision: Arithmetic of the file; where None that which the target's latency was predicted for, else
+            fp32.
         batch_size: Images a run; None for any number.
         data: Images for batch-norm statistics, 8-bit ranges and the comparison; None for what the supernet
             carries, and synthetic inputs.
@@ -66,7 +68,7 @@ class ExportOptions:
     """
 
     target: str | None = None
-    precision: Precision = "fp32"
+    precision: Precision | None = None
     batch_size: int | None = 1
     data: str | None = None
     keep_batchnorm: bool = False
@@ -154,7 +156,10 @@ def export_onnx(
     else:
         raise ExportError(f"A '{type(subnet).__name__}' cannot be exported: {_EXPORTABLE}.")
     target = resolve_target(options.target or searched_target(described.predicted), options.tables)
-    form = FileForm(target=target, precision=options.precision, batch_size=options.batch_size)
+    precision = options.precision or searched_precision(described.predicted, target)
+    form = FileForm(target=target, precision=precision, batch_size=options.batch_size)
+    if options.precision is None and precision != "fp32":
+        say(f"Precision {precision}, which the latency on {target.name} was predicted for")
     # Refused before the work starts, where it can be known.
     check_options(form, has_data=options.data is not None)
     if options.engine:
@@ -165,8 +170,8 @@ def export_onnx(
     network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
     model, quantisation = _write(dataset, network, form, options.method, say)
-    metadata = _metadata(source, described, network, form, quantisation)
-    check = comparison_images(dataset, described.subnet.resolution, options.precision)
+    metadata = _metadata(source, described, network, form, model, quantisation)
+    check = comparison_images(dataset, described.subnet.resolution, precision)
     say(f"Comparing with the network on {check.description}")
     metadata, comparison = finish(
         model, network.network, check, metadata, max_accuracy_drop=options.max_accuracy_drop
@@ -339,7 +344,7 @@ def _write(
     if form.precision != "int8":
         return write_model(network.layers, network.weights, form), None
     assert dataset is not None
-    used = choose_calibration(dataset, form.batch_size or 1, method)
+    used = choose_calibration(dataset, method)
     batches = calibration_batches(dataset, network.subnet.resolution, used, say)
     model = write_model(network.layers, network.weights, form, calibration=batches, method=used.method)
     return model, used
@@ -350,6 +355,7 @@ def _metadata(
     described: SubnetFile,
     network: ExportNetwork,
     form: FileForm,
+    model: onnx.ModelProto,
     quantisation: QuantisationSource | None,
 ) -> ExportMetadata:
     preprocessing, class_names = describe_images(source, network.subnet.resolution)
@@ -362,7 +368,7 @@ def _metadata(
         subnet=network.subnet,
         supernet=source.name,
         supernet_identity=source.identity,
-        weights_identity=identify_weights(network.weights),
+        weights_identity=identify_weights(stored_weights(model, network.layers)),
         batchnorm=network.batchnorm,
         target=form.target.name,
         generation=form.target.generation.name,
@@ -380,7 +386,7 @@ def _metadata(
 def describe_images(source: LoadedSupernet, resolution: int) -> tuple[dict[str, Any], tuple[str, ...]]:
     """How an image of that side becomes network input, and the classes' names; empty where not stated."""
     preprocessing = source.preprocessing
-    return {} if preprocessing is None else {**preprocessing, "size": resolution}, source.class_names
+    return {} if preprocessing is None else {**preprocessing, "size": resolution}, source.output_names
 
 
 def comparison_images(dataset: ImageDataset | None, resolution: int, precision: Precision) -> CheckImages:

@@ -10,7 +10,13 @@ from typing import Any
 
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import ExportError
-from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, resolve_target
+from ofa_toolkit.export.target_devices import (
+    ONNXRUNTIME_CPU,
+    PRECISIONS,
+    Precision,
+    Target,
+    resolve_target,
+)
 
 
 def searched_target(predicted: Mapping[str, Any]) -> str:
@@ -30,6 +36,25 @@ def searched_target(predicted: Mapping[str, Any]) -> str:
             hint=f"--target {targets[0] if targets else ONNXRUNTIME_CPU}; `ofa-tk latency list` has devices.",
         )
     return targets[0]
+
+
+def searched_precision(predicted: Mapping[str, Any], target: Target) -> Precision:
+    """The precision that a subnet's latency on a target was predicted for; fp32 where nobody says one.
+
+    Args:
+        predicted: Of a subnet file.
+        target: Only latencies on this device and in its runtime count.
+    """
+    latencies = predicted.get("latency_ms")
+    stated = {
+        entry.get("precision")
+        for name, entry in (latencies.items() if isinstance(latencies, Mapping) else ())
+        if str(name).partition(":")[0] == target.name
+        and isinstance(entry, Mapping)
+        and entry.get("runtime", target.generation.runtime) == target.generation.runtime
+    }
+    found = [precision for precision in PRECISIONS if precision in stated]
+    return found[0] if len(stated) == 1 and found else "fp32"
 
 
 def export_command(

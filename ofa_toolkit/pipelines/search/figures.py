@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofa_toolkit.evaluation.predictor.predictor import BoundAccuracy
-from ofa_toolkit.pipelines.search.context import SearchContext
+from ofa_toolkit.latency.table import BoundLatency
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.search.context import SearchContext
 
 INTERVAL_CONFIDENCE = 0.9
 
@@ -14,9 +17,12 @@ def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
     """Every figure of one encoded subnet `(1, genes)`, each with how it came about."""
     document: dict[str, Any] = {}
     if context.accuracy is not None:
-        document["top1_percent"] = _accuracy_document(context.accuracy, row)
+        document["top1_percent"] = accuracy_document(context.accuracy, row)
     if context.latencies:
-        document["latency_ms"] = {name: _latency_document(context, name, row) for name in context.latencies}
+        confidence = context.request.confidence or INTERVAL_CONFIDENCE
+        document["latency_ms"] = {
+            name: latency_document(bound, row, confidence) for name, bound in context.latencies.items()
+        }
     return document | {
         "macs": {"value": int(context.figure("macs")(row)[0]), "provenance": "counted"},
         "params": {"value": int(context.figure("params")(row)[0]), "provenance": "counted"},
@@ -28,7 +34,8 @@ def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
     }
 
 
-def _accuracy_document(accuracy: BoundAccuracy, row: Any) -> dict[str, Any]:
+def accuracy_document(accuracy: BoundAccuracy, row: Any) -> dict[str, Any]:
+    """Predicted top-1 of one encoded subnet `(1, genes)` in percent, with what is known of it."""
     card = accuracy.predictor.card
     low, high = accuracy.interval(row, INTERVAL_CONFIDENCE)
     return {
@@ -41,8 +48,8 @@ def _accuracy_document(accuracy: BoundAccuracy, row: Any) -> dict[str, Any]:
     }
 
 
-def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, Any]:
-    bound = context.latencies[name]
+def latency_document(bound: BoundLatency, row: Any, confidence: float) -> dict[str, Any]:
+    """Predicted latency of one encoded subnet `(1, genes)` in ms, with the conditions of its table."""
     variant = bound.table.variant
     document: dict[str, Any] = {
         "value": round(float(bound.predict(row)[0]), 4),
@@ -56,7 +63,6 @@ def _latency_document(context: SearchContext, name: str, row: Any) -> dict[str, 
         "clocks": variant.clocks,
         "source": variant.source,
     }
-    confidence = context.request.confidence or INTERVAL_CONFIDENCE
     if bound.is_calibrated:
         document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), 4)
         document["confidence"] = confidence

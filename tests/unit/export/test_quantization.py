@@ -10,10 +10,13 @@ from onnx import TensorProto, numpy_helper
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.quantization import quantize
 from ofa_toolkit.export.squeeze_excite import find_gates, gate_convolutions
+from ofa_toolkit.export.target_devices import resolve_target
 from ofa_toolkit.export.targets import generation
 from ofa_toolkit.graphs import build_onnx, count_folded_params, count_graph, random_weights
+from ofa_toolkit.spaces import SPACES, get_space, lower
 from tests.unit.export.samples import layers, model, quantised
 
 IMAGES = generator(0, "quantization").standard_normal((4, 2, 3, 8, 8), dtype=np.float32)
@@ -128,3 +131,27 @@ def test_weights_are_counted_and_metadata_kept() -> None:
 def test_without_images_nothing_is_quantised() -> None:
     with pytest.raises((DataError, ValueError), match=r"(?i)image|data"):
         quantize(fp32(), [], generation("tensorrt-8.2"))
+
+
+def test_calibration_takes_any_number_of_images_at_a_time() -> None:
+    """The ranges are those of the images, however they are divided; the file keeps its batch size."""
+    one = quantize(fp32(), IMAGES, generation("onnxruntime"))
+    many = quantize(fp32(), [np.concatenate(list(IMAGES))], generation("onnxruntime"))
+    assert one == many
+    assert one.graph.input == fp32().graph.input
+    assert one.graph.output == fp32().graph.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [name for name in SPACES if "mobilenet-v3" in name])
+@pytest.mark.parametrize("target", ["tensorrt-10.0", "onnxruntime-cpu"])
+@pytest.mark.parametrize("end", ["smallest", "largest"])
+def test_int8_files_are_smaller_than_half_precision_ones(space: str, target: str, end: str) -> None:
+    table = get_space(space)
+    network = lower(table, getattr(table, end)(min(table.resolutions)))
+    weights, size = random_weights(network, generator(0, "sizes")), network[0].in_size
+    images = generator(0, "images").standard_normal((2, 3, size, size), dtype=np.float32)
+    where = resolve_target(target)
+    half = write_model(network, weights, FileForm(target=where, precision="fp16"))
+    eighth = write_model(network, weights, FileForm(target=where, precision="int8"), calibration=[images])
+    assert eighth.ByteSize() <= 0.75 * half.ByteSize()

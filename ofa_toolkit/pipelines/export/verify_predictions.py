@@ -1,0 +1,94 @@
+"""Predict again what the search predicted of an exported subnet, with every condition stated beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ofa_toolkit.complexity import count_macs, count_params, peak_activation_elements
+from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.export.metadata import ExportMetadata
+from ofa_toolkit.export.verify import Check, attempt, skip
+from ofa_toolkit.latency.table import load_table
+from ofa_toolkit.pipelines.search.figures import INTERVAL_CONFIDENCE, accuracy_document, latency_document
+from ofa_toolkit.spaces import Encoding, SearchSpace, lower
+from ofa_toolkit.zoo.supernet import LoadedSupernet
+
+_ROUNDING = 1e-3
+
+
+def verify_predictions(metadata: ExportMetadata, space: SearchSpace, tables: tuple[Path, ...]) -> list[Check]:
+    """Everything predicted that follows from the subnet and the tables here."""
+    predicted = dict(metadata.predicted)
+    row = Encoding(space).encode([metadata.subnet])
+    predicted.pop("top1_percent", None)  # see `verify_predicted_accuracy`
+    latencies = predicted.pop("latency_ms", None)
+    checks = []
+    if isinstance(latencies, Mapping) and latencies:
+        for device, claimed in latencies.items():
+
+            def predict(device: str = device, claimed: Any = claimed) -> str:
+                confidence = _entry(claimed).get("confidence", INTERVAL_CONFIDENCE)
+                bound = load_table(device, tables, space=space.name).bind(space)
+                return _compare(claimed, latency_document(bound, row, confidence), "ms")
+
+            checks.append(attempt(f"predicted latency on {device}", predict))
+    else:
+        checks.append(skip("predicted latency", "the subnet carries no prediction"))
+    layers = lower(space, metadata.subnet)
+    counts: dict[str, Callable[[], int]] = {
+        "macs": lambda: count_macs(layers),
+        "params": lambda: count_params(layers),
+        "peak_activation_bytes": lambda: (
+            peak_activation_elements(layers)
+            * int(_entry(predicted["peak_activation_bytes"]).get("bytes_per_value", 0))
+        ),
+    }
+    for name, claimed in predicted.items():
+        if name not in counts:
+            checks.append(skip(f"predicted {name}", "this cannot be worked out again"))
+            continue
+
+        def count(name: str = name, claimed: Any = claimed) -> str:
+            again = {**_entry(claimed), "value": counts[name](), "provenance": "counted"}
+            return _compare(claimed, again, name)
+
+        checks.append(attempt(f"predicted {name}", count))
+    return checks
+
+
+def verify_predicted_accuracy(metadata: ExportMetadata, source: LoadedSupernet) -> list[Check]:
+    """The accuracy that the supernet's predictor gives, where one was promised."""
+    if "top1_percent" not in metadata.predicted:
+        return []
+    claim, claimed = "predicted top-1", metadata.predicted["top1_percent"]
+    if source.predictor is None:
+        return [skip(claim, f"'{source.name}' has no accuracy predictor")]
+    bound = source.predictor.bind(source.space)
+
+    def predict() -> str:
+        row = Encoding(source.space).encode([metadata.subnet])
+        return _compare(claimed, accuracy_document(bound, row), "%")
+
+    return [attempt(claim, predict)]
+
+
+def _entry(claimed: Any) -> dict[str, Any]:
+    return dict(claimed) if isinstance(claimed, Mapping) else {"value": claimed}
+
+
+def _compare(claimed: Any, again: Mapping[str, Any], unit: str) -> str:
+    """The value, once every statement beside it is the same."""
+    for key, value in _entry(claimed).items():
+        if not _same(value, again.get(key)):
+            raise MismatchError(f"the metadata says {key} {value}; here it is {again.get(key, 'not stated')}")
+    return f"{again['value']} {unit}"
+
+
+def _same(claimed: Any, again: Any) -> bool:
+    if isinstance(claimed, (int, float)) and isinstance(again, (int, float)):
+        return bool(abs(again - claimed) <= _ROUNDING + _ROUNDING * abs(claimed))
+    if isinstance(claimed, list) and isinstance(again, (list, tuple)):
+        return len(claimed) == len(again) and all(_same(*pair) for pair in zip(claimed, again, strict=True))
+    return bool(claimed == again)
