@@ -109,7 +109,7 @@ class Variant:
     """The conditions under which a table holds."""
 
     name: str
-    "source-runtime-precision-batch; also the name of the table file."
+    "source-runtime-precision-batch[-power mode]; also the name of the table file."
     source: str
     "Who measured, and where it was published; `this machine` for own measurements."
     source_licence: str
@@ -126,6 +126,8 @@ class Variant:
     "Images per run; latencies are those of a whole batch."
     clocks: str = UNKNOWN
     "Power mode and clocks."
+    power_mode: str | None = None
+    "Its power mode as the name ends with it, such as `10w`; absent where it is unknown or there are none."
     threads: Annotated[int, Bounds(at_least=1)] | None = None
     "CPU threads; absent on other devices."
     provenance: Provenance
@@ -149,10 +151,11 @@ class Variant:
                 f"name: '{self.name}' is not a variant's name; use lower-case letters, digits, dots and "
                 "dashes, as in source-runtime-precision-batch."
             )
-        if not self.name.endswith(f"-{self.precision}-{self.batch_size}"):
+        ending = "-".join(["", self.precision, str(self.batch_size), *filter(None, [self.power_mode])])
+        if not self.name.endswith(ending):
             raise ConfigError(
-                f"name: '{self.name}' must end with '-{self.precision}-{self.batch_size}', the variant's "
-                "precision and batch size."
+                f"name: '{self.name}' must end with '{ending}', the variant's precision, batch size and "
+                "power mode."
             )
         if not _DATE.fullmatch(self.date):
             raise ConfigError(f"date: '{self.date}' is not a date; write YYYY-MM-DD.")

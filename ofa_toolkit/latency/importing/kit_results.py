@@ -14,7 +14,7 @@ from ofa_toolkit.latency.importing.measurements import (
     NetworkMeasurements,
     positive_number,
 )
-from ofa_toolkit.latency.kit.agent import FORMAT_VERSION, RESULTS_FORMAT, Journal
+from ofa_toolkit.latency.kit.agent import FIXED_CONDITIONS, FORMAT_VERSION, RESULTS_FORMAT, Journal
 from ofa_toolkit.spaces.space_file import space_from_reference
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
@@ -38,6 +38,13 @@ def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMe
     if sessions[0].get("version") != FORMAT_VERSION:
         raise FileFormatError(f"'{path}' is of version {sessions[0].get('version')}, not {FORMAT_VERSION}.")
     session = sessions[0]
+    for other in sessions[1:]:
+        for name in FIXED_CONDITIONS:
+            if other.get(name) != session.get(name):
+                raise FileFormatError(
+                    f"'{path}' mixes measurements with {name} '{session.get(name)}' and '{other.get(name)}'.",
+                    hint="Import the results of each apart.",
+                )
     space = space_from_reference(session["space"]).with_num_classes(int(session["num_classes"]))
     if context.space is not None and context.space.identity != space.identity:
         raise FileFormatError(f"'{path}' is of the space '{space.name}', not '{context.space.name}'.")
@@ -76,6 +83,7 @@ def _conditions(journal: Journal, session: dict[str, Any]) -> Conditions:
     version = session.get("backend_version") or next((r.get("version") for r in results), None)
     details = [
         f"power mode {board['power_mode']}" if board.get("power_mode") else None,
+        f"CPU governor {board['governors']}" if board.get("governors") else None,
         f"GPU {board['gpu']}" if board.get("gpu") else None,
         "CUDA graphs" if session.get("cuda_graph") else None,
     ]
@@ -89,9 +97,16 @@ def _conditions(journal: Journal, session: dict[str, Any]) -> Conditions:
         precision=session["precision"],
         batch_size=int(session["batch_size"]),
         clocks=known or None,
+        power_mode=board.get("power_mode") or board.get("governors"),
         threads=threads,
         processor=board.get("gpu") or board.get("model") or board.get("cpu"),
     )
+
+
+def is_kit_results(path: Path) -> bool:
+    """Whether a file is what `measure.py` of a kit writes."""
+    sessions = Journal(str(path), read_only=True).of_type("session")
+    return bool(sessions) and sessions[0].get("format") == RESULTS_FORMAT
 
 
 def dotted_version(digits: str | None) -> str | None:

@@ -21,6 +21,7 @@ class Conditions:
         precision: fp32, fp16, int8.
         batch_size: Images per run.
         clocks: Power mode and clocks in words.
+        power_mode: Name of the power mode, such as `MAXN`, or of the frequency governor.
         threads: CPU threads.
         processor: The chip as its system calls it.
     """
@@ -30,6 +31,7 @@ class Conditions:
     precision: str | None = None
     batch_size: int | None = None
     clocks: str | None = None
+    power_mode: str | None = None
     threads: int | None = None
     processor: str | None = None
 

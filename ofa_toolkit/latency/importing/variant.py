@@ -75,12 +75,24 @@ def imported_device(
     )
 
 
+def variant_name(source: str, conditions: Conditions) -> str:
+    """Name of the variant that measurements under complete conditions become."""
+    words = [_plain(source), _plain(conditions.runtime or ""), conditions.precision, conditions.batch_size]
+    return "-".join(str(word) for word in (*words, _power_mode(conditions)) if word is not None)
+
+
+def _power_mode(conditions: Conditions) -> str | None:
+    """`MODE_15W_2CORE` of nvpmodel is `15w-2core`."""
+    if conditions.power_mode is None:
+        return None
+    return _plain(conditions.power_mode.replace("_", " ")).removeprefix("mode-")
+
+
 def _variant(conditions: Conditions, origin: Origin, account: Account, content: TableContent) -> Variant:
     assert conditions.runtime is not None
     assert conditions.batch_size is not None
-    words = [_plain(origin.source), _plain(conditions.runtime)]
     return Variant(
-        name="-".join([*words, str(conditions.precision), str(conditions.batch_size)]),
+        name=variant_name(origin.source, conditions),
         source=origin.source,
         source_licence=origin.licence,
         date=today(),
@@ -89,6 +101,7 @@ def _variant(conditions: Conditions, origin: Origin, account: Account, content: 
         precision=cast(Precision, conditions.precision),
         batch_size=conditions.batch_size,
         clocks=conditions.clocks or UNKNOWN,
+        power_mode=_power_mode(conditions),
         threads=conditions.threads,
         provenance=account.provenance,
         method=account.method,

@@ -39,6 +39,7 @@ FIXED_CONDITIONS = (
     "batch_size",
     "arguments",
     "power_mode",
+    "governors",
 )
 Json = Dict[str, Any]
 
@@ -124,6 +125,13 @@ def power_mode() -> Optional[str]:
     return match.group(1) if match else None
 
 
+def governors() -> Optional[str]:
+    """Names of the CPU frequency governors in use, such as `ondemand`, or None where there are none."""
+    paths = glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
+    names = {read_text(path) for path in paths}
+    return ", ".join(sorted(name for name in names if name)) or None
+
+
 def nvidia_smi(fields: str) -> Optional[str]:
     """What the driver of a desktop GPU tells, or None."""
     return run_quietly(["nvidia-smi", "--query-gpu=" + fields, "--format=csv,noheader"])
@@ -143,6 +151,7 @@ def board() -> Json:
         "python": platform.python_version(),
         "gpu": nvidia_smi("name,driver_version,power.limit"),
         "power_mode": power_mode(),
+        "governors": governors(),
         "jetson_clocks": run_quietly(["jetson_clocks", "--show"]),
     }
 
@@ -437,11 +446,31 @@ class Journal:
 # ----------------------------------------------------------------------------------------------- the run
 
 
+def find_trtexec(given: Optional[str]) -> Optional[str]:
+    """Path of trtexec: the given one, that on PATH, or where NVIDIA's packages put it; None without."""
+    candidates = [given, shutil.which("trtexec"), "/usr/src/tensorrt/bin/trtexec"]
+    return next((path for path in candidates if path and os.path.exists(path)), None)
+
+
+def describe_board(given: Optional[str]) -> Json:
+    """What this machine is and what it can time networks with."""
+    description = board()
+    description["trtexec"] = program = find_trtexec(given)
+    try:
+        description["trtexec_version"] = Trtexec(program, "fp32", False).version if program else None
+    except AgentError as error:
+        description["trtexec_version"], description["trtexec_error"] = None, str(error)
+    try:
+        description["onnxruntime"] = OnnxRuntime(1, None).version
+    except AgentError as error:
+        description["onnxruntime"], description["onnxruntime_error"] = None, str(error)
+    return description
+
+
 def choose_backend(options: argparse.Namespace, precision: str) -> Any:
     """The back end that was asked for, or the first that is there."""
     if options.backend in ("auto", "trtexec"):
-        candidates = [options.trtexec, shutil.which("trtexec"), "/usr/src/tensorrt/bin/trtexec"]
-        program = next((path for path in candidates if path and os.path.exists(path)), None)
+        program = find_trtexec(options.trtexec)
         if program is not None:
             return Trtexec(program, precision, options.cuda_graph == "on")
         if options.backend == "trtexec" or options.trtexec:
@@ -477,6 +506,7 @@ def describe_session(kit: Kit, backend: Any, precision: str, options: argparse.N
         "arguments": backend.arguments,
         "cuda_graph": options.cuda_graph == "on" if backend.name == "trtexec" else None,
         "power_mode": machine["power_mode"],
+        "governors": machine["governors"],
         "board": machine,
         "state": state(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -531,9 +561,77 @@ def repeat_reference(backend: Any, folder: str, probe: str, journal: Journal) ->
         journal.append(again)
 
 
+# ------------------------------------------------------------------------------- over a broken connection
+
+
+def hold(file: Any, kind: int) -> bool:
+    """Lock a file unless another process has it; the system lets go of it when its holder dies."""
+    import fcntl
+
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def measure_in_background(options: argparse.Namespace, arguments: List[str]) -> int:
+    """Start measuring in a process that outlives this one, or join the one that runs; print its results.
+
+    Returns:
+        0 once every network has a result or a failure, 1 after an error of ours (printed on stderr), 4 when
+        the process ended before.
+    """
+    import fcntl
+
+    wanted = [probe["id"] for probe in Kit(options.kit).manifest["probes"][: options.num_probes]]
+    log_path = options.out + ".log"
+    with open(options.out + ".lock", "a") as lock:
+        if hold(lock, fcntl.LOCK_EX):
+            command = [sys.executable, os.path.abspath(sys.argv[0])]
+            with open(log_path, "wb") as log:
+                subprocess.Popen(
+                    command + [word for word in arguments if word != "--background"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=[lock.fileno()],
+                )
+    follow(options.out)
+    journal = Journal(options.out, read_only=True)
+    timed = {line["probe"] for kind in ("result", "failure") for line in journal.of_type(kind)}
+    log_lines = read_text_whole(log_path).splitlines()
+    errors = [line for line in log_lines if line.startswith("Error: ")]
+    print("\n".join(errors or log_lines[-3:]), file=sys.stderr)
+    if errors:
+        return 1
+    return 0 if timed.issuperset(wanted) else 4
+
+
+def follow(path: str) -> None:
+    """Print the lines of a growing file until the process that writes them has ended."""
+    import fcntl
+
+    position, is_running = 0, True
+    while is_running:
+        with open(path + ".lock", "a") as lock:
+            is_running = not hold(lock, fcntl.LOCK_SH)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                file.seek(position)
+                content = file.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            position += len(whole)
+            sys.stdout.write(whole.decode("utf-8", "replace"))
+            sys.stdout.flush()
+        if is_running:
+            time.sleep(0.5)
+
+
 def parse_arguments(arguments: Optional[List[str]]) -> argparse.Namespace:
     """Command line."""
-    own_folder = os.path.dirname(os.path.abspath(__file__))
+    own_folder = os.path.dirname(os.path.abspath(sys.argv[0]))
     parser = argparse.ArgumentParser(description="Time the networks of this measuring kit on this machine.")
     add = parser.add_argument
     add("--kit", default=own_folder, help="folder or zip of the kit (default: this file's folder)")
@@ -545,6 +643,8 @@ def parse_arguments(arguments: Optional[List[str]]) -> argparse.Namespace:
     add("--threads", type=int, default=1, help="threads of onnxruntime (default: %(default)s)")
     add("--provider", help="provider of onnxruntime (default: CPUExecutionProvider)")
     add("--num-probes", type=int, help="stop after that many networks")
+    add("--background", action="store_true", help="outlive this connection; print the lines of the results")
+    add("--describe", action="store_true", help="print what this machine can time networks with, and stop")
     return parser.parse_args(arguments)
 
 
@@ -553,6 +653,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if options.describe:
+            print(json.dumps(describe_board(options.trtexec)))
+            return 0
+        if options.background:
+            return measure_in_background(options, sys.argv[1:] if arguments is None else arguments)
         kit = Kit(options.kit)
         precision = options.precision or kit.manifest["precision"]
         backend = choose_backend(options, precision)

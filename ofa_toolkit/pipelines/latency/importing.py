@@ -88,6 +88,7 @@ class ImportReport:
         mape_percent: Mean absolute error on networks that were left out of the fit; None if unknown.
         spearman: Rank correlation on them.
         num_checked: How many.
+        median_ms: Of the measured networks; None where units were measured.
         caveats: What a user must know.
     """
 
@@ -98,6 +99,7 @@ class ImportReport:
     mape_percent: float | None
     spearman: float | None
     num_checked: int
+    median_ms: float | None
     caveats: tuple[str, ...]
 
 
@@ -138,8 +140,15 @@ def import_latency(request: ImportRequest) -> ImportReport:
         mape_percent=None if error is None else error.mape_percent,
         spearman=None if error is None else error.spearman,
         num_checked=0 if error is None else error.num_networks,
+        median_ms=_median(measured),
         caveats=account.caveats,
     )
+
+
+def _median(measured: NetworkMeasurements | UnitMeasurements) -> float | None:
+    if isinstance(measured, UnitMeasurements):
+        return None
+    return float(np.median([network.latency_ms for network in measured.networks]))
 
 
 def _target_device(measured: NetworkMeasurements | UnitMeasurements) -> str | None:

@@ -22,6 +22,7 @@ from ofa_toolkit.spaces.space_file import open_space
 
 KitPrecision = Literal["fp32", "fp16", "int8"]
 _CANDIDATES = 4000
+_ONNXRUNTIME_OPSET = 14  # the first with HardSwish: also for the old ONNX Runtime of a board with Python 3.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +133,11 @@ def _spec(
             f"{row.name} takes int8 from quantised networks only, which a kit does not hold.",
             hint="--precision fp16",
         )
+    opset = _ONNXRUNTIME_OPSET if is_onnxruntime else min(row.export_opset, target.max_opset)
     return KitSpec(
         target=target.name,
-        opset=min(row.export_opset, target.max_opset),
-        ir_version=_ir_version(row.export_opset, row.max_ir_version),
+        opset=opset,
+        ir_version=_ir_version(opset, row.max_ir_version),
         operators=row.operators,
         precision=precision,
         has_typed_networks=has_typed_networks or (not row.precision_flags and not is_onnxruntime),

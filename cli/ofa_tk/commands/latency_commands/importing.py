@@ -112,11 +112,12 @@ def command(
     if as_json:
         output.print_json(dataclasses.asdict(report))
         return
-    _print(report)
+    print_report(report)
     output.next_step(command_line("latency", "show", report.table.partition(":")[0]))
 
 
-def _print(report: ImportReport) -> None:
+def print_report(report: ImportReport) -> None:
+    """Print what became of measurements."""
     error = "unknown"
     if report.mape_percent is not None:
         error = f"{report.mape_percent:.2f} % mean absolute error on {report.num_checked} networks left out"

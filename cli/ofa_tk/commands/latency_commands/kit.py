@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from ofa_tk import options, output
+from ofa_tk.commands.latency_commands import kit_run
 from ofa_toolkit.core import files
 from ofa_toolkit.core.quantities import MEMORY
 
@@ -109,3 +110,6 @@ def build(
     output.note("On the board: unzip the kit, then python3 measure.py")
     name = "" if report.is_device else " --device my-board"
     output.next_step(f"ofa-tk latency import results.jsonl{name}")
+
+
+command.add_command(kit_run.command)
