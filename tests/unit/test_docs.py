@@ -54,6 +54,10 @@ def command_lines() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), command_lines())
 def test_commands_and_options_exist(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
+    if "--then" in words:  # what follows is a command of its own
+        start = words.index("--then") + 1
+        test_commands_and_options_exist(page, shlex.join(["ofa-tk", *words[start:]]))
+        words = words[:start]
     command: click.Command = cli
     context = click.Context(cli, info_name="ofa-tk")
     options = {option for parameter in cli.params for option in parameter.opts} | {"--help"}
