@@ -31,7 +31,7 @@ from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.distributed import Process
 from ofa_toolkit.training.losses import hard_cross_entropy, soft_cross_entropy
 from ofa_toolkit.training.optimizer import build_optimizer, set_learning_rate
-from ofa_toolkit.training.step import Updater
+from ofa_toolkit.training.step import Accumulated, Updater
 
 
 def configuration(space: str, batch: int) -> RunConfig:
@@ -80,10 +80,10 @@ class TimedUpdater(Updater):
     inner = 0.0
     clock: Callable[[], float]
 
-    def accumulate(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+    def accumulate(self, *arguments: Any, **options: Any) -> Accumulated:
         """As the updater's, timed."""
         start = self.clock()
-        result = super().accumulate(*arguments)
+        result = super().accumulate(*arguments, **options)
         self.inner = self.clock() - start
         return result
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ofa_toolkit.modules.activations import activate
 from ofa_toolkit.modules.depthwise import depthwise_conv2d
+from ofa_toolkit.modules.slices import leading
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
 
@@ -55,12 +56,10 @@ class ElasticConv(nn.Module):
 
     def active_weight(self, layer: LayerSpec) -> Tensor:
         """The weight `(out, in / groups, k, k)` that `layer` uses, differentiable."""
-        weight = self.weight[: layer.out_channels, : layer.in_channels // layer.groups]
-        size = weight.shape[-1]
-        if size == layer.kernel_size:
-            return weight
-        if not self._transforms:
-            return _centre(weight, layer.kernel_size)
+        channels, size = (layer.out_channels, layer.in_channels // layer.groups), self.weight.shape[-1]
+        if size == layer.kernel_size or not self._transforms:
+            return leading(self.weight, *channels, kernel=layer.kernel_size)
+        weight = leading(self.weight, *channels)
         for larger, smaller in reversed(self._transforms):
             if layer.kernel_size <= smaller < size:
                 centre = _centre(weight, smaller)
@@ -70,7 +69,7 @@ class ElasticConv(nn.Module):
 
     def active_bias(self, layer: LayerSpec) -> Tensor | None:
         """The bias `(out,)` that `layer` uses."""
-        return None if self.bias is None else self.bias[: layer.out_channels]
+        return None if self.bias is None else leading(self.bias, layer.out_channels)
 
     def forward(self, x: Tensor, layer: LayerSpec) -> Tensor:
         """Convolve `(N, in, H, W)` as `layer` says."""
@@ -107,11 +106,11 @@ class ElasticLinear(nn.Module):
 
     def active_weight(self, layer: LayerSpec) -> Tensor:
         """The weight `(out, in)` that `layer` uses."""
-        return self.weight[: layer.out_channels, : layer.in_channels]
+        return leading(self.weight, layer.out_channels, layer.in_channels)
 
     def active_bias(self, layer: LayerSpec) -> Tensor:
         """The bias `(out,)` that `layer` uses."""
-        return self.bias[: layer.out_channels]
+        return leading(self.bias, layer.out_channels)
 
     def forward(self, x: Tensor, layer: LayerSpec) -> Tensor:
         """Map `(N, in)` to `(N, out)`."""
@@ -155,8 +154,8 @@ class ElasticBatchNorm(nn.Module):
             x,
             self.running_mean[:channels],
             self.running_var[:channels],
-            self.weight[:channels],
-            self.bias[:channels],
+            leading(self.weight, channels),
+            leading(self.bias, channels),
             self.training,
             self.momentum,
             self.eps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -77,15 +77,34 @@ class Supernet(nn.Module):
 
     def run_layers(self, layers: Sequence[LayerSpec], images: Tensor, *, use_dropout: bool = True) -> Tensor:
         """Run one subnet given as `lower` made it; as `forward` otherwise. This part can be compiled."""
+        last = layers[-1].name
+        return self.run_part(layers, {NETWORK_INPUT: images}, {last}, use_dropout=use_dropout)[last]
+
+    def run_part(
+        self,
+        layers: Sequence[LayerSpec],
+        tensors: Mapping[str, Tensor],
+        wanted: Collection[str],
+        *,
+        use_dropout: bool = True,
+    ) -> dict[str, Tensor]:
+        """Run some consecutive layers of a subnet.
+
+        Args:
+            layers: In order.
+            tensors: What they read of the layers before, or `NETWORK_INPUT`, by name.
+            wanted: Names to return: of these layers or of `tensors`.
+            use_dropout: As of `forward`.
+        """
         last_reader = {name: index for index, layer in enumerate(layers) for name in layer.inputs}
-        outputs: dict[str, Tensor] = {NETWORK_INPUT: images}
+        outputs = dict(tensors)
         for index, layer in enumerate(layers):
             inputs = [outputs[name] for name in layer.inputs]
             for name in layer.inputs:
-                if last_reader[name] == index:
+                if last_reader[name] == index and name not in wanted:
                     outputs.pop(name, None)
             outputs[layer.name] = self._run(layer, inputs, use_dropout)
-        return outputs[layers[-1].name]
+        return {name: outputs[name] for name in wanted}
 
     def _run(self, layer: LayerSpec, inputs: Sequence[Tensor], use_dropout: bool) -> Tensor:
         x = inputs[0]

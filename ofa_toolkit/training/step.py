@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.modules.slices import gradients_in_place
 from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.training.aggregation import divide_by_uses
@@ -17,6 +18,7 @@ from ofa_toolkit.training.algorithm import Pass
 from ofa_toolkit.training.config import LoopConfig
 from ofa_toolkit.training.distributed import Process
 from ofa_toolkit.training.losses import hard_cross_entropy, soft_cross_entropy
+from ofa_toolkit.training.shared_prefix import SharedPrefix
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -139,19 +141,24 @@ class Updater:
         for part_images, part_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
             first_logits: Tensor | None = None
             teacher_logits = self._teacher_logits(part_images, passes, teacher)
+            shared = None if records_norm or self.config.compile else self._shared_prefix(passes, part_images)
             for index, item in enumerate(passes):
-                with self._autocast():
-                    logits = self._forward(item)(part_images)
-                logits = logits.float()
-                target = teacher_logits if item.source == "teacher" else first_logits
-                loss = self._loss(item, logits, part_labels, target)
-                self.scaler.scale(loss * (item.gradient_weight / parts)).backward()  # type: ignore[no-untyped-call]
+                with gradients_in_place() as slices:
+                    with self._autocast():
+                        logits = self._logits(item, part_images, shared)
+                    logits = logits.float()
+                    target = teacher_logits if item.source == "teacher" else first_logits
+                    loss = self._loss(item, logits, part_labels, target)
+                    self.scaler.scale(loss * (item.gradient_weight / parts)).backward()  # type: ignore[no-untyped-call]
+                    slices.add()
                 losses[index] += loss.detach() / parts
                 if records_norm and index == 0 and parts == 1:
                     first_norm = self.gradient_norm() / self.scaler.get_scale()
                 if first_logits is None:
                     first_logits = logits.detach()
                     correct += (first_logits.argmax(1) == part_labels).sum()
+            if shared is not None:
+                shared.backward()
         return Accumulated(losses=losses, num_correct=correct, first_norm=first_norm)
 
     def _loss(self, item: Pass, logits: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
@@ -175,19 +182,26 @@ class Updater:
             logits: Tensor = teacher(images)
         return logits.float()
 
-    def _forward(self, item: Pass) -> Forward:
+    def _shared_prefix(self, passes: Sequence[Pass], images: Tensor) -> SharedPrefix:
+        networks = [lower(self.supernet.space, item.subnet) for item in passes]
+        with self._autocast():
+            return SharedPrefix(self.supernet, networks, images)
+
+    def _logits(self, item: Pass, images: Tensor, shared: SharedPrefix | None) -> Tensor:
         layers, use_dropout = lower(self.supernet.space, item.subnet), item.use_dropout
+        if shared is not None:
+            return shared.run(layers, use_dropout=use_dropout)
 
         def run(images: Tensor) -> Tensor:
             return self.supernet.run_layers(layers, images, use_dropout=use_dropout)
 
         if not self.config.compile or item.role == "random":
-            return run
+            return run(images)
         if item.subnet not in self._compiled:
             # A code object of its own: torch counts and limits recompilations by code object.
             run.__code__ = run.__code__.replace()
             self._compiled[item.subnet] = torch.compile(run, fullgraph=True, dynamic=False)
-        return self._compiled[item.subnet]
+        return self._compiled[item.subnet](images)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.config.precision == "float32":
