@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.export.comparison import compare, synthetic_images
+from ofa_toolkit.export.comparison import ModelRunner, compare, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.target_devices import resolve_target
 from ofa_toolkit.graphs.session import open_session
@@ -71,7 +71,7 @@ def with_weights(supernet: str, data: str | None, rounds: int) -> None:
     files = time_all(made.network, made.layers, batches, rounds)
     check = synthetic_images(size) if dataset is None else check_images(dataset, size, 2000)
     for name, model in files.items():
-        found = compare(model, made.network, check)
+        found = compare(ModelRunner(model), made.network, check)
         print(
             f"{name}: top-1 {found.file_top1_percent} % (network {found.network_top1_percent} %), "
             f"same class {found.agreement_percent:.1f} %, largest difference {found.max_relative_error:.1e}, "

@@ -72,8 +72,23 @@ def network_input(path: Any, settings: Any) -> "npt.NDArray[np.float32]":
     """A picture as the network takes it: the central square, normalised, (3, size, size).
 
     Args:
-        path: A picture, or the pixels (H, W, 3) of one, 8 bits each, in a `.npy` file, which needs no Pillow.
+        path: As `square_pixels` takes it.
         settings: `size`, `crop`, `interpolation`, `mean` and `std`.
+
+    Raises:
+        PictureError: It cannot be read.
+    """
+    scaled = (square_pixels(path, settings) / 255.0 - settings["mean"]) / settings["std"]
+    image: "npt.NDArray[np.float32]" = scaled.astype(np.float32).transpose(2, 0, 1)
+    return image
+
+
+def square_pixels(path: Any, settings: Any) -> "Pixels":
+    """The central square of a picture that a network is judged on, (size, size, 3).
+
+    Args:
+        path: A picture, or the pixels (H, W, 3) of one, 8 bits each, in a `.npy` file, which needs no Pillow.
+        settings: `size`, `crop` and `interpolation`.
 
     Raises:
         PictureError: It cannot be read.
@@ -86,12 +101,8 @@ def network_input(path: Any, settings: Any) -> "npt.NDArray[np.float32]":
             raise PictureError(getattr(error, "strerror", None) or str(error)) from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise PictureError("it holds %s %s, not uint8 (height, width, 3)" % (pixels.dtype, pixels.shape))
-        pixels = fit_pixels(pixels, *fitting)
-    else:
-        pixels = np.asarray(fit_picture(read_picture(path), *fitting))
-    scaled = (pixels / 255.0 - settings["mean"]) / settings["std"]
-    image: "npt.NDArray[np.float32]" = scaled.astype(np.float32).transpose(2, 0, 1)
-    return image
+        return fit_pixels(pixels, *fitting)
+    return np.asarray(fit_picture(read_picture(path), *fitting))
 
 
 def fit_picture(picture: Any, size: int, crop: float, interpolation: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ def write_build_kit(
     folder: Path,
     model: onnx.ModelProto,
     form: FileForm,
-    images: Images,
+    images: npt.NDArray[Any],
     expected: Images,
     *,
     replace: bool = False,
@@ -39,8 +40,8 @@ def write_build_kit(
         folder: As `output_folder` allows.
         model: The exported model.
         form: How it is written.
-        images: One input of the engine, `(N, 3, R, R)`.
-        expected: The fp32 network's outputs for it, `(N, classes)`.
+        images: One input of the engine, of its type and layout.
+        expected: The outputs of the fp32 network for it, `(N, classes)`.
         replace: Replace an older kit.
         force: Replace any former output of ours.
 
@@ -52,10 +53,10 @@ def write_build_kit(
     """
     row = form.target.generation
     [source] = model.graph.input
-    lines = commands(form, source.name, int(images.shape[-1]))
+    lines = commands(form, source.name, images.shape[1:])
     contents = {
         MODEL: model.SerializeToString(),
-        INPUT: np.ascontiguousarray(images, dtype="<f4").tobytes(),
+        INPUT: images.astype(images.dtype.newbyteorder("<"), order="C").tobytes(),
         "check.py": Path(check_script.__file__).read_bytes(),
     }
     low, high = versions(row)

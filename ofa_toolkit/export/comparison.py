@@ -92,19 +92,22 @@ class Comparison:
         return self.network_top1_percent - self.file_top1_percent
 
 
-def compare(model: onnx.ModelProto, network: nn.Module, check: CheckImages) -> Comparison:
-    """Run a file in ONNX Runtime on the CPU and the network in torch, on the same images.
+Scores = Callable[[Images], Images]
+
+
+def compare(run: Scores, network: nn.Module, check: CheckImages, scores: Scores | None = None) -> Comparison:
+    """Run a file where it runs and the network in torch, on the same images.
 
     Args:
-        model: With one input and one output of logits.
+        run: The file, from normalised images `(N, 3, R, R)` to scores `(N, classes)`.
         network: In any mode; judged in evaluation mode and put back.
         check: The images.
+        scores: What the file is to give where the network gives these logits; None where it is the same.
 
     Raises:
         DataError: There are none.
         VerificationError: The network's own outputs are not finite.
     """
-    run = ModelRunner(model)
     error = scale = 0.0
     num_images = num_labels = agreeing = right = network_right = 0
     for images, labels in check.batches():
@@ -114,6 +117,7 @@ def compare(model: onnx.ModelProto, network: nn.Module, check: CheckImages) -> C
                 f"The network's own outputs are not finite on {check.description}: its weights or batch-norm "
                 "statistics are damaged, whatever the file."
             )
+        expected = expected if scores is None else scores(expected)
         error = max(error, _largest(logits - expected))
         scale = max(scale, _largest(expected))
         guesses, expected_guesses = logits.argmax(1), expected.argmax(1)

@@ -16,9 +16,18 @@ from ofa_toolkit.core.errors import ExportError, VerificationError
 from ofa_toolkit.export.comparison import (
     CheckImages,
     Comparison,
+    ModelRunner,
+    Scores,
     check_comparison,
     compare,
     largest_half_activation,
+)
+from ofa_toolkit.export.ends import wrap
+from ofa_toolkit.export.file_values import (
+    file_input,
+    rounded_to_pixels,
+    scores_of_file,
+    scores_of_network,
 )
 from ofa_toolkit.export.lint import check_lint
 from ofa_toolkit.export.metadata import ExportMetadata, attach
@@ -157,30 +166,63 @@ def finish(
     metadata: ExportMetadata,
     *,
     max_accuracy_drop: float | None = None,
-) -> tuple[ExportMetadata, Comparison]:
-    """Compare a written model with its network, and put the metadata with the outcome into it.
+) -> tuple[onnx.ModelProto, ExportMetadata, Comparison]:
+    """Put the file's ends around a written network, compare, and add the metadata with the outcome.
 
     Returns:
-        The metadata as it is in the model, and the outcome.
+        The file, its metadata, and the outcome.
 
     Raises:
         VerificationError: The outputs are further apart than the precision allows, or fp16 overflows.
     """
-    comparison = compare_file(model, network, check, metadata.precision)
+    wrapped = wrap(model, metadata.ends, metadata.preprocessing)
+    comparison = compare_file(wrapped, model, network, check, metadata)
     check_comparison(comparison, metadata.precision, max_accuracy_drop=max_accuracy_drop)
     metadata = dataclasses.replace(metadata, comparison=dataclasses.asdict(comparison))
-    attach(model, metadata)
-    return metadata, comparison
+    attach(wrapped, metadata)
+    return wrapped, metadata, comparison
 
 
 def compare_file(
-    model: onnx.ModelProto, network: nn.Module, check: CheckImages, precision: Precision
+    file: onnx.ModelProto,
+    model: onnx.ModelProto,
+    network: nn.Module,
+    check: CheckImages,
+    metadata: ExportMetadata,
 ) -> Comparison:
-    """Compare a written model with its network, and look for overflow between the nodes of an fp16 one."""
-    comparison = compare(model, network, check)
-    if precision != "fp16":
+    """Compare a file with its network, and look for overflow between the nodes of an fp16 one.
+
+    Args:
+        file: With its ends.
+        model: Without them.
+        network: The network.
+        check: Images.
+        metadata: Of the file, without the outcome.
+    """
+    ends = metadata.ends
+    check = rounded_to_pixels(check, ends, metadata.preprocessing)
+    run = file_scores(file, metadata)
+    comparison = compare(run, network, check, lambda logits: scores_of_network(logits, ends))
+    if metadata.precision != "fp16":
         return comparison
     return dataclasses.replace(comparison, largest_activation=largest_half_activation(model, check))
+
+
+def file_scores(file: onnx.ModelProto, metadata: ExportMetadata, *, num_threads: int = 1) -> Scores:
+    """A file as a function from normalised images `(N, 3, R, R)` to a score a class `(N, classes)`.
+
+    Args:
+        file: With its ends.
+        metadata: Of the file.
+        num_threads: Of ONNX Runtime.
+    """
+    runner, ends = ModelRunner(file, num_threads=num_threads), metadata.ends
+
+    def run(images: Images) -> Images:
+        outputs = runner.run_all(file_input(images, ends, metadata.preprocessing))
+        return scores_of_file(outputs, ends, metadata.num_classes)
+
+    return run
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -16,6 +16,7 @@ import onnx
 from ofa_toolkit.core.documents import parse_json
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.version import __version__
+from ofa_toolkit.export.ends import Ends
 from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.export.quantization import METHODS, CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision
@@ -80,6 +81,7 @@ class ExportMetadata:
         predicted: What the search predicted; plain JSON values.
         comparison: How outputs compared with the network's when the file was made.
         toolkit: Version that wrote it.
+        ends: What the file takes and gives.
     """
 
     space: str
@@ -103,6 +105,7 @@ class ExportMetadata:
     comparison: Mapping[str, Any] = field(default_factory=dict)
     toolkit: str = __version__
     space_table: Mapping[str, Any] | None = None
+    ends: Ends = field(default_factory=Ends)
 
     def to_document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -128,6 +131,7 @@ class ExportMetadata:
             )
         try:
             values["subnet"] = subnet_from_document(values["subnet"])
+            values["ends"] = Ends(**values["ends"])
             values["batchnorm"] = BatchNormSource(**values["batchnorm"])
             values["class_names"] = tuple(values["class_names"])
             if values["quantisation"] is not None:

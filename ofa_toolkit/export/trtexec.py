@@ -7,6 +7,7 @@ the trtexec migration pages 8.x to 10.x and 10.x to 11.x of the TensorRT documen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ofa_toolkit.export.exporter import FileForm
@@ -44,7 +45,7 @@ def versions(row: Generation) -> tuple[tuple[int, int], tuple[int, int] | None]:
     return row.since, min(later, default=None)
 
 
-def commands(form: FileForm, input_name: str, resolution: int) -> Commands:
+def commands(form: FileForm, input_name: str, shape: Sequence[int]) -> Commands:
     """The lines for a form of a network.
 
     The same is timed everywhere: CUDA graphs, no copies between host and device, single precision without
@@ -52,7 +53,8 @@ def commands(form: FileForm, input_name: str, resolution: int) -> Commands:
     are deprecated.
     """
     row = form.target.generation
-    shapes = _shapes(form, input_name, resolution)
+    size = "x".join(str(length) for length in shape)
+    shapes = _shapes(form, input_name, size)
     build = [f"--onnx={MODEL}", f"--saveEngine={ENGINE}"]
     if row.since < _EXPLICIT_BATCH_NEEDED_BEFORE:
         build.append("--explicitBatch")
@@ -84,14 +86,14 @@ def commands(form: FileForm, input_name: str, resolution: int) -> Commands:
         "--iterations=1",
     ]
     if shapes:
-        run.append(f"--shapes={input_name}:1x3x{resolution}x{resolution}")
+        run.append(f"--shapes={input_name}:1x{size}")
     if row.since >= _STRONGLY_TYPED:
         run.append("--includeDataTransfers")
     return Commands(build=tuple(build), run=tuple(run))
 
 
-def _shapes(form: FileForm, input_name: str, resolution: int) -> list[str]:
+def _shapes(form: FileForm, input_name: str, size: str) -> list[str]:
     if form.batch_size is not None:
         return []
     bounds = {"min": 1, "opt": LARGEST_DYNAMIC_BATCH // 4, "max": LARGEST_DYNAMIC_BATCH}
-    return [f"--{name}Shapes={input_name}:{n}x3x{resolution}x{resolution}" for name, n in bounds.items()]
+    return [f"--{name}Shapes={input_name}:{n}x{size}" for name, n in bounds.items()]

@@ -12,8 +12,10 @@ import onnx
 from onnx import numpy_helper
 
 from ofa_toolkit.complexity import count_macs
-from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, VerificationError
+from ofa_toolkit.export.ends import wrap
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
+from ofa_toolkit.export.lint import check_lint
 from ofa_toolkit.export.metadata import ExportMetadata
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.graphs import (
@@ -105,6 +107,31 @@ def verify_file(
     if form.precision != "int8":  # see `verify_ranges`
         checks.append(judge("graph", *_graph_equals(model, layers, stored, form)))
     return checks
+
+
+def verify_ends(
+    file: onnx.ModelProto, model: onnx.ModelProto, metadata: ExportMetadata, form: FileForm
+) -> Check:
+    """Does the file take and give what its metadata says, in a form that the target reads?
+
+    Args:
+        file: As it lies there.
+        model: The network in it, see `strip`.
+        metadata: Of the file.
+        form: As the metadata says.
+    """
+
+    def ends_hold() -> str:
+        again = wrap(model, metadata.ends, metadata.preprocessing).graph
+        for field in ("input", "output", "node", "initializer"):
+            if sorted(map(str, getattr(again, field))) != sorted(map(str, getattr(file.graph, field))):
+                raise VerificationError(f"its {field}s are not those of '{metadata.ends}'")
+        check_lint(file, form.target)
+        return (
+            f"{metadata.ends.input} {metadata.ends.layout} in, {', '.join(metadata.ends.output_names())} out"
+        )
+
+    return attempt("input and output", ends_hold)
 
 
 def verify_weights(

@@ -15,7 +15,8 @@ from ofa_toolkit.graphs.session import open_session
 from ofa_toolkit.latency.measuring.measure import Effort
 from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
 from ofa_toolkit.latency.table import load_table
-from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
+from ofa_toolkit.pipelines.export.onnx_file import export_onnx
+from ofa_toolkit.pipelines.export.options import ExportOptions
 from ofa_toolkit.pipelines.latency.measure import MeasureReport, MeasureRequest, measure_latency
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.spaces import Encoding, SearchSpace

@@ -28,7 +28,8 @@ from ofa_toolkit.export.comparison import Comparison, check_comparison
 from ofa_toolkit.export.exporter import check_precision
 from ofa_toolkit.export.metadata import FORMAT, read_metadata
 from ofa_toolkit.export.model_file import load_model
-from ofa_toolkit.pipelines.export.onnx_file import ExportOptions, export_onnx
+from ofa_toolkit.pipelines.export.onnx_file import export_onnx
+from ofa_toolkit.pipelines.export.options import ExportOptions
 from ofa_toolkit.pipelines.export.tensorrt import build_and_check
 from ofa_toolkit.pipelines.prediction.predict import predict
 from ofa_toolkit.spaces import get_space, lower
@@ -517,6 +518,36 @@ def test_bundle_runs_with_numpy_and_onnxruntime_alone(here: Path, supernet: Path
     names = {path.name for path in (here / "bundle").iterdir()}
     assert names >= {"model.onnx", "labels.txt", "preprocessing.json", "run.py", "picture.py", "MODEL.md"}
     assert run(["verify", "bundle/model.onnx", "--supernet", str(supernet)]) == 1  # the made-up prediction
+
+
+def test_files_take_pixels_and_give_the_likeliest_classes(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = generator(1, "picture").integers(0, 256, (48, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("picture.png")
+    plain = ["export", "--target", "onnxruntime-cpu", "--onnx"]
+    assert run([*plain, "plain.onnx"]) == 0
+    pixel_file = [*plain, "top.onnx", "--input", "uint8", "--output", "topk=3", "--dynamic-batch", "--json"]
+    capsys.readouterr()
+    assert run(pixel_file) == 0
+    assert out(capsys)["metadata"]["ends"] == {"input": "uint8", "layout": "NHWC", "output": "topk", "k": 3}
+    guesses = {}
+    for name in ("plain.onnx", "top.onnx"):
+        assert run(["predict", name, "picture.png", "--top", "3", "--json"]) == 0
+        guesses[name] = out(capsys)
+    for one, other in zip(*(guesses[n]["pictures"][0]["guesses"] for n in guesses), strict=True):
+        assert one["class_name"] == other["class_name"]
+        assert abs(one["probability"] - other["probability"]) < 1e-4
+    run(["verify", "top.onnx", "--json"])
+    checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
+    assert set(checks.values()) == {"passed", "failed"}  # the made-up latency
+    assert checks["input and output"] == checks["outputs"] == "passed"
+    # Old boards take no bytes: the same pixels as float32, and the output says so.
+    assert run(["export", "--onnx", "--input", "uint8", "--tensorrt", "--output", "probabilities"]) == 0
+    assert "0 to 255 as float32, NHWC" in capsys.readouterr().out
+    for wrong, told in (("topk=11", "has 10 classes"), ("labels", "is no output"), ("topk=0", "classes")):
+        assert run(["export", "--onnx", "--output", wrong]) == 1
+        assert told in capsys.readouterr().err
 
 
 def test_killed_half_way_it_leaves_no_file(here: Path) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.core.rng import generator, torch_seed
-from ofa_toolkit.export.comparison import check_comparison, compare, synthetic_images
+from ofa_toolkit.export.comparison import ModelRunner, check_comparison, compare, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.lint import lint
 from ofa_toolkit.export.target_devices import PRECISIONS, Precision, Target, resolve_target, target_names
@@ -76,7 +76,7 @@ def export_and_compare(name: str, precision: Precision, num_subnets: int) -> Non
         weights = fold_batchnorm(network)
         for form in forms(precision):
             model = write_model(layers, weights, form)
-            comparison = compare(model, network, images)
+            comparison = compare(ModelRunner(model), network, images)
             if precision == "fp32":
                 check_comparison(comparison, precision)
             else:
@@ -117,7 +117,7 @@ def quantise_and_compare(name: str, num_subnets: int) -> None:
         weights = fold_batchnorm(network)
         for form in forms("int8"):
             model = write_model(layers, weights, form, calibration=batches)
-            assert compare(model, network, images).max_relative_error < 1.0
+            assert compare(ModelRunner(model), network, images).max_relative_error < 1.0
             assert count_graph(model).params == count_folded_params(layers)
             lint_everywhere(model, form)
 

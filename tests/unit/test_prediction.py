@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -91,19 +90,6 @@ def test_probabilities_are_those_of_the_logits_for_any_batch() -> None:
         assert light.guesses[0].probability < white.guesses[0].probability
     with pytest.raises(ConfigError, match="'light' has 3 classes"):
         predict(LIGHT, paths, top=4)
-
-
-def test_a_file_for_a_fixed_number_of_images_classifies_any_number() -> None:
-    class Session:
-        def get_inputs(self) -> list[Any]:
-            return [type("Input", (), {"name": "images", "shape": [4, 3, 2, 2]})]
-
-        def run(self, _: None, feed: dict[str, Floats]) -> list[Floats]:
-            assert feed["images"].shape == (4, 3, 2, 2)
-            return [brightness(feed["images"])]
-
-    images = np.random.default_rng(0).normal(size=(6, 3, 2, 2)).astype(np.float32)
-    np.testing.assert_array_equal(opening._onnx_logits(Session())(images), brightness(images))
 
 
 def test_one_damaged_picture_does_not_lose_the_others(

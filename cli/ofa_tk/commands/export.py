@@ -13,6 +13,7 @@ from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
+    from ofa_toolkit.export.metadata import ExportMetadata
     from ofa_toolkit.pipelines.export.onnx_file import Exported
     from ofa_toolkit.pipelines.export.tensorrt import TensorRtOutcome
 
@@ -61,6 +62,24 @@ _DEFAULT = "(default)"
     help="Images for batch-norm statistics, int8 ranges and the comparison, such as imagefolder:DIR.",
 )
 @click.option(
+    "--input",
+    "input_kind",
+    type=click.Choice(["normalised", "uint8"]),
+    help="What the file takes: normalised images, or pixels 0 to 255 that it scales and normalises itself "
+    "(as float32 where the target takes no bytes). Default: normalised; uint8 for a bundle.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["NCHW", "NHWC"], case_sensitive=False),
+    help="Of the input. Default: NHWC for pixels, else NCHW.",
+)
+@click.option(
+    "--output",
+    "output_kind",
+    metavar="KIND",
+    help="logits, probabilities, or topk=K. Default: logits; probabilities for a bundle.",
+)
+@click.option(
     "--calibration",
     type=click.Choice(["minmax", "percentile", "entropy"]),
     default="minmax",
@@ -87,6 +106,9 @@ def command(
     dynamic_batch: bool,
     data: str | None,
     keep_batchnorm: bool,
+    input_kind: str | None,
+    layout: Any,
+    output_kind: str | None,
     calibration: Any,
     max_drop: float | None,
     tables: tuple[Path, ...],
@@ -107,16 +129,18 @@ def command(
     from ofa_toolkit.export.metadata import has_metadata
     from ofa_toolkit.pipelines.export.onnx_file import (
         DEFAULT_ONNX,
-        ExportOptions,
         describe_target,
         export_onnx,
     )
+    from ofa_toolkit.pipelines.export.options import ExportOptions
 
     out = None
     if onnx_file is not None:
         is_default = onnx_file == _DEFAULT
         out = DEFAULT_ONNX if is_default else Path(onnx_file)
         files.check_output(out, is_default=is_default, force=force, is_ours=has_metadata)
+    if bundle is not None and engine_file is None:
+        input_kind, output_kind = input_kind or "uint8", output_kind or "probabilities"
     engine = _engine_path(engine_file, force=force)
     if bundle is not None:
         from ofa_toolkit.core.output_folder import check_output_folder
@@ -134,6 +158,9 @@ def command(
         engine=engine is not None,
         tables=tables,
         resolution=resolution,
+        pixels=input_kind == "uint8",
+        layout=layout or ("NHWC" if input_kind == "uint8" else "NCHW"),
+        output=output_kind or "logits",
     )
     fetch_weights(supernet, subnet, offline=offline)
     exported = export_onnx(subnet, out, supernet=supernet, options=chosen, on_step=output.note)
@@ -177,11 +204,11 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
     from ofa_toolkit.evaluation.sampling import accuracy_text
 
     comparison, metadata = exported.comparison, exported.metadata
-    side = metadata.subnet.resolution
     fields: dict[str, object] = {
         "target": target,
         "precision": metadata.precision,
-        "input": f"{metadata.batch_size or 'N'} x 3 x {side} x {side}",
+        "input": _input(metadata),
+        "output": metadata.ends.told_output(),
         "size": f"{len(exported.content) / 1e6:.2f} MB, {exported.counts.num_nodes} nodes",
         "MACs, parameters": f"{metadata.macs:,}, {metadata.params:,} (counted in the file; "
         f"{count_params(exported.network.layers):,} with batch norm, which is folded here)",
@@ -200,6 +227,12 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
             f"network {comparison.network_top1_percent:.2f}"
         )
     return fields
+
+
+def _input(metadata: ExportMetadata) -> str:
+    shape = metadata.ends.input_shape(metadata.batch_size or "N", metadata.subnet.resolution)
+    told = metadata.ends.told_input()
+    return f"{' x '.join(str(size) for size in shape)}, {told}"
 
 
 def _floating(exported: Exported) -> str:

@@ -33,7 +33,13 @@ def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> No
         OutputError: The folder holds something that may not be replaced, or cannot be written.
     """
     metadata = exported.metadata
-    settings = preprocessing_of(metadata)
+    ends = metadata.ends
+    settings = {
+        **preprocessing_of(metadata),
+        "input": ends.input,
+        "layout": ends.layout,
+        "output": ends.output,
+    }
     labels = metadata.class_names or tuple(f"class {index}" for index in range(metadata.num_classes))
     with output_folder(folder, KIND, force=force) as temporary:
         (temporary / "model.onnx").write_bytes(exported.content)
@@ -80,7 +86,8 @@ def _card(metadata: ExportMetadata) -> str:
 | --- | --- |
 | from | {metadata.supernet} (SHA-256 {metadata.supernet_identity[:16]}) |
 | MACs, parameters | {metadata.macs:,}, {metadata.params:,} (batch norm folded; a search counts it too) |
-| input | {metadata.subnet.resolution} x {metadata.subnet.resolution} pixels, see preprocessing.json |
+| input | {metadata.subnet.resolution} x {metadata.subnet.resolution} pixels, {metadata.ends.told_input()} |
+| output | {metadata.ends.told_output()} |
 | batch norm | {batchnorm.kind}: {batchnorm.num_images} images ({batchnorm.images}) |
 | top-1 | {accuracy} |
 | written for | {metadata.target} ({metadata.generation}) |

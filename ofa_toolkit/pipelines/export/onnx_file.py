@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
+from ofa_toolkit.export.ends import ends_for, factors
 from ofa_toolkit.export.exporter import FileForm, check_precision, finish, write_model
-from ofa_toolkit.export.lint import lint
+from ofa_toolkit.export.file_values import rounded_to_pixels
+from ofa_toolkit.export.lint import check_lint, lint
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
@@ -31,6 +33,7 @@ from ofa_toolkit.pipelines.export.network import (
     choose_calibration,
     export_network,
 )
+from ofa_toolkit.pipelines.export.options import ExportOptions
 from ofa_toolkit.pipelines.export.searched_target import searched_precision, searched_target
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
@@ -46,37 +49,6 @@ CHECK_IMAGES: Mapping[Precision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000
 
 SYNTHETIC_IMAGES: Mapping[Precision, int] = {"fp32": 32, "fp16": 64, "int8": 128}
 """The same, where there are no real ones."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """How to export.
-
-    Attributes:
-        target: Name of the target; the device searched for where None.
-        precision: Arithmetic of the file; where None that which the target's latency was predicted for, else
-            fp32.
-        batch_size: Images a run; None for any number.
-        data: Images for batch-norm statistics, 8-bit ranges and the comparison; None for what the supernet
-            carries, and synthetic inputs.
-        keep_batchnorm: Keep the supernet's batch-norm statistics; a single network always keeps its own.
-        max_accuracy_drop: Points of top-1 a file may lose, in place of its precision's limit.
-        method: How 8-bit ranges are found.
-        engine: Whether a TensorRT engine is to be built of the file; refused early where the target has none.
-        tables: Further folders of devices.
-        resolution: Input size in pixels, in place of the subnet's.
-    """
-
-    target: str | None = None
-    precision: Precision | None = None
-    batch_size: int | None = 1
-    data: str | None = None
-    keep_batchnorm: bool = False
-    max_accuracy_drop: float | None = None
-    method: CalibrationMethod = "minmax"
-    engine: bool = False
-    tables: tuple[Path, ...] = field(default=())
-    resolution: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +136,20 @@ def export_onnx(
     check_options(form, has_data=options.data is not None)
     if options.engine:
         check_runs_tensorrt(target)
+    ends = ends_for(
+        target,
+        source.space.num_classes,
+        pixels=options.pixels,
+        layout=options.layout,
+        output=options.output,
+    )
+    if options.engine and ends.output == "topk":
+        raise ExportError(
+            "An engine is checked by one value a class, which topk does not give.",
+            hint="--output probabilities",
+        )
+    if ends.takes_pixels:
+        factors(source.preprocessing or {})
     dataset = None if options.data is None else source.open_images(options.data)
     if not source.space.has_one_subnet:
         say("Recomputing batch-norm statistics")
@@ -171,11 +157,14 @@ def export_onnx(
     say(f"Writing the network for {target.name}")
     model, quantisation = _write(dataset, network, form, options.method, say)
     metadata = _metadata(source, described, network, form, model, quantisation)
+    metadata = dataclasses.replace(metadata, ends=ends)
     check = comparison_images(dataset, described.subnet.resolution, precision)
     say(f"Comparing with the network on {check.description}")
-    metadata, comparison = finish(
+    floating = check_precision(model, form.precision)
+    model, metadata, comparison = finish(
         model, network.network, check, metadata, max_accuracy_drop=options.max_accuracy_drop
     )
+    check_lint(model, target)
     exported = Exported(
         supernet=source,
         model=model,
@@ -184,14 +173,14 @@ def export_onnx(
         network=network,
         comparison=comparison,
         counts=count_graph(model),
-        floating=check_precision(model, form.precision),
+        floating=floating,
         warnings=(
             *(described.notes or source.notes),
             *(finding.message for finding in lint(model, target)),
             *_other_conditions(described, form),
             *_kept(options, source),
         ),
-        check=check,
+        check=rounded_to_pixels(check, ends, metadata.preprocessing),
     )
     if onnx_file is not None:
         files.write_bytes(onnx_file, exported.content)

@@ -13,6 +13,7 @@ from ofa_toolkit.core.errors import MissingDependencyError, VerificationError
 from ofa_toolkit.core.resources import cache_path
 from ofa_toolkit.export.build_kit import write_build_kit
 from ofa_toolkit.export.comparison import run_network
+from ofa_toolkit.export.file_values import file_input, scores_of_network
 from ofa_toolkit.export.kit.check import LIMITS
 from ofa_toolkit.export.tensorrt import build_engine
 from ofa_toolkit.export.trtexec import ENGINE
@@ -126,9 +127,9 @@ def build_and_check(exported: Exported, library: Any, memory: DeviceMemory) -> t
         timing_cache=cache_path() / "tensorrt" / "timing.cache",
     )
     engine = build_engine(library, exported.content, options)
-    images = _one_batch(exported)
+    images, expected = _one_batch(exported)
     runner = EngineRunner(library, engine.plan, memory)
-    expected, found = run_network(exported.network.network, images), runner.run(images)
+    found = runner.run(images)
     error = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not error <= LIMITS[precision]:
         raise VerificationError(
@@ -147,8 +148,7 @@ def build_and_check(exported: Exported, library: Any, memory: DeviceMemory) -> t
 
 
 def _kit(exported: Exported, folder: Path, reason: str, *, replace: bool, force: bool) -> TensorRtOutcome:
-    images = _one_batch(exported)
-    expected = run_network(exported.network.network, images)
+    images, expected = _one_batch(exported)
     lines = write_build_kit(
         folder, exported.model, exported.form, images, expected, replace=replace, force=force
     )
@@ -157,9 +157,12 @@ def _kit(exported: Exported, folder: Path, reason: str, *, replace: bool, force:
     )
 
 
-def _one_batch(exported: Exported) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The first batch of the images the file was compared on, of the file's batch size."""
+def _one_batch(exported: Exported) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.float32]]]:
+    """An input of the engine from the images the file was compared on, and what the network gives for it."""
     size = exported.form.batch_size or 1
     images = next(iter(exported.check.batches()))[0]
     repeats = -(-size // len(images))
-    return np.ascontiguousarray(np.concatenate([images] * repeats)[:size])
+    batch = np.ascontiguousarray(np.concatenate([images] * repeats)[:size])
+    ends, logits = exported.metadata.ends, run_network(exported.network.network, batch)
+    given = file_input(batch, ends, exported.metadata.preprocessing)
+    return given, scores_of_network(logits, ends)

@@ -18,7 +18,8 @@ from ofa_toolkit.core.errors import (
 )
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import MAX_RELATIVE_ERROR, CheckImages, check_comparison
-from ofa_toolkit.export.exporter import FileForm, compare_file, write_model
+from ofa_toolkit.export.ends import strip
+from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, compare_file, write_model
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource, read_metadata
 from ofa_toolkit.export.model_file import check_model, load_model
 from ofa_toolkit.export.target_devices import resolve_target
@@ -27,6 +28,7 @@ from ofa_toolkit.export.verify import (
     attempt,
     judge,
     skip,
+    verify_ends,
     verify_file,
     verify_ranges,
     verify_weights,
@@ -90,9 +92,10 @@ def verify_export(
         OfaToolkitError: Its search space or target is unknown here.
     """
     say = on_step or _silent
-    model = load_model(file)
-    metadata = read_metadata(model)
-    check_model(model, file)
+    whole = load_model(file)
+    metadata = read_metadata(whole)
+    check_model(whole, file)
+    model = strip(whole, metadata.ends, OUTPUT_NAME, metadata.num_classes)
     space = _space(metadata)
     space.check(metadata.subnet)
     layers = lower(space, metadata.subnet)
@@ -112,10 +115,11 @@ def verify_export(
             form.target.generation.name == metadata.generation,
             f"{form.target.name} runs {form.target.generation.name}",
         ),
+        verify_ends(whole, model, metadata, form),
         *verify_file(model, metadata, layers, form),
         *verify_predictions(metadata, space, tables),
     ]
-    checks += _derive_again(model, metadata, form, supernet, data, say)
+    checks += _derive_again(whole, model, metadata, form, supernet, data, say)
     return Verification(metadata=metadata, checks=tuple(checks))
 
 
@@ -128,6 +132,7 @@ def _space(metadata: ExportMetadata) -> SearchSpace:
 
 
 def _derive_again(
+    whole: onnx.ModelProto,
     model: onnx.ModelProto,
     metadata: ExportMetadata,
     form: FileForm,
@@ -172,7 +177,7 @@ def _derive_again(
         checks.append(_ranges(model, network, dataset, metadata.quantisation, form, say))
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
     say(f"Comparing with the network on {check.description}")
-    return [*checks, _outputs(model, network, metadata, check)]
+    return [*checks, _outputs(whole, model, network, metadata, check)]
 
 
 def _description(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
@@ -225,10 +230,14 @@ def _ranges(
 
 
 def _outputs(
-    model: onnx.ModelProto, network: ExportNetwork, metadata: ExportMetadata, check: CheckImages
+    whole: onnx.ModelProto,
+    model: onnx.ModelProto,
+    network: ExportNetwork,
+    metadata: ExportMetadata,
+    check: CheckImages,
 ) -> Check:
     def compare_again() -> str:
-        comparison = compare_file(model, network.network, check, metadata.precision)
+        comparison = compare_file(whole, model, network.network, check, metadata)
         # The file was accepted with the drop it states; it may not have become worse.
         top1 = metadata.comparison.get("file_top1_percent")
         before = metadata.comparison.get("network_top1_percent")

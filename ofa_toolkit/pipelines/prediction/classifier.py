@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from ofa_toolkit.core.documents import read_object, read_text
 from ofa_toolkit.core.errors import ExportError, FileFormatError
-from ofa_toolkit.export.metadata import read_metadata
+from ofa_toolkit.export.exporter import file_scores
+from ofa_toolkit.export.metadata import ExportMetadata, read_metadata
 from ofa_toolkit.export.model_file import load_model
-from ofa_toolkit.graphs.session import open_session
 from ofa_toolkit.pipelines.export.bundle import preprocessing_of
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
@@ -80,7 +81,7 @@ def _from_file(path: Path, threads: int) -> Classifier:
         name=str(path),
         class_names=metadata.class_names or numbered(metadata.num_classes),
         preprocessing=preprocessing_of(metadata),
-        logits=_onnx_logits(open_session(model.SerializeToString(), num_threads=threads, name=f"'{path}'")),
+        logits=_onnx_logits(model, metadata, threads),
     )
 
 
@@ -99,23 +100,22 @@ def _as_in_bundle(opened: Classifier, folder: Path) -> Classifier:
     return replace(opened, name=str(folder), class_names=labels, preprocessing=settings)
 
 
-def _onnx_logits(session: Any) -> Callable[[Floats], Floats]:
-    source = session.get_inputs()[0]
-    size = source.shape[0] if isinstance(source.shape[0], int) else None
+def _onnx_logits(
+    model: onnx.ModelProto, metadata: ExportMetadata, threads: int
+) -> Callable[[Floats], Floats]:
+    """Logits of a file, up to a constant where it gives probabilities or the likeliest classes alone."""
+    run, ends = file_scores(model, metadata, num_threads=threads), metadata.ends
+    if ends.output == "logits":
+        return run
 
-    def run(images: Floats) -> Floats:
-        if size is None:
-            logits: Floats = session.run(None, {source.name: images})[0]
-            return logits
-        parts = []
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            # A file made for a fixed number of images takes no fewer: the last ones are repeated.
-            filled = part[np.minimum(np.arange(size), len(part) - 1)]
-            parts.append(session.run(None, {source.name: filled})[0][: len(part)])
-        return np.concatenate(parts)
+    def logits(images: Floats) -> Floats:
+        scores = run(images)
+        others = max(1, metadata.num_classes - (ends.k or 0))
+        left = np.clip(1 - scores.sum(1, keepdims=True), 1e-12, None) / others
+        found: Floats = np.log(np.where(scores > 0, scores, left))
+        return found
 
-    return run
+    return logits
 
 
 def _from_supernet(supernet: LoadedSupernet, subnet: SubnetLike | None, data: str | None) -> Classifier:

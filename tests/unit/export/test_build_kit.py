@@ -32,7 +32,7 @@ TENSORRT = [row.name for row in GENERATIONS if row.runtime == "tensorrt"]
 
 def line(target: str, precision: Precision = "fp32", batch_size: int | None = 1) -> tuple[str, ...]:
     form = FileForm(target=resolve_target(target), precision=precision, batch_size=batch_size)
-    return commands(form, "input", 8).build
+    return commands(form, "input", (3, 8, 8)).build
 
 
 @pytest.mark.parametrize("name", TENSORRT)
