@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow lint format docs dev clean
+.PHONY: help quickstart test test-slow test-gpu lint format docs dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,9 @@ test: $(VENV)/.installed-test ## the test suite
 
 test-slow: $(VENV)/.installed-test ## the tests marked slow
 	$(BIN)/python -m pytest -m slow -n auto
+
+test-gpu: $(VENV)/.installed-test ## the tests that need a CUDA device, under ten minutes
+	$(BIN)/python -m pytest -m gpu -rs tests/gpu
 
 lint: $(VENV)/.installed-lint ## style, types, layers, oldest Python
 	$(BIN)/ruff check .
