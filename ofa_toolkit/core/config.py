@@ -75,12 +75,15 @@ def from_dict(config_class: type[C], values: Mapping[str, Any], *, source: str |
 def to_dict(config: DataclassInstance) -> dict[str, Any]:
     """Turn a configuration into nested plain values that TOML and JSON can hold; undoes `from_dict`.
 
-    A `None` that is the field's default is left out; any other becomes the text `none`.
+    A `None` that is the field's default is left out; any other becomes the text `none`. A field whose
+    metadata says `is_later` is left out at its default, so that documents from before it stay as they were.
     """
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if not field.init or (value is None and field.default is None):
+            continue
+        if field.metadata.get("is_later") and value == field.default:
             continue
         values[field.name] = _plain(value)
     return values

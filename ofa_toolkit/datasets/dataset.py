@@ -18,6 +18,7 @@ from torch import Tensor
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.fingerprint import class_content, digest
+from ofa_toolkit.datasets.imagenet_names import imagenet_titles
 from ofa_toolkit.datasets.transforms import Preprocessing
 
 Split = Literal["train", "validation", "test"]
@@ -101,6 +102,9 @@ class ImageDataset(ABC):
 
     Attributes:
         source: What `open_dataset` opened it by.
+        output_names: Names of the network's outputs that the labels of batches count; `class_names` unless
+            `name_outputs` said otherwise.
+        own_outputs: Which of them the classes are, one a class; None where they are all, in order.
         unused_transforms: Fields of `TransformConfig` that do nothing here, and those that do instead.
     """
 
@@ -123,6 +127,23 @@ class ImageDataset(ABC):
         self.labels = labels
         self.own_splits = frozenset(own_splits)
         self.left_out = tuple(left_out)
+        self.output_names = self.class_names
+        self.own_outputs: tuple[int, ...] | None = None
+
+    def name_outputs(self, names: Sequence[str]) -> bool:
+        """From now on number labels as a network with more classes does; False where it lacks a class.
+
+        Args:
+            names: Of the network's outputs. Folders called like ImageNet's are known by the names of their
+                classes.
+        """
+        known = {name: index for index, name in enumerate(names)}
+        titles = imagenet_titles()
+        found = [known.get(name, known.get(titles.get(name, ""), -1)) for name in self.class_names]
+        if -1 in found or len(set(found)) < len(found):
+            return False
+        self.output_names, self.own_outputs = tuple(names), tuple(found)
+        return True
 
     @property
     def num_classes(self) -> int:
@@ -203,7 +224,7 @@ class ImageDataset(ABC):
             )
             for step, start in enumerate(range(0, len(rows), batch_size))
         )
-        yield from self._load(split, requests, device)
+        yield from self._numbered(self._load(split, requests, device))
 
     def epoch(
         self,
@@ -244,7 +265,16 @@ class ImageDataset(ABC):
             )
             for step in range(first_step, self.steps_per_epoch(batch_size))
         )
-        yield from self._load("train", requests, device)
+        yield from self._numbered(self._load("train", requests, device))
+
+    def _numbered(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches with labels that count the network's outputs."""
+        if self.own_outputs is None:
+            yield from batches
+            return
+        outputs = torch.tensor(self.own_outputs)
+        for images, labels in batches:
+            yield images, outputs.to(labels.device)[labels]
 
     @abstractmethod
     def pictures(self, split: Split) -> Iterator[Picture]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +31,8 @@ class Accuracy:
         loss: Mean cross-entropy in nats.
         num_images: Images judged.
         num_recalibration_images: Images the batch-norm statistics were recomputed from; 0 for none.
+        top1_among_percent: Share right where the network may only name classes that the data set has; None
+            where those are all of its classes.
         interval_percent: 95 % interval of the accuracy on all images of that kind.
     """
 
@@ -38,6 +40,7 @@ class Accuracy:
     loss: float
     num_images: int
     num_recalibration_images: int = 0
+    top1_among_percent: float | None = None
     interval_percent: tuple[float, float] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,10 +49,19 @@ class Accuracy:
 
 
 @torch.no_grad()
-def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Accuracy:
+def evaluate(
+    network: Callable[[Tensor], Tensor],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    own_outputs: Sequence[int] | None = None,
+) -> Accuracy:
     """Measure accuracy over batches of images (N, 3, R, R) and labels (N,).
 
     A module is put into evaluation mode for the call and back into its mode afterwards.
+
+    Args:
+        network: From images to logits.
+        batches: Images and labels.
+        own_outputs: The outputs that are classes of the data set, where the network has more.
 
     Raises:
         DataError: There was no image.
@@ -58,7 +70,8 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
     was_training = isinstance(network, nn.Module) and network.training
     if isinstance(network, nn.Module):
         network.eval()
-    num_images, num_correct, loss = 0, 0, 0.0
+    num_images, num_correct, num_among, loss = 0, 0, 0, 0.0
+    own = None if own_outputs is None else torch.tensor(own_outputs)
     try:
         for images, labels in batches:
             logits = network(images).float()
@@ -68,6 +81,9 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
                     hint="Use the data set the network was trained for.",
                 )
             num_correct += int((logits.argmax(1) == labels).sum())
+            if own is not None:
+                own = own.to(logits.device)
+                num_among += int((own[logits[:, own].argmax(1)] == labels).sum())
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
             num_images += len(images)
     finally:
@@ -76,7 +92,10 @@ def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor
     if num_images == 0:
         raise DataError("There are no images to evaluate on.", hint="Check the data set and its split.")
     return Accuracy(
-        top1_percent=100 * num_correct / num_images, loss=loss / num_images, num_images=num_images
+        top1_percent=100 * num_correct / num_images,
+        loss=loss / num_images,
+        num_images=num_images,
+        top1_among_percent=None if own is None else 100 * num_among / num_images,
     )
 
 
@@ -111,7 +130,7 @@ def evaluate_subnet(
         SubnetNotInSpaceError: The subnet is not in the space.
         MismatchError: The data set has other classes than the supernet.
     """
-    if dataset.num_classes != supernet.space.num_classes:
+    if len(dataset.output_names) != supernet.space.num_classes:
         raise MismatchError(
             f"{dataset.name} has {dataset.num_classes} classes, the supernet {supernet.space.num_classes}.",
             hint="Use the data set it was trained for.",
@@ -126,6 +145,7 @@ def evaluate_subnet(
         if recalibration_images
         else None,
         device=device,
+        own_outputs=dataset.own_outputs,
     )
 
 
@@ -166,6 +186,7 @@ def evaluate_on_batches(
     *,
     recalibration: Iterable[tuple[Tensor, Tensor]] | None,
     device: torch.device | str,
+    own_outputs: Sequence[int] | None = None,
 ) -> Accuracy:
     """Extract a subnet, recalibrate its batch norm, and judge it on batches that are given.
 
@@ -178,10 +199,11 @@ def evaluate_on_batches(
         batches: Images (N, 3, R, R) and labels (N,) to judge on.
         recalibration: Training images for the statistics; None keeps the supernet's.
         device: Where to compute.
+        own_outputs: See `evaluate`.
     """
     network = extract(supernet, subnet).to(device)
     network.to(memory_format=torch.channels_last)
     used = 0 if recalibration is None else recalibrate_batchnorm(network, recalibration)
     fold_batchnorm_in_place(network)
-    judged = evaluate(network.eval(), batches)
+    judged = evaluate(network.eval(), batches, own_outputs)
     return dataclasses.replace(judged, num_recalibration_images=used)

@@ -23,7 +23,7 @@ def _conv(writer: GraphWriter, layer: LayerSpec, weights: FoldedWeights) -> None
         [writer.names[layer.inputs[0]], *_initializers(writer, layer, weights)],
         kernel_shape=[layer.kernel_size] * 2,
         strides=[layer.stride] * 2,
-        pads=[layer.padding] * 4,
+        pads=[layer.padding] * 2 + [layer.padding + layer.extra_padding] * 2,
         dilations=[1, 1],
         group=layer.groups,
     )

@@ -74,6 +74,8 @@ class ElasticConv(nn.Module):
     def forward(self, x: Tensor, layer: LayerSpec) -> Tensor:
         """Convolve `(N, in, H, W)` as `layer` says."""
         weight, bias = self.active_weight(layer), self.active_bias(layer)
+        if layer.extra_padding:
+            x = F.pad(x, (0, layer.extra_padding, 0, layer.extra_padding))
         if layer.is_depthwise and bias is None:
             return depthwise_conv2d(x, weight, layer.stride, layer.padding)
         return F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)

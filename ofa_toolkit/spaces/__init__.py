@@ -27,6 +27,14 @@ SPACES: Registry[SearchSpace] = Registry(
         "deps-mobilenet-v3-cifar": "ofa_toolkit.spaces.deps_mobilenet_v3_cifar:SPACE",
         "mobilenet-v3-compact": "ofa_toolkit.spaces.mobilenet_v3_compact:SPACE_32",
         "mobilenet-v3-compact-96": "ofa_toolkit.spaces.mobilenet_v3_compact:SPACE_96",
+        "mobilenet-v2": "ofa_toolkit.spaces.mobilenet_v2:SPACE",
+        "mobilenet-v3-small": "ofa_toolkit.spaces.mobilenet_v3:SMALL",
+        "mobilenet-v3-large": "ofa_toolkit.spaces.mobilenet_v3:LARGE",
+        "mnasnet-w1.0": "ofa_toolkit.spaces.mnasnet:W10",
+        "efficientnet-b0": "ofa_toolkit.spaces.efficientnet:B0",
+        "efficientnet-lite0": "ofa_toolkit.spaces.efficientnet_lite:LITE0",
+        "efficientnet-lite1": "ofa_toolkit.spaces.efficientnet_lite:LITE1",
+        "efficientnet-lite2": "ofa_toolkit.spaces.efficientnet_lite:LITE2",
     },
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ofa_toolkit.spaces.layer_spec import Activation, LayerKind, LayerSpec
+from ofa_toolkit.spaces.layer_spec import Activation, LayerKind, LayerSpec, Padding
 from ofa_toolkit.spaces.rounding import squeeze_channels
 
 
@@ -22,16 +22,31 @@ def conv_out_size(size: int, kernel_size: int, stride: int) -> int:
     return (size + 2 * (kernel_size // 2) - kernel_size) // stride + 1
 
 
+def conv_padding(size: int, kernel_size: int, stride: int, scheme: Padding) -> tuple[int, int]:
+    """Zeros on every side of a convolution's input, and how many more below and to the right.
+
+    TensorFlow's "same" padding gives the map sizes of the symmetric one, but takes no more zeros than the
+    kernel reaches, an odd one at the end: at stride 2 it depends on whether `size` is even.
+    """
+    if scheme == "symmetric":
+        return kernel_size // 2, 0
+    read = (conv_out_size(size, kernel_size, stride) - 1) * stride + kernel_size
+    before, extra = divmod(max(read - size, 0), 2)
+    return before, extra
+
+
 class LayerBuilder:
     """Collects layers and hands on what flows out of each.
 
     Args:
         bn_eps: Epsilon of every batch norm it adds.
+        padding: Of every convolution it adds.
     """
 
-    def __init__(self, bn_eps: float) -> None:
+    def __init__(self, bn_eps: float, padding: Padding = "symmetric") -> None:
         self.layers: list[LayerSpec] = []
         self._bn_eps = bn_eps
+        self._padding: Padding = padding
 
     def _add(self, layer: LayerSpec) -> Flow:
         self.layers.append(layer)
@@ -50,7 +65,8 @@ class LayerBuilder:
         batch_norm: bool = True,
         bias: bool = False,
     ) -> Flow:
-        """Convolution padded by half its kernel, then batch norm and activation."""
+        """Convolution that keeps the map's size but for its stride, then batch norm and activation."""
+        padding, extra_padding = conv_padding(flow.size, kernel_size, stride, self._padding)
         return self._add(
             LayerSpec(
                 name=name,
@@ -62,7 +78,8 @@ class LayerBuilder:
                 out_size=conv_out_size(flow.size, kernel_size, stride),
                 kernel_size=kernel_size,
                 stride=stride,
-                padding=kernel_size // 2,
+                padding=padding,
+                extra_padding=extra_padding,
                 groups=groups,
                 bias=bias,
                 batch_norm=batch_norm,
@@ -77,15 +94,21 @@ class LayerBuilder:
         """One kernel per channel."""
         return self.conv(name, flow, flow.channels, kernel_size, stride, activation, groups=flow.channels)
 
-    def squeeze_excite(self, name: str, flow: Flow) -> Flow:
-        """Global pool, 1x1 reduce with ReLU, 1x1 expand with h-sigmoid, multiply."""
-        hidden = squeeze_channels(flow.channels)
+    def squeeze_excite(
+        self,
+        name: str,
+        flow: Flow,
+        hidden: int | None = None,
+        *,
+        activation: Activation = "relu",
+        gate: Activation = "h_sigmoid",
+    ) -> Flow:
+        """Global pool, 1x1 reduce, 1x1 expand to a gate, multiply; MobileNetV3's unless told otherwise."""
+        hidden = hidden or squeeze_channels(flow.channels)
         pooled = self.pool(f"{name}.pool", "global_avg_pool", flow, flow.size, 1)
-        squeezed = self.conv(f"{name}.reduce", pooled, hidden, 1, 1, "relu", batch_norm=False, bias=True)
-        gate = self.conv(
-            f"{name}.expand", squeezed, flow.channels, 1, 1, "h_sigmoid", batch_norm=False, bias=True
-        )
-        return self.join(f"{name}.scale", "scale", flow, gate)
+        squeezed = self.conv(f"{name}.reduce", pooled, hidden, 1, 1, activation, batch_norm=False, bias=True)
+        gated = self.conv(f"{name}.expand", squeezed, flow.channels, 1, 1, gate, batch_norm=False, bias=True)
+        return self.join(f"{name}.scale", "scale", flow, gated)
 
     def join(
         self, name: str, kind: LayerKind, flow: Flow, other: Flow, activation: Activation | None = None

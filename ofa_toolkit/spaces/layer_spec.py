@@ -13,6 +13,9 @@ LAYER_KINDS: tuple[LayerKind, ...] = get_args(LayerKind)
 Activation = Literal["relu", "relu6", "h_swish", "h_sigmoid", "swish", "sigmoid"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
+Padding = Literal["symmetric", "same"]
+"""Zeros around a convolution's input: half the kernel on every side, or TensorFlow's "same"."""
+
 NETWORK_INPUT = "input"
 
 
@@ -30,6 +33,8 @@ class LayerSpec:
             (`(N, C, 1, 1)`), `add` sums its inputs, `concat` joins them along channels.
         inputs: Names of the layers it reads; `input` is the image.
         kernel_size, stride, padding: In pixels; of convolutions and pools.
+        extra_padding: Rows below and columns right of a convolution's input beyond `padding` (TensorFlow's
+            "same" padding is uneven at stride 2).
         groups: Channel groups of a convolution; equal to `in_channels` for a depthwise one.
         bias: Whether the convolution or linear layer has a bias of its own.
         batch_norm: Whether a batch norm follows.
@@ -48,6 +53,7 @@ class LayerSpec:
     kernel_size: int = 1
     stride: int = 1
     padding: int = 0
+    extra_padding: int = 0
     groups: int = 1
     bias: bool = False
     batch_norm: bool = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, LayerSpec
-from ofa_toolkit.spaces.rounding import middle_channels
+from ofa_toolkit.spaces.rounding import middle_channels, squeeze_channels
 from ofa_toolkit.spaces.space import SearchSpace, Stage
 from ofa_toolkit.spaces.subnet import Subnet
 
@@ -70,10 +70,12 @@ def lower_stem(space: SearchSpace, resolution: int) -> tuple[list[LayerSpec], Fl
     flow = Flow(NETWORK_INPUT, IMAGE_CHANNELS, resolution)
     if space.stem is None:
         return [], flow
-    stem, build = space.stem, LayerBuilder(space.bn_eps)
+    stem, build = space.stem, LayerBuilder(space.bn_eps, space.padding)
     flow = build.conv("stem.conv", flow, stem.width, 3, stem.stride, stem.activation)
     block_input = flow
-    flow = build.depthwise("stem.block.depthwise", flow, 3, 1, stem.block_activation)
+    flow = build.depthwise("stem.block.depthwise", flow, 3, stem.block_stride, stem.block_activation)
+    if stem.block_use_se:
+        flow = _squeeze_excite(build, space, "stem.block.se", flow, block_input)
     flow = build.conv("stem.block.project", flow, stem.block_width, 1, 1, None)
     if stem.block_shortcut:
         flow = build.join("stem.block.add", "add", flow, block_input)
@@ -84,12 +86,13 @@ def lower_block(space: SearchSpace, choice: BlockChoice, flow: Flow) -> tuple[li
     """The layers of one block fed by `flow`."""
     stage = space.stages[choice.stage]
     stride = stage.stride if choice.block == 0 else 1
-    build = LayerBuilder(space.bn_eps)
+    build = LayerBuilder(space.bn_eps, space.padding)
     if stage.block == "bottleneck":
         has_projection = choice.block == 0 and _changes_shape(space, choice.stage)
         return build.layers, _bottleneck(build, stage, choice, flow, stride, has_projection=has_projection)
-    lowering = {"mbconv": _mbconv, "resnet_stem": _resnet_stem}[stage.block]
-    return build.layers, lowering(build, stage, choice, flow, stride)
+    if stage.block == "mbconv":
+        return build.layers, _mbconv(build, space, choice, flow, stride)
+    return build.layers, _resnet_stem(build, stage, choice, flow, stride)
 
 
 def _changes_shape(space: SearchSpace, index: int) -> bool:
@@ -108,28 +111,41 @@ def lower_stage_end(stage: Stage, index: int, flow: Flow) -> tuple[list[LayerSpe
 
 def lower_head(space: SearchSpace, flow: Flow) -> list[LayerSpec]:
     """The fixed end and the classifier."""
-    head, build = space.head, LayerBuilder(space.bn_eps)
+    head, build = space.head, LayerBuilder(space.bn_eps, space.padding)
     if head.expand_width is not None:
         flow = build.conv("head.expand", flow, head.expand_width, 1, 1, head.activation)
     flow = build.pool("head.pool", "global_avg_pool", flow, flow.size, 1)
     if head.mix_width is not None:
-        flow = build.conv("head.mix", flow, head.mix_width, 1, 1, head.activation, batch_norm=False)
+        flow = build.conv(
+            "head.mix", flow, head.mix_width, 1, 1, head.activation, batch_norm=False, bias=head.mix_bias
+        )
     build.linear("classifier", flow, space.num_classes)
     return build.layers
 
 
-def _mbconv(build: LayerBuilder, stage: Stage, choice: BlockChoice, flow: Flow, stride: int) -> Flow:
+def _mbconv(build: LayerBuilder, space: SearchSpace, choice: BlockChoice, flow: Flow, stride: int) -> Flow:
     """Inverted residual: 1x1 expand, depthwise, squeeze-excite, 1x1 project, identity shortcut."""
-    name, block_input = choice.prefix, flow
-    middle = middle_channels(flow.channels, choice.expand_ratio)
+    name, stage, block_input = choice.prefix, space.stages[choice.stage], flow
+    middle = middle_channels(flow.channels, choice.expand_ratio * stage.expand_scale(choice.block))
     flow = build.conv(f"{name}.expand", flow, middle, 1, 1, stage.activation)
     flow = build.depthwise(f"{name}.depthwise", flow, choice.kernel_size, stride, stage.activation)
     if stage.use_se:
-        flow = build.squeeze_excite(f"{name}.se", flow)
+        flow = _squeeze_excite(build, space, f"{name}.se", flow, block_input)
     flow = build.conv(f"{name}.project", flow, choice.width, 1, 1, None)
     if stride == 1 and block_input.channels == choice.width:
         flow = build.join(f"{name}.add", "add", flow, block_input)
     return flow
+
+
+def _squeeze_excite(
+    build: LayerBuilder, space: SearchSpace, name: str, flow: Flow, block_input: Flow
+) -> Flow:
+    """A branch over `flow` as the space has them."""
+    kind = space.squeeze_excite
+    hidden = (
+        squeeze_channels(flow.channels) if kind.reduces == "middle" else max(1, block_input.channels // 4)
+    )
+    return build.squeeze_excite(name, flow, hidden, activation=kind.activation, gate=kind.gate)
 
 
 def _bottleneck(

@@ -20,5 +20,5 @@ def middle_channels(channels: int, expand_ratio: float) -> int:
 
 
 def squeeze_channels(channels: int) -> int:
-    """Hidden width of a squeeze-excite branch over `channels` (ratio 1/4)."""
+    """Hidden width of MobileNetV3's squeeze-excite branch over `channels` (ratio 1/4)."""
     return make_divisible(channels // 4)

@@ -7,15 +7,18 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
 
 from ofa_toolkit.core.errors import SubnetNotInSpaceError
 from ofa_toolkit.spaces import space_rules as rules
-from ofa_toolkit.spaces.layer_spec import Activation
+from ofa_toolkit.spaces.layer_spec import Activation, Padding
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
 
 BlockKind = Literal["mbconv", "bottleneck", "resnet_stem"]
+
+# Fields that came later: left out of documents and identities where they say what all spaces did before.
+_LATER: dict[str, Any] = {"is_later": True}
 
 Number = TypeVar("Number", int, float)
 
@@ -34,9 +37,11 @@ class Stem:
         width: Output channels of the first convolution.
         stride: Its stride.
         activation: Its activation.
-        block_width: Output channels of the block (3x3 depthwise, stride 1, then 1x1).
+        block_width: Output channels of the block (3x3 depthwise, then 1x1).
         block_activation: Activation after the block's depthwise convolution.
-        block_shortcut: Whether the block adds its input (only possible where the widths agree).
+        block_shortcut: Whether the block adds its input (only possible at stride 1, where the widths agree).
+        block_stride: Stride of the block's depthwise convolution.
+        block_use_se: Whether the block has squeeze-excite.
     """
 
     width: int
@@ -45,10 +50,29 @@ class Stem:
     block_width: int
     block_activation: Activation
     block_shortcut: bool
+    block_stride: int = field(default=1, metadata=_LATER)
+    block_use_se: bool = field(default=False, metadata=_LATER)
 
     def __post_init__(self) -> None:
         rules.check_numbers(width=self.width, block_width=self.block_width, stride=self.stride)
-        rules.check_shortcut(self.block_shortcut, self.width, self.block_width)
+        rules.check_numbers(block_stride=self.block_stride)
+        rules.check_shortcut(self.block_shortcut, self.width, self.block_width, self.block_stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezeExcite:
+    """What the squeeze-excite branches of a space are like. Defaults: MobileNetV3's.
+
+    Attributes:
+        reduces: Of what the hidden width is a quarter: of the `middle` channels that the branch scales,
+            rounded to a multiple of 8, or of the block's `input`, rounded down (EfficientNet).
+        activation: After the first layer.
+        gate: After the second.
+    """
+
+    reduces: Literal["middle", "input"] = "middle"
+    activation: Activation = "relu"
+    gate: Activation = "h_sigmoid"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +92,8 @@ class Stage:
         compound: Pairs (depth, expand ratio) that tie every block's ratio to the stage's depth
             (CompOFA, section 3), or None where they are independent.
         max_pool: Whether a 3x3 max pool of stride 2 follows the stage.
+        expand_scales: Factor on the expand ratio of each block, for networks whose published ratios differ
+            within a stage; empty where all are 1.
     """
 
     block: BlockKind = "mbconv"
@@ -80,6 +106,7 @@ class Stage:
     expand_ratios: tuple[float, ...]
     compound: tuple[tuple[int, float], ...] | None = None
     max_pool: bool = False
+    expand_scales: tuple[float, ...] = field(default=(), metadata=_LATER)
 
     def __post_init__(self) -> None:
         rules.check_numbers(stride=self.stride)
@@ -89,6 +116,8 @@ class Stage:
             pairs = rules.compound_pairs(self.compound, self.depths, self.expand_ratios)
             object.__setattr__(self, "compound", pairs)
         rules.check_block_choices(self.kernel_sizes, self.expand_ratios)
+        scales = rules.expand_scales(self.expand_scales, self.max_depth)
+        object.__setattr__(self, "expand_scales", scales)
 
     @property
     def max_depth(self) -> int:
@@ -99,6 +128,10 @@ class Stage:
     def has_elastic_width(self) -> bool:
         """Whether more than one width is offered."""
         return len(self.widths) > 1
+
+    def expand_scale(self, block: int) -> float:
+        """Factor on the expand ratio of one block, counted from 0."""
+        return self.expand_scales[block] if self.expand_scales else 1
 
     def allowed_expand_ratios(self, depth: int) -> tuple[float, ...]:
         """Expand ratios a block may take when the stage has `depth` active blocks."""
@@ -119,13 +152,15 @@ class Head:
 
     Attributes:
         expand_width: Channels of a 1x1 convolution with batch norm before the global pool, or None.
-        mix_width: Channels of a 1x1 convolution after the pool, without batch norm or bias, or None.
+        mix_width: Channels of a 1x1 convolution after the pool, without batch norm, or None.
         activation: Activation of both.
+        mix_bias: Whether that convolution after the pool has a bias.
     """
 
     expand_width: int | None = None
     mix_width: int | None = None
     activation: Activation = "relu"
+    mix_bias: bool = field(default=False, metadata=_LATER)
 
     def __post_init__(self) -> None:
         widths = {"expand_width": self.expand_width, "mix_width": self.mix_width}
@@ -150,17 +185,21 @@ class SearchSpace:
         single_resolutions: Input sizes, in pixels, of single published networks beyond the offered ones.
             Such a subnet can be built and run; it is neither sampled nor encoded, and tables and
             predictors say nothing of it. Not part of the identity.
+        padding: Zeros around the input of every convolution.
+        squeeze_excite: What squeeze-excite branches are like, where there are any.
     """
 
     name: str
     source: str = ""
     stem: Stem | None = None
     stages: tuple[Stage, ...]
-    head: Head = dataclasses.field(default_factory=Head)
+    head: Head = field(default_factory=Head)
     resolutions: tuple[int, ...]
     num_classes: int = 1000
     bn_eps: float = 1e-5
     single_resolutions: tuple[int, ...] = ()
+    padding: Padding = field(default="symmetric", metadata=_LATER)
+    squeeze_excite: SqueezeExcite = field(default=SqueezeExcite(), metadata=_LATER)
 
     def __post_init__(self) -> None:
         rules.check_name(self.name)
@@ -178,7 +217,7 @@ class SearchSpace:
         Name, source and number of classes do not enter: a predictor for ten classes still
         describes the same architectures.
         """
-        fields = dataclasses.asdict(self)
+        fields = plain_values(self)
         for neutral in ("name", "source", "num_classes", "single_resolutions"):
             del fields[neutral]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
@@ -220,9 +259,14 @@ class SearchSpace:
         return Subnet(pick(self.resolutions) if resolution is None else resolution, tuple(stages))
 
     @property
+    def has_one_architecture(self) -> bool:
+        """Whether nothing is elastic but the resolution."""
+        return self.num_architectures == 1
+
+    @property
     def has_one_subnet(self) -> bool:
         """Whether nothing is elastic: one network, at one resolution."""
-        return self.num_architectures == 1 and len(self.resolutions) == 1
+        return self.has_one_architecture and len(self.resolutions) == 1
 
     def check(self, subnet: Subnet) -> None:
         """Raise `SubnetNotInSpaceError` naming the first choice this space does not offer."""
@@ -275,3 +319,17 @@ class SearchSpace:
             f"{what} {value} is not offered; {self.name} offers {offered}.",
             hint=f"`ofa-tk spaces show {self.name}` lists every choice.",
         )
+
+
+def plain_values(value: Any) -> Any:
+    """A space, or a part of one, as plain values, without later fields at their default."""
+    if isinstance(value, tuple):
+        return [plain_values(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    kept = (
+        each
+        for each in dataclasses.fields(value)
+        if not (each.metadata.get("is_later") and getattr(value, each.name) == each.default)
+    )
+    return {each.name: plain_values(getattr(value, each.name)) for each in kept}

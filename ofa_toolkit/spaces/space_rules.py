@@ -21,6 +21,7 @@ LARGEST: dict[str, int] = {
     "expand_width": 65_536,
     "mix_width": 65_536,
     "stride": 4,
+    "block_stride": 4,
     "num_classes": 1_000_000,
 }
 """Largest value of each field: far beyond any network of use, and small enough to be counted and drawn."""
@@ -88,8 +89,20 @@ def check_block_choices(kernel_sizes: Sized, expand_ratios: Sized) -> None:
         )
 
 
-def check_shortcut(has_shortcut: bool, width: int, block_width: int) -> None:
-    """Refuse a sum of unequal widths."""
+def expand_scales(values: Iterable[Any], max_depth: int) -> tuple[float, ...]:
+    """One factor on the expand ratio a block, or none at all."""
+    kept = tuple(_ratio(value) for value in values)
+    for index, value in enumerate(kept):
+        _check_ratio(f"expand_scales[{index}]", value)
+    if kept and len(kept) < max_depth:
+        raise ConfigError(f"expand_scales: {len(kept)} values for {max_depth} blocks; give one a block.")
+    return kept
+
+
+def check_shortcut(has_shortcut: bool, width: int, block_width: int, block_stride: int) -> None:
+    """Refuse a sum of maps of unequal sizes."""
+    if has_shortcut and block_stride != 1:
+        raise ConfigError(f"block_shortcut: needs block_stride 1, which is {block_stride}.")
     if has_shortcut and width != block_width:
         raise ConfigError(
             f"block_shortcut: needs equal widths; width is {width} and block_width {block_width}."

@@ -70,14 +70,18 @@ def sort_channels(
 
     by_block = _blocks(lower(supernet.space, supernet.space.largest()))
     for prefix, layers in by_block:
-        stage = supernet.space.stages[int(prefix.split(".")[1])]
+        _, stage_index, block_index = prefix.split(".")
+        stage = supernet.space.stages[int(stage_index)]
+        scale = stage.expand_scale(int(block_index))
         order = torch.empty(0)
         for producers, consumer in _CHAINS[stage.block]:
             chain = [layers[part] for part in producers if part in layers]
             reader = layers[consumer]
             importance = _importance(tensors[f"{reader.name}.conv.weight"])
             base = chain[-1].in_channels if stage.block == "mbconv" else stage.widths[-1]
-            widths = [middle_channels(base, ratio) for ratio in sorted(stage.expand_ratios, reverse=True)]
+            widths = [
+                middle_channels(base, ratio * scale) for ratio in sorted(stage.expand_ratios, reverse=True)
+            ]
             _build_walls(importance, widths, num_protected_widths)
             order = _descending(importance)
             move(f"{reader.name}.conv.weight", 1, order)

@@ -115,6 +115,8 @@ def _parts(
             parts["dropout"] = nn.Dropout(dropout)
         parts["linear"] = _linear(layer, weighted)
     elif layer.kind == "conv":
+        if layer.extra_padding:
+            parts["pad"] = nn.ZeroPad2d((0, layer.extra_padding, 0, layer.extra_padding))
         parts["conv"] = _conv(layer, weighted)
         if layer.batch_norm:
             parts["bn"] = _batch_norm(layer, bn_momentum, norm)

@@ -62,7 +62,8 @@ class Supernet(nn.Module):
         """Run one subnet.
 
         Args:
-            images: `(N, 3, R, R)`; R may differ from `subnet.resolution`, the layers do not depend on it.
+            images: `(N, 3, R, R)`; R may differ from `subnet.resolution`: of the layers only TensorFlow's
+                "same" padding depends on it.
             subnet: A member of `space`.
             use_dropout: Whether dropout acts in training mode; DϵpS and BigNAS regularise only the
                 largest subnet.

@@ -209,7 +209,13 @@ class RunConfig:
     divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
     "When things go wrong."
     init: str | None = None
-    "Weights to start from: a zoo name or a folder."
+    """Weights to start from: a zoo name, a folder, `torchvision:NAME`, `timm:NAME`, or the file of a state
+    dictionary, whose network must be of the space."""
+    teacher: str | None = None
+    """A zoo name or a folder: what that supernet's largest network predicts takes the place of the labels,
+    which are only used to judge. Its classes become the run's, and must hold those of the images."""
+    teacher_resolution: Annotated[int, Bounds(at_least=1)] | None = None
+    "Side in pixels that the teacher sees every image at; none for the size of the step."
     tensorboard: bool = True
     "Whether TensorBoard events are written beside metrics.jsonl."
 
@@ -219,6 +225,17 @@ class RunConfig:
                 f"training.accumulation: {self.training.accumulation} does not divide the batch size "
                 f"{self.training.batch_size}."
             )
+        if self.teacher is None and self.teacher_resolution is not None:
+            raise ConfigError("teacher_resolution: there is no teacher to see images at that size.")
+        for name, value, unused in (
+            ("training.label_smoothing", self.training.label_smoothing, 0),
+            ("data.class_weights", self.data.class_weights, "none"),
+        ):
+            if self.teacher is not None and value != unused:
+                raise ConfigError(
+                    f"{name}: '{value}' is for labels, and a teacher takes their place.",
+                    hint=f"--set {name}={unused}",
+                )
 
 
 def from_values(values: Mapping[str, Any], *, source: str | None = None) -> RunConfig:

@@ -44,7 +44,13 @@ def zero_residual_branches(supernet: Supernet) -> None:
 
 @torch.no_grad()
 def load_initial_weights(
-    supernet: Supernet, source: Supernet, name: str, *, has_same_classes: bool, classifier_seed: int
+    supernet: Supernet,
+    source: Supernet,
+    name: str,
+    *,
+    space_option: str,
+    has_same_classes: bool,
+    classifier_seed: int,
 ) -> str:
     """Copy another supernet's weights; the classifier too where both have the same classes.
 
@@ -52,6 +58,7 @@ def load_initial_weights(
         supernet: Changed in place; keeps its own kernel matrices where the other has none.
         source: The other supernet.
         name: What to call it in messages.
+        space_option: What `--space` takes to train its space.
         has_same_classes: Whether both have the same classes in the same order.
         classifier_seed: Of a fresh classifier; another than that of new weights, by which the other supernet
             may have begun.
@@ -66,7 +73,7 @@ def load_initial_weights(
     if mine.identity != theirs.identity:
         raise MismatchError(
             f"'{name}' is a supernet of '{source.space.name}'; this run trains '{supernet.space.name}'.",
-            hint=f"Train that one: --space {name}",
+            hint=f"Train that one: --space {space_option}",
         )
     weights = source.state_dict()
     if not has_same_classes:

@@ -16,6 +16,7 @@ from ofa_toolkit.supernets.channel_sorting import apply_moves
 from ofa_toolkit.training.algorithm import Pass, Phase
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.distributed import Process
+from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, set_learning_rate
 from ofa_toolkit.training.shared_batchnorm import share_batch_norm
 from ofa_toolkit.training.step import StepResult, Updater
@@ -29,6 +30,7 @@ class Learner:
         supernet: Its weights at the start; changed in place.
         process: This process among those that train together.
         class_weights: See `Updater`.
+        label_teacher: Likewise.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Learner:
         supernet: Supernet,
         process: Process,
         class_weights: Tensor | None = None,
+        label_teacher: LabelTeacher | None = None,
     ) -> None:
         loop = config.training
         self.supernet = supernet.to(process.device)
@@ -47,7 +50,7 @@ class Learner:
         self.optimizer = build_optimizer(config.optimizer, self.supernet)
         if class_weights is not None:
             class_weights = class_weights.to(process.device)
-        self.updater = Updater(self.supernet, self.optimizer, loop, process, class_weights)
+        self.updater = Updater(self.supernet, self.optimizer, loop, process, class_weights, label_teacher)
         self.average = MovingAverage(self.supernet, loop.ema_decay) if loop.ema_decay else None
         self.teacher: torch.nn.Module | None = None
         self._device = process.device

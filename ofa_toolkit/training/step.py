@@ -17,6 +17,7 @@ from ofa_toolkit.training.aggregation import divide_by_uses
 from ofa_toolkit.training.algorithm import Pass
 from ofa_toolkit.training.config import LoopConfig
 from ofa_toolkit.training.distributed import Process
+from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.losses import hard_cross_entropy, soft_cross_entropy
 from ofa_toolkit.training.shared_prefix import SharedPrefix
 
@@ -58,6 +59,7 @@ class Updater:
         config: The loop.
         process: Which of how many.
         class_weights: (classes,), on the loss of an image of each class; all alike where None.
+        label_teacher: Whose predictions take the place of the labels; None for the labels.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Updater:
         config: LoopConfig,
         process: Process,
         class_weights: Tensor | None = None,
+        label_teacher: LabelTeacher | None = None,
     ) -> None:
         if config.precision == "float16" and process.device.type != "cuda":
             raise ConfigError(
@@ -77,6 +80,7 @@ class Updater:
         self.config = config
         self.process = process
         self.class_weights = class_weights
+        self.label_teacher = label_teacher
         self.scaler = torch.amp.GradScaler(enabled=config.precision == "float16")
         self._compiled: dict[Subnet, Forward] = {}
         self._parameters = list(supernet.parameters())
@@ -141,6 +145,7 @@ class Updater:
         for part_images, part_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
             first_logits: Tensor | None = None
             teacher_logits = self._teacher_logits(part_images, passes, teacher)
+            label_logits = self._label_logits(part_images, passes)
             shared = None if records_norm or self.config.compile else self._shared_prefix(passes, part_images)
             for index, item in enumerate(passes):
                 with gradients_in_place() as slices:
@@ -148,7 +153,7 @@ class Updater:
                         logits = self._logits(item, part_images, shared)
                     logits = logits.float()
                     target = teacher_logits if item.source == "teacher" else first_logits
-                    loss = self._loss(item, logits, part_labels, target)
+                    loss = self._loss(item, logits, part_labels, target, label_logits)
                     self.scaler.scale(loss * (item.gradient_weight / parts)).backward()  # type: ignore[no-untyped-call]
                     slices.add()
                 losses[index] += loss.detach() / parts
@@ -161,16 +166,31 @@ class Updater:
                 shared.backward()
         return Accumulated(losses=losses, num_correct=correct, first_norm=first_norm)
 
-    def _loss(self, item: Pass, logits: Tensor, labels: Tensor, target: Tensor | None) -> Tensor:
+    def _loss(
+        self,
+        item: Pass,
+        logits: Tensor,
+        labels: Tensor,
+        target: Tensor | None,
+        label_logits: Tensor | None,
+    ) -> Tensor:
         loss = logits.new_zeros(())
         if item.soft_labels:
             assert target is not None, f"{item.role}: nobody to learn from"
             loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature)
-        if item.hard_labels:
+        if item.hard_labels and label_logits is not None:
+            loss = loss + item.hard_labels * soft_cross_entropy(logits, label_logits)
+        elif item.hard_labels:
             loss = loss + item.hard_labels * hard_cross_entropy(
                 logits, labels, self.config.label_smoothing, self.class_weights
             )
         return loss
+
+    def _label_logits(self, images: Tensor, passes: Sequence[Pass]) -> Tensor | None:
+        if self.label_teacher is None or not any(item.hard_labels for item in passes):
+            return None
+        with self._autocast():
+            return self.label_teacher(images)
 
     def _teacher_logits(
         self, images: Tensor, passes: Sequence[Pass], teacher: nn.Module | None

@@ -25,6 +25,7 @@ from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import TimeLeft
 from ofa_toolkit.training.distributed import Process
 from ofa_toolkit.training.divergence import DivergenceWatch
+from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.learner import Learner
 from ofa_toolkit.training.losses import balanced_class_weights
 from ofa_toolkit.training.metrics import MetricsLog
@@ -56,6 +57,7 @@ class Trainer:
         process: Which of how many.
         reporter: Who hears of it.
         on_epoch_end: Called in the main process with the trainer and the epoch that has just ended.
+        label_teacher: Whose predictions take the place of the labels; None for the labels.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Trainer:
         process: Process | None = None,
         reporter: Reporter | None = None,
         on_epoch_end: Callable[[Trainer, int], None] | None = None,
+        label_teacher: LabelTeacher | None = None,
     ) -> None:
         self.config = config
         self.algorithm = algorithm
@@ -81,12 +84,14 @@ class Trainer:
                 f"A batch of {config.training.batch_size} cannot be shared equally by "
                 f"{self.process.world_size} processes in {config.training.accumulation} parts each."
             )
-        self.named = named_subnets(config.validation, config.space.trained(dataset.num_classes))
+        self.named = named_subnets(config.validation, config.space.trained(len(dataset.output_names)))
         weights = None
         if config.data.class_weights == "balanced":
             weights = balanced_class_weights(class_counts(dataset, ("train",)).tolist())
-        self.learner = Learner(config, supernet, self.process, class_weights=weights)
-        self.watch = DivergenceWatch(dataset.num_classes, config.divergence.window)
+        self.learner = Learner(
+            config, supernet, self.process, class_weights=weights, label_teacher=label_teacher
+        )
+        self.watch = DivergenceWatch(len(dataset.output_names), config.divergence.window)
         self.checkpointer = Checkpointer(
             config,
             folder,

@@ -138,6 +138,10 @@ class AccuracyFact:
     "Side of the input images in pixels."
     top1_percent: Annotated[float, Bounds(at_least=0, at_most=100)]
     "Share of images whose first guess is right; of the stored weights where measured."
+    top1_among_percent: Annotated[float, Bounds(at_least=0, at_most=100)] | None = None
+    "The same where only the classes of the images may be named, for networks that have more."
+    num_among: Annotated[int, Bounds(at_least=2)] | None = None
+    "How many classes those are."
     origin: Origin
     "`measured` from the stored weights by this project, or `published` by others."
     source: str

@@ -59,7 +59,7 @@ def extract_subnet(
     """As `LoadedSupernet.extract`."""
     subnet = found.subnet
     network = extract(supernet.network, subnet)
-    if keep_batchnorm or supernet.space.has_one_subnet:
+    if keep_batchnorm or supernet.has_statistics_of(subnet):
         source = BatchNormSource(kind="stored", images="none", num_images=0, seed=0)
     elif data is not None:
         dataset = supernet.open_images(data) if isinstance(data, str) else data

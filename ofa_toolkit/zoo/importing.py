@@ -77,12 +77,12 @@ def narrowed(weights: Mapping[str, Tensor], space: SearchSpace, *, source: str) 
         MismatchError: The weights are of another space.
     """
     from ofa_toolkit.supernets import Supernet, extract
-    from ofa_toolkit.supernets.importing.official_checkpoints import supernet_from_official
+    from ofa_toolkit.supernets.importing.weights import supernet_from_weights
 
     base_name = space.name.removesuffix(COMPOUND_ELASTIC_KERNEL_SUFFIX).removesuffix(COMPOUND_SUFFIX)
     if base_name == space.name or base_name not in SPACES:
-        return supernet_from_official(weights, space, source=source)
-    supernet = supernet_from_official(weights, SPACES[base_name], source=source)
+        return supernet_from_weights(weights, space, source=source)
+    supernet = supernet_from_weights(weights, SPACES[base_name], source=source)
     space = space.with_num_classes(supernet.space.num_classes)
     narrow = Supernet(space, use_kernel_transforms=supernet.use_kernel_transforms)
     tensors = supernet.state_dict() | extract(supernet, space.largest()).state_dict()

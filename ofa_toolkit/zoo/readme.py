@@ -124,12 +124,20 @@ def _accuracy_row(fact: AccuracyFact) -> list[str]:
         fact.subnet,
         str(fact.resolution),
         "unknown" if fact.macs is None else f"{fact.macs / 1e6:.1f}",
-        f"{fact.top1_percent:.2f}",
+        f"{fact.top1_percent:.2f}" if fact.num_among is None else accuracy_of(fact),
         ", ".join(f"{value:.2f}" for value in fact.top1_by_seed),
         fact.origin,
         fact.batchnorm,
         fact.source,
     ]
+
+
+def accuracy_of(fact: AccuracyFact) -> str:
+    """A figure of the card in words: `84.69 %`, or `92.60 % among 10 classes, 56.50 % among all`."""
+    if fact.top1_among_percent is None:
+        return f"{fact.top1_percent:.2f} %"
+    among = f"{fact.top1_among_percent:.2f} % among {fact.num_among} classes"
+    return f"{among}, {fact.top1_percent:.2f} % among all"
 
 
 def _published(subnets: PublishedSubnets | None) -> str:

@@ -15,6 +15,7 @@ from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
 from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
 from ofa_toolkit.spaces.official_files import network_folder
+from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
 from ofa_toolkit.zoo.card import Card
@@ -232,7 +233,28 @@ class LoadedSupernet:
             self._check_classes(dataset)
         return dataset
 
+    def has_statistics_of(self, subnet: Subnet) -> bool:
+        """Whether the stored batch-norm statistics are a subnet's own: it is the one network trained."""
+        trained = self.trained_space
+        return trained.has_one_architecture and subnet.stages == trained.largest().stages
+
+    def number_labels(self, dataset: ImageDataset) -> None:
+        """Let a data set number its labels as this supernet does, which may have more classes.
+
+        Raises:
+            MismatchError: It has a class that is none of the supernet's.
+        """
+        if self.class_names != dataset.class_names and not dataset.name_outputs(self.class_names):
+            unknown = [name for name in dataset.class_names if name not in self.class_names]
+            raise MismatchError(
+                f"'{self.name}' has the classes {_short(self.class_names)}; {dataset.name} has "
+                f"{_short(tuple(unknown) or dataset.class_names)}.",
+                hint="Its predictions can be judged on images of its own classes only.",
+            )
+
     def _check_classes(self, dataset: ImageDataset) -> None:
+        if dataset.num_classes < self.space.num_classes and dataset.name_outputs(self.class_names):
+            return
         hint = self._how_to_train_on(dataset.source)
         if dataset.num_classes != self.space.num_classes:
             raise MismatchError(

@@ -31,7 +31,7 @@ def test_every_figure_of_the_card_is_measured_again(entry: ZooEntry) -> None:
         pytest.skip(f"set {variable} to the data set of {entry.name}")
     findings = verify_entry(entry, data=data)
     figures = [finding for finding in findings if finding.measured is not None]
-    assert len(figures) == len(entry.card.accuracy) >= 3
+    assert len(figures) == len(entry.card.accuracy) >= 2
     for finding in figures:
         assert finding.claimed is not None
         assert finding.measured is not None

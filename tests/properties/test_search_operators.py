@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.search.operators import Operators
 from ofa_toolkit.search.uniform import uniform_subnets
-from ofa_toolkit.spaces import Encoding, get_space, list_spaces, restrict, sample_population
+from ofa_toolkit.spaces import Encoding, get_space, restrict, sample_population
 from ofa_toolkit.spaces.encoding import Population
+from tests.every_space import EVERY_SPACE
 
 SPACES = [
-    *list_spaces(),
+    *EVERY_SPACE,
     "ofa-mobilenet-v3-w1.0-compound",
     "ofa-mobilenet-v3-w1.0-compound-elastic-kernel",
     "mobilenet-v3-compact-compound",

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import SubnetNotInSpaceError
-from ofa_toolkit.spaces import Subnet, get_space, list_spaces, lower, sample_subnets
+from ofa_toolkit.spaces import Subnet, get_space, lower, sample_subnets
 from ofa_toolkit.supernets import (
     Supernet,
     extract,
@@ -22,8 +22,9 @@ from ofa_toolkit.supernets import (
 )
 from ofa_toolkit.supernets.channel_sorting import apply_moves
 from ofa_toolkit.supernets.module_counts import count_module
+from tests.every_space import EVERY_SPACE
 
-every_space = pytest.mark.parametrize("name", list_spaces())
+every_space = pytest.mark.parametrize("name", EVERY_SPACE)
 NUM_CLASSES = 5
 SIZE = 32  # pixels; layers do not depend on the map's size, and small ones are quick
 

@@ -101,7 +101,7 @@ def declared(*extras: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folders", "extras"),
-    [(("ofa_toolkit", "cli"), ("heif", "slurm", "tensorrt")), (("tests",), ("tensorrt", "test"))],
+    [(("ofa_toolkit", "cli"), ("heif", "slurm", "tensorrt", "timm")), (("tests",), ("tensorrt", "test"))],
 )
 def test_every_imported_package_is_a_declared_dependency(
     folders: tuple[str, ...], extras: tuple[str, ...]

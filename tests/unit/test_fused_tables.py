@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ofa_toolkit.complexity import PopulationComplexity, count_macs, count_params, peak_activation_elements
-from ofa_toolkit.spaces import Encoding, get_space, list_spaces, lower, sample_population
+from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
 from ofa_toolkit.spaces.fused_tables import CHUNK_ROWS, FusedTables, Term
+from tests.every_space import EVERY_SPACE
 
 
 @pytest.mark.parametrize("combine", [np.add, np.maximum])
@@ -33,7 +34,7 @@ def test_fusing_changes_nothing(combine: np.ufunc, dtype: type) -> None:
     assert fused(population[:0]).shape == (0, 2)
 
 
-@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("name", EVERY_SPACE)
 def test_population_counts_equal_those_of_single_subnets(name: str) -> None:
     space = get_space(name)
     space = space.with_resolutions(space.resolutions[-2:])

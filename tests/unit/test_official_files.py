@@ -11,16 +11,30 @@ import pytest
 
 from ofa_tk.app import run
 from ofa_toolkit.complexity import count_macs
-from ofa_toolkit.core.errors import FileFormatError, MismatchError, OfaToolkitError, SubnetNotInSpaceError
+from ofa_toolkit.core.errors import (
+    ExportError,
+    FileFormatError,
+    MismatchError,
+    OfaToolkitError,
+    SubnetNotInSpaceError,
+)
 from ofa_toolkit.spaces import get_space, list_spaces, lower, sample_subnets
 from ofa_toolkit.spaces.official_architectures import from_official, to_official
+from ofa_toolkit.spaces.space import SqueezeExcite
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
 from ofa_toolkit.supernets.importing.official_config import official_config
 
 PROXYLESS = get_space("ofa-proxyless-w1.3")
 WIDE = get_space("ofa-mobilenet-v3-w1.2")
 SMALL = {"ks": 3, "e": 3, "d": 2}
-MBCONV = [name for name in list_spaces() if get_space(name).stem is not None]
+MBCONV = [
+    name
+    for name in list_spaces()
+    if (space := get_space(name)).stem is not None
+    and space.padding == "symmetric"
+    and not space.head.mix_bias
+    and space.squeeze_excite == SqueezeExcite()
+]
 
 Captured = pytest.CaptureFixture[str]
 
@@ -137,6 +151,12 @@ def test_network_configs_find_their_space_by_their_layers(name: str) -> None:
         assert found.space.name == name or name.startswith("mobilenet-v3-compact")
         assert found.subnet == subnet
         assert read_subnet(config, space, resolution=subnet.resolution).subnet == subnet
+
+
+def test_what_a_network_config_cannot_say_is_not_written() -> None:
+    space = get_space("efficientnet-lite0")
+    with pytest.raises(ExportError, match="cannot say what 'efficientnet-lite0' pads"):
+        official_config(space, space.largest())
 
 
 def test_a_network_config_of_another_space_is_refused() -> None:

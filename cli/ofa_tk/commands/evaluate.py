@@ -121,6 +121,11 @@ def command(
         output.Column(name="loss", is_number=True),
         output.Column(name="images", is_number=True),
     ]
+    has_more = evaluation.results[0].accuracy.top1_among_percent is not None
+    if has_more:
+        columns.insert(
+            5, output.Column(name=f"among {evaluator.dataset.num_classes} classes", is_number=True)
+        )
     rows = [
         (
             r.name,
@@ -128,6 +133,11 @@ def command(
             f"{r.macs / 1e6:.2f}",
             f"{r.params / 1e6:.3f}",
             accuracy_text(r.accuracy.top1_percent, r.accuracy.num_images),
+            *(
+                [accuracy_text(own, r.accuracy.num_images)]
+                if (own := r.accuracy.top1_among_percent) is not None
+                else []
+            ),
             f"{r.accuracy.loss:.3f}",
             r.accuracy.num_images,
         )

@@ -248,7 +248,7 @@ def _floating(exported: Exported) -> str:
 
 def _batchnorm(exported: Exported) -> str:
     source = exported.metadata.batchnorm
-    if exported.supernet.space.has_one_subnet:
+    if source.kind == "stored" and exported.supernet.trained_space.has_one_architecture:
         return "the network's own statistics, folded"
     if source.kind == "stored":
         return "the supernet's statistics (--keep-batchnorm)"

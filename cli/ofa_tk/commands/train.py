@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     help="Scale the whole run to this many epochs; with --resume, lengthen it.",
 )
 @click.option(
-    "--init", metavar="NAME|DIR", help="Start from these weights: a zoo name, run or supernet folder."
+    "--init",
+    metavar="SOURCE",
+    help="Start from these weights: a zoo name, a run or supernet folder, torchvision:NAME, timm:NAME, or a "
+    "state dictionary's file.",
+)
+@click.option(
+    "--teacher",
+    metavar="NAME|DIR",
+    help="Learn from what this supernet's largest network predicts, in place of labels.",
 )
 @options.space_option("Train this space (all of it), not the recipe's; a supernet's folder gives its own.")
 @options.resume_option
@@ -50,6 +58,7 @@ def command(
     out: Path | None,
     epochs: int | None,
     init: str | None,
+    teacher: str | None,
     space: str | None,
     resume: Resume,
     dry_run: bool,
@@ -74,6 +83,8 @@ def command(
         return
     if out is None and not dry_run:
         raise click.UsageError("Name the run folder: --out runs/NAME")
+    if teacher is not None:
+        overrides = (*overrides, f"teacher={teacher}")
     config = _config(recipe, data, out, epochs, init, space, seed, overrides, resume=resume)
     from ofa_toolkit.core.allocator import keep_freed_memory
 

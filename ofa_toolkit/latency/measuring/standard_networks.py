@@ -81,20 +81,13 @@ def _mbconv(
         flow = build.conv(f"{name}.expand", flow, block.middle, 1, 1, block.activation)
     flow = build.depthwise(f"{name}.depthwise", flow, block.kernel_size, block.stride, block.activation)
     if block.squeeze:
-        flow = _squeeze_excite(build, f"{name}.se", flow, block)
+        flow = build.squeeze_excite(
+            f"{name}.se", flow, block.squeeze, activation=block.squeeze_activation, gate=block.gate
+        )
     flow = build.conv(f"{name}.project", flow, block.width, 1, 1, None)
     if block.stride == 1 and block_input.channels == block.width:
         flow = build.join(f"{name}.add", "add", flow, block_input)
     return flow
-
-
-def _squeeze_excite(build: LayerBuilder, name: str, flow: Flow, block: _Block) -> Flow:
-    pooled = build.pool(f"{name}.pool", "global_avg_pool", flow, flow.size, 1)
-    hidden = build.conv(
-        f"{name}.reduce", pooled, block.squeeze, 1, 1, block.squeeze_activation, batch_norm=False, bias=True
-    )
-    gate = build.conv(f"{name}.expand", hidden, flow.channels, 1, 1, block.gate, batch_norm=False, bias=True)
-    return build.join(f"{name}.scale", "scale", flow, gate)
 
 
 def _classifier(build: LayerBuilder, flow: Flow, num_classes: int, *, is_conv: bool = False) -> None:

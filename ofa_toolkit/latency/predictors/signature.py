@@ -26,7 +26,7 @@ def layer_signature(layer: LayerSpec) -> str:
         if layer.stride != 1:
             parts.append(f"s{layer.stride}")
         if layer.padding != layer.kernel_size // 2:
-            parts.append(f"p{layer.padding}")
+            parts.append(f"p{layer.padding}" + (f"+{layer.extra_padding}" if layer.extra_padding else ""))
     if layer.groups != 1:
         parts.append(f"g{layer.groups}")
     if layer.has_weights and not (layer.bias or layer.batch_norm):

@@ -7,7 +7,6 @@ host needs to launch it, and the larger one is the latency: eager frameworks are
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -20,7 +19,7 @@ from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower_unchecked
-from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space import SearchSpace, plain_values
 from ofa_toolkit.spaces.space_file import space_from_document
 from ofa_toolkit.spaces.units import UnitTables, unit_of
 
@@ -130,7 +129,7 @@ class SpaceTable:
 
 def _as_plain(space: SearchSpace) -> dict[str, Any]:
     """A space as nested plain values; sizes of single published networks have no entries in a table."""
-    values = dataclasses.asdict(space)
+    values = dict(plain_values(space))
     del values["single_resolutions"]
     return values
 

@@ -95,8 +95,9 @@ def evaluate_subnets(
     if not chosen:
         trained = supernet.trained_space
         chosen = [("largest", trained.largest(resolution)), ("smallest", trained.smallest(resolution))]
-        if trained.has_one_subnet:
-            chosen, num_random = [("network", trained.largest(resolution))], 0
+        if trained.has_one_architecture:
+            sizes = trained.resolutions if resolution is None else (resolution,)
+            chosen, num_random = [("network", trained.largest(size)) for size in reversed(sizes)], 0
         drawn = sample_subnets(trained, num_random, generator(seed, "evaluate"), resolution=resolution)
         chosen += [(f"random {number}", subnet) for number, subnet in enumerate(drawn, start=1)]
     results = []

@@ -31,13 +31,14 @@ class Evaluator:
 
     @property
     def recalibration_images(self) -> int:
-        """Training images for batch-norm statistics; a single network keeps its own unless asked not to."""
+        """Training images for the batch-norm statistics of subnets that share weights with others."""
         if self.request.recalibration_images is not None:
             return self.request.recalibration_images
-        return 0 if self.supernet.space.has_one_subnet else RECALIBRATION_IMAGES
+        return RECALIBRATION_IMAGES
 
     def accuracy(self, subnet: Subnet, split: Split | None = None) -> Accuracy:
         """Measure one subnet, batch norm recalibrated; on the split asked for where none is given."""
+        has_own = self.request.recalibration_images is None and self.supernet.has_statistics_of(subnet)
         return evaluate_subnet(
             self.supernet.network,
             subnet,
@@ -45,7 +46,7 @@ class Evaluator:
             split=split or self.request.split,
             batch_size=self.request.batch_size,
             limit=self.request.images,
-            recalibration_images=self.recalibration_images,
+            recalibration_images=0 if has_own else self.recalibration_images,
             device=self.device,
         )
 

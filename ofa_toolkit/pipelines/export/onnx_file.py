@@ -151,7 +151,7 @@ def export_onnx(
     if ends.takes_pixels:
         factors(source.preprocessing or {})
     dataset = None if options.data is None else source.open_images(options.data)
-    if not source.space.has_one_subnet:
+    if not source.has_statistics_of(described.subnet):
         say("Recomputing batch-norm statistics")
     network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
@@ -178,7 +178,7 @@ def export_onnx(
             *(described.notes or source.notes),
             *(finding.message for finding in lint(model, target)),
             *_other_conditions(described, form),
-            *_kept(options, source),
+            *_kept(options, source, described.subnet),
         ),
         check=rounded_to_pixels(check, ends, metadata.preprocessing),
     )
@@ -233,8 +233,8 @@ def open_subnet(
         ExportError: Nobody says which supernet.
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
-    if subnet is None and supernet is not None and load_supernet(supernet).space.has_one_subnet:
-        subnet = load_supernet(supernet).space.largest()
+    if subnet is None and supernet is not None and load_supernet(supernet).trained_space.has_one_architecture:
+        subnet = load_supernet(supernet).trained_space.largest(resolution)
     subnet = DEFAULT_SUBNET if subnet is None else subnet
     name = supernet or _stated_supernet(subnet)
     if name is None:
@@ -302,8 +302,8 @@ def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
     return warnings
 
 
-def _kept(options: ExportOptions, supernet: LoadedSupernet) -> list[str]:
-    if not options.keep_batchnorm or supernet.space.has_one_subnet:
+def _kept(options: ExportOptions, supernet: LoadedSupernet, subnet: Subnet) -> list[str]:
+    if not options.keep_batchnorm or supernet.has_statistics_of(subnet):
         return []
     return ["Batch-norm statistics are the supernet's; they fit none of its subnets well."]
 

@@ -36,7 +36,7 @@ def next_command(supernet: LoadedSupernet) -> str:
     subnet = Path(supernet.name) / "subnet.json"
     if subnet.is_file():
         return export_file_command(subnet)
-    if supernet.space.has_one_subnet:
+    if supernet.trained_space.has_one_architecture:
         return command_line("export", "--supernet", supernet.name, "--target", "onnxruntime-cpu", "--onnx")
     return search_command(supernet=supernet)
 

@@ -25,18 +25,20 @@ from ofa_toolkit.datasets.report import (
 )
 from ofa_toolkit.datasets.stand_in import StandIn
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
+from ofa_toolkit.pipelines.training.initial import open_initial
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder, run_lock
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import PhaseCost, measured_cost, total
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
+from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.metrics import require_tensorboard
 from ofa_toolkit.training.reporting import Reporter, Silent
 from ofa_toolkit.training.resuming import check_length, check_settings
 from ofa_toolkit.training.run_folder import Resume
 from ofa_toolkit.training.trainer import Trainer
-from ofa_toolkit.zoo.supernet import load_supernet
+from ofa_toolkit.zoo.supernet import LoadedSupernet, load_supernet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +146,7 @@ def _resume(trainer: Trainer, stored: RunConfig) -> str:
     name = trainer.checkpointer.restore().name
     state = trainer.state
     if config.training.epochs != stored.training.epochs:
-        before = stored.algorithm.build(stored, stored.space.trained(trainer.dataset.num_classes))
+        before = stored.algorithm.build(stored, stored.space.trained(len(trainer.dataset.output_names)))
         check_length(folder, stored, before, trainer.algorithm, state, trainer.steps_per_epoch)
     trainer.reporter.message(f"Resumed from {name}, update {state.step} of {trainer.num_steps}.")
     if state.step == trainer.num_steps:
@@ -182,7 +184,7 @@ def prepare(
     if config.tensorboard and process.is_main:
         require_tensorboard()
     space_resolutions = config.space.whole(1).resolutions
-    initial = None if config.init is None else load_supernet(config.init)
+    initial = None if config.init is None else open_initial(config.init, config.space.whole(1))
     dataset = open_run_dataset(
         config,
         download=download,
@@ -191,18 +193,23 @@ def prepare(
         # The weights know images prepared as those they were trained on.
         preprocessing=None if initial is None else initial.preprocessing,
     )
+    teacher = None if config.teacher is None else load_supernet(config.teacher)
+    if teacher is not None:
+        teacher.number_labels(dataset)
     reporter.message(summary(dataset))
     for text in warnings(dataset, is_weighted=config.data.class_weights == "balanced"):
         reporter.message(f"Warning: {text}")
-    algorithm = config.algorithm.build(config, config.space.trained(dataset.num_classes))
-    supernet = new_supernet(config, config.space.whole(dataset.num_classes))
+    num_classes = len(dataset.output_names)
+    algorithm = config.algorithm.build(config, config.space.trained(num_classes))
+    supernet = new_supernet(config, config.space.whole(num_classes))
     if initial is not None and takes_init:
         reporter.message(
             load_initial_weights(
                 supernet,
                 initial.network,
                 initial.name,
-                has_same_classes=initial.class_names == dataset.class_names,
+                space_option=initial.space_option,
+                has_same_classes=initial.class_names == dataset.output_names,
                 classifier_seed=torch_seed(config.training.seed, "fresh classifier", initial.identity),
             )
         )
@@ -215,7 +222,14 @@ def prepare(
         process=process,
         reporter=reporter,
         on_epoch_end=on_epoch_end,
+        label_teacher=None if teacher is None else _label_teacher(teacher, config, process),
     )
+
+
+def _label_teacher(teacher: LoadedSupernet, config: RunConfig, process: Process) -> LabelTeacher:
+    """The largest network that the teacher was trained for, with batch-norm statistics of its own."""
+    largest = teacher.trained_space.largest(config.teacher_resolution)
+    return LabelTeacher(teacher.extract(largest), config.teacher_resolution, process.device)
 
 
 def open_run_dataset(
@@ -375,7 +389,7 @@ def _save(trainer: Trainer, folder: Path) -> None:
         folder,
         supernet,
         trained_space=space,
-        class_names=dataset.class_names,
+        class_names=dataset.output_names,
         preprocessing=dataset.preprocessing,
         recipe=_recipe_for_others(config),
         further={

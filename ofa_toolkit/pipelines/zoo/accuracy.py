@@ -17,6 +17,7 @@ from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
 from ofa_toolkit.zoo.card import AccuracyFact, BatchNormStatistics
 from ofa_toolkit.zoo.identity import identify
+from ofa_toolkit.zoo.readme import accuracy_of
 from ofa_toolkit.zoo.supernet import WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -102,17 +103,19 @@ def measure(
             fact = kept.get_or_measure(conditions, partial(_figure, evaluator, subnet, question))
         if notify is not None:
             how = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
-            notify(f"{question.subnet} ({how}): {fact.top1_percent:.2f} %")
+            notify(f"{question.subnet} ({how}): {accuracy_of(fact)}")
         yield dataclasses.replace(fact, subnet=question.subnet)
 
 
 def _figure(evaluator: Evaluator, subnet: Subnet, question: Question) -> AccuracyFact:
     result = _measured(evaluator, subnet, question)
-    layers = lower(evaluator.supernet.space, subnet)
+    layers, among = lower(evaluator.supernet.space, subnet), result.top1_among_percent
     return AccuracyFact(
         subnet=question.subnet,
         resolution=subnet.resolution,
         top1_percent=round(result.top1_percent, 3),
+        top1_among_percent=None if among is None else round(among, 3),
+        num_among=None if among is None else evaluator.dataset.num_classes,
         origin="measured",
         source=f"{result.num_images} {question.split} images, by ofa-toolkit from the stored weights",
         num_images=result.num_images,
@@ -153,7 +156,8 @@ def _measured(evaluator: Evaluator, subnet: Subnet, question: Question) -> Accur
     origin = origin_of(network)
     assert origin is not None
     return dataclasses.replace(
-        evaluate(network, batches), num_recalibration_images=origin.batchnorm.num_images
+        evaluate(network, batches, evaluator.dataset.own_outputs),
+        num_recalibration_images=origin.batchnorm.num_images,
     )
 
 

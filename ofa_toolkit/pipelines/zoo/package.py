@@ -257,8 +257,9 @@ def _accuracy(
     if request.data is None:
         return []
     names, images = ("largest", *subnet_paths, "smallest"), request.recalibration_images
-    if read_description(folder).space.has_one_subnet:
-        names, images = ("largest",), 0  # a single network has statistics of its own
+    trained = read_description(folder).trained_space
+    if trained.has_one_architecture:  # a single network has statistics of its own
+        names, images = ("largest", "smallest")[: len(trained.resolutions)], 0
     questions = [Question(subnet=name, recalibration_images=images) for name in names]
     if (folder / CARRIED_IMAGES).is_file():
         questions += [Question(subnet=name, use_carried=True) for name in names]

@@ -124,7 +124,7 @@ def prepare_entry(
         progress_bar=progress_bar,
     )
     notify(f"Work is kept in {work}")
-    if loaded.space.has_one_subnet:
+    if loaded.trained_space.has_one_architecture:
         return prepared  # there is nothing to predict or to choose from, and no statistics to recompute
     maker.make_images()
     maker.make_predictor()

@@ -9,6 +9,7 @@ from ofa_toolkit.core.errors import StoreError, VerificationError
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.zoo.checking import check_file
 from ofa_toolkit.zoo.entries import ZooEntry
+from ofa_toolkit.zoo.readme import accuracy_of
 from ofa_toolkit.zoo.resolving import converted_folder
 from ofa_toolkit.zoo.store import Store
 
@@ -93,9 +94,12 @@ def _figures(entry: ZooEntry, data: str, store: Store, notify: Notify | None) ->
         return
     folder = entry.folder if entry.card.availability == "included" else converted_folder(entry, store)
     for fact, found in zip(claimed, measure(folder, questions, data, notify), strict=True):
-        difference = abs(found.top1_percent - fact.top1_percent)
+        difference = max(
+            abs(found.top1_percent - fact.top1_percent),
+            abs((found.top1_among_percent or 0) - (fact.top1_among_percent or 0)),
+        )
         same_cost = (fact.macs, fact.params) == (found.macs, found.params)
-        detail = f"card {fact.top1_percent:.2f} %, measured {found.top1_percent:.2f} %"
+        detail = f"card {accuracy_of(fact)}, measured {accuracy_of(found)}"
         if not same_cost:
             detail += f"; MACs and parameters are {found.macs} and {found.params}"
         yield Finding(

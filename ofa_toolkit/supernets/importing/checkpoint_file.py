@@ -25,8 +25,11 @@ from torch import Tensor
 
 from ofa_toolkit.core.errors import CheckpointError, UnknownNameError
 
-ANCHORS = ("first_conv.", "input_stem.0.", "stem.conv.", "stages.0.0.")
-"""Starts of the first layer's names, official and ours: what stands before them is a wrapper's prefix."""
+PUBLISHED_ANCHORS = ("features.0.0.", "layers.0.", "conv_stem.", "_conv_stem.")
+"""Starts of the first layer's names in networks that libraries publish: torchvision's, timm's."""
+
+ANCHORS = ("first_conv.", "input_stem.0.", "stem.conv.", "stages.0.0.", *PUBLISHED_ANCHORS)
+"""Those, and official and our own ones: what stands before them is a wrapper's prefix."""
 
 _COMPILED = "_orig_mod."
 _PROFILED = ("total_ops", "total_params")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -18,7 +19,7 @@ from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower
 from ofa_toolkit.spaces.official_files import CONFIG_FILE, RUN_FILE, WEIGHTS_FILE
-from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space import SearchSpace, SqueezeExcite
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.supernets.importing.official_checkpoints import official_subnet_weights
 
@@ -48,11 +49,12 @@ def official_config(space: SearchSpace, subnet: Subnet) -> dict[str, Any]:
     """The content of a subnet's `net.config`.
 
     Raises:
-        ExportError: The space is not of the MobileNet families.
+        ExportError: The space is not of the MobileNet families, or has what such a file cannot say.
     """
     if space.stem is None:
         raise ExportError(f"'{space.name}' has no net.config here: only spaces of MBConv blocks do.")
     layers = {layer.name: layer for layer in lower(space, subnet)}
+    _check_expressible(space)
     prefixes = ["stem.block"] + [
         f"stages.{stage}.{block}"
         for stage, choice in enumerate(subnet.stages)
@@ -79,6 +81,22 @@ def official_config(space: SearchSpace, subnet: Subnet) -> dict[str, Any]:
         **_order(None, use_bn=False),
     }
     return config
+
+
+def _check_expressible(space: SearchSpace) -> None:
+    """Refuse what these files have no word for, and would be read as something else."""
+    plain = dataclasses.replace(
+        space,
+        stem=dataclasses.replace(space.stem, block_use_se=False) if space.stem is not None else None,
+        head=dataclasses.replace(space.head, mix_bias=False),
+        padding="symmetric",
+        squeeze_excite=SqueezeExcite(),
+    )
+    if plain != space:
+        raise ExportError(
+            f"A net.config cannot say what '{space.name}' pads, squeezes or adds to its head.",
+            hint="Write the network without --layout official.",
+        )
 
 
 def _order(activation: str | None, *, use_bn: bool) -> dict[str, Any]:

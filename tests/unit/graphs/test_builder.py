@@ -17,10 +17,11 @@ from ofa_toolkit.core.errors import ExportError, MismatchError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.graphs import build_onnx, count_folded_params, count_graph, random_weights
 from ofa_toolkit.graphs.weights import FoldedWeights
-from ofa_toolkit.spaces import get_space, list_spaces, lower, sample_subnets
+from ofa_toolkit.spaces import get_space, lower, sample_subnets
 from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder
 from ofa_toolkit.spaces.layer_spec import ACTIVATIONS, LAYER_KINDS, NETWORK_INPUT, LayerSpec
 from ofa_toolkit.spaces.lowering import BlockChoice, lower_block
+from tests.every_space import EVERY_SPACE
 
 ACTIVATION_FUNCTIONS = {
     "relu": F.relu,
@@ -50,6 +51,7 @@ def apply_layer(layer: LayerSpec, weights: FoldedWeights, inputs: list[torch.Ten
     )
     match layer.kind:
         case "conv":
+            first = F.pad(first, (0, layer.extra_padding, 0, layer.extra_padding))
             result = F.conv2d(first, weight, bias, s, layer.padding, groups=layer.groups)
         case "linear":
             result = F.linear(first.flatten(1), weight, bias)
@@ -148,7 +150,7 @@ def test_every_operator_equals_torch_in_every_opset(opset: int) -> None:
         assert relative_error(run_onnx(model, inputs), expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.parametrize("name", EVERY_SPACE)
 def test_random_subnet_of_every_space_equals_torch(name: str) -> None:
     rng = generator(1, "graphs", name)
     space = get_space(name)
