@@ -106,7 +106,7 @@ class ArrayDataset(ImageDataset):
         for row, image in enumerate(self._padded[split]):
             pixels = image[inner, inner].cpu().numpy()
             yield Picture(
-                name=f"{split} {row}",
+                name=self.picture_name(split, row),
                 width=self.stored_size,
                 height=self.stored_size,
                 mode="RGB",

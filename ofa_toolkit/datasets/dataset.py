@@ -185,6 +185,23 @@ class ImageDataset(ABC):
             )
         return steps
 
+    def rows(self, split: Split, *, limit: int | None = None, seed: int = 0) -> Indices:
+        """The rows of a split that `batches` passes over, in its order unless it augments.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        if split not in SPLITS:
+            raise DataError(f"Unknown split '{split}'. Known: {', '.join(SPLITS)}.")
+        rows: Indices = np.arange(self.num_images(split))
+        if limit is not None and limit < len(rows):
+            rows = np.sort(generator(seed, "subset", split).permutation(len(rows))[:limit])
+        return rows
+
+    def picture_name(self, split: Split, row: int) -> str:
+        """What to call an image of a split: its file, or its number where it has none."""
+        return f"{split} {row}"
+
     def batches(
         self,
         split: Split,
@@ -207,11 +224,7 @@ class ImageDataset(ABC):
             seed: Of the subset and the augmentation.
             device: Where the batches are put.
         """
-        if split not in SPLITS:
-            raise DataError(f"Unknown split '{split}'. Known: {', '.join(SPLITS)}.")
-        rows: Indices = np.arange(self.num_images(split))
-        if limit is not None and limit < len(rows):
-            rows = np.sort(generator(seed, "subset", split).permutation(len(rows))[:limit])
+        rows = self.rows(split, limit=limit, seed=seed)
         if train_transforms:
             # Batch statistics must not come from runs of one class.
             rows = generator(seed, "subset order", split).permutation(rows)

@@ -132,6 +132,10 @@ class SmallPhotoDataset(ArrayDataset):
         self._files = files
         self._other_sizes: dict[tuple[Split, int], torch.Tensor] = {}
 
+    def picture_name(self, split: Split, row: int) -> str:
+        """Its file."""
+        return str(self._files[split].paths[row])
+
     def _squares(self, split: Split, resolution: int) -> torch.Tensor:
         if resolution == self.stored_size:
             return super()._squares(split, resolution)

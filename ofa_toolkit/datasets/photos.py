@@ -55,6 +55,10 @@ class PhotoDataset(ImageDataset):
         self.transforms = transforms
         self.num_workers = num_workers
 
+    def picture_name(self, split: Split, row: int) -> str:
+        """Its file."""
+        return str(self.splits[split].paths[row])
+
     def pictures(self, split: Split) -> Iterator[Picture]:
         """Read every photo of a split, in the order of its labels."""
         for path in self.splits[split].paths:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ofa_tk import options, output
+from ofa_tk.per_class import check_files, report
 from ofa_tk.request_options import request_options
 from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core.command_line import command_line
@@ -72,6 +73,18 @@ def _known_to(command: click.Command, words: Sequence[str]) -> list[str]:
     "--random", "num_random", type=click.IntRange(min=0), default=3, show_default=True, help="Random subnets."
 )
 @options.resolution_option
+@click.option(
+    "--per-class",
+    is_flag=True,
+    help="Judge one subnet, the largest unless --subnet names it, class by class.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="STEM",
+    help="With --per-class: write STEM.csv, STEM.png and STEM.html.  [default: per-class]",
+)
+@options.force_option
 @options.seed_option
 @options.json_option
 def command(
@@ -81,6 +94,9 @@ def command(
     subnets: tuple[Path, ...],
     num_random: int,
     resolution: int | None,
+    per_class: bool,
+    out: Path | None,
+    force: bool,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -94,10 +110,18 @@ def command(
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.suggestion import next_command
 
+    if out is not None and not per_class:
+        raise click.UsageError("--out is for --per-class.")
+    if per_class and len(subnets) > 1:
+        raise click.UsageError(f"--per-class judges one subnet; --subnet names {len(subnets)}.")
+    outputs = check_files(out or Path("per-class"), force=force) if per_class else ()
     fetch_weights(supernet, offline=offline)
     evaluator = open_evaluator(supernet, request)
     for text in warnings(evaluator.dataset, is_weighted=True):
         output.warn(text)
+    if per_class:
+        report(evaluator, next(iter(subnets), None), resolution, outputs, as_json=as_json)
+        return
     total = len(subnets) or 2 + num_random
     with output.progress_bar("Measuring subnets", total) as show:
         evaluation = evaluate_subnets(

@@ -1,0 +1,84 @@
+"""`ofa-tk evaluate --per-class`: one network class by class, as tables, CSV, PNG and HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ofa_tk import output
+from ofa_toolkit.core import files
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
+    from ofa_toolkit.pipelines.evaluation.per_class import PerClass
+
+SUFFIXES = (".csv", ".png", ".html")
+_MOST_COLUMNS = 12
+
+
+def check_files(stem: Path, *, force: bool) -> tuple[Path, ...]:
+    """The files of a stem, which may be written."""
+    paths = tuple(stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
+    for path in paths:
+        files.check_output(path, is_default=False, force=force)
+    return paths
+
+
+def report(
+    evaluator: Evaluator,
+    subnet: Path | None,
+    resolution: int | None,
+    paths: tuple[Path, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Judge the subnet, or the largest trained one, and write all of it."""
+    from ofa_toolkit.pipelines.evaluation.per_class import draw_matrix, judge_classes, write_table
+    from ofa_toolkit.pipelines.evaluation.per_class_page import write_page
+    from ofa_toolkit.spaces.subnet_file import read_subnet
+
+    supernet = evaluator.supernet
+    if subnet is None:
+        chosen, name = supernet.trained_space.largest(resolution), "the largest trained subnet"
+    else:
+        chosen, name = read_subnet(subnet, supernet.space, resolution=resolution).subnet, str(subnet)
+    result = judge_classes(evaluator, chosen, name)
+    table, picture, page = paths
+    write_table(result, table)
+    draw_matrix(result, picture)
+    write_page(result, page, picture)
+    if as_json:
+        output.print_json(result.document())
+    else:
+        _print(result)
+    output.note(f"Wrote {table}, {picture} and {page}")
+
+
+def _print(result: PerClass) -> None:
+    matrix = result.matrix
+    numbers = ("images", "recall %", "precision %")
+    output.print_table(
+        ["class", *(output.Column(name=name, is_number=True) for name in numbers)],
+        [
+            (found.name, found.num_images, _percent(found.recall_percent), _percent(found.precision_percent))
+            for found in matrix.classes()
+        ],
+        title=f"{result.subnet}: {matrix.top1_percent:.2f} % of {matrix.counts.sum()} {result.split} images",
+    )
+    if len(matrix.class_names) <= _MOST_COLUMNS:
+        output.print_table(
+            ["class", *(output.Column(name=f"-> {name}", is_number=True) for name in matrix.class_names)],
+            [[name, *row] for name, row in zip(matrix.class_names, matrix.counts.tolist(), strict=True)],
+            title="Taken for",
+        )
+    pairs = matrix.most_confused(5)
+    if pairs:
+        output.print_table(
+            ["class", "taken for", output.Column(name="images", is_number=True)],
+            [(pair.class_name, pair.taken_for, pair.num_images) for pair in pairs],
+            title="Most confused",
+        )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1f}"
