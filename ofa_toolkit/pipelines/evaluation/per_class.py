@@ -220,7 +220,7 @@ def draw_matrix(result: PerClass, path: Path) -> None:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = max(2.0, min(9.0, 260 / classes))
     is_flat = max(map(len, names)) * classes < _LONGEST_ROW
-    turned = {} if is_flat else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    turned: dict[str, Any] = {} if is_flat else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(classes), names, fontsize=size, **turned)
     axes.set_yticks(range(classes), names, fontsize=size)
     axes.set_xlabel("taken for")
