@@ -7,6 +7,7 @@ import click
 from ofa_tk.commands.latency_commands import (
     audit,
     calibrate,
+    devices,
     importing,
     kit,
     listing,
@@ -18,7 +19,7 @@ from ofa_tk.commands.latency_commands import (
 
 @click.group()
 def command() -> None:
-    """Latency tables: list, show, predict, measure, calibrate, audit."""
+    """Latency tables: list, show, predict, measure, calibrate, audit, devices."""
 
 
 for _subcommand in (
@@ -29,6 +30,7 @@ for _subcommand in (
     kit.command,
     importing.command,
     calibrate.command,
+    devices.command,
     audit.command,
 ):
     command.add_command(_subcommand)

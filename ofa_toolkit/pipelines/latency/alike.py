@@ -1,0 +1,110 @@
+"""Which known device behaves most like one of which a few networks were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core.documents import read_json
+from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
+from ofa_toolkit.latency.calibration import MIN_PROBES
+from ofa_toolkit.latency.importing import READERS, ImportContext, NetworkMeasurements, detect_format
+from ofa_toolkit.latency.kit.probes_file import FORMAT, read_probes
+from ofa_toolkit.latency.predictors.combination import Combination
+from ofa_toolkit.pipelines.latency.tables import prior_tables
+from ofa_toolkit.spaces import Encoding, Population, SearchSpace
+from ofa_toolkit.spaces.space_file import open_space
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """How a known device's predictions compare with measurements of another one.
+
+    Attributes:
+        table: `device:variant`.
+        spearman: Rank correlation of its predictions with the measurements; None where they are all equal.
+        scale: What its predictions are to be multiplied by (median over the networks).
+        mape_percent: Mean absolute error after that, each network by the scale of the others.
+    """
+
+    table: str
+    spearman: float | None
+    scale: float
+    mape_percent: float
+
+
+def alike_devices(
+    path: Path,
+    *,
+    space_name: str | None = None,
+    batch_size: int | None = None,
+    tables: Iterable[Path] = (),
+) -> list[Likeness]:
+    """Tables that know every measured network, the most alike first.
+
+    Args:
+        path: Results of a kit, a filled-in probes file, or another file of whole networks that
+            `ofa-tk latency import` reads.
+        space_name: Search space, where the file does not say.
+        batch_size: Images per run, where the file does not say; None compares with tables of all.
+        tables: Further folders of devices.
+
+    Raises:
+        FileFormatError: The file holds no whole networks.
+        LatencyTableError: There are too few of them, or no table knows them all.
+    """
+    space, population, measured, stated = _read(path, space_name)
+    if len(measured) < MIN_PROBES:
+        raise LatencyTableError(
+            f"'{path}' holds {len(measured)} measured networks; at least {MIN_PROBES} are needed."
+        )
+    found = []
+    for table in prior_tables((), batch_size=stated or batch_size, tables=tables):
+        if any(isinstance(part, Combination) for part in table.content.predictors):
+            continue  # it says what others say, and may stem from these very networks
+        try:
+            predicted = table.bind(space).predict(population)
+        except LatencyTableError:
+            continue
+        found.append(_likeness(table.name, predicted, measured))
+    if not found:
+        raise LatencyTableError(f"No known device's table covers these networks of '{space.name}'.")
+    return sorted(found, key=lambda each: each.mape_percent)
+
+
+def _read(path: Path, space_name: str | None) -> tuple[SearchSpace, Population, Array, int | None]:
+    """Space, subnets, times in ms, and the batch size where the file says it."""
+    if path.suffix == ".json":
+        document = read_json(path)
+        if isinstance(document, dict) and document.get("format") == FORMAT:
+            probes = read_probes(path).measured()
+            return probes.space, probes.population, probes.latencies_ms, None
+    context = ImportContext(space=None if space_name is None else open_space(space_name))
+    found = READERS[detect_format(path)]([path], context)
+    if not isinstance(found, NetworkMeasurements):
+        raise FileFormatError(
+            f"'{path}' holds times of blocks, not of whole networks.", hint=f"ofa-tk latency audit {path}"
+        )
+    population = Encoding(found.space).encode([network.subnet for network in found.networks])
+    latencies = np.array([network.latency_ms for network in found.networks])
+    return found.space, population, latencies, found.conditions.batch_size
+
+
+def _likeness(name: str, predicted: Array, measured: Array) -> Likeness:
+    from scipy.stats import spearmanr
+
+    ratios = np.log(measured / predicted)
+    others = [np.median(np.delete(ratios, index)) for index in range(len(ratios))]
+    has_ranks = len(set(predicted)) > 1 and len(set(measured)) > 1
+    return Likeness(
+        table=name,
+        spearman=float(spearmanr(predicted, measured)[0]) if has_ranks else None,
+        scale=float(np.exp(np.median(ratios))),
+        mape_percent=float(100 * np.mean(np.abs(np.exp(np.array(others) - ratios) - 1))),
+    )
