@@ -134,6 +134,12 @@ def target_of_device(device: Device) -> Target:
     version = device.software.tensorrt
     if version in ("none", "unknown"):
         reason = "runs no TensorRT" if version == "none" else "does not say which TensorRT it runs"
+        compiler = device.software.compiler
+        if compiler is not None:
+            raise ExportError(
+                f"Cannot export for {device.name}: it {reason}; {compiler}.",
+                hint=f"--target {ONNXRUNTIME_CPU} writes an ONNX file.",
+            )
         raise ExportError(
             f"Cannot export for {device.name}: it {reason}.",
             hint=f"--target {ONNXRUNTIME_CPU}, or a generation such as tensorrt-8.6.",

@@ -44,6 +44,8 @@ class Software:
     "Highest ONNX operator set that version parses; absent where nothing parses ONNX."
     python: str = UNKNOWN
     "Python version of the device's image, `none` where there is no Python."
+    compiler: str | None = None
+    "What the vendor's own compiler takes, in words, where files for the device are made by it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,8 @@ class Error:
     "What was held out: random subnets, whole models, whole families, a whole device."
     space: str = UNKNOWN
     "Which networks they were: the name of a search space or of a family (MobileNetV3), or a description."
+    within_percent: tuple[float, float] | None = None
+    "Where nine of ten measured times lie relative to the prediction, in percent."
     deviations: Mapping[str, float] | None = None
     "Signed errors of single networks in percent, where they are few."
 

@@ -48,6 +48,7 @@ class StatedError:
         how: How it was found; None where nothing is known.
         by_device: Where it is unchecked, mean errors in percent on other devices by the same procedure.
         text: All of it, short.
+        within_percent: Where nine of ten measured times lie relative to the prediction; None where unknown.
     """
 
     percent: float | None
@@ -55,6 +56,14 @@ class StatedError:
     how: str | None
     by_device: dict[str, float]
     text: str
+    within_percent: tuple[float, float] | None = None
+
+    def interval_ms(self, latency_ms: float) -> tuple[float, float] | None:
+        """Where nine of ten such predictions' measurements lie, in ms; None where that is unknown."""
+        if self.within_percent is None:
+            return None
+        low, high = (latency_ms * (1 + percent / 100) for percent in self.within_percent)
+        return low, high
 
     @property
     def expectation(self) -> str:
@@ -96,6 +105,7 @@ def _stated(applying: Sequence[Error], whole: Sequence[Error]) -> StatedError:
             how=worst.how_found,
             by_device={},
             text=_figure(worst),
+            within_percent=worst.within_percent,
         )
     by_device: dict[str, float] = {}
     for error in whole:
@@ -119,7 +129,11 @@ def _stated(applying: Sequence[Error], whole: Sequence[Error]) -> StatedError:
 def _figure(error: Error) -> str:
     """A mean, or single networks where there are few."""
     if not error.listed:
-        return f"mean error {error.mape_percent:g} %"
+        reach = ""
+        if error.within_percent is not None:
+            low, high = error.within_percent
+            reach = f"; nine of ten within {low:+.0f} to {high:+.0f} %"
+        return f"mean error {error.mape_percent:g} %{reach}"
     return f"error {_listed(f'{value:+.0f}' for value in error.listed)} %"
 
 

@@ -19,6 +19,8 @@ def _device(
     software: tuple[str, int | None, str] = ("none", None, "none"),
     peak: dict[str, float] | None = None,
     links: tuple[str, ...] = (),
+    aliases: dict[str, str] | None = None,
+    compiler: str | None = None,
 ) -> dict[str, Any]:
     tensorrt, opset, python = software
     fact: dict[str, Any] = {
@@ -31,6 +33,10 @@ def _device(
         "peak": peak or {},
         "links": list(links),
     }
+    if compiler is not None:
+        fact["software"]["compiler"] = compiler
+    if aliases is not None:
+        fact["aliases"] = aliases
     if compute_capability is not None:
         fact["compute_capability"] = compute_capability
     if memory_gb is not None:
@@ -53,6 +59,98 @@ _JETPACK_62 = ("10.3", 20, "3.10")
 _SERVER = ("11.4", 24, "3.10")
 _VOLTA = ("10.4", 20, "3.10")
 _PASCAL = ("8.6", 17, "3.10")
+
+_HUB = "https://workbench.aihub.qualcomm.com/docs/hub/devices.html"
+
+
+def _qualcomm(
+    name: str, title: str, kind: str, chip: str, default: str, aliases: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A device of Qualcomm's AI Hub; its aliases are devices whose published rows repeat its rows."""
+    return _device(
+        name,
+        title,
+        kind,
+        chip,
+        f"qualcomm-{default}-1",
+        links=(_HUB,),
+        compiler="Qualcomm AI Hub and the converter of its AI Engine Direct (QNN) take ONNX files",
+        aliases=dict.fromkeys(aliases, "the published times of both are equal in every digit") or None,
+    )
+
+
+QUALCOMM: tuple[dict[str, Any], ...] = (
+    _qualcomm(
+        "galaxy-s22",
+        "Samsung Galaxy S22 5G",
+        "phone",
+        "Snapdragon 8 Gen 1, Hexagon NPU",
+        "tflite-fp16",
+        ("Snapdragon XR2 Gen 2",),
+    ),
+    _qualcomm("galaxy-s24", "Samsung Galaxy S24", "phone", "Snapdragon 8 Gen 3, Hexagon NPU", "tflite-fp16"),
+    _qualcomm(
+        "galaxy-s25",
+        "Samsung Galaxy S25",
+        "phone",
+        "Snapdragon 8 Elite, Hexagon NPU",
+        "tflite-fp16",
+        ("Dragonwing Q-8750",),
+    ),
+    _qualcomm(
+        "galaxy-s26", "Samsung Galaxy S26", "phone", "Snapdragon 8 Elite Gen 5, Hexagon NPU", "tflite-fp16"
+    ),
+    _qualcomm(
+        "snapdragon-7-gen-4",
+        "Snapdragon 7 Gen 4 reference phone",
+        "phone",
+        "Snapdragon 7 Gen 4, Hexagon NPU",
+        "tflite-int8",
+        ("Dragonwing Q-7790",),
+    ),
+    _qualcomm(
+        "snapdragon-x-elite",
+        "Snapdragon X Elite reference laptop",
+        "npu",
+        "Snapdragon X Elite, Hexagon NPU",
+        "onnxruntime-fp16",
+        ("Dragonwing IQ-X7181",),
+    ),
+    _qualcomm(
+        "snapdragon-x2-elite",
+        "Snapdragon X2 Elite reference laptop",
+        "npu",
+        "Snapdragon X2 Elite, Hexagon NPU",
+        "onnxruntime-fp16",
+    ),
+    _qualcomm(
+        "rb3-gen-2",
+        "Qualcomm Dragonwing RB3 Gen 2 Vision Kit",
+        "npu",
+        "QCS6490, Hexagon NPU",
+        "tflite-int8",
+    ),
+    _qualcomm(
+        "dragonwing-iq-9075", "Qualcomm Dragonwing IQ-9075 EVK", "npu", "IQ-9075, Hexagon NPU", "tflite-fp16"
+    ),
+    _qualcomm(
+        "dragonwing-q-6690", "Qualcomm Dragonwing Q-6690 MTP", "npu", "Q-6690, Hexagon NPU", "tflite-int8"
+    ),
+    _qualcomm(
+        "arduino-ventuno-q", "Arduino VENTUNO Q", "npu", "unknown Dragonwing, Hexagon NPU", "tflite-fp16"
+    ),
+    _qualcomm("qcs8550", "Qualcomm QCS8550 (proxy)", "npu", "QCS8550, Hexagon NPU", "tflite-fp16"),
+    _qualcomm("sa7255p", "Qualcomm SA7255P ADP", "npu", "SA7255P, Hexagon NPU", "tflite-fp16"),
+    _qualcomm(
+        "sa8255p",
+        "Qualcomm SA8255P ADP",
+        "npu",
+        "SA8255P, Hexagon NPU",
+        "tflite-fp16",
+        ("SA8650P ADP", "SA8775P ADP"),
+    ),
+    _qualcomm("sa8295p", "Qualcomm SA8295P ADP", "npu", "SA8295P, Hexagon NPU", "tflite-fp16"),
+)
 
 FACTS: tuple[dict[str, Any], ...] = (
     _device(
@@ -248,6 +346,7 @@ FACTS: tuple[dict[str, Any], ...] = (
         "proxylessnas-tflite-fp32-1",
         memory_gb=4,
     ),
+    *QUALCOMM,
 )
 
 MEASURED: dict[str, dict[str, Any]] = {

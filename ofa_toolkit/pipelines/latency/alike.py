@@ -65,7 +65,8 @@ def alike_devices(
             f"'{path}' holds {len(measured)} measured networks; at least {MIN_PROBES} are needed."
         )
     found = []
-    for table in prior_tables((), batch_size=stated or batch_size, tables=tables):
+    batch_size = stated or batch_size
+    for table in prior_tables((), batch_size=batch_size, tables=tables, with_few_networks=True):
         if any(isinstance(part, Combination) for part in table.content.predictors):
             continue  # it says what others say, and may stem from these very networks
         try:

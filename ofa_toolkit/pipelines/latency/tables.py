@@ -56,6 +56,7 @@ class PredictedLatency:
         latency_ms: Of a whole batch.
         upper_ms: What it exceeds with probability 1 - confidence; None where none was asked for or the
             variant is uncalibrated.
+        interval_90_ms: Where nine of ten networks unlike those of the fit lie; None where that is unknown.
         interval: `calibrated` where bounds for this network are backed, else `uncalibrated`.
         provenance: How the table came about.
         error: The error of such networks on this device, or what is known beside it, short.
@@ -74,6 +75,7 @@ class PredictedLatency:
     device: str
     latency_ms: float
     upper_ms: float | None
+    interval_90_ms: tuple[float, float] | None
     interval: str
     provenance: Provenance
     error: str
@@ -175,6 +177,7 @@ def _prediction(
         device=table.name,
         latency_ms=told.latency_ms,
         upper_ms=told.upper_ms,
+        interval_90_ms=error.interval_ms(told.latency_ms),
         interval=told.interval,
         provenance=table.provenance,
         error=error.text,
@@ -190,11 +193,17 @@ def _prediction(
 
 
 def prior_tables(
-    like: Sequence[str], *, batch_size: int | None, exclude: Sequence[str] = (), tables: Iterable[Path] = ()
+    like: Sequence[str],
+    *,
+    batch_size: int | None,
+    exclude: Sequence[str] = (),
+    tables: Iterable[Path] = (),
+    with_few_networks: bool = False,
 ) -> list[LatencyTable]:
     """The tables to learn from: those named, or every variant of that batch size.
 
-    Calibrated tables are left out: they are combinations themselves.
+    Calibrated tables are left out: they are combinations themselves. So are, unless they are asked for,
+    tables fitted on few networks: their errors are as large as what they would teach.
     """
     folders = tuple(tables)
     if like:
@@ -208,7 +217,9 @@ def prior_tables(
         found += [
             read_table(entries[device.name].path, variant.name, below=entries[device.name].below)
             for variant in device.variants
-            if batch_size in (None, variant.batch_size) and not variant.name.startswith("calibrated-")
+            if batch_size in (None, variant.batch_size)
+            and not variant.name.startswith("calibrated-")
+            and (with_few_networks or not _has_few_networks(variant))
         ]
     if not found:
         raise LatencyTableError(
@@ -216,6 +227,11 @@ def prior_tables(
             hint="Name tables of another batch size with --like.",
         )
     return found
+
+
+def _has_few_networks(variant: Variant) -> bool:
+    """Whether a fit rests on so few networks that it states where nine of ten lie, not a bound."""
+    return variant.provenance == "fitted" and any(error.within_percent for error in variant.errors)
 
 
 def plan_probes(space_name: str, num_probes: int, tables: Sequence[LatencyTable], seed: int) -> Probes:

@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Find the known device that behaves most like one you measured a few networks on.
 
-    A device that ranks networks alike predicts yours up to its scale. `ofa-tk latency list` shows all devices.
+    A device that ranks networks alike predicts yours up to its scale.
     """
     from ofa_toolkit.pipelines.latency.alike import alike_devices
 

@@ -50,7 +50,7 @@ def _rows(devices: Sequence[Device], *, shows_all: bool) -> Iterator[tuple[str, 
             shown = device.variants if shows_all else (device.variant(),)
             for number, variant in enumerate(shown):
                 mark = "*" if shows_all and variant.name == device.default_variant else ""
-                name = f"  {device.name}" if number == 0 else ""
+                name = f" {device.name}" if number == 0 else ""
                 yield (name, variant.name + mark, variant.provenance, _error(variant))
 
 
@@ -59,7 +59,7 @@ def _error(variant: Variant) -> str:
     from ofa_toolkit.latency.stated_error import UNCHECKED, error_of_mobile_networks
 
     error = error_of_mobile_networks(variant)
-    text = error.text.removeprefix("mean ").removeprefix("error ")
+    text = error.text.partition(";")[0].removeprefix("mean ").removeprefix("error ")
     if error.is_checked:
         return text
     return UNCHECKED if error.percent is None else f"{error.percent:.2g} % {UNCHECKED}"

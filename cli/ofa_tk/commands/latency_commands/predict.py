@@ -75,6 +75,8 @@ def command(
         output.note(note)
     for warning in dict.fromkeys(warning for prediction in predictions for warning in prediction.warnings):
         output.warn(warning)
+    if any(prediction.interval_90_ms for prediction in predictions):
+        output.note("(low to high): nine of ten networks unlike those of the fit lie between.")
     for device, how in {p.device: p.mape_of for p in predictions if p.mape_of is not None}.items():
         output.note(f"error of {device}: {how}")
 
@@ -86,8 +88,16 @@ def _row(prediction: PredictedLatency, confidence: float | None) -> tuple[object
         prediction.resolution,
         prediction.device,
         prediction.batch_size,
-        LATENCY.format(prediction.latency_ms),
+        _latency(prediction),
         *([bound] if confidence is not None else []),
         f"{prediction.provenance}, {prediction.interval}",
         prediction.error,
     )
+
+
+def _latency(prediction: PredictedLatency) -> str:
+    latency = LATENCY.format(prediction.latency_ms)
+    if prediction.interval_90_ms is None:
+        return latency
+    low, high = map(LATENCY.format, prediction.interval_90_ms)
+    return f"{latency} ({low} to {high})"
