@@ -13,7 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from latency_fitting import lightnets, network_sources, operators, qualcomm, subnet_sources, transfer
+from latency_fitting import (
+    hailo,
+    lightnets,
+    ncnn,
+    network_sources,
+    operators,
+    qualcomm,
+    subnet_sources,
+    transfer,
+)
 from latency_fitting.facts import FACTS
 from latency_fitting.tables import FittedTable, write_devices
 
@@ -28,6 +37,8 @@ SOURCES: dict[str, Callable[[Path], Iterator[FittedTable]]] = {
     "v100-operators": operators.v100_tables,
     "jetson-transfer": transfer.jetson_transfers,
     "a40-transfer": transfer.a40_transfer,
+    "hailo": hailo.hailo_tables,
+    "ncnn": ncnn.ncnn_tables,
     "qualcomm": qualcomm.qualcomm_tables,
 }
 

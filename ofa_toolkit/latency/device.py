@@ -128,6 +128,8 @@ class Variant:
     "Arithmetic of the convolutions."
     batch_size: Annotated[int, Bounds(at_least=1)]
     "Images per run; latencies are those of a whole batch."
+    measures: Literal["latency", "throughput"] = "latency"
+    "What was measured: the time of a batch, or only how many batches a pipelined chip finishes in a stream."
     clocks: str = UNKNOWN
     "Power mode and clocks."
     power_mode: str | None = None

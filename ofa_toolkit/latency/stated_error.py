@@ -58,11 +58,11 @@ class StatedError:
     text: str
     within_percent: tuple[float, float] | None = None
 
-    def interval_ms(self, latency_ms: float) -> tuple[float, float] | None:
-        """Where nine of ten such predictions' measurements lie, in ms; None where that is unknown."""
+    def interval_around(self, prediction: float) -> tuple[float, float] | None:
+        """Where nine of ten such predictions' measurements lie; None where that is unknown."""
         if self.within_percent is None:
             return None
-        low, high = (latency_ms * (1 + percent / 100) for percent in self.within_percent)
+        low, high = (prediction * (1 + percent / 100) for percent in self.within_percent)
         return low, high
 
     @property

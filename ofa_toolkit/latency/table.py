@@ -180,6 +180,15 @@ class BoundLatency:
         """How the table came about."""
         return self.table.provenance
 
+    @property
+    def is_throughput(self) -> bool:
+        """Whether the table tells how many images a stream takes a second, and nothing of latency."""
+        return self.table.variant.measures == "throughput"
+
+    def throughput(self, population: Population) -> npt.NDArray[np.float64]:
+        """Images per second of each row of `(N, genes)`, `(N,)`."""
+        return 1e3 * self.table.variant.batch_size / self.predict(population)
+
     @functools.cached_property
     def error(self) -> StatedError:
         """The table's error on subnets of the space."""
@@ -187,6 +196,8 @@ class BoundLatency:
 
     def predict(self, population: Population) -> Milliseconds:
         """Latency of a whole batch for each row of `(N, genes)` in ms, `(N,)`.
+
+        Where `is_throughput`, what a batch takes in a stream of them: no latency.
 
         Raises:
             LatencyTableError: A subnet has a layer that the table does not cover; names it.
@@ -224,10 +235,11 @@ class BoundLatency:
             *("latency", "calibrate", "--plan", 10, "--space", self.space.name),
             *("--device", self.table.device.name, "--batch-size", self.table.variant.batch_size),
         )
-        return (
+        said = (
             f"{self.table.name}: fitted on {self._predictor.fitted_on}; yours {yours}: "
-            f"{self.error.expectation}. Ten networks measured there mend it: {command}"
+            f"{self.error.expectation}"
         )
+        return said if self.is_throughput else f"{said}. Ten networks measured there mend it: {command}"
 
     @property
     def is_calibrated(self) -> bool:

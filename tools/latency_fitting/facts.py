@@ -152,6 +152,46 @@ QUALCOMM: tuple[dict[str, Any], ...] = (
     _qualcomm("sa8295p", "Qualcomm SA8295P ADP", "npu", "SA8295P, Hexagon NPU", "tflite-fp16"),
 )
 
+HAILO: tuple[dict[str, Any], ...] = tuple(
+    _device(
+        name,
+        title,
+        "npu",
+        chip,
+        "hailo-hailort-int8-8",
+        peak={"int8_tops": tops} if tops else {},
+        links=("https://github.com/hailo-ai/hailo_model_zoo",),
+        compiler="Hailo's Dataflow Compiler takes ONNX files",
+    )
+    for name, title, chip, tops in (
+        ("hailo-8", "Hailo-8", "Hailo-8", 26.0),
+        ("hailo-8l", "Hailo-8L (Raspberry Pi AI Kit)", "Hailo-8L", 13.0),
+        ("hailo-10h", "Hailo-10H", "Hailo-10H", None),
+        ("hailo-15h", "Hailo-15H", "Hailo-15H", 20.0),
+        ("hailo-15l", "Hailo-15L", "Hailo-15L", 7.0),
+    )
+)
+
+_PIS = "https://www.raspberrypi.com/documentation/computers/processors.html"
+BOARD_CPUS: tuple[dict[str, Any], ...] = tuple(
+    _device(
+        name,
+        title,
+        "cpu",
+        chip,
+        f"benchncnn-4-threads-{precision}-1",
+        links=(_PIS,) if name.startswith("raspberry") else (),
+    )
+    for name, title, chip, precision in (
+        ("raspberry-pi-3b", "Raspberry Pi 3 Model B Plus", "BCM2837B0, 4 Cortex-A53", "fp32"),
+        ("raspberry-pi-4", "Raspberry Pi 4 Model B", "BCM2711, 4 Cortex-A72 at 1.8 GHz", "fp32"),
+        ("raspberry-pi-5", "Raspberry Pi 5 Model B", "BCM2712, 4 Cortex-A76 at 2.4 GHz", "fp16"),
+        ("raspberry-pi-zero-2", "Raspberry Pi Zero 2 W", "BCM2710A1, 4 Cortex-A53 at 1 GHz", "fp32"),
+        ("orange-pi-5", "Orange Pi 5", "RK3588S, 4 Cortex-A76 and 4 Cortex-A55", "fp16"),
+        ("rk3568", "Rockchip RK3568 (Station P2)", "RK3568, 4 Cortex-A55 at 2 GHz", "fp16"),
+    )
+)
+
 FACTS: tuple[dict[str, Any], ...] = (
     _device(
         "jetson-nano",
@@ -347,6 +387,8 @@ FACTS: tuple[dict[str, Any], ...] = (
         memory_gb=4,
     ),
     *QUALCOMM,
+    *HAILO,
+    *BOARD_CPUS,
 )
 
 MEASURED: dict[str, dict[str, Any]] = {

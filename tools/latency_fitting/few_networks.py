@@ -85,13 +85,16 @@ def costs_of(features: Array) -> Array:
     return np.stack([*columns, np.ones(len(features))], axis=1)
 
 
-def fit_chips(chips: Chips, fitted_on: str, like: Chips | None = None) -> dict[tuple[str, str], FittedChip]:
+def fit_chips(
+    chips: Chips, fitted_on: str, like: Chips | None = None, *, is_throughput: bool = False
+) -> dict[tuple[str, str], FittedChip]:
     """A model for each chip and runtime with at least eight networks.
 
     Args:
         chips: What was timed.
         fitted_on: In words, which networks.
         like: The same networks in a precision in which more of them were timed.
+        is_throughput: State errors of 1/time.
     """
     work = costs_of(chips.features)
     everything = np.ones(len(chips.names), dtype=bool)
@@ -106,13 +109,16 @@ def fit_chips(chips: Chips, fitted_on: str, like: Chips | None = None) -> dict[t
         timed = np.isfinite(chips.times_ms[row])
         if timed.sum() < _FEWEST:
             continue
-        error = _error(chips.times_ms[row, timed], left_out[row, timed])
+        measured, predicted = chips.times_ms[row, timed], left_out[row, timed]
+        if is_throughput:
+            measured, predicted = 1 / measured, 1 / predicted
+        error = _error(measured, predicted)
         model = _as_model(full[row], chips.features[timed], chips.resolutions[timed], fitted_on)
         fitted[key] = FittedChip(
             model=model,
             error=error,
             num_networks=int(timed.sum()),
-            covered=_covered(chips.times_ms[row, timed], left_out[row, timed]),
+            covered=_covered(measured, predicted),
         )
     return fitted
 

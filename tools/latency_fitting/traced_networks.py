@@ -160,3 +160,44 @@ QUALCOMM_NETWORKS: Mapping[str, tuple[Callable[[], torch.nn.Module], int]] = {
 networks with attention or layer norm (ConvNeXt, EfficientFormer, EfficientViT, LeViT, MobileViT, and
 transformers), DenseNet, whose batch norms fold into nothing, GPUNet, which neither torchvision nor timm has,
 and InternImage."""
+
+HAILO_NETWORKS: Mapping[str, tuple[Callable[[], torch.nn.Module], int]] = {
+    "efficientnet_lite0": (_timm("tf_efficientnet_lite0"), 224),
+    "efficientnet_lite2": (_timm("tf_efficientnet_lite2"), 260),
+    "efficientnet_lite3": (_timm("tf_efficientnet_lite3"), 280),
+    "efficientnet_lite4": (_timm("tf_efficientnet_lite4"), 300),
+    "efficientnet_s": (_timm("tf_efficientnet_es"), 224),
+    "efficientnet_l": (_timm("tf_efficientnet_el"), 300),
+    "inception_v1": (_torchvision("googlenet", init_weights=False, aux_logits=False), 224),
+    "mobilenet_v1": (_timm("mobilenetv1_100"), 224),
+    "mobilenet_v2_1.0": (_torchvision("mobilenet_v2"), 224),
+    "regnetx_800mf": (_timm("regnetx_008"), 224),
+    "repghost_1_0x": (_timm("repghostnet_100"), 224),
+    "repghost_2_0x": (_timm("repghostnet_200"), 224),
+    "repvgg_a1": (_timm("repvgg_a1"), 224),
+    "repvgg_a2": (_timm("repvgg_a2"), 224),
+    "resnet_v1_18": (_torchvision("resnet18"), 224),
+    "resnet_v1_34": (_torchvision("resnet34"), 224),
+    "resnet_v1_50": (_torchvision("resnet50"), 224),
+    "resnext50_32x4d": (_torchvision("resnext50_32x4d"), 224),
+    "squeezenet_v1.1": (_torchvision("squeezenet1_1"), 224),
+}
+"""Convolutional networks of Hailo's model zoo with their input sizes. Left out: networks with attention, and
+HarDNet68 and ResNeXt26 32x4d, which neither torchvision nor timm has in that form."""
+
+NCNN_NETWORKS: Mapping[str, tuple[Callable[[], torch.nn.Module], int]] = {
+    "squeezenet": (_torchvision("squeezenet1_1"), 227),
+    "mobilenet": (_timm("mobilenetv1_100"), 224),
+    "mobilenet_v2": (_torchvision("mobilenet_v2"), 224),
+    "mobilenet_v3": (_torchvision("mobilenet_v3_large"), 224),
+    "shufflenet_v2": (_torchvision("shufflenet_v2_x1_0"), 224),
+    "mnasnet": (_torchvision("mnasnet1_0"), 224),
+    "efficientnet_b0": (_torchvision("efficientnet_b0"), 224),
+    "efficientnetv2_b0": (_timm("tf_efficientnetv2_b0"), 224),
+    "regnety_400m": (_timm("regnety_004"), 224),
+    "googlenet": (_torchvision("googlenet", init_weights=False, aux_logits=False), 224),
+    "resnet18": (_torchvision("resnet18"), 224),
+    "resnet50": (_torchvision("resnet50"), 224),
+}
+"""Convolutional networks of ncnn's list with the input sizes of its program, recognised by their numbers of
+weights. Left out: AlexNet, VGG-16, ShuffleNet V1, ProxylessNAS, detectors, and int8 files."""

@@ -189,6 +189,9 @@ def _print(found: FoundSubnet, out: Path) -> None:
         lines[f"latency on {name}"] = f"{latency['value']:.2f} ms ({came_about}{bound})"
         if "mape_of" in latency:
             lines["that error" if len(latencies) == 1 else f"error on {name}"] = latency["mape_of"]
+    for name, rate in found.predicted.get("throughput_per_s", {}).items():
+        came_about = f"{rate['provenance']}, {rate['interval']}, {rate['error']}"
+        lines[f"throughput on {name}"] = f"{rate['value']:.0f} images/s ({came_about})"
     lines["searched"] = f"{found.search['num_evaluations']:,} subnets in {found.search['seconds']:.2f} s"
     output.print_fields(lines, title="Found")
     output.line()
@@ -209,6 +212,10 @@ def _print_candidates(candidates: Sequence[Candidate]) -> None:
         output.Column(name=f"ms on {name.partition(':')[0]}", is_number=True)
         for name in candidates[0].latency_ms
     ]
+    columns += [
+        output.Column(name=f"images/s on {name.partition(':')[0]}", is_number=True)
+        for name in candidates[0].throughput_per_s
+    ]
     columns += [output.Column(name="MMACs", is_number=True), output.Column(name="M params", is_number=True)]
     columns.append("within limits")
     rows = [
@@ -217,6 +224,7 @@ def _print_candidates(candidates: Sequence[Candidate]) -> None:
             candidate.subnet.resolution,
             _percent_text(candidate.top1_percent),
             *(f"{value:.2f}" for value in candidate.latency_ms.values()),
+            *(f"{value:.0f}" for value in candidate.throughput_per_s.values()),
             f"{candidate.macs / 1e6:.0f}",
             f"{candidate.params / 1e6:.2f}",
             "yes" if candidate.is_feasible else "no",

@@ -67,6 +67,8 @@ def alike_devices(
     found = []
     batch_size = stated or batch_size
     for table in prior_tables((), batch_size=batch_size, tables=tables, with_few_networks=True):
+        if table.variant.measures == "throughput":
+            continue
         if any(isinstance(part, Combination) for part in table.content.predictors):
             continue  # it says what others say, and may stem from these very networks
         try:

@@ -209,7 +209,8 @@ def _back_end(request: BoardRequest, description: Mapping[str, Any]) -> BackEnd:
 def _device_name(board: Board, description: Mapping[str, Any]) -> str:
     """The known device of that chip, else the board's model or its host name."""
     gpu = (description.get("gpu") or "").split(",")[0].strip()
-    names = [name for name in (gpu, description.get("model")) if name]
+    model = re.sub(r" Rev [\d.]+$", "", description.get("model") or "")  # a Raspberry Pi's
+    names = [name for name in (gpu, model) if name]
     for name in names:
         try:
             return find_device(name).name

@@ -53,10 +53,12 @@ class PredictedLatency:
         network: File of the subnet, or name of a standard network.
         resolution: Side of its input in pixels.
         device: `device:variant`.
-        latency_ms: Of a whole batch.
+        latency_ms: Of a whole batch; None where the variant tells throughput alone.
+        throughput_per_s: Images per second where the variant tells throughput alone, else None.
         upper_ms: What it exceeds with probability 1 - confidence; None where none was asked for or the
             variant is uncalibrated.
         interval_90_ms: Where nine of ten networks unlike those of the fit lie; None where that is unknown.
+        interval_90_per_s: The same of a throughput.
         interval: `calibrated` where bounds for this network are backed, else `uncalibrated`.
         provenance: How the table came about.
         error: The error of such networks on this device, or what is known beside it, short.
@@ -73,9 +75,11 @@ class PredictedLatency:
     network: str
     resolution: int
     device: str
-    latency_ms: float
+    latency_ms: float | None
+    throughput_per_s: float | None
     upper_ms: float | None
     interval_90_ms: tuple[float, float] | None
+    interval_90_per_s: tuple[float, float] | None
     interval: str
     provenance: Provenance
     error: str
@@ -171,13 +175,18 @@ class _Told(NamedTuple):
 def _prediction(
     table: LatencyTable, network: str, told: _Told, error: StatedError, *, resolution: int
 ) -> PredictedLatency:
+    rate = 1e3 * table.variant.batch_size / told.latency_ms
+    is_throughput = table.variant.measures == "throughput"
+    interval = error.interval_around(rate if is_throughput else told.latency_ms)
     return PredictedLatency(
         network=network,
         resolution=resolution,
         device=table.name,
-        latency_ms=told.latency_ms,
+        latency_ms=None if is_throughput else told.latency_ms,
+        throughput_per_s=rate if is_throughput else None,
         upper_ms=told.upper_ms,
-        interval_90_ms=error.interval_ms(told.latency_ms),
+        interval_90_ms=None if is_throughput else interval,
+        interval_90_per_s=interval if is_throughput else None,
         interval=told.interval,
         provenance=table.provenance,
         error=error.text,

@@ -31,6 +31,7 @@ class Candidate:
         subnet: The subnet.
         top1_percent: Predicted accuracy; None without a predictor.
         latency_ms: By `device:variant`.
+        throughput_per_s: The same where a variant tells throughput alone.
         macs: Multiply-accumulates of one image.
         params: Parameters.
         is_feasible: Whether it meets the limits.
@@ -41,6 +42,7 @@ class Candidate:
     subnet: Subnet
     top1_percent: float | None
     latency_ms: dict[str, float]
+    throughput_per_s: dict[str, float]
     macs: int
     params: int
     is_feasible: bool
@@ -53,6 +55,7 @@ class Candidate:
             **subnet_document(self.subnet),
             **({} if self.top1_percent is None else {"top1_percent": round(self.top1_percent, 3)}),
             "latency_ms": {name: round(value, 4) for name, value in self.latency_ms.items()},
+            **({"throughput_per_s": self.throughput_per_s} if self.throughput_per_s else {}),
             "macs": self.macs,
             "params": self.params,
             "is_feasible": self.is_feasible,
@@ -66,7 +69,16 @@ def describe_candidate(context: SearchContext, name: str, row: Population) -> Ca
         name=name,
         subnet=Encoding(context.space).decode(row)[0],
         top1_percent=float(context.accuracy.predict(row)[0]) if context.accuracy else None,
-        latency_ms={device: float(bound.predict(row)[0]) for device, bound in context.latencies.items()},
+        latency_ms={
+            device: float(bound.predict(row)[0])
+            for device, bound in context.latencies.items()
+            if not bound.is_throughput
+        },
+        throughput_per_s={
+            device: round(float(bound.throughput(row)[0]), 2)
+            for device, bound in context.latencies.items()
+            if bound.is_throughput
+        },
         macs=int(context.figure("macs")(row)[0]),
         params=int(context.figure("params")(row)[0]),
         is_feasible=bool(violations[0]),

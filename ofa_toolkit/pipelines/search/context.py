@@ -130,7 +130,9 @@ class SearchContext:
     def figure(self, name: str) -> Figure:
         """A figure by the name a user gives it: accuracy, macs, params, memory, latency[:device]."""
         if name == "latency" or name.startswith("latency:"):
-            return self._latency_figures[self.table_name(name.partition(":")[2])]
+            table = self.table_name(name.partition(":")[2])
+            _refuse_latency(self.latencies[table])
+            return self._latency_figures[table]
         figures = {
             "accuracy": lambda: self._accuracy_figure,
             "macs": lambda: self._macs_figure,
@@ -222,6 +224,7 @@ class SearchContext:
             where += f" with {100 * confidence:g} % confidence"
         limits = []
         if device.latency_ms is not None:
+            _refuse_latency(bound)
             constraint = Constraint(figure=figure, limit=device.latency_ms)
             limits.append(
                 Limit(
@@ -262,3 +265,11 @@ class SearchContext:
                 f"The accuracy predictor covers resolutions {covered}; at {listed(uncovered)} it goes on in "
                 "a straight line and nothing backs it."
             )
+
+
+def _refuse_latency(bound: BoundLatency) -> None:
+    if bound.is_throughput:
+        raise ConfigError(
+            f"{bound.table.name} tells throughput alone: its chip works on several images at once.",
+            hint="Ask for --throughput 300/s; a front may be --against macs.",
+        )

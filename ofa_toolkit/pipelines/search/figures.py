@@ -18,11 +18,13 @@ def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if context.accuracy is not None:
         document["top1_percent"] = accuracy_document(context.accuracy, row)
-    if context.latencies:
-        confidence = context.request.confidence or INTERVAL_CONFIDENCE
-        document["latency_ms"] = {
-            name: latency_document(bound, row, confidence) for name, bound in context.latencies.items()
-        }
+    confidence = context.request.confidence or INTERVAL_CONFIDENCE
+    for name, bound in context.latencies.items():
+        described = latency_document(bound, row, confidence)
+        if bound.is_throughput:
+            described["value"] = round(float(bound.throughput(row)[0]), 2)
+        figure = "throughput_per_s" if bound.is_throughput else "latency_ms"
+        document.setdefault(figure, {})[name] = described
     return document | {
         "macs": {"value": int(context.figure("macs")(row)[0]), "provenance": "counted"},
         "params": {"value": int(context.figure("params")(row)[0]), "provenance": "counted"},

@@ -24,7 +24,7 @@ def subnet_path(tmp_path: Path) -> str:
 def test_list_tells_provenance_and_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["latency", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    default = next(line for line in lines if line.startswith("  jetson-nano "))
+    default = next(line for line in lines if line.startswith(" jetson-nano "))
     assert "transferred" in default
     assert "%" in default
     assert run(["latency", "list", "--device", "v100", "--json"]) == 0
@@ -131,3 +131,24 @@ def test_what_a_table_does_not_cover_is_an_error(capsys: pytest.CaptureFixture[s
     assert run(["latency", "predict", "resnet-50", "--device", "v100"]) == 1
     error = capsys.readouterr().err
     assert "dense convolutions" in error
+
+
+def test_a_pipelined_chip_tells_throughput_and_never_a_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["latency", "predict", "mobilenet-v3-large", "--device", "hailo-8", "--json"]) == 0
+    (prediction,) = json.loads(capsys.readouterr().out)
+    assert prediction["latency_ms"] is prediction["interval_90_ms"] is None
+    low, high = prediction["interval_90_per_s"]
+    assert 0 < low < prediction["throughput_per_s"] < high
+    assert run(["search", "--device", "hailo-8", "--latency", "5ms"]) == 1
+    assert "throughput alone" in capsys.readouterr().err
+
+
+def test_a_few_networks_give_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    """XR2's published rows repeat those of the S22: another name of it."""
+    networks = ["mobilenet-v3-large", "mnasnet-1.0"]
+    assert run(["latency", "predict", *networks, "--device", "Snapdragon XR2 Gen 2", "--json"]) == 0
+    for prediction in json.loads(capsys.readouterr().out):
+        low, high = prediction["interval_90_ms"]
+        assert prediction["device"] == "galaxy-s22:qualcomm-tflite-fp16-1"
+        assert low < prediction["latency_ms"] < high
+        assert prediction["is_checked"]

@@ -9,7 +9,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.output import Column
-from ofa_toolkit.core.quantities import LATENCY
+from ofa_toolkit.core.quantities import LATENCY, THROUGHPUT
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.latency.tables import PredictedLatency
@@ -75,7 +75,7 @@ def command(
         output.note(note)
     for warning in dict.fromkeys(warning for prediction in predictions for warning in prediction.warnings):
         output.warn(warning)
-    if any(prediction.interval_90_ms for prediction in predictions):
+    if any(prediction.interval_90_ms or prediction.interval_90_per_s for prediction in predictions):
         output.note("(low to high): nine of ten networks unlike those of the fit lie between.")
     for device, how in {p.device: p.mape_of for p in predictions if p.mape_of is not None}.items():
         output.note(f"error of {device}: {how}")
@@ -96,8 +96,13 @@ def _row(prediction: PredictedLatency, confidence: float | None) -> tuple[object
 
 
 def _latency(prediction: PredictedLatency) -> str:
-    latency = LATENCY.format(prediction.latency_ms)
-    if prediction.interval_90_ms is None:
-        return latency
-    low, high = map(LATENCY.format, prediction.interval_90_ms)
-    return f"{latency} ({low} to {high})"
+    """Latency or throughput, with the interval where there is one."""
+    if prediction.latency_ms is None:
+        shown, value, interval = THROUGHPUT, prediction.throughput_per_s, prediction.interval_90_per_s
+    else:
+        shown, value, interval = LATENCY, prediction.latency_ms, prediction.interval_90_ms
+    assert value is not None
+    if interval is None:
+        return shown.format(value)
+    low, high = map(shown.format, interval)
+    return f"{shown.format(value)} ({low} to {high})"

@@ -69,6 +69,7 @@ def _print_variant(variant: Variant, table: LatencyTable) -> None:
             "provenance": variant.provenance,
             "runtime": f"{variant.runtime}, version {variant.runtime_version}",
             "precision, batch": f"{variant.precision}, {variant.batch_size}{inferred}",
+            "measures": variant.measures,
             "clocks": variant.clocks,
             "networks": variant.networks,
             "method": variant.method,
