@@ -126,7 +126,7 @@ def test_the_list_fits_eighty_columns_and_groups_by_kind(capsys: pytest.CaptureF
     assert max(map(len, lines)) <= 80
     titles = [line for line in lines[1:] if not line.startswith(" ")]
     assert titles == ["GPU", "Jetson", "Phone", "NPU", "CPU"]
-    (nano,) = (line for line in lines if line.startswith("  jetson-nano "))
+    (nano,) = (line for line in lines if line.startswith(" jetson-nano "))
     assert nano.split() == [
         *("jetson-nano", "transfer-tensorrt-fp16-1", "transferred"),
         *("-3", "and", "-20", "%"),
