@@ -131,7 +131,7 @@ def test_the_list_fits_eighty_columns_and_groups_by_kind(capsys: pytest.CaptureF
         *("jetson-nano", "transfer-tensorrt-fp16-1", "transferred"),
         *("-3", "and", "-20", "%"),
     ]
-    (a40,) = (line for line in lines if line.startswith("  a40 "))
+    (a40,) = (line for line in lines if line.startswith(" a40 "))
     assert a40.endswith("15 % unchecked")
     assert run(["latency", "list", "--device", "V100"]) == 0
     shown = capsys.readouterr().out
