@@ -61,7 +61,7 @@ def test_what_differs_from_the_figures_is_said(typed: str, name: str, word: str)
     [
         *("h100", "a10", "t4", "l40s", "gh200", "rtx-4090", "rtx-2080", "rtx-3090-ti", "titan-x", "titan-v"),
         *("tesla-p4", "gtx-1080-ti", "jetson-xavier", "jetson-orin-nx", "jetson-nano-2gb", "jetson-tx1"),
-        *("a100-80gb", "pixel-2", "note-9", "raspberry-pi-5", "android", "epyc-zen4", "v10"),
+        *("a100-80gb", "pixel-2", "note-9", "raspberry-pi-2", "android", "epyc-zen4", "v10"),
     ],
 )
 def test_no_other_chip_is_proposed_for_a_real_one(chip: str) -> None:
