@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow test-gpu lint format docs dev clean
+.PHONY: help quickstart test test-slow test-gpu test-formats lint format docs dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,9 @@ test-slow: $(VENV)/.installed-test ## the tests marked slow
 
 test-gpu: $(VENV)/.installed-test ## the tests that need a CUDA device, under ten minutes
 	$(BIN)/python -m pytest -m gpu -rs tests/gpu
+
+test-formats: $(VENV)-formats/.installed ## convert to every other format, run and compare, in .venv-formats
+	$(VENV)-formats/bin/python -m pytest -m formats -W ignore tests/integration/test_formats.py
 
 lint: $(VENV)/.installed-lint ## style, types, layers, oldest Python
 	$(BIN)/ruff check .
@@ -42,7 +45,7 @@ docs: $(VENV)/.installed-docs ## build the documentation into site/
 dev: $(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-docs ## everything a contributor needs
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-formats build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when an earlier attempt was cut short, since the stamp comes last.
@@ -50,6 +53,14 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Error: Python 3.10 or newer is needed; '$(PYTHON)' is not. Hint: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Other formats pin their own versions of many packages.
+$(VENV)-formats/.installed: pyproject.toml
+	@echo "Installing into $(VENV)-formats; this takes some minutes and gigabytes."
+	$(PYTHON) -m venv $(VENV)-formats
+	$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet --editable \
+		'.[test,openvino,litert,executorch,coreml,ncnn]'
 	@touch $@
 
 # The stamps make a rerun instant; a change of the dependencies renews them.

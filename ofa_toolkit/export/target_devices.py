@@ -96,13 +96,16 @@ def is_software(name: str) -> bool:
     return name == ONNXRUNTIME_CPU or version_of(name) is not None
 
 
-def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> Target:
+def resolve_target(
+    name: str, tables: Iterable[str | os.PathLike[str]] = (), *, other_formats: bool = False
+) -> Target:
     """The target of that name.
 
     Args:
         name: `onnxruntime-cpu`, a device (`jetson-nano`, by any name of it; a variant behind a colon is
             ignored), or a version of TensorRT (`tensorrt-10.3`), for which nothing is known about the GPU.
         tables: Further folders of devices.
+        other_formats: Whether phones count, for formats that are neither ONNX nor TensorRT.
 
     Raises:
         UnknownNameError: No such target.
@@ -118,7 +121,7 @@ def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> 
         title = f"TensorRT {version}, any GPU"
         return Target(name=f"tensorrt-{version}", title=title, generation=row, max_opset=row.max_opset)
     try:
-        return target_of_device(find_device(name, tables).device)
+        return target_of_device(find_device(name, tables).device, other_formats=other_formats)
     except UnknownNameError:
         names = target_names(tables)
         meant = misspelt(name, names)
@@ -127,9 +130,9 @@ def resolve_target(name: str, tables: Iterable[str | os.PathLike[str]] = ()) -> 
         raise UnknownNameError(message, hint=hint) from None
 
 
-def target_of_device(device: Device) -> Target:
-    """The target a described device is."""
-    if device.kind == "cpu":
+def target_of_device(device: Device, *, other_formats: bool = False) -> Target:
+    """The target a described device is; phones are one for `other_formats` than ONNX and TensorRT."""
+    if device.kind == "cpu" or (device.kind == "phone" and other_formats):
         return _onnxruntime(device.name, device.title)
     version = device.software.tensorrt
     if version in ("none", "unknown"):
@@ -142,7 +145,9 @@ def target_of_device(device: Device) -> Target:
             )
         raise ExportError(
             f"Cannot export for {device.name}: it {reason}.",
-            hint=f"--target {ONNXRUNTIME_CPU}, or a generation such as tensorrt-8.6.",
+            hint="--format litert"
+            if device.kind == "phone"
+            else f"--target {ONNXRUNTIME_CPU}, or a generation such as tensorrt-8.6.",
         )
     row = generation_of(version)
     is_small = device.kind == "embedded-gpu"

@@ -31,7 +31,7 @@ class Check:
     """One finding.
 
     Args:
-        group: `packages`, `devices`, `back ends` or `folders`.
+        group: `packages`, `devices`, `back ends`, `formats` or `folders`.
         name: What was checked.
         status: `ok`; `absent` for an optional part that is not there; `broken` for a required one.
         detail: A version, a model name, a path with its free space, or what went wrong.
@@ -47,7 +47,7 @@ class Check:
 
 def diagnose() -> tuple[Check, ...]:
     """Make all checks, in the order in which a broken part breaks the others."""
-    return (*_packages(), *_devices(), *_back_ends(), *_folders())
+    return (*_packages(), *_devices(), *_back_ends(), *_formats(), *_folders())
 
 
 def _packages() -> Iterator[Check]:
@@ -143,6 +143,24 @@ def _back_ends() -> Iterator[Check]:
         detail=program or "not on PATH",
         fix="" if program else "comes with NVIDIA TensorRT; add its bin folder to PATH",
     )
+
+
+def _formats() -> Iterator[Check]:
+    """What `ofa-tk export --format` can write here."""
+    from ofa_toolkit.export.formats import FORMATS
+    from ofa_toolkit.export.formats.format import install_line, missing_packages, versions
+
+    for name, form in FORMATS.items():
+        missing = missing_packages(form)
+        yield Check(
+            group="formats",
+            name=name,
+            status="absent" if missing else "ok",
+            detail=f"not installed: {', '.join(missing)}"
+            if missing
+            else ", ".join(f"{package} {version}" for package, version in versions(form).items()),
+            fix=install_line(form) if missing else "",
+        )
 
 
 def _folders() -> Iterator[Check]:

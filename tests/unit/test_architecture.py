@@ -18,6 +18,7 @@ import ofa_tk.commands
 import ofa_toolkit
 from ofa_tk.app import COMMANDS, cli
 from ofa_toolkit.core import toml
+from ofa_toolkit.export.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,7 +102,10 @@ def declared(*extras: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folders", "extras"),
-    [(("ofa_toolkit", "cli"), ("heif", "slurm", "tensorrt", "timm")), (("tests",), ("tensorrt", "test"))],
+    [
+        (("ofa_toolkit", "cli"), ("heif", "slurm", "tensorrt", "timm", *FORMATS)),
+        (("tests",), ("tensorrt", "test")),
+    ],
 )
 def test_every_imported_package_is_a_declared_dependency(
     folders: tuple[str, ...], extras: tuple[str, ...]

@@ -10,9 +10,7 @@ from ofa_tk import options, output
 
 
 @click.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
-)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--provider",
     "providers",
@@ -44,7 +42,7 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Time ONNX files in ONNX Runtime, side by side.
+    """Time ONNX files in ONNX Runtime and folders of other formats in their own runtimes, side by side.
 
     Any ONNX file with one image input can be compared; files take turns, and ratios are to the first.
     """

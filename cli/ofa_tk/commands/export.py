@@ -48,6 +48,19 @@ _DEFAULT = "(default)"
     metavar="DIR",
     help="Write a folder with model, labels, preprocessing, a short runner and the card.",
 )
+@click.option(
+    "--format",
+    "form",
+    metavar="NAME",
+    help="onnx, tensorrt, openvino, litert, executorch, coreml or ncnn. Default: litert for phones, else "
+    "onnx.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where --format writes. Default: subnet-NAME.",
+)
 @click.option("--target", metavar="DEVICE", help="Where it will run. Default: the device searched for.")
 @click.option(
     "--precision",
@@ -100,6 +113,8 @@ def command(
     onnx_file: str | None,
     engine_file: str | None,
     bundle: Path | None,
+    form: str | None,
+    out: Path | None,
     target: str | None,
     precision: Any,
     batch_size: int,
@@ -115,30 +130,26 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Export a subnet to ONNX or TensorRT, checked against the network it was cut from.
+    """Export a subnet to ONNX, TensorRT or another format, checked against the network it was cut from.
 
     Batch norm is recalibrated and folded, the file is linted for its target, and its outputs are compared
     with the network's; nothing is written unless all of that succeeds. What was done is in the file, and
     `ofa-tk verify` checks it again.
     """
-    if onnx_file is None and engine_file is None and bundle is None:
-        raise click.UsageError("Say what to write: --onnx [FILE], --tensorrt [FILE] or --bundle DIR.")
     if dynamic_batch and ctx.get_parameter_source("batch_size") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--dynamic-batch leaves the batch size open; leave out --batch-size.")
-    from ofa_toolkit.core import files
-    from ofa_toolkit.export.metadata import has_metadata
+    if onnx_file is not None or engine_file is not None or bundle is not None:
+        if form is not None or out is not None:
+            raise click.UsageError("--format and --out go without --onnx, --tensorrt and --bundle.")
+    else:
+        form, onnx_file, engine_file = _asked(form, out, subnet, target, tables)
     from ofa_toolkit.pipelines.export.onnx_file import (
-        DEFAULT_ONNX,
         describe_target,
         export_onnx,
     )
     from ofa_toolkit.pipelines.export.options import ExportOptions
 
-    out = None
-    if onnx_file is not None:
-        is_default = onnx_file == _DEFAULT
-        out = DEFAULT_ONNX if is_default else Path(onnx_file)
-        files.check_output(out, is_default=is_default, force=force, is_ours=has_metadata)
+    written = _onnx_path(onnx_file, force=force)
     if bundle is not None and engine_file is None:
         input_kind, output_kind = input_kind or "uint8", output_kind or "probabilities"
     engine = _engine_path(engine_file, force=force)
@@ -163,7 +174,12 @@ def command(
         output=output_kind or "logits",
     )
     fetch_weights(supernet, subnet, offline=offline)
-    exported = export_onnx(subnet, out, supernet=supernet, options=chosen, on_step=output.note)
+    if form is not None:
+        from ofa_tk.format_export import export_to_format
+
+        export_to_format(form, subnet, out, supernet=supernet, options=chosen, force=force, as_json=as_json)
+        return
+    exported = export_onnx(subnet, written, supernet=supernet, options=chosen, on_step=output.note)
     outcome = None
     if engine is not None:
         from ofa_toolkit.pipelines.export.tensorrt import export_tensorrt
@@ -177,11 +193,38 @@ def command(
     for warning in exported.warnings:
         output.warn(warning)
     if as_json:
-        output.print_json(_document(exported, out, outcome, bundle))
+        output.print_json(_document(exported, written, outcome, bundle))
     else:
         output.print_fields(_fields(exported, describe_target(exported.form.target)))
-        _print_paths(out, outcome, bundle)
-    output.next_step(_next(exported, out, outcome, bundle))
+        _print_paths(written, outcome, bundle)
+    output.next_step(_next(exported, written, outcome, bundle))
+
+
+def _asked(
+    form: str | None, out: Path | None, subnet: Path | None, target: str | None, tables: tuple[Path, ...]
+) -> tuple[str | None, str | None, str | None]:
+    """A format beside ONNX and TensorRT, or else the file of one of these two."""
+    if out is not None and form is None:
+        raise click.UsageError("--out goes with --format NAME.")
+    from ofa_toolkit.pipelines.export.searched_target import default_format
+
+    form, path = form or default_format(subnet, target, tables), _DEFAULT if out is None else str(out)
+    if form in ("onnx", "tensorrt"):
+        return None, path if form == "onnx" else None, path if form == "tensorrt" else None
+    return form, None, None
+
+
+def _onnx_path(onnx_file: str | None, *, force: bool) -> Path | None:
+    """Where the ONNX file goes, once it would not destroy anything."""
+    if onnx_file is None:
+        return None
+    from ofa_toolkit.core import files
+    from ofa_toolkit.export.metadata import has_metadata
+    from ofa_toolkit.pipelines.export.onnx_file import DEFAULT_ONNX
+
+    is_default = onnx_file == _DEFAULT
+    path = DEFAULT_ONNX if is_default else Path(onnx_file)
+    return files.check_output(path, is_default=is_default, force=force, is_ours=has_metadata)
 
 
 def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:

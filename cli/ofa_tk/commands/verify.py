@@ -11,7 +11,7 @@ from ofa_toolkit.core.errors import VerificationError
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--supernet", metavar="NAME|DIR", help="Where the supernet is, if not where the file says.")
 @click.option("--data", metavar="SOURCE", help="Images, if not those the file names.")
 @options.tables_option
@@ -24,9 +24,12 @@ def command(
     Search space, target, graph, precision, counts, predicted latency, weights and outputs. What cannot be
     checked on this machine is listed with the reason. Exits 1 when a claim does not hold.
     """
+    from ofa_toolkit.export.formats.folder import is_format_folder
     from ofa_toolkit.pipelines.export.verify import verify_export
+    from ofa_toolkit.pipelines.export.verify_format import verify_format
 
-    result = verify_export(file, supernet=supernet, data=data, tables=tables, on_step=output.note)
+    verify = verify_format if is_format_folder(file) else verify_export
+    result = verify(file, supernet=supernet, data=data, tables=tables, on_step=output.note)
     if as_json:
         output.print_json(
             {

@@ -127,7 +127,8 @@ def export_onnx(
         described, source = open_subnet(subnet, known, options.resolution)
     else:
         raise ExportError(f"A '{type(subnet).__name__}' cannot be exported: {_EXPORTABLE}.")
-    target = resolve_target(options.target or searched_target(described.predicted), options.tables)
+    named = options.target or searched_target(described.predicted)
+    target = named if isinstance(named, Target) else resolve_target(named, options.tables)
     precision = options.precision or searched_precision(described.predicted, target)
     form = FileForm(target=target, precision=precision, batch_size=options.batch_size)
     if options.precision is None and precision != "fp32":
@@ -156,8 +157,9 @@ def export_onnx(
     network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
     say(f"Writing the network for {target.name}")
     model, quantisation = _write(dataset, network, form, options.method, say)
-    metadata = _metadata(source, described, network, form, model, quantisation)
-    metadata = dataclasses.replace(metadata, ends=ends)
+    metadata = _metadata(source, network, form, model, quantisation)
+    runtime = options.runtime or target.generation.runtime
+    metadata = dataclasses.replace(metadata, ends=ends, predicted=_own_predictions(described, runtime))
     check = comparison_images(dataset, described.subnet.resolution, precision)
     say(f"Comparing with the network on {check.description}")
     floating = check_precision(model, form.precision)
@@ -177,7 +179,7 @@ def export_onnx(
         warnings=(
             *(described.notes or source.notes),
             *(finding.message for finding in lint(model, target)),
-            *_other_conditions(described, form),
+            *_other_conditions(described, form, runtime),
             *_kept(options, source, described.subnet),
         ),
         check=rounded_to_pixels(check, ends, metadata.preprocessing),
@@ -276,10 +278,9 @@ def check_runs_tensorrt(target: Target) -> None:
         )
 
 
-def _other_conditions(described: SubnetFile, form: FileForm) -> list[str]:
+def _other_conditions(described: SubnetFile, form: FileForm, runtime: str) -> list[str]:
     """Where the latency was predicted for another runtime, precision or batch size than the file has."""
     predicted = described.predicted.get("latency_ms")
-    runtime = form.target.generation.runtime
     warnings = [
         f"The latency on {name} was predicted for {_runtime_of(entry)}; this file is for {runtime}, and does "
         "not carry it on."
@@ -313,13 +314,12 @@ def _runtime_of(entry: Any) -> str | None:
     return str(entry["runtime"]) if isinstance(entry, Mapping) and "runtime" in entry else None
 
 
-def _own_predictions(described: SubnetFile, form: FileForm) -> dict[str, Any]:
+def _own_predictions(described: SubnetFile, runtime: str) -> dict[str, Any]:
     """What the search predicted, less the latencies of another runtime than the file's."""
     predicted = dict(described.predicted)
     latencies = predicted.get("latency_ms")
     if isinstance(latencies, Mapping):
-        runtimes = (None, form.target.generation.runtime)
-        predicted["latency_ms"] = {n: e for n, e in latencies.items() if _runtime_of(e) in runtimes}
+        predicted["latency_ms"] = {n: e for n, e in latencies.items() if _runtime_of(e) in (None, runtime)}
     return predicted
 
 
@@ -341,7 +341,6 @@ def _write(
 
 def _metadata(
     source: LoadedSupernet,
-    described: SubnetFile,
     network: ExportNetwork,
     form: FileForm,
     model: onnx.ModelProto,
@@ -368,7 +367,6 @@ def _metadata(
         quantisation=quantisation,
         preprocessing=preprocessing,
         class_names=class_names,
-        predicted=_own_predictions(described, form),
     )
 
 

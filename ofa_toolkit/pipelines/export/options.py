@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ofa_toolkit.export.ends import Layout
 from ofa_toolkit.export.quantization import CalibrationMethod
-from ofa_toolkit.export.target_devices import Precision
+from ofa_toolkit.export.target_devices import Precision, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class ExportOptions:
     """How to export.
 
     Attributes:
-        target: Name of the target; the device searched for where None.
+        target: The target or its name; the device searched for where None.
         precision: Arithmetic of the file; where None that which the target's latency was predicted for, else
             fp32.
         batch_size: Images a run; None for any number.
@@ -30,10 +30,11 @@ class ExportOptions:
         pixels: Whether the file takes pixels 0 to 255, as bytes where the target reads them, and scales and
             normalises them itself.
         layout: Of the input.
+        runtime: What will execute the network, as device files call it; None for the target's own.
         output: `logits`, `probabilities` or `topk=K`, see `Ends`.
     """
 
-    target: str | None = None
+    target: str | Target | None = None
     precision: Precision | None = None
     batch_size: int | None = 1
     data: str | None = None
@@ -46,3 +47,4 @@ class ExportOptions:
     pixels: bool = False
     layout: Layout = "NCHW"
     output: str = "logits"
+    runtime: str | None = None

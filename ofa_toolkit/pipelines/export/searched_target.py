@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.command_line import command_line
-from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.core.documents import parse_json
+from ofa_toolkit.core.errors import ExportError, UnknownNameError
 from ofa_toolkit.export.target_devices import (
     ONNXRUNTIME_CPU,
     PRECISIONS,
@@ -17,6 +18,8 @@ from ofa_toolkit.export.target_devices import (
     Target,
     resolve_target,
 )
+from ofa_toolkit.latency.device_names import find_device
+from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike
 
 
 def searched_target(predicted: Mapping[str, Any]) -> str:
@@ -55,6 +58,55 @@ def searched_precision(predicted: Mapping[str, Any], target: Target) -> Precisio
     }
     found = [precision for precision in PRECISIONS if precision in stated]
     return found[0] if len(stated) == 1 and found else "fp32"
+
+
+def default_format(
+    subnet: Path | None, target: str | None, tables: Iterable[str | os.PathLike[str]] = ()
+) -> str:
+    """The format for a device: LiteRT for phones, ONNX for all others and where none is known.
+
+    Args:
+        subnet: Its file; `./subnet.json` where None.
+        target: A device by name; the one searched for where None.
+        tables: Further folders of devices.
+    """
+    try:
+        names = [target] if target is not None else _searched(subnet)
+        kinds = {find_device(name.partition(":")[0], tables).device.kind for name in names}
+    except UnknownNameError:  # software, or a mistake that is told where the target is resolved
+        return "onnx"
+    return "litert" if kinds == {"phone"} else "onnx"
+
+
+def format_target(
+    subnet: SubnetLike | None, target: str | None, tables: Iterable[str | os.PathLike[str]] = ()
+) -> Target:
+    """The target of a format beside ONNX and TensorRT: phones count, and any processor where none is known.
+
+    Args:
+        subnet: Its file or content; `./subnet.json` where None.
+        target: A device by name; the one searched for where None.
+        tables: Further folders of devices.
+    """
+    tables = list(tables)
+    if target is not None:
+        return resolve_target(target, tables, other_formats=True)
+    names = _searched(subnet)
+    if len(names) == 1 and find_device(names[0], tables).device.kind in ("cpu", "phone"):
+        return resolve_target(names[0], tables, other_formats=True)
+    return resolve_target(ONNXRUNTIME_CPU)
+
+
+def _searched(subnet: SubnetLike | None) -> list[str]:
+    """Devices that a subnet was searched for; none where it is no file of ours."""
+    document: Any = subnet
+    if isinstance(subnet, SubnetFile):
+        document = {"predicted": subnet.predicted}
+    elif subnet is None or isinstance(subnet, str | os.PathLike):
+        file = Path("subnet.json" if subnet is None else subnet)
+        document = parse_json(file.read_text(encoding="utf-8"), f"'{file}'") if file.is_file() else {}
+    predicted = document.get("predicted") if isinstance(document, Mapping) else None
+    return _targets(predicted if isinstance(predicted, Mapping) else {})
 
 
 def export_command(

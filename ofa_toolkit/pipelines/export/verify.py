@@ -96,7 +96,7 @@ def verify_export(
     metadata = read_metadata(whole)
     check_model(whole, file)
     model = strip(whole, metadata.ends, OUTPUT_NAME, metadata.num_classes)
-    space = _space(metadata)
+    space = space_of(metadata)
     space.check(metadata.subnet)
     layers = lower(space, metadata.subnet)
     form = FileForm(
@@ -123,7 +123,8 @@ def verify_export(
     return Verification(metadata=metadata, checks=tuple(checks))
 
 
-def _space(metadata: ExportMetadata) -> SearchSpace:
+def space_of(metadata: ExportMetadata) -> SearchSpace:
+    """The search space that the metadata states, with its classes and resolution."""
     space = space_from_reference(metadata.space_table or metadata.space)
     space = space.with_num_classes(metadata.num_classes)
     if metadata.subnet.resolution in space.resolutions:
@@ -142,7 +143,7 @@ def _derive_again(
 ) -> list[Check]:
     name, origin = supernet or metadata.supernet, metadata.batchnorm
     try:
-        source, dataset, missing = _open(name, data, metadata)
+        source, dataset, missing = open_source(name, data, metadata)
         source.network.eval()  # reads the weights: what is wrong with them is told here
         identity = source.identity
     except FileFormatError:
@@ -158,7 +159,7 @@ def _derive_again(
         missing = "another supernet lies there"
     checks = [supernet_check]
     if supernet_check.status == "passed":
-        checks += [_description(source, metadata), *verify_predicted_accuracy(metadata, source)]
+        checks += [check_description(source, metadata), *verify_predicted_accuracy(metadata, source)]
     if missing is not None:
         return [*checks, *(skip(claim, missing) for claim in _from_supernet(metadata))]
     say("Cutting the subnet out again and recomputing batch-norm statistics")
@@ -180,7 +181,7 @@ def _derive_again(
     return [*checks, _outputs(whole, model, network, metadata, check)]
 
 
-def _description(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
+def check_description(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
     """Does the supernet say the same of images and classes?"""
     preprocessing, names = describe_images(source, metadata.subnet.resolution)
     reference = space_reference(source.space)
@@ -199,7 +200,7 @@ def _from_supernet(metadata: ExportMetadata) -> list[str]:
     return ["weights from the supernet", *ranges, "outputs"]
 
 
-def _open(
+def open_source(
     name: SupernetLike, data: str | None, metadata: ExportMetadata
 ) -> tuple[LoadedSupernet, ImageDataset | None, str | None]:
     """Supernet and images, and why what depends on images cannot be checked, or None where they are here."""
@@ -244,7 +245,7 @@ def _outputs(
         allowed = None if top1 is None or before is None else max(0.0, before - top1) + _TOP1_TOLERANCE
         check_comparison(comparison, metadata.precision, max_accuracy_drop=allowed)
         if metadata.comparison.get("images") == comparison.images:
-            _check_figures(metadata.comparison, dataclasses.asdict(comparison))
+            check_figures(metadata.comparison, dataclasses.asdict(comparison))
         return (
             f"largest difference {comparison.max_relative_error:.1e}, same class "
             f"{comparison.agreement_percent:.1f} % on {comparison.images}"
@@ -253,7 +254,7 @@ def _outputs(
     return attempt("outputs", compare_again)
 
 
-def _check_figures(claimed: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def check_figures(claimed: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Raise where the same images give other figures than the metadata says."""
     for name, value in claimed.items():
         again = found.get(name)

@@ -14,6 +14,8 @@ import onnx
 
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.export.formats.folder import FormatFolder, is_format_folder, read_format_folder
+from ofa_toolkit.export.formats.format import check_installed, open_runner
 from ofa_toolkit.export.lint.rule import ModelFile
 from ofa_toolkit.export.lint.tensors import check_open_batch
 from ofa_toolkit.export.model_file import load_model
@@ -28,6 +30,7 @@ PROVIDERS = {
 }
 
 ROUNDS = 5
+Models = dict[Path, onnx.ModelProto | FormatFolder]
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -37,7 +40,7 @@ class Timing:
 
     Attributes:
         file: The file.
-        provider: What executed it: cpu, cuda or tensorrt.
+        provider: What executed it: cpu, cuda or tensorrt of ONNX Runtime, or another format's runtime.
         threads: Threads of an operator on the CPU.
         batch_size: Images a run.
         median_ms: Of single runs.
@@ -99,7 +102,7 @@ def benchmark(
     them alike. Threads do not spin between runs.
 
     Args:
-        paths: ONNX files, ours or not, with one input.
+        paths: ONNX files, ours or not, with one input, and folders of other formats.
         providers: Short names, see `available_providers`.
         threads: Numbers of threads to try on the CPU.
         batch_sizes: Sizes to try with files that leave the batch size open; others keep theirs.
@@ -119,7 +122,11 @@ def benchmark(
                 f"This onnxruntime has no '{provider}'; it has {', '.join(available_providers())}.",
                 hint="pip install onnxruntime-gpu" if provider != "cpu" else None,
             )
-    models = {path: load_model(path) for path in paths}
+    models: Models = {
+        path: read_format_folder(path) if is_format_folder(path) else load_model(path) for path in paths
+    }
+    if any(isinstance(model, FormatFolder) for model in models.values()) and set(providers) != {"cpu"}:
+        raise MeasurementError("Formats beside ONNX are timed on the processor.", hint="--provider cpu")
     timings: list[Timing] = []
     for provider in providers:
         for count in threads if provider == "cpu" else (1,):
@@ -140,7 +147,7 @@ def benchmark(
     )
 
 
-def _batch_sizes(models: dict[Path, onnx.ModelProto], asked: Sequence[int]) -> Sequence[int | None]:
+def _batch_sizes(models: Models, asked: Sequence[int]) -> Sequence[int | None]:
     is_open = any(not _first_dimension(model) for model in models.values())
     if asked and not is_open:
         raise MeasurementError(
@@ -149,12 +156,14 @@ def _batch_sizes(models: dict[Path, onnx.ModelProto], asked: Sequence[int]) -> S
     return list(asked) or [None]
 
 
-def _first_dimension(model: onnx.ModelProto) -> int:
+def _first_dimension(model: onnx.ModelProto | FormatFolder) -> int:
+    if isinstance(model, FormatFolder):
+        return model.metadata.batch_size or 1
     return int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
 
 
 def _condition(
-    models: dict[Path, onnx.ModelProto],
+    models: Models,
     provider: str,
     threads: int,
     batch_size: int | None,
@@ -176,22 +185,29 @@ def _condition(
     return [
         Timing(
             file=path,
-            provider=provider,
+            provider=model.form.name if isinstance(model := models[path], FormatFolder) else provider,
             threads=threads,
             batch_size=size,
             median_ms=medians[path],
             p90_ms=float(np.quantile(times[path], 0.9)),
             images_per_second=1000 * size / medians[path],
             ratio=medians[path] / first,
-            num_bytes=path.stat().st_size,
+            num_bytes=model.num_bytes if isinstance(model, FormatFolder) else path.stat().st_size,
         )
         for path, (_, size) in runs.items()
     ]
 
 
 def _runnable(
-    path: Path, model: onnx.ModelProto, provider: str, threads: int, batch_size: int | None, seed: int
+    path: Path,
+    model: onnx.ModelProto | FormatFolder,
+    provider: str,
+    threads: int,
+    batch_size: int | None,
+    seed: int,
 ) -> tuple[Callable[[], object], int]:
+    if isinstance(model, FormatFolder):
+        return _runnable_format(model, threads, seed)
     session = open_session(
         model.SerializeToString(), provider=PROVIDERS[provider], num_threads=threads, name=f"'{path}'"
     )
@@ -217,6 +233,18 @@ def _runnable(
         reason = first_line(error) if fixed is None else f"at '{fixed.node}' {fixed.message}"
         raise MeasurementError(f"'{path}' fails for batch size {shape[0]}: {reason}") from error
     return run, shape[0]
+
+
+def _runnable_format(made: FormatFolder, threads: int, seed: int) -> tuple[Callable[[], object], int]:
+    """A file of another format in its own runtime."""
+    if not made.form.runs_here:
+        raise MeasurementError(f"{made.form.title} files do not run on this machine.")
+    check_installed(made.form)
+    run, ends = open_runner(made.form, made.file, threads), made.metadata.ends
+    size = made.metadata.batch_size or 1
+    kind = "tensor(uint8)" if ends.input == "uint8" else "tensor(float)"
+    images = _random_input(ends.input_shape(size, made.metadata.subnet.resolution), kind, seed)
+    return lambda: run(images), size
 
 
 def _random_input(shape: list[int], kind: str, seed: int) -> npt.NDArray[Any]:

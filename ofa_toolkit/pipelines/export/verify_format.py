@@ -1,0 +1,111 @@
+"""Check a folder of another format: its files, and what they compute, against the supernet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.export.comparison import check_comparison
+from ofa_toolkit.export.formats.folder import FormatFolder, read_format_folder
+from ofa_toolkit.export.formats.format import check_installed, open_runner
+from ofa_toolkit.export.verify import Check, attempt, judge, skip
+from ofa_toolkit.graphs import count_folded_params
+from ofa_toolkit.pipelines.export.formats import compare_format
+from ofa_toolkit.pipelines.export.network import export_network
+from ofa_toolkit.pipelines.export.onnx_file import comparison_images
+from ofa_toolkit.pipelines.export.verify import (
+    Verification,
+    check_description,
+    check_figures,
+    open_source,
+    space_of,
+)
+from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
+from ofa_toolkit.spaces import lower
+from ofa_toolkit.zoo.supernet import SupernetLike
+
+
+def verify_format(
+    folder: Path,
+    *,
+    supernet: SupernetLike | None = None,
+    data: str | None = None,
+    tables: tuple[Path, ...] = (),
+    on_step: Callable[[str], None],
+) -> Verification:
+    """As `verify_export` for a folder that `export_format` wrote.
+
+    Raises:
+        FileFormatError: It is no such folder.
+    """
+    made = read_format_folder(folder)
+    metadata = made.metadata
+    space = space_of(metadata)
+    space.check(metadata.subnet)
+    layers, changed = lower(space, metadata.subnet), made.changed()
+    macs, params = count_macs(layers), count_folded_params(layers)
+    checks = [
+        judge("files", not changed, f"changed: {', '.join(changed)}" if changed else "as they were written"),
+        judge(
+            "search space",
+            (space.identity, space.name) == (metadata.space_identity, metadata.space),
+            f"'{space.name}' here has identity {space.identity}",
+        ),
+        judge(
+            "MACs and parameters",
+            (macs, params) == (metadata.macs, metadata.params),
+            f"the subnet has {macs:,} and {params:,}, the metadata {metadata.macs:,} and {metadata.params:,}",
+        ),
+        *verify_predictions(metadata, space, tables),
+        *_from_supernet(made, supernet, data, on_step),
+    ]
+    return Verification(metadata=metadata, checks=tuple(checks))
+
+
+def _from_supernet(
+    made: FormatFolder, supernet: SupernetLike | None, data: str | None, say: Callable[[str], None]
+) -> list[Check]:
+    metadata, form = made.metadata, made.form
+    try:
+        source, dataset, missing = open_source(supernet or metadata.supernet, data, metadata)
+        identity = source.identity
+    except OfaToolkitError as error:
+        if data is not None:
+            raise
+        return [skip(claim, error.message) for claim in ("supernet", "outputs")]
+    checks = [
+        judge(
+            "supernet",
+            identity == metadata.supernet_identity,
+            f"'{source.name}' has SHA-256 {identity[:16]}",
+        ),
+        check_description(source, metadata),
+        *verify_predicted_accuracy(metadata, source),
+    ]
+    if missing is None and not form.runs_here:
+        missing = f"{form.title} files do not run on this machine"
+    if missing is not None:
+        return [*checks, skip("outputs", missing)]
+    try:
+        check_installed(form)
+    except OfaToolkitError as error:
+        return [*checks, skip("outputs", error.message)]
+    network = export_network(
+        source, metadata.subnet, dataset, keep_batchnorm=metadata.batchnorm.kind == "stored"
+    )
+    check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
+    say(f"Comparing in {form.title} with the network on {check.description}")
+
+    def compare_again() -> str:
+        found = compare_format(open_runner(form, made.file, 1), network, metadata, check)
+        check_comparison(found, metadata.precision, max_accuracy_drop=100.0)
+        if metadata.comparison.get("images") == found.images:
+            check_figures(metadata.comparison, dataclasses.asdict(found))
+        return (
+            f"largest difference {found.max_relative_error:.1e}, same class {found.agreement_percent:.1f} %"
+        )
+
+    return [*checks, attempt("outputs", compare_again)]
