@@ -129,6 +129,7 @@ class ImageDataset(ABC):
         self.left_out = tuple(left_out)
         self.output_names = self.class_names
         self.own_outputs: tuple[int, ...] | None = None
+        self._labeller: Callable[[Tensor], Tensor] | None = None
 
     def name_outputs(self, names: Sequence[str]) -> bool:
         """From now on number labels as a network with more classes does; False where it lacks a class.
@@ -144,6 +145,15 @@ class ImageDataset(ABC):
             return False
         self.output_names, self.own_outputs = tuple(names), tuple(found)
         return True
+
+    def label_by(self, names: Sequence[str], labeller: Callable[[Tensor], Tensor]) -> None:
+        """From now on batches to judge on have the labels that a network gives them, which has other classes.
+
+        Args:
+            names: Of the network's outputs.
+            labeller: From images (B, 3, R, R) to labels (B,).
+        """
+        self.output_names, self._labeller = tuple(names), labeller
 
     @property
     def num_classes(self) -> int:
@@ -278,10 +288,16 @@ class ImageDataset(ABC):
             )
             for step in range(first_step, self.steps_per_epoch(batch_size))
         )
-        yield from self._numbered(self._load("train", requests, device))
+        batches = self._load("train", requests, device)
+        # Whoever trains on a network's predictions asks it himself.
+        yield from batches if self._labeller is not None else self._numbered(batches)
 
     def _numbered(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches with labels that count the network's outputs."""
+        if self._labeller is not None:
+            for images, _ in batches:
+                yield images, self._labeller(images)
+            return
         if self.own_outputs is None:
             yield from batches
             return

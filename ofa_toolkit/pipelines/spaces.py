@@ -37,6 +37,7 @@ class StageSummary:
     depths: tuple[int, ...]
     kernel_sizes: tuple[int, ...]
     expand_ratios: tuple[float, ...]
+    expand_scales: tuple[float, ...]
     depth_to_expand_ratio: tuple[tuple[int, float], ...] | None
     activation: str
     use_se: bool
@@ -53,6 +54,7 @@ class SpaceSummary:
         num_classes: Outputs of the classifier that `params` counts.
         num_architectures: Distinct networks, resolutions not counted.
         resolutions: Input sizes offered, in pixels.
+        padding: Of every convolution, `symmetric` or `same`.
         stages: First stage first.
         smallest: Cost with every choice and the resolution at its minimum.
         largest: Cost with every choice and the resolution at its maximum.
@@ -64,6 +66,7 @@ class SpaceSummary:
     num_classes: int
     num_architectures: int
     resolutions: tuple[int, ...]
+    padding: str
     stages: tuple[StageSummary, ...]
     smallest: SubnetCost
     largest: SubnetCost
@@ -83,6 +86,7 @@ def summarize_space(space: SearchSpace) -> SpaceSummary:
         num_classes=space.num_classes,
         num_architectures=space.num_architectures,
         resolutions=space.resolutions,
+        padding=space.padding,
         stages=tuple(
             StageSummary(
                 block=stage.block,
@@ -91,6 +95,7 @@ def summarize_space(space: SearchSpace) -> SpaceSummary:
                 depths=stage.depths,
                 kernel_sizes=stage.kernel_sizes,
                 expand_ratios=stage.expand_ratios,
+                expand_scales=stage.expand_scales,
                 depth_to_expand_ratio=stage.compound,
                 activation=stage.activation,
                 use_se=stage.use_se,

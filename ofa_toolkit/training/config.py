@@ -213,7 +213,8 @@ class RunConfig:
     dictionary, whose network must be of the space."""
     teacher: str | None = None
     """A zoo name or a folder: what that supernet's largest network predicts takes the place of the labels,
-    which are only used to judge. Its classes become the run's, and must hold those of the images."""
+    which are only used to judge. Its classes become the run's; where it lacks one of the images', agreement
+    with it is what is judged."""
     teacher_resolution: Annotated[int, Bounds(at_least=1)] | None = None
     "Side in pixels that the teacher sees every image at; none for the size of the step."
     tensorboard: bool = True

@@ -35,3 +35,7 @@ class LabelTeacher:
             images = resize_batch(images, self.resolution, "bicubic")
         logits: Tensor = self.network(images)
         return logits.float()
+
+    def labels(self, images: Tensor) -> Tensor:
+        """The class that the network names for each image, (B,)."""
+        return self(images).argmax(1)

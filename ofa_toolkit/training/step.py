@@ -30,7 +30,8 @@ class StepResult:
 
     Attributes:
         losses: Of each pass, before its gradient weight, mean over the processes.
-        num_correct: Images that the first pass's largest logit got right, in this process.
+        num_correct: Images that the first pass's largest logit got right, in this process: the label, or what
+            the teacher in its place predicts.
         first_norm: Norm of the first pass's gradient in this process, where recorded.
         total_norm: Norm of the weighted sum of all passes' gradients, where recorded.
     """
@@ -161,7 +162,8 @@ class Updater:
                     first_norm = self.gradient_norm() / self.scaler.get_scale()
                 if first_logits is None:
                     first_logits = logits.detach()
-                    correct += (first_logits.argmax(1) == part_labels).sum()
+                    wanted = part_labels if label_logits is None else label_logits.argmax(1)
+                    correct += (first_logits.argmax(1) == wanted).sum()
             if shared is not None:
                 shared.backward()
         return Accumulated(losses=losses, num_correct=correct, first_norm=first_norm)

@@ -238,20 +238,6 @@ class LoadedSupernet:
         trained = self.trained_space
         return trained.has_one_architecture and subnet.stages == trained.largest().stages
 
-    def number_labels(self, dataset: ImageDataset) -> None:
-        """Let a data set number its labels as this supernet does, which may have more classes.
-
-        Raises:
-            MismatchError: It has a class that is none of the supernet's.
-        """
-        if self.class_names != dataset.class_names and not dataset.name_outputs(self.class_names):
-            unknown = [name for name in dataset.class_names if name not in self.class_names]
-            raise MismatchError(
-                f"'{self.name}' has the classes {_short(self.class_names)}; {dataset.name} has "
-                f"{_short(tuple(unknown) or dataset.class_names)}.",
-                hint="Its predictions can be judged on images of its own classes only.",
-            )
-
     def _check_classes(self, dataset: ImageDataset) -> None:
         if dataset.num_classes < self.space.num_classes and dataset.name_outputs(self.class_names):
             return

@@ -89,6 +89,7 @@ def show_command(name: str, num_classes: int | None, as_toml: bool, as_json: boo
             "networks": _count(summary.num_architectures, 3),
             "resolutions": _resolutions(summary.resolutions),
             "classes": summary.num_classes,
+            **({"padding": 'TensorFlow\'s "same"'} if summary.padding == "same" else {}),
         }
     )
     output.line()
@@ -113,6 +114,8 @@ def _stage_row(number: int, stage: StageSummary) -> tuple[object, ...]:
     ratios = _join(stage.expand_ratios)
     if stage.depth_to_expand_ratio is not None:
         ratios = ", ".join(f"{ratio:g} at depth {depth}" for depth, ratio in stage.depth_to_expand_ratio)
+    if stage.expand_scales:
+        ratios += f" (times {', '.join(f'{scale:.3g}' for scale in stage.expand_scales)} by block)"
     return (
         number,
         stage.block,

@@ -194,8 +194,13 @@ def prepare(
         preprocessing=None if initial is None else initial.preprocessing,
     )
     teacher = None if config.teacher is None else load_supernet(config.teacher)
-    if teacher is not None:
-        teacher.number_labels(dataset)
+    label_teacher = None if teacher is None else _label_teacher(teacher, config, process)
+    if teacher is not None and label_teacher is not None:
+        has_labels = teacher.class_names == dataset.class_names or dataset.name_outputs(teacher.class_names)
+        if not has_labels:
+            names = teacher.class_names or tuple(map(str, range(teacher.space.num_classes)))
+            dataset.label_by(names, label_teacher.labels)
+            reporter.message(f"'{teacher.name}' has other classes: accuracy is agreement with what it names.")
     reporter.message(summary(dataset))
     for text in warnings(dataset, is_weighted=config.data.class_weights == "balanced"):
         reporter.message(f"Warning: {text}")
@@ -222,7 +227,7 @@ def prepare(
         process=process,
         reporter=reporter,
         on_epoch_end=on_epoch_end,
-        label_teacher=None if teacher is None else _label_teacher(teacher, config, process),
+        label_teacher=label_teacher,
     )
 
 
