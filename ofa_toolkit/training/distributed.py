@@ -176,9 +176,16 @@ def join(device: str | None = None) -> Process:
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
                 f"The {world_size} processes cannot find each other: {_first_line(error)}",
-                hint="torchrun sets what they need: torchrun --nproc-per-node N -m ofa_tk train ...",
+                hint=_hint_to_meet(),
             ) from error
     return Process(rank=dist.get_rank(), world_size=world_size, device=place)
+
+
+def _hint_to_meet() -> str:
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # Workers that are started again otherwise read the addresses of those before them.
+        return "For torchrun with --max-restarts: export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+    return "torchrun sets what they need: torchrun --nproc-per-node N -m ofa_tk train ..."
 
 
 def _environment_number(name: str, default: int) -> int:
