@@ -61,6 +61,19 @@ _DEFAULT = "(default)"
     metavar="PATH",
     help="Where --format writes. Default: subnet-NAME.",
 )
+@click.option(
+    "--front",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="For --pack: what `ofa-tk search --pareto front.json` wrote.",
+)
+@click.option(
+    "--pack",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write several subnets of the front that share weights, and a runtime that chooses among them.",
+)
+@click.option("--count", type=click.IntRange(min=2), default=4, show_default=True, help="Subnets of a pack.")
 @click.option("--target", metavar="DEVICE", help="Where it will run. Default: the device searched for.")
 @click.option(
     "--precision",
@@ -115,6 +128,9 @@ def command(
     bundle: Path | None,
     form: str | None,
     out: Path | None,
+    front: Path | None,
+    pack: Path | None,
+    count: int,  # noqa: ARG001 - read by `export_pack`
     target: str | None,
     precision: Any,
     batch_size: int,
@@ -136,13 +152,17 @@ def command(
     with the network's; nothing is written unless all of that succeeds. What was done is in the file, and
     `ofa-tk verify` checks it again.
     """
+    if front is not None or pack is not None:
+        from ofa_tk.pack_export import export_pack
+
+        export_pack(ctx)
+        return
     if dynamic_batch and ctx.get_parameter_source("batch_size") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--dynamic-batch leaves the batch size open; leave out --batch-size.")
-    if onnx_file is not None or engine_file is not None or bundle is not None:
-        if form is not None or out is not None:
-            raise click.UsageError("--format and --out go without --onnx, --tensorrt and --bundle.")
-    else:
+    if onnx_file is None and engine_file is None and bundle is None:
         form, onnx_file, engine_file = _asked(form, out, subnet, target, tables)
+    elif form is not None or out is not None:
+        raise click.UsageError("--format and --out go without --onnx, --tensorrt and --bundle.")
     from ofa_toolkit.pipelines.export.onnx_file import (
         describe_target,
         export_onnx,
@@ -153,11 +173,7 @@ def command(
     if bundle is not None and engine_file is None:
         input_kind, output_kind = input_kind or "uint8", output_kind or "probabilities"
     engine = _engine_path(engine_file, force=force)
-    if bundle is not None:
-        from ofa_toolkit.core.output_folder import check_output_folder
-        from ofa_toolkit.pipelines.export.bundle import KIND
-
-        check_output_folder(bundle, KIND, force=force)
+    _check_bundle(bundle, force=force)
     chosen = ExportOptions(
         target=target,
         precision=precision,
@@ -225,6 +241,14 @@ def _onnx_path(onnx_file: str | None, *, force: bool) -> Path | None:
     is_default = onnx_file == _DEFAULT
     path = DEFAULT_ONNX if is_default else Path(onnx_file)
     return files.check_output(path, is_default=is_default, force=force, is_ours=has_metadata)
+
+
+def _check_bundle(bundle: Path | None, *, force: bool) -> None:
+    if bundle is not None:
+        from ofa_toolkit.core.output_folder import check_output_folder
+        from ofa_toolkit.pipelines.export.bundle import KIND
+
+        check_output_folder(bundle, KIND, force=force)
 
 
 def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:

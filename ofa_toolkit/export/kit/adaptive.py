@@ -1,0 +1,279 @@
+"""Classify pictures by the most accurate of several networks that meets the budget of the moment.
+
+    python3 adaptive.py --deadline 15ms IMAGE ...
+    python3 adaptive.py --target-fps 60 --temperature FILE --max-temperature 80 --log log.jsonl IMAGE ...
+
+FILE is such as /sys/class/thermal/thermal_zone0/temp.
+
+Needs numpy and onnxruntime from 1.16 on, and for pictures Pillow. The networks share one file of weights, of
+which each takes a part when it is loaded. At the start each is timed on this machine; then the time of every
+image tells how loaded the machine is: a network that would be late is left at once, a larger one is taken
+when it has fitted for a while.
+"""
+
+# Python 3.6. `picture.py` beside this file reads as training does.
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+import onnxruntime
+
+PATIENCE = 8
+"""Images for which a larger network must have fitted before it is taken."""
+
+HEADROOM = 0.9
+"""Share of the budget that a network may be expected to take."""
+
+WINDOW = 16
+"""Newest images that tell the load: the second slowest of three, or the fifth slowest of all.
+
+One image that was interrupted is no load; two of three are, and are acted on at once.
+"""
+
+
+class Pack:
+    """Networks of a folder, from the smallest to the largest.
+
+    Args:
+        folder: The pack.
+        num_threads: Threads of an operator.
+    """
+
+    def __init__(self, folder: Path, num_threads: int = 1) -> None:
+        self.folder, self._num_threads = Path(folder), num_threads
+        self.manifest: Dict[str, Any] = json.loads((self.folder / "pack.json").read_text("utf-8"))
+        self.entries: List[Dict[str, Any]] = self.manifest["subnets"]
+        self._shared = np.load(str(self.folder / "weights.npz"))
+        self._tensors: Dict[str, Any] = {}
+
+    def load(self, index: int) -> Any:
+        """A session of one network; batch norm is folded into its part of the weights here."""
+        entry = self.entries[index]
+        own = np.load(str(self.folder / entry["arrays"]))
+        names, values = [], []
+        for tensor in entry["tensors"]:
+            value = own[tensor["name"]] if tensor["shared"] is None else self._part(tensor)
+            if tensor["scale"] is not None:
+                value = value * own[tensor["scale"]].reshape((-1,) + (1,) * (value.ndim - 1))
+            names.append(tensor["name"])
+            values.append(onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value, np.float32)))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self._num_threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        options.add_external_initializers(names, values)
+        graph = str(self.folder / entry["graph"])
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def _part(self, tensor: Dict[str, Any]) -> Any:
+        """The leading channels, and the centre of the kernel."""
+        name, shape = tensor["shared"], tensor["shape"]
+        if name not in self._tensors:
+            self._tensors[name] = self._shared[name]
+        whole = self._tensors[name]
+        part = whole[tuple(slice(length) for length in shape[:2])]
+        if whole.ndim == 4:
+            start = (whole.shape[-1] - shape[-1]) // 2
+            part = part[:, :, start : start + shape[-1], start : start + shape[-1]]
+        return part
+
+    def fitting(self, budget_bytes: Optional[float]) -> List[int]:
+        """Networks that fit into memory together, smallest first; always the smallest."""
+        chosen: List[int] = []
+        used = 0.0
+        for index, entry in enumerate(self.entries):
+            used += entry["memory_bytes"]
+            if chosen and budget_bytes is not None and used > budget_bytes:
+                break
+            chosen.append(index)
+        return chosen
+
+
+class Limit:
+    """A file of the board with a temperature or a power, and what it should stay below.
+
+    Args:
+        path: Holds one number.
+        most: In degrees or watts.
+        unit: Of the file in these: 0.001 for millidegrees and milliwatts.
+    """
+
+    def __init__(self, path: str, most: float, unit: float = 0.001) -> None:
+        self._path, self._most, self._unit = path, most, unit
+
+    def state(self) -> int:
+        """1 above the limit, -1 below 95 % of it, 0 between."""
+        value = float(Path(self._path).read_text().split()[0]) * self._unit
+        return 1 if value > self._most else -1 if value < 0.95 * self._most else 0
+
+
+class Controller:
+    """Chooses a network for each image.
+
+    Args:
+        times_ms: Of each network on this machine when nothing else ran, smallest network first.
+        budget_ms: What an image may take.
+        limits: Sensors; above one of them a smaller network is taken, step by step.
+    """
+
+    def __init__(self, times_ms: Sequence[float], budget_ms: float, limits: Sequence[Limit] = ()) -> None:
+        self.times_ms, self.budget_ms = list(times_ms), budget_ms
+        self.slowdown, self.reason = 1.0, "start"
+        self._ratios = [1.0] * WINDOW
+        self._limits, self._cap, self._fitted = list(limits), len(self.times_ms) - 1, 0
+        self.current = self._largest(self.budget_ms)
+
+    def _largest(self, budget_ms: float) -> int:
+        """The largest network that is expected within a budget; the smallest where none is."""
+        expected = [time_ms * self.slowdown for time_ms in self.times_ms[: self._cap + 1]]
+        fitting = [index for index, time_ms in enumerate(expected) if time_ms <= HEADROOM * budget_ms]
+        return fitting[-1] if fitting else 0
+
+    def choose(self) -> int:
+        """The network for the next image."""
+        self._read_limits()
+        best = self._largest(self.budget_ms)
+        if best < self.current:
+            self.reason = "limit" if self._cap < self.current else "late"
+            self.current, self._fitted = best, 0
+        elif best > self.current:
+            self._fitted += 1
+            if self._fitted >= PATIENCE:
+                self.current, self._fitted, self.reason = best, 0, "recovered"
+        else:
+            self._fitted = 0
+        return self.current
+
+    def _read_limits(self) -> None:
+        states = [limit.state() for limit in self._limits]
+        if 1 in states:
+            self._cap = max(0, min(self._cap, self.current) - 1)
+        elif states and all(state < 0 for state in states):
+            self._cap = min(len(self.times_ms) - 1, self._cap + 1)
+
+    def tell(self, took_ms: float) -> None:
+        """Learn from what the chosen network took."""
+        self._ratios = [*self._ratios[1:], took_ms / self.times_ms[self.current]]
+        self.slowdown = max(sorted(self._ratios[-3:])[-2], sorted(self._ratios)[-5])
+
+
+class Stream:
+    """A pack at work: sessions, a controller and a log.
+
+    Args:
+        pack: The pack.
+        budget_ms: What an image may take.
+        limits: As for `Controller`.
+        memory_bytes: For all networks together; None for all.
+        log: Told a line for each image.
+        runs: Timed runs of each network at the start.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        budget_ms: float,
+        limits: Sequence[Limit] = (),
+        memory_bytes: Optional[float] = None,
+        log: Any = None,
+        runs: int = 25,
+    ) -> None:
+        self.pack, self._log = pack, log
+        self.indices = pack.fitting(memory_bytes)
+        self.sessions = [pack.load(index) for index in self.indices]
+        self.controller = Controller([self._measure(s, runs) for s in self.sessions], budget_ms, limits)
+
+    @staticmethod
+    def _measure(session: Any, runs: int) -> float:
+        source = session.get_inputs()[0]
+        images = np.zeros(source.shape, np.float32)
+        times = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            session.run(None, {source.name: images})
+            times.append(1000 * (time.perf_counter() - start))
+        return float(np.quantile(times, 0.2))  # what else runs now may not run later
+
+    def settings(self) -> Dict[str, Any]:
+        """How a picture is prepared for the network that is next."""
+        chosen = self.pack.entries[self.indices[self.controller.choose()]]
+        return dict(self.pack.manifest["preprocessing"], size=chosen["resolution"])
+
+    def run(self, image: Any) -> Any:
+        """Logits (classes,) of an image (3, R, R) for the network that `settings` chose."""
+        controller = self.controller
+        session, chosen = self.sessions[controller.current], controller.current
+        start = time.perf_counter()
+        logits = session.run(None, {session.get_inputs()[0].name: image[None]})[0][0]
+        took_ms = 1000 * (time.perf_counter() - start)
+        if self._log is not None:
+            line = {
+                "subnet": self.pack.entries[self.indices[chosen]]["name"],
+                "ms": round(took_ms, 3),
+                "slowdown": round(controller.slowdown, 3),
+                "reason": controller.reason,
+            }
+            self._log(json.dumps(line))
+        controller.reason = "same"
+        controller.tell(took_ms)
+        return logits
+
+
+def _arguments(words: Optional[Sequence[str]]) -> Any:
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
+    parser.add_argument("images", nargs="+", help="pictures, or .npy files of pixels")
+    parser.add_argument("--deadline", help="for an image, such as 15ms")
+    parser.add_argument("--target-fps", type=float, help="images a second, in place of --deadline")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory-mb", type=float, help="for all networks; smaller ones are kept")
+    parser.add_argument("--temperature", help="file with millidegrees")
+    parser.add_argument("--max-temperature", type=float, help="degrees")
+    parser.add_argument("--power", help="file with milliwatts")
+    parser.add_argument("--max-power", type=float, help="watts")
+    parser.add_argument("--log", help="file for a line an image; - for stderr")
+    given = parser.parse_args(words)
+    if (given.deadline is None) == (given.target_fps is None):
+        parser.error("one of --deadline and --target-fps is needed")
+    for name in ("temperature", "power"):
+        if (getattr(given, name) is None) != (getattr(given, "max_" + name) is None):
+            parser.error("--%s FILE and --max-%s go together" % (name, name))
+    text = str(given.deadline or 1000.0 / given.target_fps)
+    number = text[:-2] if text.endswith("ms") else text[:-1] if text.endswith("s") else text
+    try:
+        given.budget_ms = float(number) * (1000 if text.endswith("s") and not text.endswith("ms") else 1)
+    except ValueError:
+        parser.error("'%s' is no time; write it as 15ms" % text)
+    return given
+
+
+def main(words: Optional[Sequence[str]] = None) -> None:
+    """Classify pictures one after the other."""
+    from picture import PictureError, network_input  # type: ignore[import-not-found]
+
+    given = _arguments(words)
+    limits = [
+        Limit(getattr(given, name), getattr(given, "max_" + name))
+        for name in ("temperature", "power")
+        if getattr(given, name) is not None
+    ]
+    lines = None if given.log in (None, "-") else open(given.log, "a", encoding="utf-8")
+    log = None if given.log is None else lambda line: print(line, file=lines or sys.stderr, flush=True)
+    memory = None if given.memory_mb is None else given.memory_mb * 1e6
+    folder = Path(__file__).parent
+    stream = Stream(Pack(folder, given.threads), given.budget_ms, limits, memory, log)
+    labels = (folder / "labels.txt").read_text("utf-8").splitlines()
+    for path in given.images:
+        try:
+            logits = stream.run(network_input(path, stream.settings()))
+        except (PictureError, OSError) as error:
+            sys.exit("Cannot classify '%s': %s" % (path, error))
+        shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        print("%s: %s (%.1f%%)" % (path, labels[int(shares.argmax())], 100 * shares.max()))
+
+
+if __name__ == "__main__":
+    main()
