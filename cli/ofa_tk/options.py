@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import QuantityError
+from ofa_toolkit.core.errors import FileFormatError, QuantityError
 from ofa_toolkit.core.quantities import QuantityKind
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +35,25 @@ class Quantity(click.ParamType[float]):
             return self._kind.parse(value)
         except QuantityError as error:
             raise click.BadParameter(f"{error.message} {error.hint or ''}".strip(), ctx, param) from None
+
+
+class InputPath(click.Path):
+    """A file or folder that is read; one that is not there is an error of ours, as it is in Python.
+
+    Args:
+        file_okay: Whether it may be a file.
+        dir_okay: Whether it may be a folder.
+    """
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(exists=True, file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Look for it."""
+        if not os.path.lexists(value):
+            what = "file" if not self.dir_okay else "file or folder" if self.file_okay else "folder"
+            raise FileFormatError(f"No such {what}: '{value}'.")
+        return super().convert(value, param, ctx)
 
 
 def json_option(function: F) -> F:
@@ -105,7 +125,7 @@ def tables_option(function: F) -> F:
     return click.option(
         "--tables",
         multiple=True,
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        type=InputPath(file_okay=False),
         metavar="DIR",
         help="A further folder of latency tables. Repeatable.",
     )(function)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from ofa_tk.options import Quantity
+from ofa_tk.options import InputPath, Quantity
 from ofa_toolkit.core.config import Bounds, field_help
 from ofa_toolkit.core.config_types import field_types
 from ofa_toolkit.core.requests import Option
@@ -77,7 +77,7 @@ def _type(option: Option, plain: Any, bounds: Bounds | None) -> Any:
         return Quantity(option.quantity)
     if option.path is not None:
         is_folder = option.path == "folder"
-        return click.Path(exists=is_folder, file_okay=not is_folder, dir_okay=is_folder, path_type=Path)
+        return InputPath(file_okay=False) if is_folder else click.Path(dir_okay=False, path_type=Path)
     if typing.get_origin(plain) is Literal:
         return click.Choice(typing.get_args(plain))
     if plain is int and bounds is not None:

@@ -6,9 +6,12 @@ names the file.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,12 +31,7 @@ def read_text(path: str | os.PathLike[str], *, fallback: str | None = None) -> s
     Raises:
         FileFormatError: The file is missing, unreadable, or no text.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise FileFormatError(f"No such file: '{path}'.") from None
-    except OSError as error:
-        raise FileFormatError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    content = read_bytes(path)
     encoding = json.detect_encoding(content)
     try:
         return content.decode(encoding)
@@ -45,6 +43,20 @@ def read_text(path: str | os.PathLike[str], *, fallback: str | None = None) -> s
             f"'{path}' is not {encoding.upper()} text: line {line} holds other bytes.",
             hint="Save it as UTF-8.",
         ) from None
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        FileFormatError: The file is missing or unreadable.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileFormatError(f"No such file: '{path}'.") from None
+    except OSError as error:
+        raise FileFormatError(f"Cannot read '{path}': {error.strerror or error}.") from error
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -75,6 +87,37 @@ def read_object(path: str | os.PathLike[str], what: str, *, hint: str | None = N
     return document
 
 
+def read_json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """The JSON objects of a file that holds one a line, each with the number of its line, from 1.
+
+    A line that holds none gives None: a damaged one, or the last one of a process that was killed.
+
+    Raises:
+        FileFormatError: The file is missing or unreadable.
+    """
+    for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
+        if line.strip():
+            try:
+                found = parse_json(line, f"Line {number} of '{path}'")
+            except FileFormatError:
+                found = None
+            yield number, found if isinstance(found, dict) else None
+
+
+@contextmanager
+def damage_explained(where: str) -> Iterator[None]:
+    """What goes wrong with the content of a file that no schema has checked, told as its damage.
+
+    Raises:
+        FileFormatError: A value is missing, of another type, or out of range.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise FileFormatError(f"{where} is damaged: {said}.") from error
+
+
 def parse_json(text: str | bytes, where: str) -> Any:
     """Parse JSON strictly: a key stands once in an object, and numbers are finite.
 
@@ -86,7 +129,9 @@ def parse_json(text: str | bytes, where: str) -> Any:
         FileFormatError: It is not JSON, or nested too deeply.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
+        )
     except RecursionError:
         raise too_deep(where) from None
     except ValueError as error:
@@ -109,6 +154,17 @@ def check_depth(document: Any, where: str) -> None:
     raise too_deep(where)
 
 
+def check_brackets(text: str, where: str) -> None:
+    """Refuse text with brackets nested beyond `DEEPEST`, on which some parsers spend minutes.
+
+    Raises:
+        FileFormatError: It has them.
+    """
+    steps = ((char in "[{") - (char in "]}") for char in text)
+    if max(itertools.accumulate(steps), default=0) > DEEPEST:
+        raise too_deep(where)
+
+
 def too_deep(where: str) -> FileFormatError:
     """The error for a document nested too deeply."""
     return FileFormatError(
@@ -128,6 +184,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
     return table
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text} is beyond all numbers that can be kept")
+    return value
 
 
 def _refuse_constant(text: str) -> NoReturn:

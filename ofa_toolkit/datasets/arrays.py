@@ -201,7 +201,8 @@ def measured_preprocessing(images: Images) -> Preprocessing:
         counts += [np.bincount(pixels[:, channel], minlength=256) for channel in range(3)]
     values = np.arange(256) / 255
     mean = counts @ values / counts.sum(1)
-    std = np.maximum(np.sqrt(counts @ values**2 / counts.sum(1) - mean**2), 1e-3)
+    variance = counts @ values**2 / counts.sum(1) - mean**2
+    std = np.sqrt(np.maximum(variance, 1e-6))  # images of one colour have none, or less by rounding
     return Preprocessing(
         size=int(images.shape[1]),
         mean=[round(float(value), 4) for value in mean],

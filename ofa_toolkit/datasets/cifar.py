@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from torchvision import datasets as torchvision_datasets
 
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.arrays import ArrayDataset, from_arrays
 from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig
@@ -51,7 +52,8 @@ def open_cifar(
     except RuntimeError as error:
         raise DataError(
             f"'{folder}' holds no complete {kind}: '{reader.base_folder}' is missing or damaged.",
-            hint="Add --download to fetch it there, or name the folder that contains it.",
+            hint=f"Fetch it there: `{command_line('data', 'show', f'{kind}:{folder}', '--download')}`, "
+            "or name the folder that contains it.",
         ) from error
     except OSError as error:
         raise DataError(f"{kind} cannot be read or downloaded to '{folder}': {error}.") from error

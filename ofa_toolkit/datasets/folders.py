@@ -167,7 +167,7 @@ def check_enough_classes(root: Path, num_classes: int, *, is_split: bool) -> Non
         up = f"mv {shlex.quote(str(inner))}/* {shlex.quote(str(root))}/"
         raise DataError(
             f"'{root}' holds one folder, '{name}', and the class folders lie in that.",
-            hint=up if is_split else f"--data imagefolder:{inner}",
+            hint=up if is_split else f"Name that one: imagefolder:{inner}",
         )
     if not inside:
         raise unsorted(root, None)

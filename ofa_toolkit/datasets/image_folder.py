@@ -78,7 +78,7 @@ def open_image_folder(
     name = f"{kind}:{folder}"
     if not folder.is_dir():
         raise DataError(
-            f"No such folder: '{folder}'.", hint="--data imagefolder:DIR needs one folder a class."
+            f"No such folder: '{folder}'.", hint="imagefolder:DIR needs one folder a class in DIR."
         )
     splits, class_names = _find_splits(
         folder, class_folders, validation_size, seed, name, test_size=test_size
@@ -183,7 +183,7 @@ def _find_splits(
         if not own:
             raise DataError(
                 f"'{folder}' has a train folder but neither test nor val.",
-                hint=f"To have photos of it set aside: --data imagefolder:{root}",
+                hint=f"To have photos of it set aside: imagefolder:{root}",
             )
         test = _list_others(divided.get("test", divided.get("validation", folder)), root, names, classes)
         if "validation" in own:

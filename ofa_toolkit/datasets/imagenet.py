@@ -40,7 +40,7 @@ def expected_classes(kind: str, folder: Path, class_list: Path | None) -> list[s
         if len(names) != IMAGENET_CLASSES:
             raise DataError(
                 f"'{divided['train']}' holds {len(names)} class folders; ImageNet has {IMAGENET_CLASSES}.",
-                hint=f"For other images: --data imagefolder:{folder}",
+                hint=f"For other images: imagefolder:{folder}",
             )
         return names
     path = class_list or resources.data_path("configs") / IMAGENET100_LIST

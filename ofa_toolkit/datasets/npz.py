@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ _DAMAGE = (
     EOFError,
     KeyError,
     SyntaxError,
+    TokenError,
     OverflowError,
     RuntimeError,
     struct.error,

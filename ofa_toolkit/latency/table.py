@@ -290,7 +290,8 @@ class BoundLatency:
                 f"{self._predictor.uncovered(row)}.",
                 hint=f"A search keeps to what it covers with --fix resolution={sizes}"
                 if covered
-                else "Measure what is missing with `ofa-tk latency measure`, or choose another variant.",
+                else f"Measure it: `ofa-tk latency measure --space {self.space.name} --device NAME`, "
+                "or choose another variant.",
             )
 
     def _covered_resolutions(self) -> list[int]:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.core.documents import damage_explained, parse_json
+from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.predictors.intervals import ConformalBound
 from ofa_toolkit.latency.predictors.predictor import PREDICTORS, Predictor, Tensors
 
@@ -89,8 +90,8 @@ def read_content(path: str | os.PathLike[str]) -> TableContent:
         FileFormatError: It is missing, damaged, of another format or a newer version.
     """
     text, tensors = _read(Path(path))
-    try:
-        document = json.loads(text)
+    with damage_explained(f"'{path}'"):
+        document = parse_json(text, f"The description in '{path}'")
         if document.get("format") != FORMAT:
             raise FileFormatError(f"'{path}' is no latency table: its format is '{document.get('format')}'.")
         if document.get("version") != VERSION:
@@ -103,10 +104,6 @@ def read_content(path: str | os.PathLike[str]) -> TableContent:
             for index, described in enumerate(document["predictors"])
         ]
         bound_space = document["bound_space"]
-    except OfaToolkitError:
-        raise
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise FileFormatError(f"'{path}' is not a valid latency table: {error!r}.") from error
     bound = ConformalBound(scores=tensors[_SCORES]) if _SCORES in tensors else None
     return TableContent(predictors=tuple(predictors), bound=bound, bound_space=bound_space)
 

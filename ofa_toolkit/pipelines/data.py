@@ -20,12 +20,13 @@ class _Settings:
     "Where they come from."
 
 
-def open_for_showing(source: str, overrides: Iterable[str] = ()) -> ImageDataset:
+def open_for_showing(source: str, overrides: Iterable[str] = (), *, download: bool = False) -> ImageDataset:
     """Open a data set with the splits that training would use.
 
     Args:
         source: Such as `imagefolder:DIR`.
         overrides: Settings such as `data.test_size=20`.
+        download: Fetch the data set where torchvision can.
 
     Raises:
         ConfigError: A setting is bad.
@@ -35,6 +36,7 @@ def open_for_showing(source: str, overrides: Iterable[str] = ()) -> ImageDataset
     settings = configuration.from_dict(_Settings, values).data
     dataset = open_dataset(
         source,
+        download=download,
         validation_size=settings.validation_size,
         test_size=settings.test_size,
         seed=settings.split_seed,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.dependencies import missing_dependency
+from ofa_toolkit.core.documents import read_json_lines
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -87,16 +88,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _parse(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
     """The lines, and the numbers (from 1) of damaged ones."""
-    lines, damaged = [], []
-    for number, text in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not text:
-            continue
-        try:
-            line = json.loads(text)
-            if not isinstance(line["step"], int) or not isinstance(line["kind"], str):
-                raise TypeError("not a line of ours")
+    lines: list[dict[str, Any]] = []
+    damaged: list[int] = []
+    for number, line in read_json_lines(path):
+        if line and isinstance(line.get("step"), int) and isinstance(line.get("kind"), str):
             lines.append(line)
-        except (ValueError, LookupError, TypeError, RecursionError):
+        else:
             damaged.append(number)
     return lines, damaged
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import CheckpointError, OutputError
+from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.core.documents import read_object
+from ofa_toolkit.core.errors import CheckpointError, FileFormatError, OutputError
 from ofa_toolkit.training import config as run_config
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.run_lock import LOCK_FILE
@@ -45,7 +45,7 @@ def goes_on(folder: Path, resume: Resume) -> bool:
             return True
         raise OutputError(
             f"'{folder}' holds a training run already.",
-            hint=f"Go on with it: ofa-tk train --resume --out {shlex.quote(str(folder))}  "
+            hint=f"Go on with it: {command_line('train', '--resume', '--out', folder)}  "
             "or choose another --out.",
         )
     if has_config:
@@ -94,19 +94,19 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """What `write_summary` wrote.
 
     Raises:
-        CheckpointError: The run is not finished, or the file was damaged.
+        CheckpointError: The run is not finished.
+        FileFormatError: The file was damaged.
     """
     path = folder / SUMMARY_FILE
     try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-    except OSError as error:
+        return read_object(path, "the summary of a run")
+    except FileFormatError as error:
+        if path.is_file():
+            raise
         raise CheckpointError(
             f"'{folder}' holds no finished training run ({SUMMARY_FILE} is missing).",
-            hint=f"Go on with it: ofa-tk train --resume --out {folder}",
+            hint=f"Go on with it: {command_line('train', '--resume', '--out', folder)}",
         ) from error
-    except ValueError as error:
-        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
-    return document
 
 
 def _no_run(folder: Path) -> CheckpointError:

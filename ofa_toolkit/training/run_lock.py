@@ -73,5 +73,5 @@ def _holder(file: IO[str]) -> str:
     try:
         facts = json.loads(file.read())
         return f"process {facts['process']} on {facts['host']} since {facts['since']}"
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return "another process"

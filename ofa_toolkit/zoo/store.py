@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from pathlib import Path
 import filelock
 
 from ofa_toolkit.core import files, quantities, resources
-from ofa_toolkit.core.errors import StoreError
+from ofa_toolkit.core.documents import read_object
+from ofa_toolkit.core.errors import FileFormatError, StoreError
 from ofa_toolkit.zoo.card import FileFacts
 from ofa_toolkit.zoo.identity import Identity, identify
 from ofa_toolkit.zoo.sources import MIRROR_VARIABLE, Source, find_sources
@@ -203,7 +203,9 @@ class Store:
         accepted = self._accepted_path(entry, file)
         if not accepted.is_file():
             return None
-        stored = json.loads(accepted.read_bytes())
+        stored = read_object(accepted, "an accepted identity")
+        if not isinstance(stored.get("size"), int) or not isinstance(stored.get("sha256"), str):
+            raise FileFormatError(f"'{accepted}' is damaged.", hint="Remove it.")
         return Identity(size=stored["size"], sha256=stored["sha256"])
 
     def _accept(self, entry: str, file: FileFacts, partial: Path) -> Identity:

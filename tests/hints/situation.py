@@ -10,31 +10,41 @@ from dataclasses import dataclass, field
 _COMMAND = re.compile(r"`[^`]+`|\bofa-tk [a-z][^`,;()]*[^`,;().: ]|(?<![\w-])--[a-z][\w-]*")
 
 
+PARSED = "(parsed)"
+"""In place of a problem: the command needs a network, a GPU or minutes. Its options are read, no more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """One line, in one place where it is printed.
 
     Attributes:
-        typed: The command that prints it; nothing where a file holds it.
         line: The whole line as printed, or as it stands in a file.
-        runs: Parts of the line -> the next problem (a pattern), or "" where the part runs to its end. A part
-            is a command (`ofa-tk ...`), options to add to `typed`, or, after "without ", options to drop.
+        typed: The command that prints it.
+        unseen: Why nothing typed here prints it. It has to be a line of the sources all the same.
+        runs: Parts of the line -> the next problem (a pattern), `PARSED`, or "" where the part runs to its
+            end. A part is a command (`ofa-tk ...`), options to add to `typed`, or, after "without ", options
+            to drop.
+        file: Where `typed` writes it, in place of printing it.
         given: What the folder holds; names in `tests.hints.given`.
         fill: What the user has to put in the place of a word in capitals.
         says: Words of the line that look like a command and name a thing instead.
         base: The command that options belong to, where it is not `typed`.
         shortened: Options with which commands of the line are run, so that a test takes seconds.
+        is_quick: Run in the fast suite too, which only reads the commands of the others.
     """
 
-    typed: str
     line: str
-    runs: Mapping[str, str]
+    typed: str = ""
+    unseen: str = ""
+    file: str = ""
+    runs: Mapping[str, str] = field(default_factory=dict)
     given: tuple[str, ...] = ()
     fill: Mapping[str, str] = field(default_factory=dict)
     says: tuple[str, ...] = ()
     base: str = ""
     shortened: str = ""
-    is_slow: bool = False
+    is_quick: bool = False
 
     def words(self) -> list[str]:
         """`typed` as arguments of the program."""
@@ -46,7 +56,7 @@ class Situation:
         for part in (*sorted(self.runs, key=len, reverse=True), *self.says):
             text = part.removeprefix("without ")
             assert text in self.line, f"{text!r} is no part of {self.line!r}"
-            rest = rest.replace(text, "")
+            rest = rest.replace(text, "").replace("``", "")
         return _COMMAND.findall(rest)
 
     def command(self, part: str) -> list[str]:

@@ -31,7 +31,7 @@ class Template:
 
     def matches(self, line: str) -> bool:
         """Whether this text, filled in, is part of the line."""
-        parts = (re.escape(part) for part in self.text.split(_FILLED))
+        parts = (re.escape(part) for part in self.text.strip().split(_FILLED))
         return re.search(".*".join(parts), line) is not None
 
     def __str__(self) -> str:
@@ -76,8 +76,8 @@ class _Reader(ast.NodeVisitor):
                 self._keep(argument, _IN_A_HINT)
         elif isinstance(node.func, ast.Name) and node.func.id == "command_line":
             self._keep(node, _ANY_COMMAND)
-        else:
-            self.generic_visit(node)
+        elif not (isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_option")):
+            self.generic_visit(node)  # what is left out is the help of an option
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
         self._keep(node, _ANY_COMMAND)

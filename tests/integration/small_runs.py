@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -15,11 +16,34 @@ import torch
 
 from ofa_toolkit.core.errors import OfaToolkitError
 from ofa_toolkit.pipelines.training.run import TrainResult, train
+from ofa_toolkit.spaces import SearchSpace
+from ofa_toolkit.spaces.mobilenet_v3_family import mobilenet_v3
+from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.reporting import Progress
 from ofa_toolkit.training.run_folder import Resume
 
 IMAGES = "fake:classes=4,size=8,train=40,test=12"
+
+
+def _tiny_space() -> SearchSpace:
+    space = mobilenet_v3(
+        "tiny",
+        source="made for tests",
+        width_multiplier=0.125,
+        stem_stride=1,
+        strides=(2, 2, 1, 2, 1),
+        widths=(32,) * 5,
+        depths=(1, 2, 3),
+        kernel_sizes=(3, 5),
+        resolutions=(8,),
+        num_classes=4,
+    )
+    return dataclasses.replace(space, stages=space.stages[:2])
+
+
+TINY_SPACE = {"name": "tiny", "table": space_document(_tiny_space()), "resolutions": []}
+"""Two stages, 39,300 parameters: what makes a run is more work than its network."""
 
 
 def small_config(algorithm: dict[str, Any], **tables: dict[str, Any]) -> RunConfig:

@@ -17,11 +17,19 @@ from ofa_toolkit.training.checkpoint import read_checkpoint
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.metrics import read_metrics
 from ofa_toolkit.training.run_folder import Resume
-from tests.integration.small_runs import differing, preload, run, small_config, train_in_child, weights
+from tests.integration.small_runs import (
+    TINY_SPACE,
+    differing,
+    preload,
+    run,
+    small_config,
+    train_in_child,
+    weights,
+)
 
 # Eight updates. Together: sorting, moving average, teacher, momentum, dropout, a checkpoint within epochs.
 TABLES: dict[str, dict[str, Any]] = {
-    "space": {"depths": [1], "kernel_sizes": [3]},
+    "space": {**TINY_SPACE, "depths": [1], "kernel_sizes": [3]},
     "training": {"batch_size": 16, "dropout": 0.2},
     "checkpoints": {"every_steps": 3},
     "validation": {"every_epochs": 2},
@@ -33,7 +41,7 @@ CONFIGS: dict[str, RunConfig] = {
     ),
     "bignas": small_config({"name": "bignas", "num_networks": 2, "aggregation": "average"}, **TABLES),
     "ofa": small_config({"name": "ofa"}, **TABLES),
-    "compofa": small_config({"name": "compofa"}, **{**TABLES, "space": {"kernel_sizes": [3]}}),
+    "compofa": small_config({"name": "compofa"}, **{**TABLES, "space": {**TINY_SPACE, "kernel_sizes": [3]}}),
 }
 NUM_UPDATES = 8
 SEED = {method: number for number, method in enumerate(CONFIGS)}

@@ -59,3 +59,32 @@ def test_only_the_output_module_prints() -> None:
         if printing.search(path.read_text(encoding="utf-8"))
     }
     assert found - {"training_progress.py"} == {"output.py"}  # the former lets rich print above its bar
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "search --macs 8M --tables nowhere",
+        "lint nowhere.onnx --target jetson-nano",
+        "benchmark nowhere.onnx",
+        "verify nowhere.onnx",
+        "extract --subnet nowhere.json --out network",
+        "latency audit nowhere.csv",
+        "latency import nowhere.csv --device my-board",
+        "latency predict nowhere.json --device jetson-nano",
+        "report nowhere.json",
+        "study run nowhere.toml --out study",
+        "train --recipe nowhere.toml --data fake --out run",
+        "spaces show nowhere.toml",
+        "zoo package nowhere --name mine",
+        "zoo import nowhere.pth --space ofa-resnet50 --out mine",
+        "predictor show nowhere.safetensors",
+    ],
+)
+def test_a_missing_file_is_an_error_of_ours(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert app.run(line.split()) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

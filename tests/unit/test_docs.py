@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from ofa_tk.app import cli
+from ofa_tk.app import cli, run
 from ofa_toolkit.core import quantities
 from ofa_toolkit.pipelines.spaces import summarize_spaces
 
@@ -90,3 +90,20 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """MkDocs checks the site; this also covers README and CONTRIBUTING as they are read on their own."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{name(page)} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_run_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Those after its first command that need no network, as typed, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    body = page[page.index(". .venv/bin/activate") : page.index("With one, the same for ImageNet")]
+    lines = [line for line in body.splitlines() if line.startswith("ofa-tk ")]
+    assert len(lines) >= 3
+    for line in lines:
+        code = run(shlex.split(line)[1:])
+        printed = capfd.readouterr()
+        assert code == 0, (line, printed.err)
+    assert list(tmp_path.glob("*.onnx"))

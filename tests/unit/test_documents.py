@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from ofa_toolkit.core import toml
-from ofa_toolkit.core.documents import parse_json, read_json, read_object, read_text
+from ofa_toolkit.core.documents import (
+    check_brackets,
+    damage_explained,
+    parse_json,
+    read_json,
+    read_json_lines,
+    read_object,
+    read_text,
+)
 from ofa_toolkit.core.errors import FileFormatError
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
@@ -37,6 +45,7 @@ def test_other_bytes_are_named_by_their_line(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "not valid JSON"),
+        ("[1e400]", "1e400 is beyond all numbers"),
         ("{", "not valid JSON"),
         ('{"r": 1, "r": 2}', "the key 'r' stands twice"),
         ("[NaN]", "NaN is no number of JSON"),
@@ -95,3 +104,22 @@ def test_other_errors_of_toml_do_not_speak_of_paths(tmp_path: Path) -> None:
     path.write_text("a = " + "[" * 70 + "]" * 70)
     with pytest.raises(FileFormatError, match="nested too deeply"):
         toml.load(path)
+
+
+def test_a_damaged_line_is_none_and_the_others_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b'{"a": 1}\n\n\xff\xfe{\n[1]\n{"a": ' + b"[" * 5000 + b'\n{"a": 2}\n{"a"')
+    found = [(1, {"a": 1}), (3, None), (4, None), (5, None), (6, {"a": 2}), (7, None)]
+    assert list(read_json_lines(path)) == found
+
+
+def test_what_no_schema_checked_is_damage() -> None:
+    for damage in (lambda: {}["a"], lambda: len(3), lambda: None.x, lambda: 1 / 0, lambda: int("x")):  # type: ignore[arg-type, attr-defined]
+        with pytest.raises(FileFormatError, match="'a file' is damaged: "), damage_explained("'a file'"):
+            damage()
+
+
+def test_brackets_are_counted_before_a_slow_parser_sees_them() -> None:
+    check_brackets("[{}] " * 1000, "'a file'")
+    with pytest.raises(FileFormatError, match="nested too deeply"):
+        check_brackets("a: " + "[" * 65, "'a file'")

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import quantities
 from ofa_toolkit.core.config import Bounds
+from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.requests import Option, with_fields_of
 
 
@@ -61,15 +62,24 @@ def boil(request: Boil) -> Boil:
 def typed(*arguments: str) -> Boil | str:
     """The request of a command line, or what click says against it."""
     got: list[Boil] = []
+    result = CliRunner().invoke(command_of_boil(got), arguments)
+    return got[0] if result.exit_code == 0 and got else result.output
 
+
+def command_of_boil(got: list[Boil] | None = None) -> click.Command:
     @click.command()
     @request_options(Boil)
     @click.option("--loud", is_flag=True)
     def command(request: Boil, loud: bool) -> None:
-        got.append(request)
+        if got is not None:
+            got.append(request)
 
-    result = CliRunner().invoke(command, arguments)
-    return got[0] if result.exit_code == 0 and got else result.output
+    return command
+
+
+def test_a_folder_that_is_missing_is_no_wrong_usage() -> None:
+    with pytest.raises(FileFormatError, match="No such folder: 'nowhere'"):
+        CliRunner().invoke(command_of_boil(), ["--pots", "nowhere"], catch_exceptions=False)
 
 
 def test_the_function_takes_the_fields() -> None:
@@ -108,7 +118,6 @@ def test_the_options_give_the_same_request(arguments: tuple[str, ...], expected:
         (("--size", "L"), "'S', 'M'"),
         (("--max", "a=3,4"), "is not NAME=VALUE"),
         (("--any-of", "a"), "is not NAME=VALUE"),
-        (("--pots", "nowhere"), "does not exist"),
         (("--cook", "x"), "No such option"),
     ],
 )

@@ -10,7 +10,7 @@ from ofa_tk import options, output
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("files", nargs=-1, required=True, type=options.InputPath())
 @click.option(
     "--provider",
     "providers",

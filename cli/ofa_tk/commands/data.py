@@ -24,9 +24,10 @@ def command() -> None:
 
 @command.command()
 @click.argument("source")
+@click.option("--download", is_flag=True, help="Fetch CIFAR where it is missing.")
 @options.set_option
 @options.json_option
-def show(source: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def show(source: str, download: bool, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show classes, splits, sizes, what is left out, and pictures that are there twice.
 
     SOURCE is written as for --data, such as imagefolder:DIR. Every picture is read.
@@ -34,7 +35,7 @@ def show(source: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from ofa_toolkit.datasets.contents import read_contents
     from ofa_toolkit.pipelines.data import open_for_showing
 
-    dataset = open_for_showing(source, overrides)
+    dataset = open_for_showing(source, overrides, download=download)
     total = sum(len(labels) for labels in dataset.labels.values())
     with output.progress_bar("Reading pictures", total) as progress:
         contents = read_contents(dataset, progress)

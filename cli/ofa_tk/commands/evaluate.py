@@ -65,7 +65,7 @@ def _known_to(command: click.Command, words: Sequence[str]) -> list[str]:
     "--subnet",
     "subnets",
     multiple=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=options.InputPath(),
     metavar="FILE",
     help="A subnet.json to measure. Repeatable. Default: largest, smallest and random ones.",
 )

@@ -52,10 +52,13 @@ def command(
     from ofa_toolkit.evaluation.sampling import accuracy_text
     from ofa_toolkit.pipelines.export.searched_target import export_file_command
     from ofa_toolkit.pipelines.training.finetune import finetune, finetune_config
+    from ofa_toolkit.training.distributed import is_main_process
 
     config = finetune_config(subnet, data, supernet=supernet, epochs=epochs, seed=seed, overrides=overrides)
     with TrainingProgress() as progress:
         result, path = finetune(config, out, resume=resume, device=device, threads=threads, reporter=progress)
+    if not is_main_process():
+        return
     if as_json:
         output.print_json({**dataclasses.asdict(result), "subnet": path})
     else:

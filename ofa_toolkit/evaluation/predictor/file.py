@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core import config, files
-from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.core.documents import damage_explained, parse_json
+from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.evaluation.predictor.card import FORMAT, VERSION, PredictorCard
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, Layer, Member
@@ -61,7 +62,7 @@ def read_predictor(path: str | os.PathLike[str]) -> AccuracyPredictor:
             f"'{path}' is of version {description.get('version')}; this release reads version {VERSION}.",
             hint="Upgrade ofa-toolkit.",
         )
-    try:
+    with damage_explained(f"'{path}'"):
         card = config.from_dict(PredictorCard, description["card"], source=str(path))
         choices = Choices.from_document(description["choices"])
         members: list[Member] = []
@@ -72,10 +73,6 @@ def read_predictor(path: str | os.PathLike[str]) -> AccuracyPredictor:
         surprisal = tensors["surprisal"]
         if not members or surprisal.shape != (len(choices.rows),):
             raise ValueError("the numbers of choices differ")
-    except ConfigError as error:
-        raise FileFormatError(error.message, hint=error.hint) from error
-    except (KeyError, ValueError) as error:
-        raise FileFormatError(f"'{path}' is damaged: {error}.") from error
     return AccuracyPredictor(
         card=card, choices=choices, members=tuple(members), surprisal=surprisal, resolution_effect=effect
     )
@@ -101,7 +98,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            description = json.loads((file.metadata() or {}).get(_DESCRIPTION, "{}"))
+            description = parse_json((file.metadata() or {}).get(_DESCRIPTION, "{}"), f"The card in '{path}'")
     except (SafetensorError, OSError, ValueError) as error:
         raise FileFormatError(f"'{path}' is damaged: {error}.") from error
     return (description if isinstance(description, dict) else {}), tensors

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofa_toolkit.core.documents import check_depth, parse_json, read_text, too_deep
+from ofa_toolkit.core.documents import check_brackets, check_depth, parse_json, read_text, too_deep
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.sheet import LATENCY, read_sheet
 
@@ -74,13 +74,14 @@ def _parsed(path: Path) -> Any:
     text = read_text(path)
     if text.lstrip().startswith("{"):
         return parse_json(text, f"'{path}'")
+    check_brackets(text, f"'{path}'")
     import yaml
 
     try:
         document = yaml.safe_load(text)
     except RecursionError:
         raise too_deep(f"'{path}'") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise FileFormatError(f"Cannot read '{path}' as YAML: {reason}.") from error
     check_depth(document, f"'{path}'")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.core.documents import damage_explained
+from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     ImportContext,
@@ -31,6 +32,11 @@ def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMe
     if len(paths) != 1:
         raise FileFormatError("Results of a kit are imported one file at a time.")
     path = paths[0]
+    with damage_explained(f"'{path}'"):
+        return _read(path, context)
+
+
+def _read(path: Path, context: ImportContext) -> NetworkMeasurements:
     journal = Journal(str(path), read_only=True)
     sessions = journal.of_type("session")
     if not sessions or sessions[0].get("format") != RESULTS_FORMAT:
@@ -51,13 +57,9 @@ def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMe
     networks = []
     for line in journal.of_type("result"):
         where = f"'{path}', network {line.get('probe')}"
-        try:
+        with damage_explained(where):
             subnet = read_subnet(line["subnet"], space).subnet
             latency_ms = positive_number(line["median_ms"], where)
-        except OfaToolkitError:
-            raise
-        except (KeyError, TypeError) as error:
-            raise FileFormatError(f"{where}: the line lacks {error}.") from error
         spread = (line["p75_ms"] - line["p25_ms"]) / latency_ms if "p75_ms" in line else None
         networks.append(
             MeasuredNetwork(

@@ -9,12 +9,12 @@ column, as public tools write them (`{'ks': [...], 'e': [...], 'd': [...], 'r': 
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ofa_toolkit.core.documents import parse_json
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
@@ -108,8 +108,8 @@ def _dictionary(row: Mapping[str, str]) -> str | None:
 def _parsed(text: str) -> dict[str, Any]:
     """A dictionary in JSON or as Python prints it; nothing is evaluated but literals."""
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = parse_json(text, "An architecture")
+    except FileFormatError:
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):

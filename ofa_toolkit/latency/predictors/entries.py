@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.documents import parse_json
 from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors
 from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
@@ -89,7 +90,7 @@ class EntryPredictor:
         """Undo `to_parts`."""
         if any(description[key] != value for key, value in _FIXED.items()):
             raise ValueError("its entries are not units that are added up")
-        keys = json.loads(tensors["keys"].tobytes())
+        keys = parse_json(tensors["keys"].tobytes(), "The list of entries")
         times = tensors["times_ms"]
         if len(keys) != len(times) or not np.isfinite(times).all():
             raise ValueError("entries and times do not match")

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from ofa_toolkit.core import files
+from ofa_toolkit.core.documents import read_json_lines
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.evaluation.accuracy import evaluate_on_batches, recalibration_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
@@ -136,14 +137,14 @@ class AccuracyLog:
         """Top-1 in percent by the subnet's number, from all files."""
         found: dict[int, float] = {}
         for path in sorted(self._folder.glob("accuracies-*.jsonl")):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True)):
-                record = _parse(path, line)
-                if record is None:
-                    continue
-                if number == 0:
-                    self._check(path, record)
-                else:
-                    found[int(record["index"])] = float(record["top1_percent"])
+            # What a killed run left of a line, or somebody damaged, is measured again.
+            for number, record in read_json_lines(path):
+                if number == 1:
+                    self._check(path, record or {})
+                elif (
+                    record and isinstance(record.get("index"), int) and _is_number(record.get("top1_percent"))
+                ):
+                    found[record["index"]] = float(record["top1_percent"])
         return found
 
     def append(self, rank: int, index: int, subnet: Subnet, top1_percent: float, num_images: int) -> None:
@@ -197,17 +198,5 @@ def measure_missing(
     process.barrier()
 
 
-def _parse(path: Path, line: str) -> dict[str, Any] | None:
-    """One record; None for an empty line and for one that was cut off."""
-    if not line.strip():
-        return None
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        # A killed run may leave half a line; the measurement is made again.
-        if not line.endswith("\n") or not line.rstrip().endswith("}"):
-            return None
-        raise FileFormatError(f"'{path}' is damaged: {error}.") from error
-    if not isinstance(record, dict):
-        raise FileFormatError(f"'{path}' is damaged: a line holds no object.")
-    return record
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))

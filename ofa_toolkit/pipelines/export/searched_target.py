@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.command_line import command_line
-from ofa_toolkit.core.documents import parse_json
+from ofa_toolkit.core.documents import parse_json, read_object
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
 from ofa_toolkit.export.target_devices import (
     ONNXRUNTIME_CPU,
@@ -131,7 +130,7 @@ def export_command(
 
 def export_file_command(subnet: Path, *more: object) -> str:
     """The same for a subnet file of ours."""
-    document = json.loads(subnet.read_text(encoding="utf-8"))
+    document = read_object(subnet, "a subnet file")
     return export_command(document.get("predicted") or {}, "--subnet", subnet, *more)
 
 

@@ -95,12 +95,14 @@ class PredictedLatency:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibratedDevice:
-    """A new table and where it lies."""
+    """A new table, where it lies, and the space and median latency of the networks it is made from."""
 
     folder: Path
     table: LatencyTable
     calibration: Calibration
     left_out: tuple[str, ...]
+    space: SearchSpace
+    median_ms: float
 
 
 def predict_latencies(
@@ -310,6 +312,8 @@ def calibrate_device(
         table=table,
         calibration=calibration,
         left_out=tuple(bound_prior.left_out),
+        space=probes.space,
+        median_ms=float(np.median(probes.latencies_ms)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.pipelines.search.front import FORMAT, VERSION
+from ofa_toolkit.pipelines.search.front import FORMAT, LABELS, VERSION
 
 _HINT = "`ofa-tk search --device NAME --pareto front.json` writes one."
 
@@ -57,6 +57,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_cost(value: Any) -> bool:
+    return _is_text(value) and (value in LABELS or value.startswith("latency:"))
+
+
 def _is_table(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -64,7 +68,7 @@ def _is_table(value: Any) -> bool:
 _FRONT = {
     "space": ("a name or a table", lambda value: _is_text(value) or _is_table(value)),
     "supernet": ("a text", _is_text),
-    "costs": ("a list of texts", _is_list_of(_is_text)),
+    "costs": ("a list of costs", _is_list_of(_is_cost)),
     "members": ("a list of tables", _is_list_of(_is_table)),
     "search": ("a table", _is_table),
     "warnings": ("a list of texts", _is_list_of(_is_text)),

@@ -8,7 +8,6 @@ share the folder).
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, OutputError
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs_of
 from ofa_toolkit.training import run_folder
@@ -129,5 +129,4 @@ class StudyFolder:
 
     def read_failure(self, name: str) -> dict[str, Any]:
         """What `record_failure` kept."""
-        document: dict[str, Any] = json.loads(self.failure(name).read_bytes())
-        return document
+        return read_object(self.failure(name), "the failure of a run")

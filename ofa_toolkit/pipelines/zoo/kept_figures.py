@@ -10,6 +10,7 @@ from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files
+from ofa_toolkit.core.documents import read_json_lines
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.zoo.card import AccuracyFact
 
@@ -26,8 +27,8 @@ class KeptFigures:
         self._path = path
         self._found: dict[str, AccuracyFact] = {}
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self._read(line)
+            for _, record in read_json_lines(path):
+                self._read(record or {})
 
     def get_or_measure(
         self, conditions: Mapping[str, Any], measure: Callable[[], AccuracyFact]
@@ -40,13 +41,12 @@ class KeptFigures:
             files.append_lines(self._path, json.dumps(record, ensure_ascii=False))
         return self._found[key]
 
-    def _read(self, line: str) -> None:
+    def _read(self, record: Mapping[str, Any]) -> None:
         try:
-            record = json.loads(line)
             self._found[record["key"]] = configuration.from_dict(
                 AccuracyFact, record["figure"], source=str(self._path)
             )
-        except (ValueError, KeyError, TypeError, ConfigError):
+        except (KeyError, TypeError, ConfigError):
             return
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import StoreError, VerificationError
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.zoo.checking import check_file
@@ -59,9 +60,10 @@ def verify_entry(
     findings = list(_files(entry, store))
     if data is not None:
         if not all(finding.is_right for finding in findings):
+            place = entry.folder if entry.origin == "given" else entry.name
             raise VerificationError(
                 f"'{entry.name}': the files are not those of the card, so its figures are not theirs.",
-                hint=f"`ofa-tk zoo verify {entry.name}` without --data lists what is wrong.",
+                hint=f"`{command_line('zoo', 'verify', place)}` without --data lists what is wrong.",
             )
         findings += _figures(entry, data, store, notify)
     return tuple(findings)

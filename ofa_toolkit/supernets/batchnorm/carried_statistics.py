@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ofa_toolkit.core import files
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms, recalibrate_batchnorm
@@ -170,7 +171,8 @@ def read_carried_statistics(
     if weights is not None and weights != weights_identity(path.parent / WEIGHTS_FILE):
         raise MismatchError(
             f"'{path}' was made for other weights than those beside it.",
-            hint=f"Make it for these weights: ofa-tk zoo package {path.parent} NAME --data DATA --out DIR",
+            hint=f"Make it for these weights: {command_line('zoo', 'package', path.parent)} "
+            "--name NAME --data DATA --out DIR",
         )
     if images.dtype == torch.uint8:
         if preprocessing is None:

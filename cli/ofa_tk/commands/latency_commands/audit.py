@@ -14,7 +14,7 @@ _ROWS_SHOWN = 10
 
 
 @click.command("audit")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=options.InputPath())
 @options.space_option("Search space of the subnets in a CSV.")
 @click.option("--device", metavar="NAME", help="Hold a raw file against this device's data sheet.")
 @click.option(
@@ -27,7 +27,7 @@ _ROWS_SHOWN = 10
 @click.option(
     "--against",
     multiple=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=options.InputPath(),
     metavar="PATH",
     help="Look for copies in this file or folder too. Repeatable.",
 )

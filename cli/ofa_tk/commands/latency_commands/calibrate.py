@@ -109,7 +109,7 @@ def command(
             folder=out,
             force=force,
         )
-        _report(done, as_json)
+        _report(done, out, as_json)
 
 
 def _plan(
@@ -159,7 +159,9 @@ def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: boo
     output.note("Simulated: each known device in turn plays the new one, learned from the others.")
 
 
-def _report(done: CalibratedDevice, as_json: bool) -> None:
+def _report(done: CalibratedDevice, folder: Path | None, as_json: bool) -> None:
+    from ofa_toolkit.pipelines.search.suggestion import search_command
+
     combination, table = done.calibration.predictor, done.table
     held_out = done.calibration.held_out_mape_percent
     if as_json:
@@ -193,4 +195,6 @@ def _report(done: CalibratedDevice, as_json: bool) -> None:
     )
     for name in done.left_out:
         output.note(f"{name} does not cover the space and was left out.")
-    output.next_step(f"ofa-tk search --device {table.device.name} --latency 20ms")
+    limit = ["--device", table.device.name, "--latency", LATENCY.typed(done.median_ms, digits=2)]
+    parent = [] if folder is None else ["--tables", str(folder)]
+    output.next_step(search_command(*limit, *parent, space=done.space.name))

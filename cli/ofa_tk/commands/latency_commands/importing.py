@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument(
-    "paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH..."
-)
+@click.argument("paths", nargs=-1, required=True, type=options.InputPath(), metavar="PATH...")
 @click.option(
     "--format",
     "format_name",
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     "--subnet",
     "subnets",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.InputPath(dir_okay=False),
     metavar="FILE",
     help="Subnet that a file of trtexec belongs to; once for each file.",
 )

@@ -25,7 +25,7 @@ _out = click.option(
 
 
 @click.command("run")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE.toml")
+@click.argument("file", type=options.InputPath(dir_okay=False), metavar="FILE.toml")
 @_out
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time.")
 @click.option("--launcher", default="local", show_default=True, help="local, or slurm (by submitit).")

@@ -11,7 +11,7 @@ from ofa_toolkit.core.command_line import command_line
 
 
 @click.command("package")
-@click.argument("source", metavar="RUN", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("source", metavar="RUN", type=options.InputPath(file_okay=False))
 @click.option("--name", required=True, help="Name of the entry.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Its folder. Default: the user's zoo."
@@ -52,13 +52,13 @@ from ofa_toolkit.core.command_line import command_line
     "--subnet",
     "subnets",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True),
+    type=options.InputPath(),
     metavar="FILE",
     help="Include this subnet and measure it. Repeatable.",
 )
 @click.option(
     "--front",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=options.InputPath(dir_okay=False),
     metavar="FILE",
     help="Include and measure subnets of this front instead; `ofa-tk search --pareto` writes one.",
 )
@@ -69,10 +69,10 @@ from ofa_toolkit.core.command_line import command_line
     show_default=True,
     help="How many of them, spread evenly.",
 )
-@click.option("--predictor", type=click.Path(path_type=Path, exists=True), metavar="FILE", help="Include it.")
+@click.option("--predictor", type=options.InputPath(), metavar="FILE", help="Include it.")
 @click.option(
     "--facts",
-    type=click.Path(path_type=Path, exists=True),
+    type=options.InputPath(),
     metavar="FILE",
     help="Parts of a card a run cannot know: licence, terms, cost, limits (TOML).",
 )
@@ -80,7 +80,7 @@ from ofa_toolkit.core.command_line import command_line
     "--seed-run",
     "seed_runs",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True),
+    type=options.InputPath(),
     metavar="RUN",
     help="A run of the same recipe with another seed, measured too. Repeatable.",
 )

@@ -1,0 +1,171 @@
+"""Exported files: options, targets, checks, bundles."""
+
+from tests.hints.given import BUNDLED, FAKE
+from tests.hints.situation import PARSED, Situation
+
+ONNX = "ofa-tk export --onnx --target onnxruntime-cpu"
+INT8 = f"{ONNX} --precision int8 --data {FAKE}"
+
+EXPORTING = (
+    Situation(
+        typed="ofa-tk export --onnx --target jetson-nano --precision int8",
+        given=("a subnet",),
+        line="--precision fp16",
+        runs={"--precision fp16": ""},
+    ),
+    Situation(
+        typed="ofa-tk export --onnx --target titan-xp --precision fp16",
+        given=("a subnet",),
+        line="--precision fp32",
+        runs={"--precision fp32": ""},
+    ),
+    Situation(
+        typed="ofa-tk export --onnx --target somethingelse",
+        given=("a subnet",),
+        line="Name what it runs: --target onnxruntime-cpu",
+        runs={"--target onnxruntime-cpu": ""},
+    ),
+    Situation(
+        typed="ofa-tk export --onnx --target note10",
+        given=("a subnet",),
+        line="--target onnxruntime-cpu, or a generation such as tensorrt-8.6.",
+        runs={"--target onnxruntime-cpu": ""},
+    ),
+    Situation(
+        typed="ofa-tk export --onnx --target jetson-nano --dynamic-batch",
+        base="ofa-tk export --onnx --target jetson-nano",
+        given=("a subnet",),
+        line="Use --batch-size N, not --dynamic-batch.",
+        fill={"N": "2"},
+        runs={"--batch-size N": ""},
+        says=("--dynamic-batch",),
+    ),
+    Situation(
+        typed=f"{ONNX} --precision int8",
+        given=("a subnet",),
+        line="--data SOURCE, such as imagefolder:DIR",
+        fill={"SOURCE": FAKE},
+        runs={"--data SOURCE": PARSED},
+    ),
+    Situation(
+        typed="ofa-tk export --tensorrt --target onnxruntime-cpu",
+        given=("a subnet",),
+        line="--target DEVICE, or a generation such as tensorrt-8.6",
+        fill={"DEVICE": "jetson-nano"},
+        runs={"--target DEVICE": PARSED},
+    ),
+    Situation(
+        unseen="needs a network that overflows",
+        base=f"{ONNX} --precision fp16",
+        given=("a subnet",),
+        line="--precision fp32, or int8 where the target has it",
+        runs={"--precision fp32": ""},
+    ),
+    Situation(
+        unseen="needs a network that loses accuracy",
+        base=INT8,
+        line="Use another precision, or allow it: --max-drop 1.5",
+        runs={"--max-drop 1.5": PARSED},
+    ),
+    Situation(
+        unseen="needs a network that loses accuracy",
+        base=f"{ONNX} --precision fp16",
+        line="Give images to judge the accuracy on: --data SOURCE",
+        fill={"SOURCE": FAKE},
+        runs={"--data SOURCE": PARSED},
+    ),
+    Situation(
+        unseen="needs a network that loses accuracy",
+        base=INT8,
+        line="Use another precision, or other int8 ranges: --calibration percentile",
+        runs={"--calibration percentile": PARSED},
+    ),
+    Situation(
+        unseen="needs a network trained after it was cut out, in Python",
+        line="`ofa-tk finetune` trains a subnet that exports; torch.onnx.export writes any, unchecked.",
+        says=("`ofa-tk finetune`",),
+    ),
+    Situation(
+        typed="ofa-tk verify plain.onnx",
+        given=("a foreign ONNX file",),
+        line="`ofa-tk lint FILE --target DEVICE` checks any ONNX file.",
+        fill={"FILE": "plain.onnx", "DEVICE": "jetson-nano"},
+        runs={"ofa-tk lint FILE --target DEVICE": ""},
+    ),
+    Situation(
+        typed="ofa-tk verify plain.onnx",
+        given=("a foreign ONNX file",),
+        line="The file carries no metadata of ofa-toolkit: it was not written by `ofa-tk export`.",
+        says=("`ofa-tk export`",),
+    ),
+    Situation(
+        unseen="needs a file of another release",
+        given=("a subnet for the nano",),
+        line="Export the subnet again: ofa-tk export --onnx",
+        runs={"ofa-tk export --onnx": ""},
+    ),
+    Situation(
+        typed=f"ofa-tk predict {BUNDLED} photos --top 99",
+        given=("photos",),
+        line="--top 10",
+        runs={"--top 10": ""},
+    ),
+    Situation(
+        typed="ofa-tk lint weights.onnx --target jetson-nano",
+        given=("a subnet for the nano", "a zip archive"),
+        line="`ofa-tk export --onnx` writes an ONNX file.",
+        runs={"ofa-tk export --onnx": ""},
+    ),
+    Situation(
+        typed="ofa-tk lint damaged.onnx --target jetson-nano",
+        given=("a subnet for the nano", "a damaged file"),
+        line="`ofa-tk export --onnx` writes one.",
+        runs={"ofa-tk export --onnx": ""},
+    ),
+    Situation(
+        typed=ONNX,
+        given=("a subnet",),
+        line="ofa-tk benchmark subnet.onnx",
+        runs={"ofa-tk benchmark subnet.onnx": ""},
+        shortened="--runs 5",
+    ),
+    Situation(
+        typed="ofa-tk export --onnx",
+        given=("a subnet for the nano",),
+        line="ofa-tk verify subnet.onnx",
+        runs={"ofa-tk verify subnet.onnx": ""},
+    ),
+    Situation(
+        typed="ofa-tk export --bundle board --target onnxruntime-cpu",
+        file="board/README.md",
+        given=("a subnet",),
+        line="`ofa-tk verify model.onnx` checks all of this again.",
+        fill={"model.onnx": "board/model.onnx"},
+        runs={"ofa-tk verify model.onnx": ""},
+    ),
+    Situation(
+        typed="ofa-tk benchmark subnet.onnx --provider cuda",
+        given=("a subnet", "an ONNX file"),
+        line="pip install onnxruntime-gpu",
+    ),
+    Situation(
+        typed="ofa-tk benchmark subnet.onnx --batch-size 2",
+        base=ONNX,
+        given=("a subnet", "an ONNX file"),
+        line="Export with --dynamic-batch to try several.",
+        runs={"--dynamic-batch": ""},
+    ),
+    Situation(
+        unseen="printed by quickstart, which has its own test",
+        given=("a subnet", "an ONNX file"),
+        line="ofa-tk verify subnet.onnx --tables .",
+        runs={"ofa-tk verify subnet.onnx --tables .": ""},
+    ),
+    Situation(
+        typed="ofa-tk export --onnx --subnet official.json",
+        given=("a subnet as its authors write it",),
+        line="--supernet NAME|DIR",
+        runs={"--supernet NAME|DIR": "needs|neither|not"},
+        fill={r"NAME\|DIR": BUNDLED},
+    ),
+)
