@@ -47,7 +47,8 @@ def read_times(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurem
     networks = []
     for path, subnet in zip(paths, subnets_of(len(paths), context), strict=True):
         text = json.dumps(read_json(path))
-        runs = [positive_number(time, f"'{path}'") for time in parse_times(text, _WARM_UP_MS)]
+        with documents.damage_explained(f"'{path}'"):
+            runs = [positive_number(time, f"'{path}'") for time in parse_times(text, _WARM_UP_MS)]
         if not runs:
             raise FileFormatError(f"'{path}' holds no 'computeMs': it is no file of trtexec --exportTimes.")
         low, middle, high = np.percentile(runs, [25, 50, 75])
@@ -74,7 +75,8 @@ def read_profiles(paths: Sequence[Path], context: ImportContext) -> UnitMeasurem
     rest: list[float] = []
     for path, subnet in zip(paths, subnets_of(len(paths), context), strict=True):
         layers = lower(space, subnet)
-        by_unit, outside = _attribute(path, layers)
+        with documents.damage_explained(f"'{path}'"):
+            by_unit, outside = _attribute(path, layers)
         rest.append(outside)
         for unit, time_ms in by_unit.items():
             own = [layer for layer in layers if unit_of(layer.name) == unit]
@@ -102,7 +104,7 @@ def is_profile(document: Any) -> bool:
     return (
         isinstance(document, list)
         and len(document) > 1
-        and isinstance(document[0], dict)
+        and all(isinstance(entry, dict) for entry in document[:2])
         and "count" in document[0]
         and "averageMs" in document[1]
     )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ofa_toolkit.core.documents import read_text
+from ofa_toolkit.core.documents import damage_explained, read_text
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.kit_results import dotted_version
 from ofa_toolkit.latency.importing.measurements import (
@@ -24,6 +24,7 @@ from ofa_toolkit.latency.importing.measurements import (
 )
 from ofa_toolkit.latency.importing.trtexec import subnets_of
 from ofa_toolkit.latency.kit.agent import parse_summary
+from ofa_toolkit.spaces import Subnet
 
 _BANNER = "&&&& RUNNING TensorRT.trtexec"
 _SEVEN = re.compile(r"\] GPU Compute\s*\n(?:.*\n){0,5}?.*\] median: ([\d.eE+-]+) ms")
@@ -40,22 +41,26 @@ def read_logs(paths: Sequence[Path], context: ImportContext) -> NetworkMeasureme
     runs = [(path, run) for path in paths for run in _runs(path)]
     conditions, networks = context.conditions, []
     for (path, run), subnet in zip(runs, subnets_of(len(runs), context), strict=True):
-        median = _median(run)
-        if median is None:
-            raise FileFormatError(
-                f"'{path}' holds no 'GPU Compute Time': the run failed, or was not timed.",
-                hint="Leave it out, and the --subnet that belongs to it.",
-            )
-        conditions = _conditions(run).completed(conditions)
-        queries = re.search(r"Timing trace has (\d+) queries", run)
-        networks.append(
-            MeasuredNetwork(
-                subnet=subnet,
-                latency_ms=positive_number(median, f"'{path}'"),
-                num_runs=int(queries[1]) if queries else None,
-            )
-        )
+        with damage_explained(f"'{path}'"):
+            conditions, network = _measured(path, run, subnet, conditions)
+        networks.append(network)
     return NetworkMeasurements(space=space, networks=tuple(networks), conditions=conditions)
+
+
+def _measured(path: Path, run: str, subnet: Subnet, known: Conditions) -> tuple[Conditions, MeasuredNetwork]:
+    median = _median(run)
+    if median is None:
+        raise FileFormatError(
+            f"'{path}' holds no 'GPU Compute Time': the run failed, or was not timed.",
+            hint="Leave it out, and the --subnet that belongs to it.",
+        )
+    queries = re.search(r"Timing trace has (\d+) queries", run)
+    network = MeasuredNetwork(
+        subnet=subnet,
+        latency_ms=positive_number(median, f"'{path}'"),
+        num_runs=int(queries[1]) if queries else None,
+    )
+    return _conditions(run).completed(known), network
 
 
 def is_log(text: str) -> bool:

@@ -412,7 +412,7 @@ class Journal:
             for line in content.splitlines():
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # the line that was being written when the power went
                 if isinstance(entry, dict):
                     self.lines.append(entry)
