@@ -55,6 +55,24 @@ EXPORTING = (
         runs={"--target DEVICE": PARSED},
     ),
     Situation(
+        typed=f"{ONNX} --output classes",
+        given=("a subnet",),
+        line="--output probabilities",
+        runs={"--output probabilities": ""},
+    ),
+    Situation(
+        typed=f"{ONNX} --output topk=11",
+        given=("a subnet",),
+        line="--output topk=5",
+        runs={"--output topk=5": ""},
+    ),
+    Situation(
+        unseen="needs a network whose normalisation is not known",
+        base=f"{ONNX} --input uint8",
+        line="Leave out --input: the file takes normalised images.",
+        runs={"without --input": PARSED},
+    ),
+    Situation(
         unseen="needs a network that overflows",
         base=f"{ONNX} --precision fp16",
         given=("a subnet",),

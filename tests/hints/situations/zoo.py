@@ -3,6 +3,7 @@
 from tests.hints.given import BUNDLED, FAKE
 from tests.hints.situation import PARSED, Situation
 
+INIT = f"ofa-tk train --recipe {BUNDLED} --data fake --out run"
 LINKED = "ofa-mobilenet-v3-w1.0"
 
 ZOO = (
@@ -162,6 +163,27 @@ IMPORTING_SUPERNETS = (
     ),
 )
 
+INITIAL = (
+    Situation(
+        unseen="needs the hub of timm",
+        base=INIT,
+        line="Save its state_dict() elsewhere: --init FILE --space mobilenet-v3-compact",
+        runs={"--init FILE --space mobilenet-v3-compact": PARSED},
+    ),
+    Situation(
+        unseen="needs the servers of torchvision",
+        base=INIT,
+        line="Fetch a.org/a.pth elsewhere and name the file: --init a.pth --space mobilenet-v3-compact",
+        runs={"--init a.pth --space mobilenet-v3-compact": PARSED},
+    ),
+    Situation(
+        unseen="needs a network of others",
+        base=f"ofa-tk extract --supernet {BUNDLED} --out network --layout official",
+        line="Write the network without --layout official.",
+        runs={"without --layout official": PARSED},
+    ),
+)
+
 HUB = (
     Situation(
         unseen="needs the hub",
@@ -213,4 +235,4 @@ PAGES = (
     ),
 )
 
-ZOO_LINES = (*ZOO, *IMPORTING_SUPERNETS, *HUB, *PAGES)
+ZOO_LINES = (*ZOO, *IMPORTING_SUPERNETS, *INITIAL, *HUB, *PAGES)
