@@ -144,7 +144,9 @@ class CheckpointStore:
         if state.best < 0:
             return
         try:
-            if read_checkpoint(self.folder / BEST).state.best == state.best:
+            best = read_checkpoint(self.folder / BEST).state
+            # Each phase has a best of its own, and two of them may be equal.
+            if (best.begun_phase, best.best) == (state.begun_phase, state.best):
                 return
             reason = "is another run's or stems from a later update"
         except CheckpointError:

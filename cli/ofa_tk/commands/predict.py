@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(min=1), help="Classes a picture. Default: 3, or all of fewer.")
 @click.option(
     "--subnet",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.InputPath(dir_okay=False),
     metavar="FILE",
     help="Of a supernet. Default: what a run was fine-tuned for, or else its largest.",
 )

@@ -67,6 +67,8 @@ def find(name_or_dir: str) -> ZooEntry | FoundSubnet:
     by_name |= {found.published.name: found for found in list_published_subnets(entries)}
     # The authors' own spelling of a subnet has `@` where file names have `-`.
     name = name_or_dir if name_or_dir in by_name else name_or_dir.replace("@", "-")
+    if name not in by_name and Path(name_or_dir).is_dir():
+        return load_entry(Path(name_or_dir))
     if name not in by_name:
         close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
         raise UnknownNameError(

@@ -157,6 +157,12 @@ KITS = (
 
 BOARDS = (
     Situation(
+        typed=f"ofa-tk latency devices --like odd.csv --space {SPACE} --batch-size 1",
+        given=("measurements with a mistake",),
+        line=f"ofa-tk latency import odd.csv --device my-board --space {SPACE}",
+        runs={f"ofa-tk latency import odd.csv --device my-board --space {SPACE}": "do not say their runtime"},
+    ),
+    Situation(
         typed="ofa-tk latency kit run --ssh 'no host'",
         line="--ssh user@board",
         runs={"--ssh user@board": PARSED},
@@ -230,7 +236,7 @@ IMPORTING = (
         given=("measurements with a mistake",),
         line=f"`ofa-tk latency audit odd.csv --space {SPACE}` names the rows; --accept-findings imports "
         "them all the same.",
-        runs={f"ofa-tk latency audit odd.csv --space {SPACE}": "", "--accept-findings": ""},
+        runs={f"ofa-tk latency audit odd.csv --space {SPACE}": "fails the audit", "--accept-findings": ""},
     ),
 )
 

@@ -69,6 +69,12 @@ SEARCHING = (
         runs={"--macs 100M": ""},
     ),
     Situation(
+        unseen="needs a table of throughput alone",
+        base="ofa-tk search --device jetson-nano --against latency --pareto front.json",
+        line="Ask for --throughput 300/s; a front may be --against macs.",
+        runs={"--throughput 300/s": PARSED, "--against macs": PARSED},
+    ),
+    Situation(
         typed="ofa-tk report nothing.json",
         line="`ofa-tk search --device NAME --pareto front.json` writes one.",
         fill={"NAME": "jetson-nano"},

@@ -85,11 +85,6 @@ TRAINING = (
         says=("--max-restarts",),
     ),
     Situation(
-        unseen="needs the variables of torchrun without torchrun",
-        line="torchrun sets what they need: torchrun --nproc-per-node N -m ofa_tk train ...",
-        says=("--nproc-per-node",),
-    ),
-    Situation(
         unseen="needs training that diverges",
         base=DRY,
         line="Train with a lower rate, for example --set schedule.learning_rate=0.01",

@@ -182,6 +182,15 @@ class TestBest:
         store.mend_best(store.newest(pytest.fail), pytest.fail)
         assert read_checkpoint(tmp_path / "best.pt").state.step == 2
 
+    def test_killed_before_the_copy_of_a_phase_that_is_no_better(self, tmp_path: Path) -> None:
+        store = CheckpointStore(tmp_path, keep=2)
+        store.save(1, validated(1, 40.0), is_best=True)
+        second = validated(2, 40.0)
+        second["state"]["begun_phase"] += 1
+        store.save(2, second)
+        store.mend_best(store.newest(pytest.fail), pytest.fail)
+        assert read_checkpoint(tmp_path / "best.pt").state.step == 2
+
     def test_left_alone_where_right(self, tmp_path: Path) -> None:
         store = CheckpointStore(tmp_path, keep=2)
         store.save(1, validated(1, 40.0), is_best=True)

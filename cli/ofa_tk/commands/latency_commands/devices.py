@@ -18,7 +18,7 @@ _SHOWN = 10
     "--like",
     "path",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.InputPath(dir_okay=False),
     metavar="FILE",
     help="A few networks you measured: results of a kit, a filled-in probes file, CSV.",
 )

@@ -58,7 +58,7 @@ _SPACE = "ofa-mobilenet-v3-w1.0"
 )
 @click.option(
     "--ssh-config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.InputPath(dir_okay=False),
     metavar="FILE",
     help="Configuration of ssh.  [default: the user's]",
 )
