@@ -135,6 +135,13 @@ LATENCY = QuantityKind(
     one=1e3,
     print_units=("us", "ms", "s"),
 )
+DURATION = QuantityKind(
+    name="a duration",
+    base_unit="s",
+    units={"s": 1.0, "min": 60.0, "h": 3600.0},
+    example="20min",
+    print_units=("s", "min", "h"),
+)
 MACS = QuantityKind(
     name="a number of multiply-accumulates (MACs)",
     base_unit="MACs",

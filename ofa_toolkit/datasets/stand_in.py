@@ -13,7 +13,7 @@ from ofa_toolkit.datasets.dataset import Batch, BatchRequest, ImageDataset, Pict
 from ofa_toolkit.datasets.splits import VALIDATION_AT_MOST, VALIDATION_SHARE
 from ofa_toolkit.datasets.transforms import Preprocessing
 
-StandInName = Literal["imagenet", "imagenet100", "imagenette", "cifar10", "cifar100"]
+StandInName = Literal["imagenet", "imagenet100", "imagenette", "cifar10", "cifar100", "photos"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ _SIZES: dict[StandInName, _Size] = {
     "imagenette": _Size(classes=10, train=9_469, test=3_925),
     "cifar10": _Size(classes=10, train=50_000, test=10_000),
     "cifar100": _Size(classes=100, train=50_000, test=10_000),
+    "photos": _Size(classes=4, train=400, test=100),  # a user's own, in general
 }
 
 

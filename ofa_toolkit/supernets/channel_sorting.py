@@ -7,7 +7,7 @@ the protected widths are those of its reference code (`expand_ratio_stage`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,8 +43,12 @@ def sort_channels(
     *,
     num_protected_widths: int = 0,
     optimizer: torch.optim.Optimizer | None = None,
+    input_norms: Mapping[str, Tensor] | None = None,
 ) -> list[ChannelMove]:
     """Sort middle channels by the L1 norm of the weights that read them, largest first.
+
+    Where it is known how strong the channels are on images, that counts too: the L2 norm of the weights times
+    the channel's root mean square is how much the reader's output moves without the channel.
 
     Squeeze-excite units are sorted too. Unlike the reference, the optimizer's state (momentum) moves with
     its parameters. Sort once: a second call after more training reorders channels that elastic
@@ -55,6 +59,7 @@ def sort_channels(
         num_protected_widths: How many of the larger expand ratios, after the largest, keep their set of
             channels: 0 lets every channel move anywhere, 1 keeps the second largest ratio's channels
             together, and so on.
+        input_norms: Root mean square (in,) of each layer's inputs by its name; None for weights alone.
         optimizer: Its per-parameter state of the parameter's shape is reordered alike.
 
     Returns:
@@ -77,7 +82,9 @@ def sort_channels(
         for producers, consumer in _CHAINS[stage.block]:
             chain = [layers[part] for part in producers if part in layers]
             reader = layers[consumer]
-            importance = _importance(tensors[f"{reader.name}.conv.weight"])
+            importance = _importance(
+                tensors[f"{reader.name}.conv.weight"], (input_norms or {}).get(reader.name)
+            )
             base = chain[-1].in_channels if stage.block == "mbconv" else stage.widths[-1]
             widths = [
                 middle_channels(base, ratio * scale) for ratio in sorted(stage.expand_ratios, reverse=True)
@@ -119,9 +126,12 @@ def _blocks(layers: Sequence[LayerSpec]) -> Iterator[tuple[str, dict[str, LayerS
     yield from blocks.items()
 
 
-def _importance(reader_weight: Tensor) -> Tensor:
-    """L1 norm of what reads each channel, `(in,)`, from a weight `(out, in, k, k)`."""
-    return reader_weight.detach().abs().sum((0, 2, 3))
+def _importance(reader_weight: Tensor, input_norm: Tensor | None = None) -> Tensor:
+    """Of each channel, `(in,)`, from the weight `(out, in, k, k)` that reads it; see `sort_channels`."""
+    weight = reader_weight.detach()
+    if input_norm is None:
+        return weight.abs().sum((0, 2, 3))
+    return weight.square().sum((0, 2, 3)).sqrt() * input_norm.to(weight)
 
 
 def _build_walls(importance: Tensor, widths: Sequence[int], num_protected_widths: int) -> None:

@@ -33,6 +33,8 @@ class Pass:
         gradient_weight: Factor on the gradient (DϵpS's epsilon for all but the largest).
         hard_labels: Weight of the cross-entropy with the labels.
         soft_labels: Weight of the cross-entropy with another network's predictions.
+        features: Weight of the squared difference to the teacher's features, those its classifier reads, in
+            units of their variance over the batch.
         source: Whose predictions: those of the step's first pass (its training-mode logits, detached), or
             of the phase's teacher. None where `soft_labels` is 0.
         temperature: Softens both predictions.
@@ -45,6 +47,7 @@ class Pass:
     gradient_weight: float = 1.0
     hard_labels: float = 1.0
     soft_labels: float = 0.0
+    features: float = 0.0
     source: Literal["first pass", "teacher"] | None = None
     temperature: float = 1.0
     use_dropout: bool = True
@@ -71,7 +74,10 @@ class Phase:
         largest_only: Whether only the largest subnet trains (and is worth validating).
         sort_protected_widths: Sort channels when the phase begins, with this many protected widths
             (`sort_channels`); None does not sort.
+        sort_by: What tells a channel's importance: the weights that read it, or those and how strong it is on
+            training images.
         teacher: Subnet of which a frozen copy is taken as teacher when the phase begins.
+        teacher_batchnorm: Whether the teacher normalises by each batch, or by the stored statistics.
         resets_optimizer: Whether momentum is forgotten when the phase begins.
     """
 
@@ -84,7 +90,9 @@ class Phase:
     schedule_epochs: int
     largest_only: bool = False
     sort_protected_widths: int | None = None
+    sort_by: Literal["weights", "activations"] = "weights"
     teacher: Subnet | None = None
+    teacher_batchnorm: Literal["batch", "stored"] = "batch"
     resets_optimizer: bool = False
 
     @property

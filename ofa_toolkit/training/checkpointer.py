@@ -12,8 +12,8 @@ import torch
 
 from ofa_toolkit.core.errors import CheckpointError
 from ofa_toolkit.datasets.dataset import ImageDataset
-from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets.finiteness import first_not_finite
+from ofa_toolkit.training.algorithm import Phase
 from ofa_toolkit.training.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.distributed import Process
@@ -33,7 +33,7 @@ class Checkpointer:
         dataset: Its images, which have to be those of the checkpoint.
         learner: What learns.
         watch: The divergence watch.
-        teacher: Which subnet the method's teacher is; None without one.
+        teacher: The phase that takes the method's teacher; None without one.
         process: This process among those that train together; the main one writes.
         tell: Hears what a user should know.
     """
@@ -45,7 +45,7 @@ class Checkpointer:
         dataset: ImageDataset,
         learner: Learner,
         watch: DivergenceWatch,
-        teacher: Subnet | None,
+        teacher: Phase | None,
         process: Process,
         tell: Callable[[str], None],
     ) -> None:

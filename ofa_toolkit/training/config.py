@@ -185,6 +185,25 @@ class DivergenceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartConfig:
+    """What is done with the weights of `init` before the first update."""
+
+    fit_batchnorm: bool = False
+    """Make batch norm's statistics those of the training images, while the largest network computes the same
+    as before; for pretrained networks and images of few classes."""
+    probe: bool = False
+    "Fit the classifier to the largest network's features by logistic regression."
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishConfig:
+    """What follows training."""
+
+    predictor_subnets: Annotated[int, Bounds(at_least=30)] | None = None
+    "Measure this many subnets on held-out images and fit an accuracy predictor to them; none leaves it out."
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that decides a training run."""
 
@@ -211,12 +230,19 @@ class RunConfig:
     init: str | None = None
     """Weights to start from: a zoo name, a folder, `torchvision:NAME`, `timm:NAME`, or the file of a state
     dictionary, whose network must be of the space."""
+    start: StartConfig = field(default_factory=StartConfig)
+    "What is done with them first."
     teacher: str | None = None
     """A zoo name or a folder: what that supernet's largest network predicts takes the place of the labels,
     which are only used to judge. Its classes become the run's; where it lacks one of the images', agreement
     with it is what is judged."""
     teacher_resolution: Annotated[int, Bounds(at_least=1)] | None = None
     "Side in pixels that the teacher sees every image at; none for the size of the step."
+    minutes: Annotated[float, Bounds(above=0)] | None = None
+    """Fit resolution, batch size and number of epochs to the images and to this time on the machine where the
+    run starts; none takes them as they are, and so does whoever names a number of epochs."""
+    finish: FinishConfig = field(default_factory=FinishConfig)
+    "What follows training."
     tensorboard: bool = True
     "Whether TensorBoard events are written beside metrics.jsonl."
 
@@ -226,6 +252,11 @@ class RunConfig:
                 f"training.accumulation: {self.training.accumulation} does not divide the batch size "
                 f"{self.training.batch_size}."
             )
+        for name, value in dataclasses.asdict(self.start).items():
+            if value and self.init is None:
+                raise ConfigError(f"start.{name}: there are no weights to start from.", hint="--init NAME")
+        if self.start.probe and self.teacher is not None:
+            raise ConfigError("start.probe: a teacher takes the place of the labels.")
         if self.teacher is None and self.teacher_resolution is not None:
             raise ConfigError("teacher_resolution: there is no teacher to see images at that size.")
         for name, value, unused in (
@@ -291,4 +322,8 @@ def load(
     if space is not None:
         chosen = open_space(space)
         values["space"] = {"name": chosen.name, "table": space_document(chosen)}
-    return from_values(configuration.apply_overrides(values, overrides), source=str(path))
+    chosen = list(overrides)
+    names = {text.partition("=")[0] for text in chosen}
+    if "training.epochs" in names and "minutes" not in names:
+        values.pop("minutes", None)
+    return from_values(configuration.apply_overrides(values, chosen), source=str(path))

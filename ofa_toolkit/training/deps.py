@@ -58,6 +58,15 @@ class DepsConfig(AlgorithmConfig):
     aggregation: Aggregation = "sum"
     """Sum of the weighted gradients; average divides each entry by the sum of the weights of the networks
     that use it, avg_sqrt by the root of that (the authors' avg and avg_sqrt)."""
+    teacher: Literal["largest", "frozen"] = "largest"
+    """Whose predictions the others learn from: the largest network's of the same step, or those of a frozen
+    copy of it from when shrinking begins, from which the largest then learns too, and so stays what it is."""
+    features: Annotated[float, Bounds(at_least=0)] = 0.0
+    """Weight of the squared difference to the frozen teacher's features, those the classifier reads, in units
+    of their variance."""
+    sort_by: Literal["weights", "activations"] = "weights"
+    """What tells a channel's importance: the weights that read it, or those times how strong it is on
+    training images."""
     sort_channels: bool = True
     "Whether channels are sorted by importance when shrinking begins."
     sort_protected_widths: Annotated[int, Bounds(at_least=0)] | None = None
@@ -69,6 +78,12 @@ class DepsConfig(AlgorithmConfig):
     def __post_init__(self) -> None:
         if self.hard_labels == 0 and self.soft_labels == 0:
             raise ConfigError("hard_labels: with soft_labels 0 the smaller networks would learn nothing.")
+        if self.features and self.teacher != "frozen":
+            raise ConfigError(
+                "features: only a frozen teacher's are matched.", hint="--set algorithm.teacher=frozen"
+            )
+        if self.sort_by != "weights" and not self.sort_channels:
+            raise ConfigError(f"sort_by: '{self.sort_by}' has no use while sort_channels is false.")
 
     def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
         """Bind DϵpS to a run."""
@@ -79,6 +94,10 @@ class Deps(Algorithm):
     """DϵpS bound to a space and a number of epochs. See `DepsConfig`."""
 
     def __init__(self, config: DepsConfig, run: RunConfig, space: SearchSpace) -> None:
+        if config.features and run.training.compile:
+            raise ConfigError(
+                "algorithm.features: not with training.compile.", hint="--set training.compile=false"
+            )
         self.config = config
         self.space = space
         self._ratios = max(len(stage.expand_ratios) for stage in space.stages)
@@ -108,6 +127,9 @@ class Deps(Algorithm):
             epochs=epochs - start,
             largest_only=False,
             sort_protected_widths=self._protected_widths(),
+            sort_by=config.sort_by,
+            teacher=space.largest() if config.teacher == "frozen" else None,
+            teacher_batchnorm="stored",
         )
         self.phases = tuple(phase for phase in (warmup, shrinking) if phase.epochs)
 
@@ -175,19 +197,24 @@ class Deps(Algorithm):
             for subnet in sample_subnets(self.space, num_random, generator, resolution=resolution)
         ]
         epsilon = self.epsilon(phase, position)
-        passes = [dataclasses.replace(largest, aggregation=config.aggregation)]
-        passes += [
-            Pass(
-                role=role,
-                subnet=subnet,
-                gradient_weight=epsilon,
-                hard_labels=config.hard_labels,
-                soft_labels=config.soft_labels,
-                source="first pass" if config.soft_labels else None,
-                temperature=config.temperature,
-                use_dropout=not config.dropout_on_largest_only,
-                aggregation=config.aggregation,
-            )
-            for role, subnet in others
+        is_frozen = config.teacher == "frozen"
+        student = Pass(
+            role="",
+            subnet=largest.subnet,
+            hard_labels=config.hard_labels,
+            soft_labels=config.soft_labels,
+            features=config.features,
+            source=None if not config.soft_labels else "teacher" if is_frozen else "first pass",
+            temperature=config.temperature,
+            use_dropout=not config.dropout_on_largest_only,
+            aggregation=config.aggregation,
+        )
+        first = student if is_frozen else dataclasses.replace(largest, aggregation=config.aggregation)
+        first = dataclasses.replace(first, role="largest", use_dropout=True)
+        return [
+            first,
+            *(
+                dataclasses.replace(student, role=role, subnet=subnet, gradient_weight=epsilon)
+                for role, subnet in others
+            ),
         ]
-        return passes

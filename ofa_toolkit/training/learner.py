@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ofa_toolkit.datasets.dataset import Batch
-from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
+from ofa_toolkit.supernets.batchnorm.fitting import input_norms
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
 from ofa_toolkit.supernets.channel_sorting import apply_moves
 from ofa_toolkit.training.algorithm import Pass, Phase
@@ -76,24 +76,36 @@ class Learner:
             self.average.update(self.supernet)
         return result
 
-    def begin(self, phase: Phase) -> None:
-        """What a phase asks for once, when it begins: a teacher, a fresh optimizer, sorted channels."""
-        if phase.teacher is not None:
-            self.take_teacher(phase.teacher)
+    def begin(self, phase: Phase, images: Callable[[], Iterable[Batch]]) -> None:
+        """What a phase asks for once, when it begins: a teacher, a fresh optimizer, sorted channels.
+
+        Args:
+            phase: The phase.
+            images: Gives training images, for sorting by activations.
+        """
+        self.take_teacher(phase)
         if phase.resets_optimizer:
             self.optimizer.state.clear()
         if phase.sort_protected_widths is not None:
+            norms = None
+            if phase.sort_by == "activations":
+                norms = input_norms(self.supernet, phase.space.largest(), images())
             moves = sort_channels(
-                self.supernet, num_protected_widths=phase.sort_protected_widths, optimizer=self.optimizer
+                self.supernet,
+                num_protected_widths=phase.sort_protected_widths,
+                optimizer=self.optimizer,
+                input_norms=norms,
             )
             if self.average is not None:
                 averaged = self.final_supernet()
                 apply_moves(averaged, moves)
                 self.average.values = averaged.state_dict()
 
-    def take_teacher(self, subnet: Subnet) -> torch.nn.Module:
-        """Freeze a copy of a subnet as teacher: batch statistics, running ones left alone, no dropout."""
-        teacher = extract(self.supernet, subnet).train()
+    def take_teacher(self, phase: Phase) -> torch.nn.Module | None:
+        """Freeze a copy of the phase's teacher, if it has one, without dropout; its statistics stay."""
+        if phase.teacher is None:
+            return None
+        teacher = extract(self.supernet, phase.teacher).train(phase.teacher_batchnorm == "batch")
         for _, norm in batch_norms(teacher):
             norm.momentum = 0.0
         teacher.requires_grad_(False)
@@ -125,12 +137,12 @@ class Learner:
             "teacher": self.teacher.state_dict() if self.teacher is not None else None,
         }
 
-    def load_state_dict(self, content: Mapping[str, Any], teacher: Subnet | None) -> None:
+    def load_state_dict(self, content: Mapping[str, Any], teacher: Phase | None) -> None:
         """From a checkpoint of the same run.
 
         Args:
             content: What `state_dict` made.
-            teacher: Which subnet its teacher is, if it has one.
+            teacher: The phase that takes its teacher, if it has one.
         """
         self.supernet.load_state_dict(content["supernet"])
         self.optimizer.state.clear()
@@ -141,4 +153,6 @@ class Learner:
         self.teacher = None
         if content["teacher"] is not None:
             assert teacher is not None, "the run has no teacher"
-            self.take_teacher(teacher).load_state_dict(content["teacher"])
+            taken = self.take_teacher(teacher)
+            assert taken is not None
+            taken.load_state_dict(content["teacher"])

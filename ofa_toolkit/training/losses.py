@@ -25,6 +25,12 @@ def soft_cross_entropy(logits: Tensor, target_logits: Tensor, temperature: float
     return -(soft_labels * log_probabilities).sum(dim=1).mean() * temperature**2
 
 
+def feature_distance(features: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference of features (N, features) over the variance of the target's entries."""
+    target = target.detach()
+    return functional.mse_loss(features, target) / target.var().clamp(min=1e-12)
+
+
 def hard_cross_entropy(
     logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, class_weights: Tensor | None = None
 ) -> Tensor:

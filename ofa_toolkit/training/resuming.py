@@ -17,7 +17,15 @@ from ofa_toolkit.training.state import TrainState
 
 # Settings that may differ when a run is resumed: they do not change what is computed. Whether the number of
 # epochs may, `check_length` decides.
-_FREE = ("data.source", "data.made_for", "data.num_workers", "checkpoints.", "tensorboard", "training.epochs")
+_FREE = (
+    "data.source",
+    "data.made_for",
+    "data.num_workers",
+    "checkpoints.",
+    "tensorboard",
+    "training.epochs",
+    "minutes",
+)
 
 
 def how_to_go_on(config: RunConfig, folder: Path, world_size: int = 1) -> str:
@@ -131,7 +139,9 @@ def _rules(phase: Phase) -> Any:
         phase.first_epoch,
         phase.largest_only,
         phase.sort_protected_widths,
+        phase.sort_by,
         phase.teacher,
+        phase.teacher_batchnorm,
         phase.resets_optimizer,
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,29 @@ from ofa_toolkit.training.algorithm import Pass
 from ofa_toolkit.training.config import LoopConfig
 from ofa_toolkit.training.distributed import Process
 from ofa_toolkit.training.label_teacher import LabelTeacher
-from ofa_toolkit.training.losses import hard_cross_entropy, soft_cross_entropy
+from ofa_toolkit.training.losses import feature_distance, hard_cross_entropy, soft_cross_entropy
 from ofa_toolkit.training.shared_prefix import SharedPrefix
 
 Forward = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Taught:
+    """What the teacher says of a batch: logits (N, classes), and features (N, features) it has of it."""
+
+    logits: Tensor
+    features: Tensor
+
+
+@contextmanager
+def seen_by(classifier: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what a classifier reads, (N, features) each time it runs."""
+    seen: list[Tensor] = []
+    hook = classifier.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].flatten(1)))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,16 +164,19 @@ class Updater:
         first_norm: float | None = None
         for part_images, part_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
             first_logits: Tensor | None = None
-            teacher_logits = self._teacher_logits(part_images, passes, teacher)
+            taught = self._teach(part_images, passes, teacher)
             label_logits = self._label_logits(part_images, passes)
             shared = None if records_norm or self.config.compile else self._shared_prefix(passes, part_images)
             for index, item in enumerate(passes):
                 with gradients_in_place() as slices:
-                    with self._autocast():
+                    with self._autocast(), self._seen(item) as seen:
                         logits = self._logits(item, part_images, shared)
                     logits = logits.float()
-                    target = teacher_logits if item.source == "teacher" else first_logits
+                    target = taught.logits if item.source == "teacher" and taught else first_logits
                     loss = self._loss(item, logits, part_labels, target, label_logits)
+                    if item.features:
+                        assert taught is not None, "the phase has no teacher"
+                        loss = loss + item.features * feature_distance(seen[-1].float(), taught.features)
                     self.scaler.scale(loss * (item.gradient_weight / parts)).backward()  # type: ignore[no-untyped-call]
                     slices.add()
                 losses[index] += loss.detach() / parts
@@ -194,15 +216,17 @@ class Updater:
         with self._autocast():
             return self.label_teacher(images)
 
-    def _teacher_logits(
-        self, images: Tensor, passes: Sequence[Pass], teacher: nn.Module | None
-    ) -> Tensor | None:
-        if all(item.source != "teacher" for item in passes):
+    def _seen(self, item: Pass) -> AbstractContextManager[list[Tensor]]:
+        return seen_by(self.supernet.layer("classifier")) if item.features else nullcontext([])
+
+    def _teach(self, images: Tensor, passes: Sequence[Pass], teacher: nn.Module | None) -> _Taught | None:
+        if all(item.source != "teacher" and not item.features for item in passes):
             return None
         assert teacher is not None, "the phase has no teacher"
-        with torch.no_grad(), self._autocast():
+        *_, classifier = (module for module in teacher.modules() if isinstance(module, nn.Linear))
+        with torch.no_grad(), self._autocast(), seen_by(classifier) as seen:
             logits: Tensor = teacher(images)
-        return logits.float()
+        return _Taught(logits=logits.float(), features=seen[-1].float())
 
     def _shared_prefix(self, passes: Sequence[Pass], images: Tensor) -> SharedPrefix:
         networks = [lower(self.supernet.space, item.subnet) for item in passes]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ofa_toolkit.core.errors import CheckpointError, TrainingError
 from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset
 from ofa_toolkit.datasets.report import class_counts
-from ofa_toolkit.evaluation.accuracy import Accuracy
+from ofa_toolkit.evaluation.accuracy import Accuracy, recalibration_batches
 from ofa_toolkit.evaluation.sampling import accuracy_text
 from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.training.algorithm import Algorithm, Pass, Phase, Position
@@ -98,7 +98,7 @@ class Trainer:
             dataset,
             self.learner,
             self.watch,
-            next((phase.teacher for phase in algorithm.phases if phase.teacher is not None), None),
+            next((phase for phase in algorithm.phases if phase.teacher is not None), None),
             self.process,
             self.reporter.message,
         )
@@ -230,12 +230,22 @@ class Trainer:
     def _begin(self, index: int, phase: Phase) -> None:
         """What happens once when a phase begins."""
         self.watch.reset()
-        self.learner.begin(phase)
+        self.learner.begin(phase, lambda: self._images_of(phase))
         if phase.sort_protected_widths is not None:
             self.reporter.message(f"Phase '{phase.name}': channels sorted by importance.")
         self.state.begun_phase = index
         self.state.best = -1.0
         self._write("phase", {"phase": phase.name, "epoch": self.state.epoch})
+
+    def _images_of(self, phase: Phase) -> Iterator[Batch]:
+        """Augmented training images at the size of the phase's largest network, the same in every process."""
+        return recalibration_batches(
+            self.dataset,
+            phase.space.largest().resolution,
+            batch_size=self.config.validation.batch_size,
+            limit=self.config.validation.recalibration_images,
+            device=self.process.device,
+        )
 
     def _end_epoch(self, phase: Phase, epoch: int, waited_share: float) -> None:
         values: dict[str, Any] = {"epoch": epoch, "phase": phase.name, "data_share": waited_share}

@@ -10,6 +10,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.training_progress import TrainingProgress, duration
+from ofa_toolkit.core import quantities
 from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
     metavar="NAME|DIR",
     help="Learn from what this supernet's largest network predicts, in place of labels.",
 )
+@click.option(
+    "--time",
+    "seconds",
+    type=options.Quantity(quantities.DURATION),
+    metavar="TIME",
+    help="Fit resolution, batch size and epochs to the images and to this time, such as 20min.",
+)
 @options.space_option("Train this space (all of it), not the recipe's; a supernet's folder gives its own.")
 @options.resume_option
 @click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")
@@ -59,6 +67,7 @@ def command(
     epochs: int | None,
     init: str | None,
     teacher: str | None,
+    seconds: float | None,
     space: str | None,
     resume: Resume,
     dry_run: bool,
@@ -85,6 +94,10 @@ def command(
         raise click.UsageError("Name the run folder: --out runs/NAME")
     if teacher is not None:
         overrides = (*overrides, f"teacher={teacher}")
+    if seconds is not None:
+        if epochs is not None:
+            raise click.UsageError("--epochs and --time both say how long to train; name one of them.")
+        overrides = (*overrides, f"minutes={seconds / 60}")
     config = _config(recipe, data, out, epochs, init, space, seed, overrides, resume=resume)
     from ofa_toolkit.core.allocator import keep_freed_memory
 
@@ -167,6 +180,8 @@ def _dry_run(
 ) -> None:
     from ofa_toolkit.pipelines.training.dry_run import dry_run
 
+    if config.minutes is not None:
+        config = _fitted(config, device, threads, download)
     prediction = dry_run(
         config, device=device, threads=threads, price_per_hour=price_per_hour, download=download
     )
@@ -185,6 +200,24 @@ def _dry_run(
     output.note(
         f"Predicted time: {duration(prediction.total_cost.device_hours * 3600)}. Nothing was trained."
     )
+
+
+def _fitted(config: RunConfig, device: str | None, threads: int | None, download: bool) -> RunConfig:
+    """With the resolution, batch size and epochs that a run started now would take."""
+    import torch
+
+    from ofa_toolkit.pipelines.training.fitting import fit_to_time
+    from ofa_toolkit.training.distributed import join, leave
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    process = join(device)
+    try:
+        fitted = fit_to_time(config, process, download=download)
+    finally:
+        leave(process)
+    output.note(fitted.told)
+    return fitted.config
 
 
 def print_costs(costs: list[PhaseCost]) -> None:

@@ -65,11 +65,25 @@ def dry_run(
         torch.set_num_threads(threads)
     process = join(device)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = prepare(config, Path(folder), process=process, download=download, takes_noise=True)
-            return _predict(trainer, process, price_per_hour, num_updates)
+        return predict_cost(
+            config, process, download=download, price_per_hour=price_per_hour, num_updates=num_updates
+        )
     finally:
         leave(process)
+
+
+def predict_cost(
+    config: RunConfig,
+    process: Process,
+    *,
+    download: bool = False,
+    price_per_hour: float | None = None,
+    num_updates: int = 3,
+) -> CostPrediction:
+    """As `dry_run`, in a process that has joined."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = prepare(config, Path(folder), process=process, download=download, is_trial=True)
+        return _predict(trainer, process, price_per_hour, num_updates)
 
 
 def _predict(
@@ -135,8 +149,7 @@ def _endless_batches(trainer: Trainer, batch_size: int) -> Iterator[Batch]:
 
 def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
     """Median time of an update over its forward MACs per image."""
-    if phase.teacher is not None:
-        trainer.learner.take_teacher(phase.teacher)
+    trainer.learner.take_teacher(phase)
     timed_batch, scale = _timed_batch(trainer)
     batches = _endless_batches(trainer, timed_batch)
     ratios = []

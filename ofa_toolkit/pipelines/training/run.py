@@ -25,7 +25,9 @@ from ofa_toolkit.datasets.report import (
 )
 from ofa_toolkit.datasets.stand_in import StandIn
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
+from ofa_toolkit.pipelines.training.finish import add_predictor
 from ofa_toolkit.pipelines.training.initial import open_initial
+from ofa_toolkit.pipelines.training.start import start
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder, run_lock
 from ofa_toolkit.training.config import RunConfig
@@ -120,6 +122,8 @@ def _train(
 ) -> TrainResult:
     goes_on = process.from_main(lambda: run_folder.goes_on(out, resume))
     stored = run_folder.read_config(out) if goes_on else config
+    if config.minutes is not None:
+        config = _fitted(config, stored if goes_on else None, process, download, reporter)
     check_settings(out, stored, config)
     trainer = prepare(
         config,
@@ -138,6 +142,20 @@ def _train(
     with _stopping_on_signals(trainer):
         trainer.run()
     return _finish(trainer, out, resumed_from, price_per_hour)
+
+
+def _fitted(
+    config: RunConfig, stored: RunConfig | None, process: Process, download: bool, reporter: Reporter
+) -> RunConfig:
+    """With what `minutes` leaves open: as chosen when the run was started, or chosen now."""
+    from ofa_toolkit.pipelines.training.fitting import as_fitted_before, fit_to_time
+
+    if stored is not None:
+        return as_fitted_before(config, stored)
+    fitted = fit_to_time(config, process, download=download)
+    if process.is_main:
+        reporter.message(fitted.told)
+    return process.from_main(lambda: fitted.config)
 
 
 def _resume(trainer: Trainer, stored: RunConfig) -> str:
@@ -162,7 +180,7 @@ def prepare(
     download: bool = False,
     reporter: Reporter | None = None,
     takes_init: bool = True,
-    takes_noise: bool = False,
+    is_trial: bool = False,
     on_epoch_end: Callable[[Trainer, int], None] | None = None,
 ) -> Trainer:
     """Open the images, build the supernet and the method. Nothing is written.
@@ -173,7 +191,8 @@ def prepare(
         process: This process among those that train together.
         download: Fetch the data set where torchvision can.
         reporter: Who hears of the progress.
-        takes_noise: Whether noise will do where no images are named; see `StandIn`.
+        is_trial: Whether updates are only to be timed: noise will do where no images are named (see
+            `StandIn`), and nothing is fitted to images.
         takes_init: Whether the weights that `config.init` names are loaded.
         on_epoch_end: See `Trainer`.
 
@@ -188,7 +207,7 @@ def prepare(
     dataset = open_run_dataset(
         config,
         download=download,
-        takes_noise=takes_noise,
+        takes_noise=is_trial,
         resolution=max(space_resolutions),
         # The weights know images prepared as those they were trained on.
         preprocessing=None if initial is None else initial.preprocessing,
@@ -218,6 +237,8 @@ def prepare(
                 classifier_seed=torch_seed(config.training.seed, "fresh classifier", initial.identity),
             )
         )
+        if not is_trial:
+            start(config, supernet.to(process.device), dataset, process.device, reporter)
     return Trainer(
         config,
         algorithm,
@@ -321,6 +342,8 @@ def _finish(
     folder = out / run_folder.SUPERNET_FOLDER
     if trainer.process.is_main:
         _save(trainer, folder)
+        if config.finish.predictor_subnets is not None:
+            add_predictor(config, folder, str(trainer.process.device), trainer.reporter)
         run_folder.write_summary(
             out,
             {
