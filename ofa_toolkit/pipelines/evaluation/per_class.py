@@ -102,6 +102,8 @@ class PerClass:
 def judge_classes(evaluator: Evaluator, subnet: Subnet, name: str) -> PerClass:
     """Judge a subnet class by class, with batch-norm statistics of its own.
 
+    A network with more classes than the images may only name theirs.
+
     Args:
         evaluator: The supernet and the images.
         subnet: A member of its space.
@@ -136,6 +138,9 @@ def judge_classes(evaluator: Evaluator, subnet: Subnet, name: str) -> PerClass:
     done = 0
     for images, truth in judged:
         logits = network(images).float()
+        if dataset.own_outputs is not None:
+            own = torch.tensor(dataset.own_outputs, device=logits.device)
+            logits, truth = logits[:, own], (truth[:, None] == own).int().argmax(1)
         labels.append(truth.cpu().numpy())
         predicted.append(logits.argmax(1).cpu().numpy())
         worst.see(images, truth, logits, rows[done : done + len(images)])
@@ -144,7 +149,7 @@ def judge_classes(evaluator: Evaluator, subnet: Subnet, name: str) -> PerClass:
         supernet=evaluator.supernet.name,
         data=dataset.source,
         split=request.split,
-        subnet=name,
+        subnet=name if dataset.own_outputs is None else f"{name}, among the classes of the images",
         matrix=confusion_matrix(np.concatenate(labels), np.concatenate(predicted), dataset.class_names),
         mistakes=worst.mistakes(),
     )
