@@ -322,8 +322,8 @@ def load(
     if space is not None:
         chosen = open_space(space)
         values["space"] = {"name": chosen.name, "table": space_document(chosen)}
-    chosen = list(overrides)
-    names = {text.partition("=")[0] for text in chosen}
+    changes = list(overrides)
+    names = {text.partition("=")[0] for text in changes}
     if "training.epochs" in names and "minutes" not in names:
         values.pop("minutes", None)
-    return from_values(configuration.apply_overrides(values, chosen), source=str(path))
+    return from_values(configuration.apply_overrides(values, changes), source=str(path))

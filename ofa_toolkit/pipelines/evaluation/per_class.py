@@ -138,12 +138,13 @@ def judge_classes(evaluator: Evaluator, subnet: Subnet, name: str) -> PerClass:
     done = 0
     for images, truth in judged:
         logits = network(images).float()
+        classes = truth
         if dataset.own_outputs is not None:
             own = torch.tensor(dataset.own_outputs, device=logits.device)
-            logits, truth = logits[:, own], (truth[:, None] == own).int().argmax(1)
-        labels.append(truth.cpu().numpy())
+            logits, classes = logits[:, own], (truth[:, None] == own).int().argmax(1)
+        labels.append(classes.cpu().numpy())
         predicted.append(logits.argmax(1).cpu().numpy())
-        worst.see(images, truth, logits, rows[done : done + len(images)])
+        worst.see(images, classes, logits, rows[done : done + len(images)])
         done += len(images)
     return PerClass(
         supernet=evaluator.supernet.name,

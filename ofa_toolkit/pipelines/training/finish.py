@@ -22,8 +22,9 @@ def add_predictor(config: RunConfig, folder: Path, device: str, reporter: Report
         device: Where to compute.
         reporter: Hears how far it is.
     """
-    assert config.data.source is not None
     subnets = config.finish.predictor_subnets
+    assert subnets is not None
+    assert config.data.source is not None
     request = EvaluationRequest(data=config.data.source, device=device, num_workers=config.data.num_workers)
 
     def told(done: int, total: int) -> None:
