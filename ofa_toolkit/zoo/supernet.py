@@ -285,6 +285,17 @@ class LoadedSupernet:
         found = subnet_file(subnet, self.space)
         return extract_subnet(self, found, data=data, keep_batchnorm=keep_batchnorm)
 
+    def trained_since(self, identity: str) -> LoadedSupernet:
+        """What a network has of it that was cut out and trained on: its classes and images, other weights.
+
+        Args:
+            identity: SHA-256 of the network's folded weights.
+        """
+        other = load_supernet(self.name, store=self._store)
+        other.name = f"a network trained since it was cut out of {self.name}"
+        other.__dict__["identity"] = identity
+        return other
+
     def __deepcopy__(self, memo: object) -> LoadedSupernet:
         # Networks hold it as their origin, and are copied without copying all of the supernet.
         return self

@@ -26,6 +26,7 @@ from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
 from ofa_toolkit.export.verify import stored_weights
 from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph, identify_weights
+from ofa_toolkit.pipelines.export.given_network import EXPORTABLE, given_network
 from ofa_toolkit.pipelines.export.network import (
     ExportNetwork,
     calibration_batches,
@@ -38,7 +39,6 @@ from ofa_toolkit.pipelines.export.searched_target import searched_precision, sea
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, stated_supernet, subnet_file
-from ofa_toolkit.zoo.extraction import origin_of
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 DEFAULT_SUBNET = Path("subnet.json")
@@ -98,8 +98,8 @@ def export_onnx(
 
     Args:
         subnet: A found subnet, its file, a file of the once-for-all repositories, a supernet and a subnet, or
-            a network as `LoadedSupernet.extract` gave it; None for the only subnet of `supernet`, or for
-            `./subnet.json`.
+            a network as `LoadedSupernet.extract` gave it, also trained since; None for the only subnet of
+            `supernet`, or for `./subnet.json`.
         onnx_file: Where to write; nothing is written until every check has passed.
         supernet: Name or folder of the supernet; the one searched where None.
         options: Target, precision, batch size, images.
@@ -115,8 +115,10 @@ def export_onnx(
         OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
     """
     options, say = dataclasses.replace(options or ExportOptions(), **keywords), on_step or _silent
+    given: ExportNetwork | None = None
     if isinstance(subnet, nn.Module):
-        subnet, options = _as_cut_out(subnet, options)
+        known_as = given_network(subnet, options)
+        given, options, subnet = known_as.network, known_as.options, (known_as.supernet, known_as.found)
     if isinstance(subnet, Subnet) and supernet is not None:
         subnet = (supernet, subnet)
     if isinstance(subnet, tuple):
@@ -126,7 +128,7 @@ def export_onnx(
         known = getattr(subnet, "source", None) if supernet is None else supernet
         described, source = open_subnet(subnet, known, options.resolution)
     else:
-        raise ExportError(f"A '{type(subnet).__name__}' cannot be exported: {_EXPORTABLE}.")
+        raise ExportError(f"A '{type(subnet).__name__}' cannot be exported: {EXPORTABLE}.")
     named = options.target or searched_target(described.predicted)
     target = named if isinstance(named, Target) else resolve_target(named, options.tables)
     precision = options.precision or searched_precision(described.predicted, target)
@@ -152,9 +154,11 @@ def export_onnx(
     if ends.takes_pixels:
         factors(source.preprocessing or {})
     dataset = None if options.data is None else source.open_images(options.data)
-    if not source.has_statistics_of(described.subnet):
+    if given is None and not source.has_statistics_of(described.subnet):
         say("Recomputing batch-norm statistics")
-    network = export_network(source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm)
+    network = given or export_network(
+        source, described.subnet, dataset, keep_batchnorm=options.keep_batchnorm
+    )
     say(f"Writing the network for {target.name}")
     model, quantisation = _write(dataset, network, form, options.method, say)
     metadata = _metadata(source, network, form, model, quantisation)
@@ -187,35 +191,6 @@ def export_onnx(
     if onnx_file is not None:
         files.write_bytes(onnx_file, exported.content)
     return exported
-
-
-_EXPORTABLE = "export_onnx takes a found subnet, its file, (supernet, subnet), or a network from extract"
-
-
-def _as_cut_out(
-    network: nn.Module, options: ExportOptions
-) -> tuple[tuple[LoadedSupernet, SubnetFile], ExportOptions]:
-    """The supernet and subnet of an extracted network, with the images its statistics came from."""
-    origin = origin_of(network)
-    if origin is None:
-        raise ExportError(
-            f"A '{type(network).__name__}' not cut out of a supernet cannot be exported: {_EXPORTABLE}.",
-            hint="torch.onnx.export writes any torch.nn.Module, unchecked.",
-        )
-    if not origin.is_as_cut_out(network):
-        raise ExportError(
-            "The network was trained since it was cut out: its file cannot be checked against the supernet.",
-            hint="`ofa-tk finetune` trains a subnet that exports; torch.onnx.export writes any, unchecked.",
-        )
-    statistics = origin.batchnorm
-    images = statistics.images if statistics.kind == "data" else None
-    if options.data not in (None, images):
-        raise ExportError(
-            f"The network's batch-norm statistics come from other images than '{options.data}'.",
-            hint="Cut it out with them: supernet.extract(subnet, data=...), or export (supernet, subnet).",
-        )
-    kept = statistics.kind == "stored"
-    return (origin.supernet, origin.found), dataclasses.replace(options, data=images, keep_batchnorm=kept)
 
 
 def open_subnet(

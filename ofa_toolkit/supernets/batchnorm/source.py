@@ -12,13 +12,14 @@ class BatchNormSource:
 
     Attributes:
         kind: `data`: images given for the export; `carried`: images in the supernet's folder; `stored`:
-            the supernet's own statistics, because the user said so.
+            the supernet's own statistics, because the user said so; `own`: those of a network trained after
+            it was cut out.
         images: Which images, in words or as a data source.
         num_images: How many.
         seed: Of their choice and augmentation.
     """
 
-    kind: Literal["data", "carried", "stored"]
+    kind: Literal["data", "carried", "stored", "own"]
     images: str
     num_images: int
     seed: int
