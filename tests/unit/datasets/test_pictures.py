@@ -248,7 +248,8 @@ def test_the_reader_runs_on_old_boards() -> None:
     config = vermin.Config()
     config.add_target((3, 6), exact=False)
     assert module.__file__ is not None
-    for path in (Path(module.__file__), Path(module.__file__).parents[1] / "export" / "kit" / "run.py"):
+    kit = Path(module.__file__).parents[1] / "export" / "kit"
+    for path in (Path(module.__file__), kit / "run.py", kit / "adaptive.py"):
         versions = vermin.detect(path.read_text(encoding="utf-8"), config)
         assert versions[1] is not None
         assert versions[1] <= (3, 6)
