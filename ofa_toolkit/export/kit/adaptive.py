@@ -23,7 +23,9 @@ import numpy as np
 import onnxruntime
 
 PATIENCE = 8
-"""Images for which a larger network must have fitted before it is taken."""
+"""Images for which a larger network must have fitted before it is taken; doubled each time it failed."""
+
+MOST_PATIENCE = 512
 
 HEADROOM = 0.9
 """Share of the budget that a network may be expected to take."""
@@ -125,6 +127,7 @@ class Controller:
         self.slowdown, self.reason = 1.0, "start"
         self._ratios = [1.0] * WINDOW
         self._limits, self._cap, self._fitted = list(limits), len(self.times_ms) - 1, 0
+        self._patience, self._stayed, self._recovered = PATIENCE, 0, False
         self.current = self._largest(self.budget_ms)
 
     def _largest(self, budget_ms: float) -> int:
@@ -137,12 +140,20 @@ class Controller:
         """The network for the next image."""
         self._read_limits()
         best = self._largest(self.budget_ms)
+        self._stayed += 1
+        if self._stayed > 4 * self._patience:  # what was tried last has held
+            self._patience = max(PATIENCE, self._patience // 2)
+            self._stayed = 0
         if best < self.current:
+            if self._recovered:
+                self._patience = min(2 * self._patience, MOST_PATIENCE)
+            self._recovered, self._stayed = False, 0
             self.reason = "limit" if self._cap < self.current else "late"
             self.current, self._fitted = best, 0
         elif best > self.current:
             self._fitted += 1
-            if self._fitted >= PATIENCE:
+            if self._fitted >= self._patience:
+                self._recovered, self._stayed = True, 0
                 self.current, self._fitted, self.reason = best, 0, "recovered"
         else:
             self._fitted = 0

@@ -36,6 +36,18 @@ def test_late_at_once_and_back_with_patience() -> None:
     assert recovery == sorted(recovery)
 
 
+def test_a_network_that_fails_again_and_again_is_tried_less_and_less() -> None:
+    """A load that shows on larger networks alone, as when a scheduler interrupts what takes long."""
+    controller, tried = Controller(TIMES, 10.0), []
+    for image in range(1200):
+        if controller.choose() == 2:
+            tried.append(image)
+        controller.tell(TIMES[controller.current] * (3.0 if controller.current == 2 else 1.0))
+    assert len([image for image in tried if image < 300]) > len([image for image in tried if image >= 900])
+    assert len(tried) < 40
+    assert drive(controller, [1.0] * 3000)[-1] == 2
+
+
 def test_one_interrupted_image_is_no_load() -> None:
     controller = Controller(TIMES, 10.0)
     assert drive(controller, [1.0, 1.0, 1.0, 30.0, 1.0, 1.0, 1.0, 30.0, 1.0, 1.0]) == [2] * 10
