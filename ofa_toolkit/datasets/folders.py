@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import shlex
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +24,13 @@ from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.dataset import Indices, LeftOut, Split
 
 SPLIT_FOLDERS: Mapping[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "trn"),
+    "validation": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing", "tst", "eval", "evaluation", "holdout"),
 }
-"""What the folder of a split may be called."""
+"""What the folder of a split may be called, in any case, with words such as `set` or `images` around it."""
+
+_FILLERS = r"(set|data|dataset|images?|imgs?|photos?|pictures?|pics?|split|folder|samples?)"
 
 _ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
@@ -98,8 +102,10 @@ def split_folders(root: Path) -> dict[Split, Path]:
     """
     inside = _folders(root)
     named: dict[Split, list[str]] = {
-        split: [name for name in inside if name.lower() in names] for split, names in SPLIT_FOLDERS.items()
+        split: [name for name in inside if _split_of(name) == split] for split in SPLIT_FOLDERS
     }
+    if not named["train"]:
+        named |= _with_common_words(inside)
     others = set(inside).difference(*named.values())
     divided = {split: [name for name in names if _folders(inside[name])] for split, names in named.items()}
     if not named["train"] or (not divided["train"] and others):
@@ -116,6 +122,37 @@ def split_folders(root: Path) -> dict[Split, Path]:
         if not divided[split]:
             raise unsorted(folder, folders["train"] if divided["train"] and split != "train" else None)
     return folders
+
+
+def _split_of(name: str) -> Split | None:
+    """The split that a folder's name alone stands for: `Train`, `valid`, `test_set`, `TrainingImages`."""
+    words = _words(name)
+    return next(
+        (split for split, names in SPLIT_FOLDERS.items() if len(words) == 1 and words[0] in names), None
+    )
+
+
+def _with_common_words(inside: Mapping[str, Path]) -> dict[Split, list[str]]:
+    """Folders such as `seg_train` and `seg_test`: alike but for a split, with the same classes inside."""
+    alike: defaultdict[tuple[str, ...], dict[Split, list[str]]] = defaultdict(dict)
+    for name in inside:
+        words = _words(name)
+        for split, names in SPLIT_FOLDERS.items():
+            rest = tuple(word for word in words if word not in names)
+            if len(rest) == len(words) - 1:
+                alike[rest].setdefault(split, []).append(name)
+    for found in alike.values():
+        classes = {split: {*_folders(inside[names[0]])} for split, names in found.items()}
+        if len(found) > 1 and all(classes.get("train", set()) & others for others in classes.values()):
+            return found
+    return {}
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name that say something, such as `train` of `01_Train2017_images`."""
+    apart = re.sub("(?<=[a-z])(?=[A-Z][a-z])", " ", name)
+    words = [re.sub(f"{_FILLERS}$", "", word) for word in re.findall(r"[^\W\d_]+", apart.lower())]
+    return [word for word in words if word]
 
 
 def _check_no_split(

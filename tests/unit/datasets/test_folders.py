@@ -42,6 +42,14 @@ def sizes(dataset: ImageDataset) -> list[int]:
         ("training", "validation", "testing"),
         ("Training", None, "Testing"),
         ("train", "Valid", None),
+        ("train", "dev", "eval"),
+        ("training_set", None, "test_set"),
+        ("Training Data", "Validation Data", None),
+        ("TrainImages", "ValImages", "TestImages"),
+        ("train2017", "val2017", None),
+        ("01_trn", None, "02_tst"),
+        ("seg_train", None, "seg_test"),
+        ("fruit-train", "fruit-val", "fruit-holdout"),
     ],
 )
 def test_split_folders_by_any_usual_name(
@@ -62,6 +70,13 @@ def test_split_names_may_be_classes(tmp_path: Path) -> None:
     for name in ("train", "bus", "valid"):
         write(tmp_path / name, 10)
     assert opened(tmp_path).class_names == ("bus", "train", "valid")
+
+
+def test_folders_of_views_are_no_splits(tmp_path: Path) -> None:
+    for name in ("steam_train", "steam_engine"):
+        for view in ("front", "side"):
+            write(tmp_path / name / view, 10)
+    assert opened(tmp_path).class_names == ("steam_engine", "steam_train")
 
 
 @pytest.mark.parametrize(
