@@ -22,6 +22,7 @@ def _folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Point the cache and the user's data at an empty place, also for the programs that tests start."""
     os.environ["OFA_TK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["OFA_TK_DATA"] = str(tmp_path_factory.mktemp("data"))
+    os.environ["OFA_TK_OFFLINE"] = "1"  # what needs the network says so, and finds its server on this machine
 
 
 @pytest.fixture(autouse=True)

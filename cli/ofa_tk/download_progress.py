@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ofa_tk import output
-from ofa_toolkit.core import quantities
-
-Show = Callable[[int, "int | None"], None]
+from ofa_toolkit.zoo.fetching import Show, progress_lines
 
 
 @contextlib.contextmanager
 def download_progress(label: str) -> Iterator[Show]:
     """Yield a function that takes the bytes there and the bytes in all (None while unknown)."""
     if not sys.stderr.isatty():
-        yield _lines(label)
+        yield progress_lines(label, output.note)
         return
     from rich.console import Console
     from rich.progress import (
@@ -35,20 +33,15 @@ def download_progress(label: str) -> Iterator[Show]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(output.clean(label), total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _lines(label: str) -> Show:
-    last = -1
+    progress = Progress(*columns, console=Console(stderr=True))
 
     def show(done: int, total: int | None) -> None:
-        nonlocal last
-        step = 10 * done // total if total else done // 2**24
-        if step != last:
-            last = step
-            of = f" of {quantities.MEMORY.format(total)}" if total else ""
-            output.note(f"{label}: {quantities.MEMORY.format(done)}{of}")
+        if not progress.tasks:  # most often nothing has to be fetched
+            progress.start()
+            progress.add_task(output.clean(label), total=None)
+        progress.update(progress.task_ids[0], completed=done, total=total)
 
-    return show
+    try:
+        yield show
+    finally:
+        progress.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -169,8 +170,27 @@ def weights_options(function: F) -> F:
 
 
 def offline_option(function: F) -> F:
-    """`--offline`: ask no network for weights that are not here (`offline`)."""
-    return click.option("--offline", is_flag=True, help="Fetch nothing over the network.")(function)
+    """`--offline`, of commands that fetch the weights of a zoo entry where they are not here."""
+    return click.option(
+        "--offline",
+        is_flag=True,
+        expose_value=False,
+        callback=_prepare_downloads,
+        help="Fetch nothing over the network.",
+    )(function)
+
+
+def _prepare_downloads(ctx: click.Context, _: click.Parameter, is_offline: bool) -> None:
+    from ofa_tk import output
+    from ofa_tk.download_progress import download_progress
+    from ofa_toolkit.zoo.fetching import OFFLINE_VARIABLE, Display, display, show_downloads
+
+    ctx.call_on_close(functools.partial(show_downloads, display()))
+    show_downloads(Display(progress=download_progress, say=output.note))
+    if is_offline:
+        before = os.environ.get(OFFLINE_VARIABLE, "")
+        ctx.call_on_close(lambda: os.environ.update({OFFLINE_VARIABLE: before}))
+        os.environ[OFFLINE_VARIABLE] = "1"
 
 
 def out_option(default: str, help_text: str) -> Callable[[F], F]:

@@ -72,6 +72,11 @@ def cache_path() -> Path:
     return _user_folder("OFA_TK_CACHE", platformdirs.user_cache_path(_APPLICATION))
 
 
+def own_cache_path() -> Path:
+    """The user's own such folder, for when `$OFA_TK_CACHE` names a shared one that only others can write."""
+    return platformdirs.user_cache_path(_APPLICATION)
+
+
 def user_data_path(kind: Kind | None = None) -> Path:
     """The user's own data, or one kind of it: `$OFA_TK_DATA` or `~/.local/share/ofa-toolkit`."""
     folder = _user_folder("OFA_TK_DATA", platformdirs.user_data_path(_APPLICATION))

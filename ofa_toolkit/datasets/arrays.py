@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -110,7 +111,7 @@ class ArrayDataset(ImageDataset):
                 width=self.stored_size,
                 height=self.stored_size,
                 mode="RGB",
-                digest=pixel_digest(pixels),
+                digest=partial(pixel_digest, pixels),
             )
 
     def _load(

@@ -1,13 +1,21 @@
-"""What a data set holds, from reading every picture: sizes, modes, damage, pictures that are there twice."""
+"""What a data set holds, from reading its pictures: sizes, modes, damage, pictures that are there twice."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.dataset import SPLITS, ImageDataset, Split
+from ofa_toolkit.datasets.picture import PictureError
 from ofa_toolkit.datasets.report import class_counts, summary, warnings
+
+SAMPLE = 5000
+"""Pictures that are decoded of a larger data set unless all are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,7 @@ class Contents:
         sizes: `WIDTH x HEIGHT` in pixels, upright, and how many pictures have it, the most frequent first.
         modes: Likewise how they are stored, such as `RGB`, `L` (grey) or `I;16` (16-bit grey).
         left_out: Files and folders that are not read.
+        num_decoded: Pictures of which more than the header was read, so that damage and repetition are known.
         unreadable: Pictures that training will stop at.
         repeated: Groups of pictures with the same pixels in two splits or of two classes.
         warnings: What the user should know.
@@ -61,16 +70,23 @@ class Contents:
     sizes: dict[str, int]
     modes: dict[str, int]
     left_out: tuple[Skipped, ...]
+    num_decoded: int
     unreadable: tuple[Skipped, ...]
     repeated: tuple[tuple[Place, ...], ...]
     warnings: tuple[str, ...]
 
 
-def read_contents(dataset: ImageDataset, on_step: Callable[[int], None] | None = None) -> Contents:
-    """Read every picture of a data set.
+def read_contents(
+    dataset: ImageDataset,
+    on_step: Callable[[int], None] | None = None,
+    *,
+    most_decoded: int | None = SAMPLE,
+) -> Contents:
+    """Read the headers of all pictures, and decode all of them, or a random sample of a large data set.
 
     Args:
         dataset: Opened.
+        most_decoded: Pictures that are decoded at most; None for all.
         on_step: Told how many pictures are read.
     """
     sizes: Counter[str] = Counter()
@@ -78,18 +94,25 @@ def read_contents(dataset: ImageDataset, on_step: Callable[[int], None] | None =
     unreadable: list[Skipped] = []
     places: defaultdict[bytes, list[Place]] = defaultdict(list)
     done = 0
-    for split in SPLITS:
-        for label, picture in zip(dataset.labels[split], dataset.pictures(split), strict=True):
+    sample = _sample([dataset.num_images(split) for split in SPLITS], most_decoded)
+    for split, decoded in zip(SPLITS, sample, strict=True):
+        described = zip(dataset.labels[split], decoded, dataset.pictures(split), strict=True)
+        for label, is_decoded, picture in described:
             done += 1
             if on_step is not None:
                 on_step(done)
-            if picture.problem is not None:
-                unreadable.append(Skipped(file=picture.name, reason=picture.problem))
+            try:
+                if picture.problem is not None:
+                    raise PictureError(picture.problem)
+                digest = picture.digest() if is_decoded else None
+            except PictureError as error:
+                unreadable.append(Skipped(file=picture.name, reason=str(error)))
                 continue
             sizes[f"{picture.width} x {picture.height}"] += 1
             modes[picture.mode] += 1
             name = dataset.class_names[label]
-            places[picture.digest].append(Place(split=split, class_name=name, picture=picture.name))
+            if digest is not None:
+                places[digest].append(Place(split=split, class_name=name, picture=picture.name))
     repeated = tuple(
         tuple(group)
         for group in places.values()
@@ -107,10 +130,21 @@ def read_contents(dataset: ImageDataset, on_step: Callable[[int], None] | None =
         sizes=dict(sizes.most_common()),
         modes=dict(modes.most_common()),
         left_out=tuple(Skipped(file=str(item.path), reason=item.reason) for item in dataset.left_out),
+        num_decoded=sum(int(decoded.sum()) for decoded in sample),
         unreadable=tuple(unreadable),
         repeated=repeated,
         warnings=(*warnings(dataset), *_problems(len(unreadable), repeated)),
     )
+
+
+def _sample(sizes: Sequence[int], most: int | None) -> list[npt.NDArray[np.bool_]]:
+    """Which images of each split are decoded."""
+    total = sum(sizes)
+    chosen = np.ones(total, dtype=bool)
+    if most is not None and total > most:
+        chosen[:] = False
+        chosen[generator(0, "data", "sample").choice(total, most, replace=False)] = True
+    return np.split(chosen, np.cumsum(sizes)[:-1])
 
 
 def _problems(num_unreadable: int, repeated: tuple[tuple[Place, ...], ...]) -> list[str]:

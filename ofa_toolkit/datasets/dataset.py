@@ -69,15 +69,15 @@ class Picture:
         width: Pixels, upright.
         height: Likewise.
         mode: Pillow's name of its colours and depth.
-        digest: Of its pixels as they are read.
-        problem: Why it cannot be read; None for one that can. The others are empty then.
+        digest: Reads its pixels, and gives what tells them from others; raises `PictureError`.
+        problem: Why it cannot be read; None for one whose header can. The others are empty then.
     """
 
     name: str
     width: int = 0
     height: int = 0
     mode: str = ""
-    digest: bytes = b""
+    digest: Callable[[], bytes] = bytes
     problem: str | None = None
 
 
@@ -307,7 +307,7 @@ class ImageDataset(ABC):
 
     @abstractmethod
     def pictures(self, split: Split) -> Iterator[Picture]:
-        """Read every image of a split, in the order of its labels."""
+        """Describe every image of a split, in the order of its labels; decoding none."""
 
     @abstractmethod
     def _content(self, split: Split) -> Iterable[bytes]:

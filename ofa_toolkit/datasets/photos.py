@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets.dataset import Batch, BatchRequest, ImageDataset, Picture, Split, pixel_digest
 from ofa_toolkit.datasets.fingerprint import file_content
 from ofa_toolkit.datasets.folders import Files
-from ofa_toolkit.datasets.picture import PictureError, read_picture
+from ofa_toolkit.datasets.picture import PictureError, read_header, read_picture
 from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig, photo_transform
 
 
@@ -60,17 +61,14 @@ class PhotoDataset(ImageDataset):
         return str(self.splits[split].paths[row])
 
     def pictures(self, split: Split) -> Iterator[Picture]:
-        """Read every photo of a split, in the order of its labels."""
+        """Describe every photo of a split, in the order of its labels."""
         for path in self.splits[split].paths:
             try:
-                image = read_picture(path)
+                width, height, mode = read_header(path)
             except PictureError as error:
                 yield Picture(name=str(path), problem=str(error))
                 continue
-            width, height = image.size
-            with Image.open(path) as stored:
-                mode = stored.mode
-            digest = pixel_digest(np.asarray(image))
+            digest = partial(_digest, path)
             yield Picture(name=str(path), width=width, height=height, mode=mode, digest=digest)
 
     def _content(self, split: Split) -> Iterable[bytes]:
@@ -93,6 +91,10 @@ class PhotoDataset(ImageDataset):
                 images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last),
                 labels.to(device, non_blocking=True),
             )
+
+
+def _digest(path: Path) -> bytes:
+    return pixel_digest(np.asarray(read_picture(path)))
 
 
 _Key = tuple[int, int, int | None]

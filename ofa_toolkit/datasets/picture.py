@@ -25,6 +25,9 @@ _ORIENTATION, _BITS_PER_SAMPLE = 274, 258
 _UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 """EXIF orientation -> Pillow's transposition, as numbers: their names differ between its versions."""
 
+_TRANSPOSED = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+
 _LONGEST = 16
 """Sides of a picture up to which Pillow resizes it."""
 
@@ -48,14 +51,34 @@ def read_picture(path: Any) -> Any:
     Raises:
         PictureError: It is missing, damaged, no picture, too large, or of numbers whose scale is unknown.
     """
+    return _open(path, lambda image: _to_rgb(_pillow(), _load_upright(image), image))
+
+
+def read_header(path: Any) -> "tuple[int, int, str]":
+    """Width and height in pixels, upright, and how a picture is stored, such as `RGB`; nothing is decoded.
+
+    Raises:
+        PictureError: It is missing, no picture, or too large.
+    """
+
+    def described(image: Any) -> "tuple[int, int, str]":
+        width, height = image.size
+        is_turned = _exif(image).get(_ORIENTATION, 1) in _TRANSPOSED
+        return (height, width, image.mode) if is_turned else (width, height, image.mode)
+
+    found: "tuple[int, int, str]" = _open(path, described)
+    return found
+
+
+def _open(path: Any, use: Any) -> Any:
+    """What a function makes of a file that Pillow opened; one `PictureError` for all that may be wrong."""
     pillow = _pillow()
     try:
         # Pillow warns from half of the size that it refuses.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
             with pillow.open(path) as image:
-                turned = _load_upright(image)
-                return _to_rgb(pillow, turned, image)
+                return use(image)
     except (PictureError, MemoryError):
         raise
     except pillow.DecompressionBombError:
@@ -159,14 +182,17 @@ def _pillow() -> Any:
     return Image
 
 
-def _load_upright(image: Any) -> Any:
+def _exif(image: Any) -> Any:
     try:
         if hasattr(image, "getexif"):
-            exif = image.getexif()
-        else:  # Before Pillow 6.
-            exif = getattr(image, "tag_v2", None) or image._getexif() or {}
+            return image.getexif()
+        return getattr(image, "tag_v2", None) or image._getexif() or {}  # Before Pillow 6.
     except Exception:  # Damaged, or a format of an old Pillow that has none.
-        exif = {}
+        return {}
+
+
+def _load_upright(image: Any) -> Any:
+    exif = _exif(image)
     image.load()
     if getattr(image, "_tile_orientation", None):
         return image  # Pillow 6 to 9 turns TIFFs itself and keeps the tag.

@@ -9,20 +9,27 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def soft_cross_entropy(logits: Tensor, target_logits: Tensor, temperature: float = 1.0) -> Tensor:
+def soft_cross_entropy(
+    logits: Tensor,
+    target_logits: Tensor,
+    temperature: float = 1.0,
+    image_weights: Tensor | None = None,
+) -> Tensor:
     """Cross-entropy with softened predictions, times the squared temperature (Hinton et al. 2014).
 
     Args:
         logits: Of the student, (N, classes).
         target_logits: Of the teacher, (N, classes); no gradient flows into them.
         temperature: Divides both logits.
+        image_weights: (N,), multiplies the loss of each image.
 
     Returns:
         Mean over the images, a scalar.
     """
     soft_labels = functional.softmax(target_logits.detach() / temperature, dim=1)
     log_probabilities = functional.log_softmax(logits / temperature, dim=1)
-    return -(soft_labels * log_probabilities).sum(dim=1).mean() * temperature**2
+    losses = -(soft_labels * log_probabilities).sum(dim=1)
+    return _mean(losses, image_weights) * temperature**2
 
 
 def feature_distance(features: Tensor, target: Tensor) -> Tensor:
@@ -32,7 +39,7 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
 
 
 def hard_cross_entropy(
-    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, image_weights: Tensor | None = None
 ) -> Tensor:
     """Cross-entropy with labels (N,), smoothed as by Szegedy et al. 2016; mean over the images.
 
@@ -40,13 +47,15 @@ def hard_cross_entropy(
         logits: (N, classes).
         labels: (N,).
         label_smoothing: Share of the label that goes to all classes alike.
-        class_weights: (classes,), multiplies the loss of an image of that class. Unlike torch's `weight` the
-            sum is divided by N, so that parts of a batch add up to the whole.
+        image_weights: (N,), multiplies the loss of each image. Unlike with torch's `weight` the sum is
+            divided by N, so that parts of a batch add up to the whole.
     """
-    if class_weights is None:
-        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     losses = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
-    return (class_weights[labels] * losses).mean()
+    return _mean(losses, image_weights)
+
+
+def _mean(losses: Tensor, image_weights: Tensor | None) -> Tensor:
+    return losses.mean() if image_weights is None else (image_weights * losses).mean()
 
 
 def balanced_class_weights(counts: Sequence[int]) -> Tensor:

@@ -78,7 +78,8 @@ class Updater:
         optimizer: Over its parameters.
         config: The loop.
         process: Which of how many.
-        class_weights: (classes,), on the loss of an image of each class; all alike where None.
+        class_weights: (classes,), on the loss of an image of each class, for hard and soft labels; all alike
+            where None.
         label_teacher: Whose predictions take the place of the labels; None for the labels.
     """
 
@@ -199,14 +200,16 @@ class Updater:
         label_logits: Tensor | None,
     ) -> Tensor:
         loss = logits.new_zeros(())
+        weights = None if self.class_weights is None else self.class_weights[labels]
         if item.soft_labels:
             assert target is not None, f"{item.role}: nobody to learn from"
-            loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature)
+            loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature, weights)
         if item.hard_labels and label_logits is not None:
-            loss = loss + item.hard_labels * soft_cross_entropy(logits, label_logits)
+            taught = soft_cross_entropy(logits, label_logits, image_weights=weights)
+            loss = loss + item.hard_labels * taught
         elif item.hard_labels:
             loss = loss + item.hard_labels * hard_cross_entropy(
-                logits, labels, self.config.label_smoothing, self.class_weights
+                logits, labels, self.config.label_smoothing, weights
             )
         return loss
 

@@ -17,8 +17,8 @@ from ofa_toolkit.core.errors import OfaToolkitError, StoreError
 from ofa_toolkit.zoo.card import CARD_FILE
 from ofa_toolkit.zoo.checking import check_files
 from ofa_toolkit.zoo.entries import HUB_PREFIX, load_entry
+from ofa_toolkit.zoo.fetching import is_offline
 from ofa_toolkit.zoo.readme import README_FILE
-from ofa_toolkit.zoo.store import is_offline
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -18,7 +18,6 @@ from ofa_toolkit.spaces.official_files import (
     Resolution,
     resolution_beside,
 )
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE as DESCRIPTION_FILE
 from ofa_toolkit.spaces.supernet_description import read_description
 from ofa_toolkit.zoo.store import Store
 
@@ -35,12 +34,12 @@ def converted_network(folder: Path, store: Store | None = None) -> Path:
     content = hashlib.sha256()
     for path in (folder / name for name in _READ if (folder / name).is_file()):
         content.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
-    target = store.folder / "supernets" / f"network-{content.hexdigest()[:16]}"
-    with store.locked(target.name):
-        if not (target / DESCRIPTION_FILE).is_file():
-            with output_folder(target, "imported network", force=True) as temporary:
-                write_network_supernet(folder, temporary)
-    return target
+
+    def write(target: Path) -> None:
+        with output_folder(target, "imported network", force=True) as temporary:
+            write_network_supernet(folder, temporary)
+
+    return store.converted(f"network-{content.hexdigest()[:16]}", write)
 
 
 def write_network_supernet(

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import StoreError
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
 from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, find_entry, refuse_link
+from ofa_toolkit.zoo.fetching import display
 from ofa_toolkit.zoo.hub import download_from_hub
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.importing import import_checkpoint
-from ofa_toolkit.zoo.sources import MIRROR_VARIABLE
-from ofa_toolkit.zoo.store import Store, describe_size
+from ofa_toolkit.zoo.store import Store
+
+_SEARCH_AT_HAND = command_line(
+    "search", "--supernet", "deps-compact-cifar10", "--device", "jetson-nano", "--latency", "20ms"
+)
 
 
-def converted_folder(entry: ZooEntry, store: Store | None = None) -> Path:
-    """The supernet folder made from an entry's checkpoint; nothing is fetched over the network.
+def supernet_folder(entry: ZooEntry, store: Store | None = None) -> Path:
+    """The supernet folder made from an entry's checkpoint, which is fetched where it is not here.
 
     Args:
         entry: Of availability `download`.
-        store: Where downloads are kept; default the user's cache.
+        store: Where downloads are kept and how they are made; default the user's cache, with the progress
+            shown as `ofa_toolkit.zoo.fetching` has it.
 
     Raises:
-        StoreError: The entry has to be downloaded first.
-        FileFormatError, CheckpointError, MismatchError: A local checkpoint cannot be imported.
+        StoreError: It cannot be had; the hint names a search that needs no network.
+        FileFormatError, CheckpointError, MismatchError: The checkpoint cannot be imported.
     """
-    store = store or Store()
-    checkpoint = entry.card.checkpoint
-    found = store.find(entry.name, checkpoint)
-    if found is not None:
-        folder = _import_folder(entry, store, found)
-        if (folder / CONFIG_FILE).is_file():
-            return folder
-    if found is not None or store.can_fetch_locally(entry.name, checkpoint):
-        return _fetched(entry, store)
-    raise StoreError(
-        f"The supernet '{entry.name}' is not on this machine; its file has {describe_size(checkpoint)}.",
-        hint=f"`ofa-tk zoo download {entry.name}` gets it from {checkpoint.mirrors[0]}; with a copy of your "
-        f"own, set {MIRROR_VARIABLE} to the file or its folder.",
-    )
+    with _shown(entry.name, store) as shown:
+        try:
+            checkpoint = shown.fetch(entry.name, entry.card.checkpoint)
+        except StoreError as error:
+            at_hand = f"Without a network, search one that is here: {_SEARCH_AT_HAND}"
+            raise StoreError(error.message, hint=f"{error.hint} {at_hand}") from error
+        return _imported(entry, shown, checkpoint)
+
+
+def fetch_checkpoint(entry: ZooEntry, store: Store | None = None) -> Path:
+    """The checked checkpoint of an entry, fetched where it is not here; see `supernet_folder`."""
+    with _shown(entry.name, store) as shown:
+        return shown.fetch(entry.name, entry.card.checkpoint)
 
 
 def download_supernet(name: str, *, store: Store | None = None) -> Path:
@@ -62,25 +68,26 @@ def download_supernet(name: str, *, store: Store | None = None) -> Path:
         return download_from_hub(name, offline=store.offline)
     entry = find_entry(name)
     refuse_link(entry)
-    return entry.folder if entry.card.availability == "included" else _fetched(entry, store)
+    if entry.card.availability == "included":
+        return entry.folder
+    return _imported(entry, store, store.fetch(entry.name, entry.card.checkpoint))
 
 
-def _fetched(entry: ZooEntry, store: Store) -> Path:
-    """The folder made from the checkpoint, which is fetched where it is not here."""
-    checkpoint = store.fetch(entry.name, entry.card.checkpoint)
-    identity = identify(checkpoint)
-    folder = _import_folder(entry, store, checkpoint)
-    if (folder / CONFIG_FILE).is_file():
-        return folder
-    with store.locked(folder.name):
-        if not (folder / CONFIG_FILE).is_file():
-            import_checkpoint(entry, checkpoint, identity, folder)
-    return folder
+@contextlib.contextmanager
+def _shown(name: str, store: Store | None) -> Iterator[Store]:
+    if store is not None:
+        yield store
+        return
+    with display().progress(name) as progress:
+        yield Store(progress=progress, notify=display().say)
 
 
-def _import_folder(entry: ZooEntry, store: Store, checkpoint: Path) -> Path:
+def _imported(entry: ZooEntry, store: Store, checkpoint: Path) -> Path:
     """Named by all that goes into it, so that an upgrade never meets an old conversion."""
     content = hashlib.sha256(checkpoint.name.encode())
     for path in sorted(path for path in entry.folder.iterdir() if path.is_file()):
         content.update(path.name.encode() + path.read_bytes())
-    return store.folder / "supernets" / f"{entry.name}-{content.hexdigest()[:16]}"
+    return store.converted(
+        f"{entry.name}-{content.hexdigest()[:16]}",
+        lambda folder: import_checkpoint(entry, checkpoint, identify(checkpoint), folder),
+    )

@@ -3,6 +3,7 @@
     <cache>/zoo/blobs/<key>        complete, checked files; the key is their identity
     <cache>/zoo/partial/<key>      transfers under way or broken off, continued later
     <cache>/zoo/locks/<key>.lock   one process at a time works on a key
+    <cache>/zoo/supernets/<name>   supernet folders made from such files
     <cache>/zoo/accepted/<key>.json  identities of files whose cards state none, as first accepted
 
 A file enters `blobs` by a rename after its identity was checked; it is checked again each time it is
@@ -12,8 +13,10 @@ handed out, so a damaged disk is noticed. A process that dies loses its lock and
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +26,9 @@ import filelock
 from ofa_toolkit.core import files, quantities, resources
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError, StoreError
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
 from ofa_toolkit.zoo.card import FileFacts
+from ofa_toolkit.zoo.fetching import is_offline
 from ofa_toolkit.zoo.identity import Identity, identify
 from ofa_toolkit.zoo.sources import MIRROR_VARIABLE, Source, find_sources
 from ofa_toolkit.zoo.transfer import (
@@ -35,8 +40,6 @@ from ofa_toolkit.zoo.transfer import (
     fetch_url,
 )
 
-OFFLINE_VARIABLE = "OFA_TK_OFFLINE"
-
 
 def _silent(_: int, __: int | None) -> None:
     pass
@@ -44,11 +47,6 @@ def _silent(_: int, __: int | None) -> None:
 
 def _quiet(_: str) -> None:
     pass
-
-
-def is_offline() -> bool:
-    """Whether `OFA_TK_OFFLINE` forbids the network (any value but empty and 0)."""
-    return os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +90,6 @@ class Store:
     def holds(self, entry: str, file: FileFacts) -> bool:
         """Whether the cache has something under the file's identity, damaged or not."""
         return (self.folder / "blobs" / _key(entry, file, self._identity(entry, file))).is_file()
-
-    def can_fetch_locally(self, entry: str, file: FileFacts) -> bool:
-        """Whether a local mirror names the file, right or not."""
-        return any(source.is_local for source in find_sources(entry, file, self.mirrors, offline=True))
 
     def fetch(self, entry: str, file: FileFacts) -> Path:
         """The checked file, from the cache or from the first source that has it.
@@ -225,6 +219,28 @@ class Store:
             partial.chmod(0o444)
             os.replace(partial, blob)
 
+    def converted(self, name: str, write: Callable[[Path], None]) -> Path:
+        """A supernet folder, made once: in the cache, or in the user's own where that cannot be written.
+
+        Args:
+            name: Stands for all that goes into it.
+            write: Writes the folder it is given, whole or not at all.
+
+        Raises:
+            StoreError: Neither can be written.
+        """
+        own = resources.own_cache_path() / "zoo"
+        folders = [root / "supernets" / name for root in (self.folder, own)]
+        for folder in folders:
+            if (folder / CONFIG_FILE).is_file():
+                return folder
+        store = self if _can_write(folders[0].parent) else dataclasses.replace(self, root=own)
+        folder = store.folder / "supernets" / name
+        with store.locked(name):
+            if not (folder / CONFIG_FILE).is_file():
+                write(folder)
+        return folder
+
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
         """Hold the lock of a key; the operating system frees it when the process dies."""
@@ -252,10 +268,20 @@ def describe_size(file: FileFacts) -> str:
     return "size unknown"
 
 
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
 def _nothing_to_ask(entry: str, file: FileFacts) -> StoreError:
     where = file.mirrors[0] if file.mirrors else "nowhere"
     return StoreError(
-        f"'{file.path}' ({describe_size(file)}) of '{entry}' is not here, and the network is not allowed.",
+        f"'{entry}' is not on this machine, and the network is not allowed; its file '{file.path}' has "
+        f"{describe_size(file)}.",
         hint=f"Without --offline it comes from {where}; or set {MIRROR_VARIABLE} to a copy or its folder.",
     )
 

@@ -42,38 +42,34 @@ class LoadedSupernet:
     """
 
     def __init__(
-        self, name: str, folder: Path, *, entry: ZooEntry | None = None, store: Store | None = None
+        self,
+        name: str,
+        folder: Path,
+        *,
+        entry: ZooEntry | None = None,
+        store: Store | None = None,
+        own_folder: Path | None = None,
     ) -> None:
         self.name = name
         self._files = folder
+        self._own_folder = own_folder or folder
         self._entry = entry
         self._store = store
         self._description = read_description(folder) if entry is None else _described(entry.card)
 
     @cached_property
     def folder(self) -> Path:
-        """The folder with its weights; an entry's checkpoint is converted at the first time.
+        """The folder with its weights; an entry's checkpoint is fetched and converted at the first time.
 
         Raises:
-            StoreError: The entry has to be downloaded first.
+            StoreError: It cannot be fetched.
             CheckpointError, MismatchError: The downloaded file is not what its card says.
         """
         if self._entry is None:
             return self._files
-        from ofa_toolkit.zoo.resolving import converted_folder
+        from ofa_toolkit.zoo.resolving import supernet_folder
 
-        return converted_folder(self._entry, self._store)
-
-    @property
-    def needs_download(self) -> bool:
-        """Whether its weights have to be fetched over the network before they can be used."""
-        if self._entry is None:
-            return False
-        from ofa_toolkit.zoo.store import Store
-
-        store, checkpoint = self._store or Store(), self._entry.card.checkpoint
-        is_here = store.find(self._entry.name, checkpoint) is not None
-        return not is_here and not store.can_fetch_locally(self._entry.name, checkpoint)
+        return supernet_folder(self._entry, self._store)
 
     @property
     def space(self) -> SearchSpace:
@@ -138,9 +134,15 @@ class LoadedSupernet:
         return settings.use_kernel_transforms
 
     @property
+    def own_predictor_file(self) -> Path:
+        """Where a predictor that the user builds goes: for a zoo name beside the user's own entries."""
+        return self._own_folder / FILE_NAME
+
+    @property
     def predictor_file(self) -> Path:
-        """Where its accuracy predictor lies, or would lie."""
-        return self._files / FILE_NAME
+        """Where its accuracy predictor lies, the user's own before the zoo's, or would lie."""
+        own = self.own_predictor_file
+        return own if own.is_file() else self._files / FILE_NAME
 
     @cached_property
     def predictor(self) -> AccuracyPredictor | None:
@@ -171,7 +173,7 @@ class LoadedSupernet:
         """The elastic network with its weights, in evaluation mode on the CPU; leave it unchanged.
 
         Raises:
-            StoreError: The entry has to be downloaded first.
+            StoreError: The entry's weights cannot be fetched.
             CheckpointError, MismatchError: The weights are missing, damaged or another supernet's.
         """
         from ofa_toolkit.supernets import read_supernet
@@ -309,7 +311,7 @@ SupernetLike = str | os.PathLike[str] | LoadedSupernet
 
 
 def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> LoadedSupernet:
-    """The supernet of that name or folder; nothing is fetched over the network.
+    """The supernet of that name or folder; an entry's weights are fetched when they are first needed.
 
     A zoo name comes first; to name a folder that is called like an entry, write `./NAME`. A folder may be
     a supernet's, or a training run's, which holds its final supernet in `supernet/`.
@@ -338,9 +340,10 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
         return LoadedSupernet(text, _folder(text))
     entry = load_entry(found.path, found.origin)
     refuse_link(entry)
+    own = resources.user_data_path("zoo") / text
     if entry.card.availability == "included":
-        return LoadedSupernet(text, entry.folder)
-    return LoadedSupernet(text, entry.folder, entry=entry, store=store)
+        return LoadedSupernet(text, entry.folder, own_folder=own)
+    return LoadedSupernet(text, entry.folder, entry=entry, store=store, own_folder=own)
 
 
 def _folder(text: str) -> Path:

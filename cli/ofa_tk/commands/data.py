@@ -25,20 +25,22 @@ def command() -> None:
 @command.command()
 @click.argument("source")
 @click.option("--download", is_flag=True, help="Fetch CIFAR where it is missing.")
+@click.option("--all", "is_all", is_flag=True, help="Decode every picture, not 5,000 of a larger data set.")
 @options.set_option
 @options.json_option
-def show(source: str, download: bool, overrides: tuple[str, ...], as_json: bool) -> None:
+def show(source: str, download: bool, is_all: bool, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show classes, splits, sizes, what is left out, and pictures that are there twice.
 
-    SOURCE is written as for --data, such as imagefolder:DIR. Every picture is read.
+    SOURCE is written as for --data, such as imagefolder:DIR. The header of every picture is read; damage and
+    identical pictures are looked for among those that are decoded.
     """
-    from ofa_toolkit.datasets.contents import read_contents
+    from ofa_toolkit.datasets.contents import SAMPLE, read_contents
     from ofa_toolkit.pipelines.data import open_for_showing
 
     dataset = open_for_showing(source, overrides, download=download)
     total = sum(len(labels) for labels in dataset.labels.values())
     with output.progress_bar("Reading pictures", total) as progress:
-        contents = read_contents(dataset, progress)
+        contents = read_contents(dataset, progress, most_decoded=None if is_all else SAMPLE)
     if as_json:
         output.print_json(dataclasses.asdict(contents))
     else:
@@ -61,6 +63,11 @@ def _print(contents: Contents) -> None:
         "stored as": _listed(contents.modes),
     }
     output.print_fields(fields)
+    if contents.num_decoded < sum(contents.splits.values()):
+        output.note(
+            f"Decoded {contents.num_decoded:,} pictures drawn at random: only among them are damaged and "
+            "identical ones found. --all decodes all."
+        )
     _print_skipped("Cannot be read", contents.unreadable)
     _print_skipped("Left out", contents.left_out)
     if contents.repeated:

@@ -11,7 +11,6 @@ import click
 from ofa_tk import options, output
 from ofa_tk.per_class import check_files, report
 from ofa_tk.request_options import request_options
-from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 
@@ -89,7 +88,6 @@ def _known_to(command: click.Command, words: Sequence[str]) -> list[str]:
 @options.json_option
 def command(
     supernet: str,
-    offline: bool,
     request: EvaluationRequest,
     subnets: tuple[Path, ...],
     num_random: int,
@@ -115,7 +113,6 @@ def command(
     if per_class and len(subnets) > 1:
         raise click.UsageError(f"--per-class judges one subnet; --subnet names {len(subnets)}.")
     outputs = check_files(out or Path("per-class"), force=force) if per_class else ()
-    fetch_weights(supernet, offline=offline)
     evaluator = open_evaluator(supernet, request)
     for text in warnings(evaluator.dataset, is_weighted=True):
         output.warn(text)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ofa_tk import options, output
-from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
@@ -121,7 +120,6 @@ def command(
     ctx: click.Context,
     subnet: Path | None,
     supernet: str | None,
-    offline: bool,
     resolution: int | None,
     onnx_file: str | None,
     engine_file: str | None,
@@ -189,7 +187,6 @@ def command(
         layout=layout or ("NHWC" if input_kind == "uint8" else "NCHW"),
         output=output_kind or "logits",
     )
-    fetch_weights(supernet, subnet, offline=offline)
     if form is not None:
         from ofa_tk.format_export import export_to_format
 

@@ -9,7 +9,6 @@ from typing import Literal
 import click
 
 from ofa_tk import options, output
-from ofa_tk.weights import fetch_weights
 from ofa_toolkit.core import quantities
 
 
@@ -38,7 +37,6 @@ def command(
     ctx: click.Context,
     subnet: Path | None,
     supernet: str | None,
-    offline: bool,
     resolution: int | None,
     data: str | None,
     keep_batchnorm: bool,
@@ -53,7 +51,6 @@ def command(
 
     is_default = options.is_default_out(ctx)
     check_output_folder(out, KIND, replace=is_default, force=force)
-    fetch_weights(supernet, subnet, offline=offline)
     made = extract_network(
         subnet,
         out,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the images."
 )
+@options.offline_option
 @options.resume_option
 @options.processor_options
 @options.seed_option

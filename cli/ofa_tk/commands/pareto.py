@@ -16,6 +16,7 @@ from ofa_toolkit.pipelines.evaluation.request import ParetoRequest
 @click.command()
 @request_options(ParetoRequest, leave_out=("split",))
 @options.stem_option("pareto", "Write STEM.json and STEM.png.")
+@options.offline_option
 @options.force_option
 @options.json_option
 def command(request: ParetoRequest, out: Path, force: bool, as_json: bool) -> None:
@@ -23,6 +24,7 @@ def command(request: ParetoRequest, out: Path, force: bool, as_json: bool) -> No
 
     The best is chosen on held-out images and reported on test images.
     """
+    from ofa_toolkit.evaluation.sampling import accuracy_text
     from ofa_toolkit.pipelines.evaluation import pareto
 
     table, picture = options.stem_files(out, ".json", force=force)
@@ -43,8 +45,8 @@ def command(request: ParetoRequest, out: Path, force: bool, as_json: bool) -> No
             (
                 f"{point.cost:.2f}",
                 point.num_candidates,
-                f"{point.validation_top1_percent:.2f}",
-                f"{point.test_top1_percent:.2f}",
+                accuracy_text(point.validation_top1_percent, point.num_validation_images),
+                accuracy_text(point.test_top1_percent, point.num_test_images),
             )
             for point in curve.points
         ]

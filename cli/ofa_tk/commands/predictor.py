@@ -37,14 +37,15 @@ def command() -> None:
     "--measurements",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where measured accuracies are kept and looked for. Default: `predictor` in the supernet's folder.",
+    help="Where measured accuracies are kept and looked for. Default: `predictor` beside the predictor.",
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The predictor. Default: accuracy_predictor.safetensors in the supernet's folder.",
+    help="The predictor. Default: where `ofa-tk search` looks, in the supernet's or the user's folder.",
 )
+@options.offline_option
 @options.force_option
 @options.seed_option
 @options.json_option
@@ -64,7 +65,6 @@ def build(
     """
     from ofa_toolkit.core import files
     from ofa_toolkit.evaluation.predictor.file import holds_predictor
-    from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
     from ofa_toolkit.pipelines.search.suggestion import search_command
@@ -72,7 +72,7 @@ def build(
     from ofa_toolkit.zoo.supernet import load_supernet
 
     opened = load_supernet(supernet)
-    place = out or opened.folder / FILE_NAME
+    place = out or opened.own_predictor_file
     files.check_output(place, is_default=out is None, force=force, is_ours=holds_predictor)
     process = join(request.device)
     try:

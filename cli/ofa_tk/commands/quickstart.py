@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--supernet", metavar="NAME|DIR", help="Another supernet than the bundled one.")
+@options.offline_option
 @options.out_option("quickstart", "The folder for tables, subnets and ONNX files.")
 @options.force_option
 @options.json_option

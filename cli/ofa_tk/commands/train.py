@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="Fit resolution, batch size and epochs to the images and to this time, such as 20min.",
 )
+@options.offline_option
 @options.space_option("Train this space (all of it), not the recipe's; a supernet's folder gives its own.")
 @options.resume_option
 @click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")

@@ -14,6 +14,7 @@ from ofa_toolkit.core.errors import VerificationError
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--supernet", metavar="NAME|DIR", help="Where the supernet is, if not where the file says.")
 @click.option("--data", metavar="SOURCE", help="Images, if not those the file names.")
+@options.offline_option
 @options.tables_option
 @options.json_option
 def command(

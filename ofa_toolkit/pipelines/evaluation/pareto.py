@@ -21,6 +21,7 @@ from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
 from ofa_toolkit.pipelines.evaluation.evaluate import Step
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
@@ -71,7 +72,9 @@ class ParetoPoint:
         cost: Of the subnet.
         num_candidates: Subnets judged in the bucket.
         validation_top1_percent: What it was chosen by.
+        num_validation_images: On how many images.
         test_top1_percent: On images that chose nothing.
+        num_test_images: How many.
         architecture: As in `subnet.json`.
     """
 
@@ -80,7 +83,9 @@ class ParetoPoint:
     cost: float
     num_candidates: int
     validation_top1_percent: float
+    num_validation_images: int
     test_top1_percent: float
+    num_test_images: int
     architecture: Mapping[str, Any]
 
 
@@ -167,17 +172,19 @@ def study(request: ParetoRequest, *, on_step: Step | None = None) -> ParetoStudy
     curves = []
     for evaluator in evaluators:
 
-        def judged(subnet: Subnet, split: Any, evaluator: Evaluator = evaluator) -> float:
+        def judged(subnet: Subnet, split: Any, evaluator: Evaluator = evaluator) -> Accuracy:
             if on_step is not None:
                 on_step(next(done), total)
-            return evaluator.accuracy(subnet, split).top1_percent
+            return evaluator.accuracy(subnet, split)
 
-        validation = np.array([judged(subnet, "validation") for subnet in subnets])
+        judgements = [judged(subnet, "validation") for subnet in subnets]
+        validation = np.array([accuracy.top1_percent for accuracy in judgements])
         index = bucket_index(costs, num_buckets, cost_range)
         points = []
         for number, bucket in enumerate(best_per_bucket(costs, validation, num_buckets, cost_range)):
             if bucket.best is None:
                 continue
+            test = judged(subnets[bucket.best], "test")
             points.append(
                 ParetoPoint(
                     low=bucket.low,
@@ -185,7 +192,9 @@ def study(request: ParetoRequest, *, on_step: Step | None = None) -> ParetoStudy
                     cost=float(costs[bucket.best]),
                     num_candidates=int((index == number).sum()),
                     validation_top1_percent=float(validation[bucket.best]),
-                    test_top1_percent=judged(subnets[bucket.best], "test"),
+                    num_validation_images=judgements[bucket.best].num_images,
+                    test_top1_percent=test.top1_percent,
+                    num_test_images=test.num_images,
                     architecture=subnet_document(subnets[bucket.best]),
                 )
             )

@@ -23,7 +23,7 @@ from ofa_toolkit.evaluation.predictor.assessment import (
 from ofa_toolkit.evaluation.predictor.card import PredictorCard, PredictorError
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.file import write_predictor
-from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.evaluation.predictor.training import EnsembleConfig, fit_ensemble, predict_members, surprisal
 from ofa_toolkit.evaluation.rank_correlation import spearman
 from ofa_toolkit.evaluation.stratified import stratified_population
@@ -95,8 +95,9 @@ def build_predictor(
         evaluator: The supernet and its data; subnets are measured on held-out training images.
         num_subnets: How many to measure in all, those of earlier runs counted.
         name: Of the supernet, for the predictor's card; its own where None.
-        folder: Of the measurements; default `predictor` in the supernet's folder.
-        out: The predictor file; default in the supernet's folder, where `search` looks.
+        folder: Of the measurements; default `predictor` beside the predictor.
+        out: The predictor file; default where `search` looks: in the supernet's folder, for a zoo name in the
+            user's zoo folder.
         seed: That chooses the subnets.
         config: How the ensemble is fitted.
         process: Among those that torchrun started; each measures its share, the first one fits.
@@ -119,7 +120,7 @@ def build_predictor(
     population = stratified_population(space, num_subnets, seed)
     subnets = Encoding(space).decode(population)
     conditions = _conditions(evaluator, seed)
-    log = AccuracyLog(folder or supernet.folder / "predictor", conditions)
+    log = AccuracyLog(folder or supernet.own_predictor_file.parent / "predictor", conditions)
     measure_missing(log, subnets, SubnetMeter(evaluator).measure, process=process, on_step=on_step)
     if not process.is_main:
         return None
@@ -131,7 +132,7 @@ def build_predictor(
         top1,
         conditions,
         name=name or supernet.name,
-        out=out or supernet.folder / FILE_NAME,
+        out=out or supernet.own_predictor_file,
         seed=seed,
         config=config or EnsembleConfig(),
     )

@@ -11,7 +11,7 @@ from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.zoo.checking import check_file
 from ofa_toolkit.zoo.entries import ZooEntry
 from ofa_toolkit.zoo.readme import accuracy_of
-from ofa_toolkit.zoo.resolving import converted_folder
+from ofa_toolkit.zoo.resolving import fetch_checkpoint, supernet_folder
 from ofa_toolkit.zoo.store import Store
 
 TOLERANCE_POINTS = 0.3
@@ -43,7 +43,7 @@ def verify_entry(
     store: Store | None = None,
     notify: Notify | None = None,
 ) -> tuple[Finding, ...]:
-    """Re-hash every file of an entry; with a data set, re-evaluate every measured figure.
+    """Re-hash every file of an entry, fetched first; with a data set, re-evaluate every measured figure.
 
     Args:
         entry: Bundled, downloaded, or in a folder of the user's.
@@ -52,11 +52,10 @@ def verify_entry(
         notify: Told each figure as it is measured.
 
     Raises:
-        StoreError: The entry is not on this machine.
+        StoreError: The entry cannot be fetched.
         DataError, MismatchError: The data set is missing or another one.
         ConfigError: A figure does not state its conditions.
     """
-    store = store or Store()
     findings = list(_files(entry, store))
     if data is not None:
         if not all(finding.is_right for finding in findings):
@@ -69,32 +68,29 @@ def verify_entry(
     return tuple(findings)
 
 
-def _files(entry: ZooEntry, store: Store) -> Iterator[Finding]:
-    card = entry.card
+def _files(entry: ZooEntry, given: Store | None) -> Iterator[Finding]:
+    card, store = entry.card, given or Store()
     if card.availability == "link":
         raise StoreError(f"'{entry.name}' is only described here; there are no files to check.")
     for file in card.files:
         if card.availability == "included":
             problem = check_file(entry, file)
-        elif not store.holds(entry.name, file):
-            raise StoreError(
-                f"'{entry.name}' is not on this machine.", hint=f"ofa-tk zoo download {entry.name}"
-            )
-        elif store.find(entry.name, file) is None:
-            problem = "the copy in the cache is damaged"
+        elif store.holds(entry.name, file):
+            problem = None if store.find(entry.name, file) else "the copy in the cache is damaged"
         else:
             problem = None
+            fetch_checkpoint(entry, given)  # which checks it
         yield Finding(
             subject=file.path, is_right=problem is None, detail=problem or "is the file of the card"
         )
 
 
-def _figures(entry: ZooEntry, data: str, store: Store, notify: Notify | None) -> Iterator[Finding]:
+def _figures(entry: ZooEntry, data: str, store: Store | None, notify: Notify | None) -> Iterator[Finding]:
     claimed = [fact for fact in entry.card.accuracy if fact.origin == "measured"]
     questions = [Question.of_fact(fact, index) for index, fact in enumerate(claimed)]
     if not claimed:
         return
-    folder = entry.folder if entry.card.availability == "included" else converted_folder(entry, store)
+    folder = entry.folder if entry.card.availability == "included" else supernet_folder(entry, store)
     for fact, found in zip(claimed, measure(folder, questions, data, notify), strict=True):
         difference = max(
             abs(found.top1_percent - fact.top1_percent),

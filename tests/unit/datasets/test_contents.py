@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from ofa_tk.app import run
+from ofa_toolkit.datasets import contents, open_dataset
+from ofa_toolkit.datasets.contents import read_contents
 
 
 @pytest.fixture
@@ -66,6 +68,27 @@ def test_show_as_text(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("8 x 6 (31), 6 x 8 (1)", "RGB (31), I;16 (1)", "no picture", "notes.txt", "copy.png"):
         assert text in shown.out
     assert "Cannot be read: 1 pictures" in shown.err
+
+
+def test_a_large_set_is_decoded_in_part(photos: Path) -> None:
+    dataset = open_dataset(f"imagefolder:{photos}", resolution=72)
+    whole, part, headers = (read_contents(dataset, most_decoded=most) for most in (None, 7, 0))
+    assert (whole.num_decoded, part.num_decoded, headers.num_decoded) == (33, 7, 0)
+    assert whole.sizes == part.sizes == headers.sizes == {"8 x 6": 31, "6 x 8": 1}
+    assert whole.modes == part.modes == headers.modes
+    assert len(whole.repeated) == 2
+    assert headers.repeated == ()
+    assert [Path(item.file).name for item in headers.unreadable] == ["5.png"]  # not even a header
+
+
+def test_show_says_what_was_decoded(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contents, "SAMPLE", 7)
+    assert run(["data", "show", f"imagefolder:{photos}"]) == 0
+    assert "Decoded 7 pictures drawn at random" in capsys.readouterr().err
+    assert run(["data", "show", f"imagefolder:{photos}", "--all"]) == 0
+    assert "drawn at random" not in capsys.readouterr().err
 
 
 def test_show_of_arrays(capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,15 +165,23 @@ def test_balanced_weights_make_classes_count_alike_and_batches_add_up() -> None:
     torch.testing.assert_close(weights, torch.tensor([100 / 270, 100 / 18, 100 / 12]))
     labels = torch.repeat_interleave(torch.arange(3), torch.tensor([90, 6, 4]))
     logits = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
-    whole = hard_cross_entropy(logits, labels, 0.1, weights)
+    whole = hard_cross_entropy(logits, labels, 0.1, weights[labels])
     by_class = [
         hard_cross_entropy(logits[labels == label], labels[labels == label], 0.1) for label in range(3)
     ]
     torch.testing.assert_close(whole, torch.stack(by_class).mean())
     parts = [
-        hard_cross_entropy(logits[rows], labels[rows], 0.1, weights) for rows in torch.arange(100).split(20)
+        hard_cross_entropy(logits[rows], labels[rows], 0.1, weights[labels[rows]])
+        for rows in torch.arange(100).split(20)
     ]
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
+    teacher = torch.randn(100, 3, generator=torch.Generator().manual_seed(1))
+    soft_by_class = [
+        soft_cross_entropy(logits[labels == label], teacher[labels == label], 2.0) for label in range(3)
+    ]
+    torch.testing.assert_close(
+        soft_cross_entropy(logits, teacher, 2.0, weights[labels]), torch.stack(soft_by_class).mean()
+    )
 
 
 def test_divergence_is_a_jump_to_chance_or_no_number() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ import pytest
 import torch
 
 from ofa_tk.app import run
-from ofa_toolkit.core import config, resources
+from ofa_toolkit.core import config, quantities, resources
 from ofa_toolkit.core.errors import CheckpointError, MismatchError, StoreError, UnknownNameError
 from ofa_toolkit.spaces import get_space, sample_subnets
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.supernets import Supernet, extract, save_supernet
 from ofa_toolkit.supernets.importing.official_checkpoints import official_supernet_weights
+from ofa_toolkit.zoo import identity
 from ofa_toolkit.zoo.card import Card, write_card
+from ofa_toolkit.zoo.entries import find_entry
+from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.importing import load_checkpoint
-from ofa_toolkit.zoo.resolving import download_supernet
+from ofa_toolkit.zoo.resolving import download_supernet, fetch_checkpoint
 from ofa_toolkit.zoo.store import Store
 from ofa_toolkit.zoo.supernet import load_supernet
 from tests.unit.zoo.entries import card_document, write_entry
@@ -79,8 +83,8 @@ def test_an_official_checkpoint_is_fetched_imported_and_then_at_hand(
 ) -> None:
     add_official_entry(tmp_path, checkpoint)
     with pytest.raises(StoreError, match="'official-tiny' is not on this machine") as caught:
-        _ = load_supernet("official-tiny").folder
-    assert "ofa-tk zoo download official-tiny" in str(caught.value.hint)
+        _ = load_supernet("official-tiny", store=Store(offline=True)).folder
+    assert "it comes from http://127.0.0.1:9/checkpoint" in str(caught.value.hint)
     with serve(checkpoint) as mirror:
         folder = download_supernet("official-tiny", store=Store(mirrors=[mirror.url]))
     loaded = load_supernet(folder).network
@@ -189,8 +193,59 @@ def test_unknown_names_and_links_are_told() -> None:
     assert caught.value.hint == "Did you mean 'ofa-resnet50'?"
     with pytest.raises(StoreError, match=r"CC-BY-NC-4\.0.*commercial use is excluded"):
         load_supernet("alphanet")
-    with pytest.raises(StoreError, match=r"its file has 193 MB"):
-        _ = load_supernet("ofa-resnet50").folder
+    with pytest.raises(StoreError, match=r"its file '.*' has 193 MB"):
+        _ = load_supernet("ofa-resnet50", store=Store(offline=True)).folder
+
+
+def test_python_fetches_the_weights_that_are_needed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    supernet: Supernet,
+    checkpoint: bytes,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_official_entry(tmp_path, checkpoint)
+    with serve(checkpoint) as mirror:
+        monkeypatch.setenv("OFA_TK_MIRROR", mirror.url)
+        loaded = load_supernet("official-tiny")
+        assert mirror.requests == []
+        weights = loaded.network.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in supernet.state_dict().items())
+    size = quantities.MEMORY.format(len(checkpoint))
+    assert f"official-tiny: {size} of {size}\n" in capsys.readouterr().err
+
+
+def test_a_file_in_a_cache_that_cannot_be_written_is_converted_into_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: bytes
+) -> None:
+    add_official_entry(tmp_path, checkpoint)
+    with serve(checkpoint) as mirror:
+        fetch_checkpoint(find_entry("official-tiny"), Store(mirrors=[mirror.url]))
+    shared = tmp_path / "cache" / "zoo"
+    (shared / "supernets").write_bytes(b"")  # whoever runs this, no folder can be made there
+    monkeypatch.setattr(resources, "own_cache_path", lambda: tmp_path / "own")
+    before = sorted(shared.rglob("*"))
+    hashed: list[Path] = []
+    monkeypatch.setattr(identity, "identify", lambda path: (hashed.append(path), identify(path))[1])
+    folder = load_supernet("official-tiny").folder
+    assert folder.parent == tmp_path / "own" / "zoo" / "supernets"
+    assert (folder / "model.safetensors").is_file()
+    assert load_supernet("official-tiny").folder == folder
+    assert len(hashed) == 2  # once each time
+    assert sorted(shared.rglob("*")) == before
+
+
+def test_a_predictor_of_ones_own_for_a_zoo_entry_is_found(tmp_path: Path, checkpoint: bytes) -> None:
+    add_official_entry(tmp_path, checkpoint)
+    bundled = load_supernet("deps-compact-cifar10")
+    own = bundled.own_predictor_file
+    assert own == tmp_path / "data" / "zoo" / "deps-compact-cifar10" / bundled.predictor_file.name
+    assert bundled.predictor_file.parent == bundled.folder
+    own.parent.mkdir(parents=True)
+    shutil.copy(bundled.predictor_file, own)
+    assert bundled.predictor_file == own
+    assert bundled.predictor is not None
+    assert load_supernet("official-tiny").own_predictor_file.parent == tmp_path / "data/zoo/official-tiny"
 
 
 def test_a_command_fetches_the_weights_it_needs(

@@ -57,6 +57,7 @@ def initialization(run: str, request: EvaluationRequest, out: Path, force: bool,
 @request_options(EvaluationRequest, leave_out=("split",))
 @click.option("--epsilon", type=click.FloatRange(min=0), default=1e-3, show_default=True, help="The ϵ.")
 @options.seed_option
+@options.offline_option
 @_outputs("gradients")
 def gradients(
     run: str,

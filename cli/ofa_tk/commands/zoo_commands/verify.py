@@ -13,6 +13,7 @@ from ofa_toolkit.core.errors import VerificationError
 @click.command("verify")
 @click.argument("name")
 @click.option("--data", metavar="SOURCE", help="Also measure every figure of the card on these images.")
+@options.offline_option
 @options.json_option
 def command(name: str, data: str | None, as_json: bool) -> None:
     """Check the files of an entry (a name or a folder) against its card; exit 1 when one differs."""
