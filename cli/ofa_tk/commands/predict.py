@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
-from ofa_tk.weights import fetch_weights
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.prediction.predict import Prediction
@@ -48,7 +47,6 @@ def command(
     batch_size: int,
     table: Path | None,
     threads: int | None,
-    offline: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -70,8 +68,6 @@ def command(
     if table is not None:
         files.check_output(table, is_default=False, force=force)
     paths, left_out = find_pictures(pictures)
-    if not Path(model).exists() and not model.endswith(".onnx"):
-        fetch_weights(model, offline=offline)
     classifier = open_classifier(model, subnet=subnet, data=data, threads=_use_threads(threads))
     for file in left_out:
         if file.reason != HIDDEN:
