@@ -21,7 +21,7 @@ class PhaseCost:
         name: Of the phase.
         steps: Updates.
         seconds_per_step: Mean time of an update, waiting for images included.
-        device_hours: Time of the updates, times the number of devices.
+        device_hours: Time of the updates, those that rollbacks undid included, times the number of devices.
         money: Price of the device-hours, or None where no price was given.
     """
 

@@ -20,6 +20,7 @@ class Part:
         threads: CPU threads of a process.
         steps: Updates made, by phase.
         seconds: Time they took, by phase.
+        lost: Time of updates that a rollback undid, by phase: it was paid for as well.
     """
 
     num_devices: int
@@ -27,6 +28,7 @@ class Part:
     threads: int
     steps: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    lost: dict[str, float] = field(default_factory=dict)
 
     def count(self, phase: str, seconds: float) -> None:
         """Add an update."""
@@ -109,6 +111,17 @@ class TrainState:
             "uninterrupted run."
         )
 
+    def keep_time_of(self, undone: TrainState) -> None:
+        """Count the time of the updates that a rollback from `undone` to this state undid."""
+        for index, spent in enumerate(undone.parts):
+            if index == len(self.parts):
+                self.parts.append(dataclasses.replace(spent, steps={}, seconds={}, lost={}))
+            kept = self.parts[index]
+            kept.lost = {
+                phase: seconds - kept.seconds.get(phase, 0.0)
+                for phase, seconds in _summed([spent.seconds, spent.lost]).items()
+            }
+
     @property
     def has_just_been_validated(self) -> bool:
         """Whether `accuracies` are those of the present weights."""
@@ -131,9 +144,14 @@ class TrainState:
 
     @property
     def phase_device_seconds(self) -> dict[str, float]:
-        """The same, times the number of devices of each part."""
-        scaled = [{n: s * part.num_devices for n, s in part.seconds.items()} for part in self.parts]
-        return _summed(scaled)
+        """The same and the time lost to rollbacks, times the number of devices of each part."""
+        paid = [_summed([part.seconds, part.lost]) for part in self.parts]
+        return _summed(
+            [
+                {n: s * part.num_devices for n, s in t.items()}
+                for part, t in zip(self.parts, paid, strict=True)
+            ]
+        )
 
 
 def _summed(tables: list[dict[str, Any]]) -> dict[str, Any]:

@@ -334,6 +334,7 @@ class Trainer:
         if state.best >= 0:
             # It was measured, whatever became of the weights afterwards, and is what `best.pt` holds.
             self.state.best = state.best
+        self.state.keep_time_of(state)
         self.checkpointer.begin_part()
         self.state.rollbacks = state.rollbacks + 1
         self.state.rate_factor = factor = state.rate_factor * config.rate_factor

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_toolkit.core import resources
-from ofa_toolkit.core.errors import MismatchError, StoreError
+from ofa_toolkit.core.errors import MismatchError, StoreError, UnknownNameError
 from ofa_toolkit.core.resources import Origin
 from ofa_toolkit.zoo.card import Card, read_card
 
 HUB_PREFIX = "hf-hub:"
+
+_OTHER_SPELLINGS = re.compile(
+    r"(hf|hub|hf[-_]?hub|huggingface)(_hub)?:/*|https?://(www\.)?(huggingface|hf)\.co/", re.IGNORECASE
+)
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether a text names a repository on the Hugging Face Hub.
+
+    Raises:
+        UnknownNameError: It does in another spelling than ours; names the right one.
+    """
+    if text.startswith(HUB_PREFIX):
+        return True
+    if (found := _OTHER_SPELLINGS.match(text)) is not None:
+        repository = text[found.end() :].strip("/")
+        raise UnknownNameError(
+            f"'{text}' is not how a repository on the Hugging Face Hub is named here.",
+            hint=f"Write {HUB_PREFIX}{repository or 'USER/REPO'}",
+        )
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)

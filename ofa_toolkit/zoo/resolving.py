@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import StoreError
-from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, find_entry, refuse_link
+from ofa_toolkit.zoo.entries import ZooEntry, find_entry, is_hub_name, refuse_link
 from ofa_toolkit.zoo.fetching import display
 from ofa_toolkit.zoo.hub import download_from_hub
 from ofa_toolkit.zoo.identity import identify
@@ -64,7 +64,7 @@ def download_supernet(name: str, *, store: Store | None = None) -> Path:
         CheckpointError, MismatchError: The file is not what its card says.
     """
     store = store or Store()
-    if name.startswith(HUB_PREFIX):
+    if is_hub_name(name):
         return download_from_hub(name, offline=store.offline)
     entry = find_entry(name)
     refuse_link(entry)

@@ -19,7 +19,7 @@ from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
 from ofa_toolkit.zoo.card import Card
-from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, load_entry, refuse_link
+from ofa_toolkit.zoo.entries import ZooEntry, is_hub_name, load_entry, refuse_link
 
 if TYPE_CHECKING:
     from torch import fx
@@ -330,7 +330,7 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
     if isinstance(supernet, LoadedSupernet):
         return supernet
     text = os.fspath(supernet)
-    if text.startswith(HUB_PREFIX):
+    if is_hub_name(text):
         from ofa_toolkit.zoo.hub import download_from_hub
 
         return LoadedSupernet(text, download_from_hub(text, offline=True))

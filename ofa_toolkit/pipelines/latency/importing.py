@@ -176,6 +176,13 @@ def _audited(
         insist = "--accept-findings imports them all the same"
         if own_device is not None:
             insist = f"--device {own_device} files them where they come from, {insist}"
+        rows = {table.name: len(table.rows) for table in own}
+        whole = next((f.other for f in findings if f.other and len(f.rows) == rows.get(f.table)), None)
+        if whole is not None and first.check == "identical":
+            raise LatencyTableError(
+                f"'{first.table}' is the table {whole}, row for row; '{device}' would be its second name.",
+                hint=f"--device {own_device} files it where it comes from, --accept-findings as '{device}'.",
+            )
         raise LatencyTableError(
             f"'{first.table}' fails the audit: {first.check}: {first.message}"
             f"{f'; and {more} more findings' if more else ''}.",

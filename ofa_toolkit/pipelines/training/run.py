@@ -355,12 +355,13 @@ def _finish(
                     {
                         "updates": sum(part.steps.values()),
                         "seconds": sum(part.seconds.values()),
+                        "seconds_rolled_back": sum(part.lost.values()),
                         "num_devices": part.num_devices,
                         "device": part.device,
                         "threads": part.threads,
                     }
                     for part in state.parts
-                    if part.steps
+                    if part.steps or part.lost
                 ],
                 "cost": [dataclasses.asdict(cost) for cost in (*costs, total(costs))],
             },

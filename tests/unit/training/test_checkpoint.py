@@ -225,6 +225,20 @@ def test_time_is_counted_by_part() -> None:
     assert TrainState.from_dict(dataclasses.asdict(state)) == state
 
 
+def test_time_that_a_rollback_undid_is_paid_for() -> None:
+    part = Part(num_devices=2, device="cpu", threads=1)
+    saved = TrainState(parts=[dataclasses.replace(part, steps={"a": 1}, seconds={"a": 3.0})])
+    ruined = TrainState(parts=[dataclasses.replace(part, steps={"a": 3}, seconds={"a": 10.0})])
+    ruined.parts.append(Part(num_devices=1, device="cpu", threads=1, steps={"b": 1}, seconds={"b": 4.0}))
+    saved.keep_time_of(ruined)
+    assert (saved.phase_steps, saved.phase_seconds) == ({"a": 1}, {"a": 3.0})
+    assert saved.phase_device_seconds == {"a": 20.0, "b": 4.0}
+    again = TrainState(parts=[dataclasses.replace(part, steps={"a": 1}, seconds={"a": 3.0})])
+    again.keep_time_of(saved)
+    assert again.phase_device_seconds == {"a": 20.0, "b": 4.0}
+    assert TrainState.from_dict(dataclasses.asdict(again)) == again
+
+
 def test_a_resumed_log_has_every_step_once(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, last_step=0, use_tensorboard=False)
     for step in range(1, 6):

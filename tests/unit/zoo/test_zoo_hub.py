@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from ofa_toolkit.core.errors import StoreError
+from ofa_toolkit.core.errors import StoreError, UnknownNameError
+from ofa_toolkit.pipelines.zoo.listing import find
 from ofa_toolkit.zoo.hub import HubName, download_from_hub, push_to_hub
 from ofa_toolkit.zoo.readme import render_readme
+from ofa_toolkit.zoo.resolving import download_supernet
+from ofa_toolkit.zoo.supernet import load_supernet
 from tests.unit.zoo.entries import write_entry
 from tests.unit.zoo.hub_stand_in import Hub, serve_hub
 
@@ -108,6 +111,16 @@ def test_no_answer_is_told(hub: Hub) -> None:
 def test_names_of_another_form_are_refused(text: str) -> None:
     with pytest.raises(StoreError, match="not of the form"):
         HubName.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["hf:a/b", "hub:a/b", "hf_hub:a/b", "HF-HUB:a/b", "hf://a/b", "https://huggingface.co/a/b"]
+)
+def test_other_spellings_are_answered_with_ours(text: str) -> None:
+    for use in (load_supernet, download_supernet, find):
+        with pytest.raises(UnknownNameError) as caught:
+            use(text)
+        assert caught.value.hint == "Write hf-hub:a/b"
 
 
 def test_names_may_carry_a_revision() -> None:
