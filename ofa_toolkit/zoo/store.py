@@ -147,6 +147,10 @@ class Store:
                     self.notify(failed)
                 return
             problems.append(f"{source}: {problem}")
+        if all("PySocks" in problem for problem in problems):
+            raise StoreError(
+                f"Cannot get '{file.path}' of '{entry}': {problems[0]}.", hint="pip install pysocks"
+            )
         is_local = self.offline or is_offline()
         copy = f"set {MIRROR_VARIABLE} to a right copy or its folder."
         raise StoreError(

@@ -165,7 +165,7 @@ def _attempt(
     except Exception as error:
         # What a server answers reaches parsers of many kinds: whatever they raise, it is the source's doing.
         if "SOCKS" in str(error):
-            raise SourceError("the SOCKS proxy needs the package PySocks: pip install pysocks") from error
+            raise SourceError("the SOCKS proxy needs the package PySocks") from error
         raise SourceError(f"its address or answer is malformed ({type(error).__name__})") from error
     with response:
         start, total = _read_headers(response, offset, partial)

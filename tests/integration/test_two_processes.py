@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_toolkit.pipelines.training.run import prepare
+from ofa_toolkit.pipelines.training.run import prepare, train
 from ofa_toolkit.training.algorithm import Position
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.optimizer import set_learning_rate
+from ofa_toolkit.training.reporting import Progress
 from ofa_toolkit.training.shared_batchnorm import share_batch_norm, shared_batch_norm
+from ofa_toolkit.training.trainer import TrainingStoppedError
 from tests.integration.process_pair import start_pair
-from tests.integration.small_runs import run, small_config, weights
+from tests.integration.small_runs import Recorder, run, small_config, weights
 
 CONFIG = small_config({"name": "bignas", "zero_gamma": False}, training={"dropout": 0.0})
 
@@ -76,6 +81,38 @@ def test_one_update(is_frozen: bool) -> None:
 def test_a_whole_run(tmp_path: Path) -> None:
     assert in_two_processes(whole_run, str(tmp_path / "run")) == ["done", "done"]
     assert weights(tmp_path / "run" / "supernet")
+
+
+class _Stopping(Recorder):
+    """Asks the run to stop after its second update."""
+
+    def progress(self, progress: Progress) -> None:
+        super().progress(progress)
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+HALF = small_config({"name": "deps", "warmup_share": 0.0, "num_networks": 2}, training={"epochs": 1})
+
+
+def stopped_run(out: str, connection: Any) -> None:
+    torch.set_num_threads(1)
+    with pytest.raises(TrainingStoppedError):
+        train(HALF, Path(out), device="cpu", threads=1, reporter=_Stopping())
+    connection.send("stopped")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert in_two_processes(stopped_run, str(folder)) == ["stopped", "stopped"]
+    result, recorder = run(HALF, folder, resume=True)
+    assert len(recorder.losses) == 2
+    assert any("2 process(es) before, 1 now" in text for text in recorder.messages)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [(part["num_devices"], part["updates"]) for part in summary["parts"]] == [(2, 2), (1, 2)]
+    seconds = sum(part["num_devices"] * part["seconds"] for part in summary["parts"])
+    assert result.total_cost.device_hours == pytest.approx(seconds / 3600)
 
 
 def far_from_zero(mean: float, deviation: float) -> torch.Tensor:

@@ -15,6 +15,7 @@ from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.deps import Deps
 from ofa_toolkit.training.divergence import DivergenceWatch
+from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
 from ofa_toolkit.training.losses import balanced_class_weights, hard_cross_entropy, soft_cross_entropy
 from ofa_toolkit.training.phased import share_out_epochs
 from ofa_toolkit.training.schedules import (
@@ -107,6 +108,64 @@ def test_epsilon_is_one_after_five_of_270_epochs() -> None:
     assert epsilon(137, 5) == pytest.approx(0.5, abs=1e-3)
     assert epsilon(139, 9) < 1.0
     assert epsilon(140, 0) == 1.0
+
+
+def test_epsilon_is_recorded_for_deps_and_is_0_in_the_warm_up() -> None:
+    run = config({"name": "deps"})
+    deps = run.algorithm.build(run, run.space.trained(10))
+    recorded = [
+        deps.figures(phase, Position(epoch=epoch, step=0, steps_per_epoch=10, resolution=32))
+        for phase, epoch in ((deps.phases[0], 134), (deps.phases[1], 135), (deps.phases[1], 200))
+    ]
+    assert recorded == [{"epsilon": 0.0}, {"epsilon": 1e-4}, {"epsilon": 1.0}]
+    for name in ("ofa", "bignas", "compofa"):
+        run = config({"name": name}, epochs=605)
+        other = run.algorithm.build(run, run.space.trained(10))
+        phase = other.phases[0]
+        assert other.figures(phase, Position(epoch=0, step=0, steps_per_epoch=10, resolution=32)) == {}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "epochs", "expected"),
+    [
+        ({}, 270, None),
+        ({}, 1, "Epsilon is 1 at once: algorithm.ramp_share = 0.0185185 comes to 0.19 updates here."),
+        ({"ramp_share": 0.9}, 10, "Epsilon only reaches 0.54: the run ends before its ramp"),
+        (
+            {"ramp_share": 0.9, "epsilon_ramp": "effective_rate"},
+            10,
+            "Epsilon rises over 50 updates, not 90 (algorithm.ramp_share = 0.9): only the warm-up's.",
+        ),
+        ({"epsilon_ramp": "none"}, 1, None),
+        ({"ramp_share": 0.0}, 1, None),
+    ],
+)
+def test_a_ramp_that_is_not_as_asked_is_told(
+    algorithm: dict[str, Any], epochs: int, expected: str | None
+) -> None:
+    run = config({"name": "deps", **algorithm}, epochs=epochs)
+    notes = run.algorithm.build(run, run.space.trained(10)).notes(10)
+    assert len(notes) == (expected is not None)
+    if expected is not None:
+        assert notes[0].startswith(expected)
+
+
+def test_a_fresh_classifier_is_not_the_one_the_pretraining_began_with() -> None:
+    first, other = config({"name": "deps"}), config({"name": "deps"})
+    pretrained = new_supernet(first, first.space.trained(4))
+    beginning = pretrained.layer("classifier").weighted.weight.detach().clone()
+    fresh = []
+    for seed in (1, 2, 1):
+        supernet = new_supernet(other, other.space.trained(4))
+        told = load_initial_weights(
+            supernet, pretrained, "before", has_same_classes=False, classifier_seed=seed
+        )
+        assert told.endswith("fresh: classifier for 4 classes.")
+        fresh.append(supernet.layer("classifier").weighted.weight.detach())
+    assert torch.equal(fresh[0], fresh[2])
+    for weight in fresh[:2]:
+        assert abs(float(torch.corrcoef(torch.stack([weight.flatten(), beginning.flatten()]))[0, 1])) < 0.1
+    assert not torch.equal(fresh[0], fresh[1])
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, ["shrinking"]), (1.0, ["warm-up"])])

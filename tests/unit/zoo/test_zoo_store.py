@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import json
 import random
 import subprocess
@@ -483,3 +484,16 @@ def test_retries_say_what_they_wait_for_and_offline_never_says_later(store: Stor
     with pytest.raises(StoreError, match="another file") as caught:
         wrong.fetch("entry", facts())
     assert "ater" not in str(caught.value.hint)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="PySocks is installed")
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4"])
+def test_a_socks_proxy_names_the_package_it_needs(
+    store: Store, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:9")
+    mirrors = ("http://mirror.invalid/net", "http://other.invalid/net")
+    with pytest.raises(StoreError, match="the SOCKS proxy needs the package PySocks") as caught:
+        store.fetch("entry", facts(mirrors=mirrors))
+    assert caught.value.hint == "pip install pysocks"
+    assert PAUSES == []
