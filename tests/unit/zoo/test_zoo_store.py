@@ -333,7 +333,7 @@ def test_sigkill_at_ten_random_moments(store: Store) -> None:
 def test_offline_takes_the_cache_and_local_mirrors_only(store: Store, tmp_path: Path) -> None:
     with serve(CONTENT) as mirror:
         offline = Store(root=store.folder, offline=True)
-        with pytest.raises(StoreError, match="not here, and the network is not allowed") as caught:
+        with pytest.raises(StoreError, match="not on this machine, and the network is not allowed") as caught:
             fetch_from(offline, mirror)
         assert mirror.url in str(caught.value.hint)
         assert mirror.requests == []
