@@ -205,8 +205,7 @@ class Updater:
             assert target is not None, f"{item.role}: nobody to learn from"
             loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature, weights)
         if item.hard_labels and label_logits is not None:
-            taught = soft_cross_entropy(logits, label_logits, image_weights=weights)
-            loss = loss + item.hard_labels * taught
+            loss = loss + item.hard_labels * soft_cross_entropy(logits, label_logits)
         elif item.hard_labels:
             loss = loss + item.hard_labels * hard_cross_entropy(
                 logits, labels, self.config.label_smoothing, weights
