@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ofa_toolkit.core.errors import DataError, unknown_name
@@ -68,6 +69,7 @@ def open_dataset(
         raise DataError(f"A class list is for imagenet100, not for '{kind}'.")
     if convert and kind != "npz":
         raise DataError(f"data.convert is for npz files, not for '{kind}'.")
+    place = place if kind == "fake" else os.path.expanduser(place)
     chosen = transforms or TransformConfig()
     if resolution is not None and preprocessing is not None:
         preprocessing = _resized(preprocessing, resolution)

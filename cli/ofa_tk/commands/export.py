@@ -10,6 +10,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.core.places import leads_back
 
 if TYPE_CHECKING:
     from ofa_toolkit.export.metadata import ExportMetadata
@@ -210,7 +211,7 @@ def command(
     else:
         output.print_fields(_fields(exported, describe_target(exported.form.target)))
         _print_paths(written, outcome, bundle)
-    output.next_step(_next(exported, written, outcome, bundle))
+    output.next_step(_next(exported, written, outcome, bundle, data))
 
 
 def _asked(
@@ -351,10 +352,23 @@ def _document(
     }
 
 
-def _next(exported: Exported, out: Path | None, outcome: TensorRtOutcome | None, bundle: Path | None) -> str:
+def _unnamed(exported: Exported, data: str | None) -> list[str]:
+    """Options for what the file does not name as one finds it: files carry no absolute paths."""
+    words = [] if leads_back(exported.supernet.name) else ["--supernet", exported.supernet.name]
+    return words if data is None or leads_back(data) else [*words, "--data", data]
+
+
+def _next(
+    exported: Exported,
+    out: Path | None,
+    outcome: TensorRtOutcome | None,
+    bundle: Path | None,
+    data: str | None,
+) -> str:
     if outcome is not None:
         return outcome.next_command()
     if out is not None:
         is_cpu = exported.form.target.generation.runtime == "onnxruntime"
-        return command_line("benchmark" if is_cpu else "verify", out)
+        words = ("benchmark", out) if is_cpu else ("verify", out, *_unnamed(exported, data))
+        return command_line(*words)
     return shlex.join(["python", f"{bundle}/run.py"]) + " IMAGE"

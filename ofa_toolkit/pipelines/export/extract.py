@@ -15,6 +15,7 @@ from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import VerificationError
 from ofa_toolkit.core.output_folder import output_folder
+from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.pipelines.export.network import export_network
 from ofa_toolkit.pipelines.export.onnx_file import open_subnet
 from ofa_toolkit.spaces.subnet import Subnet
@@ -102,7 +103,9 @@ def extract_network(
             save_official_network(temporary, made.network, source.space, described.subnet)
         else:
             _write_torch(temporary, made.network, described.subnet.resolution)
-        files.write_json(temporary / "network.json", _description(source, described, made.batchnorm))
+        files.write_json(
+            temporary / "network.json", portable_document(_description(source, described, made.batchnorm))
+        )
         names = tuple(sorted(path.name for path in temporary.iterdir()))
     return Extracted(
         folder=Path(folder),

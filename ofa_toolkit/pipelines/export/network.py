@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ofa_toolkit.core.places import portable
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.export.comparison import CheckImages
@@ -87,13 +88,13 @@ def check_images(dataset: ImageDataset, resolution: int, limit: int) -> CheckIma
         for images, labels in dataset.batches(split, _BATCH, resolution=resolution, limit=limit):
             yield images.numpy(), labels.numpy()
 
-    return CheckImages(description=f"{count} {split} images of {dataset.source}", batches=batches)
+    return CheckImages(description=f"{count} {split} images of {portable(dataset.source)}", batches=batches)
 
 
 def choose_calibration(dataset: ImageDataset, method: CalibrationMethod) -> QuantisationSource:
     """Which training images to find 8-bit ranges on: at most `CALIBRATION_IMAGES`."""
     return QuantisationSource(
-        images=dataset.source,
+        images=portable(dataset.source),
         split="train",
         num_images=min(CALIBRATION_IMAGES, dataset.num_images("train")),
         seed=0,

@@ -15,6 +15,7 @@ from torch import nn
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.core.places import portable
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
 from ofa_toolkit.export.ends import ends_for, factors
@@ -329,10 +330,10 @@ def _metadata(
         space_identity=source.space.identity,
         num_classes=source.space.num_classes,
         subnet=network.subnet,
-        supernet=source.name,
+        supernet=portable(source.name),
         supernet_identity=source.identity,
         weights_identity=identify_weights(stored_weights(model, network.layers)),
-        batchnorm=network.batchnorm,
+        batchnorm=dataclasses.replace(network.batchnorm, images=portable(network.batchnorm.images)),
         target=form.target.name,
         generation=form.target.generation.name,
         precision=form.precision,

@@ -15,6 +15,7 @@ import torch
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
 from ofa_toolkit.datasets.report import (
@@ -390,7 +391,7 @@ def _keep_snapshot(trainer: Trainer, epoch: int) -> None:
 
 def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
     """The recipe without the folders of this machine."""
-    values = configuration.to_dict(config)
+    values: dict[str, Any] = portable_document(configuration.to_dict(config))
     kind, _, place = str(config.data.source).partition(":")
     values["data"]["source"] = f"{kind}:{Path(place).name}" if place else kind
     return values

@@ -14,6 +14,7 @@ from ofa_toolkit.core import files, toml
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError
 from ofa_toolkit.core.output_folder import output_folder
+from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
 from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
@@ -156,12 +157,14 @@ def _is_stored_in_half(weights: Path) -> bool:
 
 def _without_places(recipe: Mapping[str, Any]) -> Document:
     """The recipe without paths of the machine it ran on."""
-    cleaned = dict(recipe)
+    cleaned: Document = portable_document(recipe)
     if isinstance(cleaned.get("data"), Mapping):
         private = ("source", "class_list")
         cleaned["data"] = {key: value for key, value in cleaned["data"].items() if key not in private}
     if isinstance(cleaned.get("validation"), Mapping):
         cleaned["validation"] = {k: v for k, v in cleaned["validation"].items() if k != "subnets"}
+    if isinstance(cleaned.get("algorithm"), Mapping):
+        cleaned["algorithm"] = {k: v for k, v in cleaned["algorithm"].items() if k != "subnet"}
     cleaned.pop("init", None)
     return cleaned
 
