@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ofa_toolkit.core import resources, rng
-from ofa_toolkit.core.errors import LatencyTableError
+from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.latency.calibration import (
     Calibration,
     ExpectedError,
@@ -42,6 +43,7 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 
 DEFAULT_KIND: Kind = "embedded-gpu"
 DEFAULT_SIZES = (5, 10, 20, 50)
+_FILE_ENDINGS = (".json", ".config")
 _STANDARD_RESOLUTION = 224
 
 
@@ -123,6 +125,10 @@ def predict_latencies(
         confidence: Ask for one-sided bounds.
         resolution: Input size in pixels, in place of what files say; of standard networks 224 by default.
         tables: Further folders of tables.
+
+    Raises:
+        FileFormatError: A file is missing or malformed.
+        UnknownNameError: No such device or standard network.
     """
     space = open_space(space_name) if space_name else None
     described = {
@@ -130,6 +136,9 @@ def predict_latencies(
         for network in networks
         if network_file(Path(network)).is_file()
     }
+    for network in networks:
+        if network not in described and (os.sep in network or network.endswith(_FILE_ENDINGS)):
+            raise FileFormatError(f"No such file: '{network}'.", hint="Name a subnet.json or net.config.")
     predictions = []
     for device in devices:
         table = load_table(device, tuple(tables))

@@ -152,3 +152,11 @@ def test_a_few_networks_give_an_interval(capsys: pytest.CaptureFixture[str]) -> 
         assert prediction["device"] == "galaxy-s22:qualcomm-tflite-fp16-1"
         assert low < prediction["latency_ms"] < high
         assert prediction["is_checked"]
+
+
+@pytest.mark.parametrize("name", ["runs/nothing/net.config", "nothing.json", "net/"])
+def test_a_file_that_is_missing_is_no_unknown_standard_network(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["latency", "predict", name, "--device", "v100"]) == 1
+    assert f"No such file: '{name}'." in capsys.readouterr().err
