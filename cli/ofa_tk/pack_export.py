@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from ofa_tk import output
-from ofa_tk.weights import fetch_weights
 
 _PLAIN = {"front", "pack", "count", "supernet", "offline", "data", "keep_batchnorm", "force", "as_json"}
 
@@ -28,7 +27,6 @@ def export_pack(ctx: click.Context) -> None:
 
     folder: Path = given["pack"]
     supernet = given["supernet"] or read_front(given["front"])["supernet"]
-    fetch_weights(supernet, None, offline=given["offline"])
     manifest = write_pack(
         given["front"],
         folder,

@@ -111,7 +111,8 @@ def command(
         output.print_json(dataclasses.asdict(report))
         return
     print_report(report)
-    output.next_step(command_line("latency", "show", report.table.partition(":")[0]))
+    where = () if tables is None else ("--tables", tables)
+    output.next_step(command_line("latency", "show", report.table.partition(":")[0], *where))
 
 
 def print_report(report: ImportReport) -> None:

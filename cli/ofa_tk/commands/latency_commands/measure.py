@@ -133,7 +133,8 @@ def command(
         output.print_json(dataclasses.asdict(report))
         return
     _print(report)
-    output.next_step(command_line("latency", "show", device))
+    where = () if tables is None else ("--tables", tables)
+    output.next_step(command_line("latency", "show", device, *where))
 
 
 def _resolutions(text: str | None) -> tuple[int, ...] | None:
