@@ -238,6 +238,12 @@ IMPORTING = (
         "them all the same.",
         runs={f"ofa-tk latency audit odd.csv --space {SPACE}": "fails the audit", "--accept-findings": ""},
     ),
+    Situation(
+        unseen="needs the file that a known table was made from",
+        base=f"ofa-tk latency import note10.yaml --space {SPACE}",
+        line="--device note10 files it where it comes from, --accept-findings as 'mine'.",
+        runs={"--device note10": PARSED, "--accept-findings": PARSED},
+    ),
 )
 
 CALIBRATING = (

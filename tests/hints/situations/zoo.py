@@ -29,10 +29,12 @@ ZOO = (
         runs={"ofa-tk train": "", "ofa-tk zoo list": ""},
     ),
     Situation(
-        typed=f"ofa-tk zoo verify {LINKED}",
-        line=f"ofa-tk zoo download {LINKED}",
-        runs={f"ofa-tk zoo download {LINKED}": PARSED},
+        unseen="needs a subnet of an entry that is not here",
+        line="Without a network, search one that is here: ofa-tk search --supernet deps-compact-cifar10 "
+        "--device jetson-nano --latency 20ms",
+        runs={"ofa-tk search --supernet deps-compact-cifar10 --device jetson-nano --latency 20ms": ""},
     ),
+    Situation(unseen="needs a SOCKS proxy", line="pip install pysocks"),
     Situation(
         typed=f"ofa-tk zoo download {LINKED} --offline",
         line="Without --offline it comes from https://raw.githubusercontent.com/han-cai/files/master/ofa/"
@@ -50,12 +52,6 @@ ZOO = (
         base=f"ofa-tk zoo download {LINKED}",
         line="--accept-unknown takes what the mirror sends and holds later downloads to it.",
         runs={"--accept-unknown": PARSED},
-    ),
-    Situation(
-        unseen="printed in Python; commands fetch it themselves",
-        line=f"`ofa-tk zoo download {LINKED}` gets it from https://example.org; with a copy of your own, set "
-        "OFA_TK_MIRROR to the file or its folder.",
-        runs={f"ofa-tk zoo download {LINKED}": PARSED},
     ),
     Situation(
         typed=f"ofa-tk zoo verify damaged --data {FAKE}",
