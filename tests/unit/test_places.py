@@ -11,19 +11,19 @@ from ofa_toolkit.core.places import leads_back, portable, portable_document
 
 @pytest.fixture(autouse=True)
 def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "home" / "work").mkdir(parents=True)
+    (tmp_path / "home" / "here").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path / "home" / "work")
+    monkeypatch.chdir(tmp_path / "home" / "here")
 
 
 @pytest.mark.parametrize(
     ("text", "expected", "is_same"),
     [
-        ("{tmp}/home/work/runs/mine", "runs/mine", True),
-        ("{tmp}/home/work", ".", True),
-        ("imagefolder:{tmp}/home/work/a b/photos", "imagefolder:a b/photos", True),
+        ("{tmp}/home/here/runs/mine", "runs/mine", True),
+        ("{tmp}/home/here", ".", True),
+        ("imagefolder:{tmp}/home/here/a b/photos", "imagefolder:a b/photos", True),
         ("npz:{tmp}/home/data/x.npz", "npz:~/data/x.npz", True),
-        ("{tmp}/home/work/../net/", "~/net", True),
+        ("{tmp}/home/here/../net/", "~/net", True),
         ("{tmp}/else/net", "net", False),  # beside the user's own folder
         ("cifar10:/data/cifar/", "cifar10:cifar", False),
         ("runs/mine", "runs/mine", True),
@@ -44,8 +44,8 @@ def test_a_place_is_named_without_its_absolute_path(
 def test_a_place_beside_the_working_folder_is_relative_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "disk" / "work").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "disk" / "work")
+    (tmp_path / "disk" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "disk" / "here")
     assert portable(f"npz:{tmp_path}/disk/data/x.npz") == "npz:../data/x.npz"
     assert leads_back(f"{tmp_path}/disk/data/x.npz")
     assert portable(f"{tmp_path}/home/net") == "~/net"
