@@ -151,6 +151,11 @@ class Variant:
     identity: str
     "Hash of the table's content, see `table.LatencyTable`."
 
+    @property
+    def has_few_networks(self) -> bool:
+        """Whether a fit rests on so few networks that it states where nine of ten lie, not a bound."""
+        return self.provenance == "fitted" and any(error.within_percent for error in self.errors)
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(

@@ -21,6 +21,8 @@ from safetensors import safe_open
 
 from ofa_toolkit.core import config, resources, toml
 from ofa_toolkit.latency.device import Device
+from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES
+from ofa_toolkit.latency.predictors.layer_model import LayerModel
 from ofa_toolkit.latency.table import LatencyTable, list_devices, read_table
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, sample_population
 
@@ -157,10 +159,21 @@ def test_chips_of_few_networks_say_where_nine_of_ten_lie() -> None:
         assert error.within_percent is not None
         low, high = error.within_percent
         assert low < 0 < error.mape_percent < high
+        assert variant.has_few_networks
         assert variant.measures == ("throughput" if variant.runtime == "hailort" else "latency")
         assert error.spearman is not None
         assert error.spearman >= 0.75
     assert np.median([v.errors[0].spearman or 0 for v in defaults]) >= 0.9
+
+
+def test_a_depthwise_mac_never_costs_less_than_a_pointwise_one() -> None:
+    """Few networks must not let a fit give larger kernels away."""
+    pointwise, depthwise = (LAYER_FEATURES.index(name) for name in ("pointwise_macs", "depthwise_macs"))
+    for device, variant in EVERY:
+        if variant.startswith(FEW):
+            (model,) = table_of(device, variant).content.predictors
+            assert isinstance(model, LayerModel)
+            assert model.coefficients[depthwise] >= model.coefficients[pointwise] > 0
 
 
 @pytest.mark.parametrize("device", MEASURED)

@@ -24,7 +24,7 @@ from ofa_toolkit.latency.predictors.layer_model import LayerModel
 Array = npt.NDArray[np.float64]
 
 _GROUPS: tuple[Mapping[str, float], ...] = (
-    {"pointwise_macs": 1},
+    {"pointwise_macs": 1, "depthwise_macs": 1},
     {"dense_macs": 1},
     {"depthwise_macs": 1},
     {"pointwise_in": 1, "pointwise_out": 1, "dense_in": 1, "dense_out": 1},
@@ -36,7 +36,8 @@ _GROUPS: tuple[Mapping[str, float], ...] = (
     {"num_convolutions": 1},
     {"num_vector_layers": 1, "num_scales": 1},
 )
-"""Features that share a cost; the last cost is a constant."""
+"""Features that share a cost; the last cost is a constant. A depthwise MAC takes what a pointwise one takes
+and more: without that, few networks would let a fit give larger kernels away."""
 
 _NUM_ROBUST_STEPS, _SMALLEST_DEVIATION = 5, 0.1
 _HOLD, _HOLD_PRECISION = 0.02, 0.05
@@ -204,7 +205,7 @@ def _as_model(
     coefficients = np.zeros(len(LAYER_FEATURES))
     for group, cost in zip(_GROUPS, costs, strict=False):
         for name, factor in group.items():
-            coefficients[LAYER_FEATURES.index(name)] = cost * factor
+            coefficients[LAYER_FEATURES.index(name)] += cost * factor
     return LayerModel(
         coefficients=coefficients,
         bias_ms=float(costs[-1]),

@@ -72,6 +72,7 @@ class AuditTable:
         is_prediction: Whether the rows are predictions of a fitted table, not measurements.
         is_for_copies: Whether the rows only serve to find copies: what a unit adds to a network, as fitted,
             is no time that could be judged by itself.
+        shared_fit: Source of a table of few networks: devices of one source share its fit, and so are alike.
     """
 
     name: str
@@ -82,6 +83,7 @@ class AuditTable:
     has_tf32: bool = False
     is_prediction: bool = False
     is_for_copies: bool = False
+    shared_fit: str | None = None
 
 
 def table_rows(table: LatencyTable, *, has_predictions: bool = True) -> list[AuditTable]:
@@ -164,6 +166,7 @@ def _audit_table(
         has_tf32=_has_tf32(table.device),
         is_prediction=is_prediction,
         is_for_copies=is_for_copies,
+        shared_fit=table.variant.source if table.variant.has_few_networks else None,
     )
 
 

@@ -145,7 +145,9 @@ def _on_device(table: AuditTable, device: Device) -> AuditTable:
 
 
 def _is_another(table: AuditTable, other: AuditTable) -> bool:
-    """Variants of one device may share what they were made from; devices may not."""
+    """Variants of one device may share what they were made from; devices only where one fit made both."""
+    if table.shared_fit is not None and table.shared_fit == other.shared_fit:
+        return False
     return table.name.partition(":")[0] != other.name.partition(":")[0]
 
 

@@ -239,7 +239,7 @@ def prior_tables(
             for variant in device.variants
             if batch_size in (None, variant.batch_size)
             and not variant.name.startswith("calibrated-")
-            and (with_few_networks or not _has_few_networks(variant))
+            and (with_few_networks or not variant.has_few_networks)
         ]
     if not found:
         raise LatencyTableError(
@@ -247,11 +247,6 @@ def prior_tables(
             hint="Name tables of another batch size with --like.",
         )
     return found
-
-
-def _has_few_networks(variant: Variant) -> bool:
-    """Whether a fit rests on so few networks that it states where nine of ten lie, not a bound."""
-    return variant.provenance == "fitted" and any(error.within_percent for error in variant.errors)
 
 
 def plan_probes(space_name: str, num_probes: int, tables: Sequence[LatencyTable], seed: int) -> Probes:

@@ -14,15 +14,15 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.audit.checks import Finding, audit
-from ofa_toolkit.latency.audit.rows import AuditTable, Row, entry_rows, signature_macs
+from ofa_toolkit.latency.audit.rows import AuditTable, Row, entry_rows, signature_macs, table_rows
 from ofa_toolkit.latency.device import Device, Peak, Variant
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_signature
-from ofa_toolkit.latency.table import LatencyTable, write_table
+from ofa_toolkit.latency.table import LatencyTable, read_table, write_table
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.pipelines.latency.audit import audit_latency
+from ofa_toolkit.pipelines.latency.audit import audit_latency, find_mistakes
 from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
 from ofa_toolkit.spaces.official_architectures import to_official
 
@@ -336,3 +336,15 @@ def test_copies_within_a_folder_of_devices_are_found(tmp_path: Path) -> None:
 def test_shipped_tables_pass() -> None:
     report = audit_latency(resources.data_path("latency_tables"))
     assert report.is_clean, [dataclasses.replace(f, rows=f.rows[:3]) for f in report.findings]
+
+
+def test_chips_that_share_a_fit_are_alike_by_it() -> None:
+    """A scaled copy of another source's table is still found among them."""
+    folder = Path(__file__).parents[3] / "latency_tables"
+    paths = [folder / name for name in ("raspberry-pi-3b", "raspberry-pi-zero-2")]
+    tables = [rows for path in paths for rows in table_rows(read_table(path))]
+    assert find_mistakes(tables[:1], more=tables[1:]) == ()
+    theirs = dataclasses.replace(tables[1], shared_fit="another source")
+    rows = tuple(dataclasses.replace(row, time_ms=1.1 * row.time_ms) for row in tables[0].rows)
+    copied = dataclasses.replace(theirs, rows=rows)
+    assert {found.check for found in find_mistakes(tables[:1], more=[copied])} == {"scaled"}
