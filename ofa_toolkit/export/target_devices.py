@@ -138,17 +138,13 @@ def target_of_device(device: Device, *, other_formats: bool = False) -> Target:
     if version in ("none", "unknown"):
         reason = "runs no TensorRT" if version == "none" else "does not say which TensorRT it runs"
         compiler = device.software.compiler
-        if compiler is not None:
-            raise ExportError(
-                f"Cannot export for {device.name}: it {reason}; {compiler}.",
-                hint=f"--target {ONNXRUNTIME_CPU} writes an ONNX file.",
-            )
-        raise ExportError(
-            f"Cannot export for {device.name}: it {reason}.",
-            hint="--format litert"
-            if device.kind == "phone"
-            else f"--target {ONNXRUNTIME_CPU}, or a generation such as tensorrt-8.6.",
-        )
+        if device.kind == "phone":
+            hint = "--format litert"
+        elif compiler is not None:
+            reason, hint = f"{reason}; {compiler}", f"--target {ONNXRUNTIME_CPU} writes an ONNX file."
+        else:
+            hint = f"--target {ONNXRUNTIME_CPU}, or a generation such as tensorrt-8.6."
+        raise ExportError(f"Cannot export for {device.name}: it {reason}.", hint=hint)
     row = generation_of(version)
     is_small = device.kind == "embedded-gpu"
     # JetPack 4 boards share their memory with the system: what is fixed beforehand need not be planned for.
