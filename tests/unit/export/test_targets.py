@@ -114,6 +114,10 @@ def test_device_without_tensorrt_says_so(tmp_path: Path, version: str, reason: s
     write_device(tmp_path / "phone", device("phone", tensorrt=version, capability=None, kind="phone"))
     with pytest.raises(ExportError, match=reason) as caught:
         resolve_target("phone", [tmp_path])
+    assert caught.value.hint == "--format litert"
+    write_device(tmp_path / "npu", device("npu", tensorrt=version, capability=None, kind="npu"))
+    with pytest.raises(ExportError, match=reason) as caught:
+        resolve_target("npu", [tmp_path])
     assert "onnxruntime-cpu" in str(caught.value.hint)
 
 
