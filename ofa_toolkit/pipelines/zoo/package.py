@@ -165,7 +165,8 @@ def _without_places(recipe: Mapping[str, Any]) -> Document:
         cleaned["validation"] = {k: v for k, v in cleaned["validation"].items() if k != "subnets"}
     if isinstance(cleaned.get("algorithm"), Mapping):
         cleaned["algorithm"] = {k: v for k, v in cleaned["algorithm"].items() if k != "subnet"}
-    cleaned.pop("init", None)
+    for name in ("init", "teacher", "teacher_resolution"):
+        cleaned.pop(name, None)
     return cleaned
 
 
