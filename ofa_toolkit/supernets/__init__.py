@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofa_toolkit.supernets.backbone import backbone
 from ofa_toolkit.supernets.batchnorm.recalibration import recalibrate_batchnorm
 from ofa_toolkit.supernets.channel_sorting import sort_channels
 from ofa_toolkit.supernets.extraction import extract
@@ -14,6 +15,7 @@ from ofa_toolkit.supernets.supernet import Supernet
 
 __all__ = [
     "Supernet",
+    "backbone",
     "build_network",
     "extract",
     "fold_batchnorm",

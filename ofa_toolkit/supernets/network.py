@@ -23,6 +23,7 @@ def build_network(
     dropout: float = 0.0,
     bn_momentum: float = 0.1,
     tensors_of: TensorSource | None = None,
+    outputs: Mapping[str, str] | None = None,
 ) -> fx.GraphModule:
     """Build the network a list of layers describes.
 
@@ -36,16 +37,18 @@ def build_network(
         bn_momentum: Of every batch norm.
         tensors_of: Gives the tensors of each layer that has weights, taken over as they are; without it
             torch's usual initialisation applies.
+        outputs: Layers whose outputs are given, in a dictionary under these keys; the last layer's alone where
+            None.
 
     Returns:
         Network from `(N, 3, R, R)` images to the last layer's output, `(N, num_classes)` for a linear one.
     """
     graph = fx.Graph()
     modules: dict[str, nn.Module] = {}
-    outputs = {NETWORK_INPUT: graph.placeholder("images")}
+    nodes = {NETWORK_INPUT: graph.placeholder("images")}
     for name, chain in _chains(layers):
         first, last = chain[0], chain[-1]
-        inputs = tuple(outputs[source] for source in first.inputs)
+        inputs = tuple(nodes[source] for source in first.inputs)
         if first.kind in _JOINS:
             node = graph.call_function(_JOINS[first.kind], inputs)
         elif first.kind == "concat":
@@ -60,8 +63,11 @@ def build_network(
             modules[name] = nn.Sequential(parts[name])
         if name in modules:
             node = graph.create_node("call_module", name, (node,))
-        outputs[last.name] = node
-    graph.output(outputs[layers[-1].name])
+        nodes[last.name] = node
+    if outputs is None:
+        graph.output(nodes[layers[-1].name])
+    else:
+        graph.output({key: nodes[name] for key, name in outputs.items()})
     return fx.GraphModule(modules, graph, class_name="Network")
 
 

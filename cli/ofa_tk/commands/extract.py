@@ -29,6 +29,9 @@ from ofa_toolkit.core import quantities
     show_default=True,
     help="torch: a program and weights; official: net.config and init of the once-for-all repositories.",
 )
+@click.option(
+    "--features", is_flag=True, help="Leave the classifier out: maps at strides 8, 16, 32, for detection."
+)
 @options.out_option("network", "The folder to write.")
 @options.force_option
 @options.json_option
@@ -41,6 +44,7 @@ def command(
     data: str | None,
     keep_batchnorm: bool,
     layout: Literal["torch", "official"],
+    features: bool,
     out: Path,
     force: bool,
     as_json: bool,
@@ -59,6 +63,7 @@ def command(
         keep_batchnorm=keep_batchnorm,
         resolution=resolution,
         layout=layout,
+        features=features,
         replace=is_default,
         force=force,
     )

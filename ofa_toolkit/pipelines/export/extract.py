@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import fx, nn
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.core.errors import ConfigError, VerificationError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.pipelines.export.network import export_network
 from ofa_toolkit.pipelines.export.onnx_file import open_subnet
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, to_document
-from ofa_toolkit.supernets import extract
+from ofa_toolkit.supernets import backbone, extract
+from ofa_toolkit.supernets.backbone import feature_layers, without_head
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.supernets.importing.official_config import save_official_network
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike
@@ -69,6 +71,7 @@ def extract_network(
     keep_batchnorm: bool = False,
     resolution: int | None = None,
     layout: Layout = "torch",
+    features: bool = False,
     replace: bool = True,
     force: bool = False,
 ) -> Extracted:
@@ -86,6 +89,7 @@ def extract_network(
         keep_batchnorm: Keep the supernet's statistics, which fit none of its subnets well.
         resolution: Input size in pixels, in place of the subnet's.
         layout: Which files.
+        features: Leave head and classifier out: the network gives its maps at strides 8, 16 and 32.
         replace: Replace a network extracted before.
         force: Replace any former output of ours, changed since or not.
 
@@ -94,24 +98,34 @@ def extract_network(
         VerificationError: The network does not compute what the supernet does.
         OfaToolkitError: A part is missing or damaged, or parts do not belong together.
     """
+    if features and layout != "torch":
+        raise ConfigError(f"features: layout '{layout}' holds whole networks.", hint="--layout torch")
     described, source = open_subnet(subnet, supernet, resolution)
     dataset = None if data is None else source.open_images(data)
     difference = _difference(source, described.subnet)
     made = export_network(source, described.subnet, dataset, keep_batchnorm=keep_batchnorm)
+    network, layers = made.network, made.layers
+    maps: dict[str, Any] | None = None
+    if features:
+        assert isinstance(network, fx.GraphModule)
+        maps = {
+            str(stride): {"layer": layer.name, "channels": layer.out_channels}
+            for stride, layer in feature_layers(layers).items()
+        }
+        network, layers = backbone(network, layers), without_head(layers)
     with output_folder(folder, KIND, replace=replace, force=force) as temporary:
         if layout == "official":
-            save_official_network(temporary, made.network, source.space, described.subnet)
+            save_official_network(temporary, network, source.space, described.subnet)
         else:
-            _write_torch(temporary, made.network, described.subnet.resolution)
-        files.write_json(
-            temporary / "network.json", portable_document(_description(source, described, made.batchnorm))
-        )
+            _write_torch(temporary, network, described.subnet.resolution)
+        document = _description(source, described, made.batchnorm, maps)
+        files.write_json(temporary / "network.json", portable_document(document))
         names = tuple(sorted(path.name for path in temporary.iterdir()))
     return Extracted(
         folder=Path(folder),
         subnet=described.subnet,
-        macs=count_macs(made.layers),
-        params=count_params(made.layers),
+        macs=count_macs(layers),
+        params=count_params(layers),
         batchnorm=made.batchnorm,
         largest_difference=difference,
         files=names,
@@ -145,7 +159,12 @@ def _write_torch(folder: Path, network: nn.Module, resolution: int) -> None:
     torch.export.save(program, folder / "network.pt2")
 
 
-def _description(source: LoadedSupernet, described: SubnetFile, batchnorm: BatchNormSource) -> dict[str, Any]:
+def _description(
+    source: LoadedSupernet,
+    described: SubnetFile,
+    batchnorm: BatchNormSource,
+    maps: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -154,4 +173,5 @@ def _description(source: LoadedSupernet, described: SubnetFile, batchnorm: Batch
         "class_names": list(source.class_names) or None,
         "preprocessing": source.preprocessing,
         "batchnorm": dataclasses.asdict(batchnorm),
+        **({} if maps is None else {"features": maps}),
     }
