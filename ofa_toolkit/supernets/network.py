@@ -37,8 +37,8 @@ def build_network(
         bn_momentum: Of every batch norm.
         tensors_of: Gives the tensors of each layer that has weights, taken over as they are; without it
             torch's usual initialisation applies.
-        outputs: Layers whose outputs are given, in a dictionary under these keys; the last layer's alone where
-            None.
+        outputs: Layers whose outputs are given, in a dictionary under these keys; None for the last layer's
+            alone.
 
     Returns:
         Network from `(N, 3, R, R)` images to the last layer's output, `(N, num_classes)` for a linear one.
