@@ -28,7 +28,6 @@ from ofa_toolkit.spaces import Encoding, get_space, sample_population
 from ofa_toolkit.spaces.official_architectures import to_official
 from ofa_toolkit.spaces.space_file import dumps_space, open_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
-from ofa_toolkit.supernets.batchnorm.carried_statistics import read_carried_statistics
 from ofa_toolkit.supernets.importing.checkpoint_file import read_weights
 from ofa_toolkit.training.checkpoint import read_checkpoint
 from ofa_toolkit.training.metrics import read_metrics
@@ -268,7 +267,11 @@ FORMATS = (
     Format("weights", "model.safetensors", _whole, lambda path: load_supernet(path.parent).network, 10),
     Format("predictor", "accuracy_predictor.safetensors", _entry, read_predictor),
     Format(
-        "statistics", "batchnorm_images.safetensors", _whole, lambda p: read_carried_statistics(p.parent), 3
+        "statistics",
+        "batchnorm_images.safetensors",
+        _whole,
+        lambda p: load_supernet(p.parent).carried_statistics,
+        3,
     ),
     Format("card", "card.toml", _entry, lambda path: command("zoo", "show", path.parent)),
     Format("front", "front.json", _front, _report, 3),

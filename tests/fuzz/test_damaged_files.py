@@ -58,7 +58,7 @@ def problems(kind: Format, folder: Path, numbers: range) -> Iterator[str]:
             if isinstance(error, KeyboardInterrupt):
                 raise
             places = traceback.extract_tb(error.__traceback__)
-            place = next(each for each in reversed(places) if "ofa_t" in each.filename)
+            place = next((each for each in reversed(places) if "ofa_t" in each.filename), places[-1])
             yield f"{number}: {type(error).__name__}: {str(error)[:150]} at {place.filename}:{place.lineno}"
 
 

@@ -64,6 +64,17 @@ EXPORTING = (
         says=("--force-reinstall",),
     ),
     Situation(
+        unseen="says as many as a front has",
+        base="ofa-tk export --front front.json --pack pack",
+        line="--count 5",
+        runs={"--count 5": PARSED},
+    ),
+    Situation(
+        unseen="printed after a pack was written; a pack's program has a test of its own",
+        line="python pack/adaptive.py --deadline 15ms IMAGE",
+        says=("--deadline",),
+    ),
+    Situation(
         unseen="needs files of other formats",
         base="ofa-tk benchmark subnet.onnx --provider cuda",
         line="--provider cpu",

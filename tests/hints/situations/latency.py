@@ -213,13 +213,13 @@ IMPORTING = (
         given=("a subnet", "a log of trtexec"),
         line="Add --space NAME.",
         fill={"NAME": SPACE},
-        runs={"--space NAME": ""},
+        runs={"--space NAME": "too few"},
     ),
     Situation(
         typed=f"{LOG} --space {SPACE}",
         given=("a subnet", "a log of trtexec"),
         line="Add --subnet subnet.json once for every network, in their order.",
-        runs={"--subnet subnet.json": ""},
+        runs={"--subnet subnet.json": "too few"},
     ),
     Situation(
         unseen="needs a profile of another network",
