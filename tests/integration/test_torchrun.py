@@ -20,6 +20,8 @@ def torchrun(*words: object) -> None:
     worker = ["--max-restarts", "1", "-m", "tests.integration.torchrun_worker", *map(str, words)]
     path = os.pathsep.join([str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    # Processes that are started again otherwise read the addresses of those before them.
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     command = [*launcher, *worker]
     done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
