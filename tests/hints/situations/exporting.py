@@ -40,12 +40,6 @@ EXPORTING = (
         runs={"--format litert": PARSED},
     ),
     Situation(
-        unseen="needs a device whose compiler takes ONNX files",
-        base="ofa-tk export --onnx",
-        line="--target onnxruntime-cpu writes an ONNX file.",
-        runs={"--target onnxruntime-cpu": PARSED},
-    ),
-    Situation(
         unseen="needs the packages of other formats",
         base="ofa-tk export --format ncnn --input uint8",
         line="Leave out --input and --output.",
@@ -148,9 +142,10 @@ EXPORTING = (
         runs={"--calibration percentile": PARSED},
     ),
     Situation(
-        unseen="needs a network trained after it was cut out, in Python",
-        line="`ofa-tk finetune` trains a subnet that exports; torch.onnx.export writes any, unchecked.",
-        says=("`ofa-tk finetune`",),
+        unseen="needs a network changed after it was cut out, in Python",
+        line="For other classes train from the supernet: ofa-tk finetune; torch.onnx.export writes any "
+        "network, unchecked.",
+        says=("ofa-tk finetune",),
     ),
     Situation(
         typed="ofa-tk verify plain.onnx",

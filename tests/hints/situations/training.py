@@ -111,7 +111,18 @@ TRAINING = (
     ),
 )
 
+SETTINGS = tuple(
+    Situation(unseen="needs settings that do not go together", base=DRY, line=line, runs={line: PARSED})
+    for line in (
+        "--set space.resolutions=96",
+        "--set algorithm.teacher=frozen",
+        "--set training.compile=false",
+        "--init NAME",
+    )
+)
+
 RUNS = (
+    *SETTINGS,
     Situation(
         typed=f"ofa-tk train --recipe {BUNDLED} --data {FAKE} --out runs/try --epochs 2 --device cpu "
         "--set training.batch_size=64 --set validation.recalibration_images=64 --set tensorboard=false",
