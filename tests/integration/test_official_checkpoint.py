@@ -69,6 +69,7 @@ def test_from_a_mirror_to_an_exported_network(
     monkeypatch.setenv("OFA_TK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OFA_TK_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("OFA_TK_MIRROR", raising=False)
+    monkeypatch.delenv("OFA_TK_OFFLINE", raising=False)
     monkeypatch.chdir(tmp_path)
     with serve(checkpoint, "dies_once") as mirror:
         shadow_entry(tmp_path / "data" / "zoo" / NAME, checkpoint, mirror.url)

@@ -63,7 +63,7 @@ _DEFAULT = "(default)"
 )
 @click.option(
     "--front",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=options.InputPath(dir_okay=False),
     metavar="FILE",
     help="For --pack: what `ofa-tk search --pareto front.json` wrote.",
 )

@@ -8,6 +8,12 @@ INT8 = f"{ONNX} --precision int8 --data {FAKE}"
 
 EXPORTING = (
     Situation(
+        typed="ofa-tk extract --features --layout official --out features",
+        given=("a subnet",),
+        line="--layout torch",
+        runs={"--layout torch": ""},
+    ),
+    Situation(
         typed="ofa-tk export --onnx --target jetson-nano --precision int8",
         given=("a subnet",),
         line="--precision fp16",

@@ -158,7 +158,12 @@ def test_a_fresh_classifier_is_not_the_one_the_pretraining_began_with() -> None:
     for seed in (1, 2, 1):
         supernet = new_supernet(other, other.space.trained(4))
         told = load_initial_weights(
-            supernet, pretrained, "before", has_same_classes=False, classifier_seed=seed
+            supernet,
+            pretrained,
+            "before",
+            has_same_classes=False,
+            classifier_seed=seed,
+            space_option="before",
         )
         assert told.endswith("fresh: classifier for 4 classes.")
         fresh.append(supernet.layer("classifier").weighted.weight.detach())
