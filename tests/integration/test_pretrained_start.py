@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,8 @@ def test_killed_and_resumed_it_ends_with_the_same_weights_and_searches(
         start={"probe": True, "fit_batchnorm": True},
         finish={"predictor_subnets": 30},
         checkpoints={"every_steps": 1},
+        init=str(first.folder),
     )
-    config = dataclasses.replace(config, init=str(first.folder))
     whole, heard = run(config, tmp_path / "whole")
     told = "\n".join(heard.messages)
     assert "Classifier fitted to the features" in told
