@@ -7,6 +7,7 @@ import pytest
 from ofa_toolkit.spaces import list_spaces
 
 ALIKE = {
+    "ofa-mobilenet-v3-w1.2": "ofa-mobilenet-v3-w1.0",
     "mobilenet-v2": "ofa-proxyless-w1.3",
     "mobilenet-v3-large": "ofa-mobilenet-v3-w1.0",
     "mnasnet-w1.0": "ofa-proxyless-w1.3",
