@@ -129,7 +129,8 @@ class BoundAccuracy:
         result = np.empty(len(population), dtype=np.float64)
         for rows in chunks(len(population)):
             result[rows] = self._members(population[rows]).mean(axis=1)
-        return result
+        # Few or noisy measurements can lead the fit beyond what a share can be.
+        return result.clip(0, 100)
 
     def spread(self, population: Population) -> Percent:
         """Standard deviation of the members' predictions in points, `(N,)`."""
@@ -152,7 +153,7 @@ class BoundAccuracy:
             confidence,
         )
         middle = members.mean(axis=1)
-        return middle - half, middle + half
+        return (middle - half).clip(0, 100), (middle + half).clip(0, 100)
 
     def is_extrapolation(self, population: Population) -> npt.NDArray[np.bool_]:
         """Which rows are unlike what the predictor was fitted on, `(N,)`.
