@@ -258,8 +258,10 @@ class LoadedSupernet:
             )
 
     def _how_to_train_on(self, data: str) -> str:
-        recipe = str(self.recipe.get("recipe"))
-        if recipe not in resources.entries("configs"):
+        # A bundled entry is named after its recipe, whatever its own run was called.
+        known = resources.entries("configs")
+        recipe = next((r for r in (str(self.recipe.get("recipe")), self.name) if r in known), None)
+        if recipe is None:
             return "Use the images it was trained for."
         words = ("--recipe", recipe, "--init", self.name, "--data", data, "--out", "runs/mine")
         return f"Train it on yours: {command_line('train', *words)}"
