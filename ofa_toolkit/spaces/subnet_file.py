@@ -62,6 +62,15 @@ class SubnetFile:
     search: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def predicted_costs(self) -> dict[str, Any]:
+        """Predictions that hold whatever the weights and images: all but accuracy."""
+        return {
+            name: value
+            for name, value in self.predicted.items()
+            if "accuracy" not in name and "top1" not in name
+        }
+
 
 def read_subnet(
     source: str | os.PathLike[str] | Mapping[str, Any],

@@ -95,13 +95,13 @@ class LoadedSupernet:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs for people: where an entry for ImageNet states none, those torchvision has."""
+        """Names of the outputs for people: where an entry for ImageNet states none, its classes' titles."""
         data = None if self._entry is None else self._entry.card.data
         if self.class_names or data is None or (data.name, data.num_classes) != (_IMAGENET, 1000):
             return self.class_names
-        from torchvision.models import ResNet50_Weights
+        from ofa_toolkit.datasets.imagenet_names import imagenet_titles
 
-        return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+        return tuple(imagenet_titles().values())
 
     @property
     def preprocessing(self) -> Preprocessing | None:

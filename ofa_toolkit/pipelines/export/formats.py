@@ -20,7 +20,7 @@ from ofa_toolkit.export.formats.network import NetworkWithEnds
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.target_devices import Precision, Target
 from ofa_toolkit.pipelines.export.network import ExportNetwork, calibration_batches, choose_calibration
-from ofa_toolkit.pipelines.export.onnx_file import Exported, comparison_images, export_onnx
+from ofa_toolkit.pipelines.export.onnx_file import Exported, comparison_images, export_onnx, silent
 from ofa_toolkit.pipelines.export.options import ExportOptions
 from ofa_toolkit.pipelines.export.searched_target import format_target
 from ofa_toolkit.spaces.subnet_file import SubnetLike
@@ -68,7 +68,7 @@ def export_format(
         ExportError: The format has no such precision, or does not take such ends.
         VerificationError: The file does not compute what the network computes.
     """
-    form, chosen, say = FORMATS[name], options or ExportOptions(), on_step or _silent
+    form, chosen, say = FORMATS[name], options or ExportOptions(), on_step or silent
     precision: Precision = chosen.precision or "fp32"
     check_format(form, precision, has_data=chosen.data is not None)
     out = default_folder(name) if folder is None else Path(folder)
@@ -172,7 +172,3 @@ def _one_by_one(exported: Exported, options: ExportOptions, say: Callable[[str],
     dataset, recipe = exported.supernet.open_images(options.data), _calibration(exported, options)
     for batch in calibration_batches(dataset, exported.metadata.subnet.resolution, recipe, say):
         yield from (batch[index : index + 1] for index in range(len(batch)))
-
-
-def _silent(_: str) -> None:
-    return None

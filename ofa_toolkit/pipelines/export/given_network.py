@@ -95,10 +95,5 @@ def _trained_since(module: nn.Module, origin: Origin, options: ExportOptions) ->
         weights=weights,
         batchnorm=BatchNormSource(kind="own", images="those it was trained on", num_images=0, seed=0),
     )
-    costs = {
-        name: value
-        for name, value in origin.found.predicted.items()
-        if "accuracy" not in name and "top1" not in name
-    }
-    found = dataclasses.replace(origin.found, predicted=costs)
+    found = dataclasses.replace(origin.found, predicted=origin.found.predicted_costs)
     return GivenNetwork(supernet=supernet, found=found, network=network, options=options)

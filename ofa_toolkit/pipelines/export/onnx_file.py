@@ -115,7 +115,7 @@ def export_onnx(
         VerificationError: The file would not compute what the network computes.
         OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
     """
-    options, say = dataclasses.replace(options or ExportOptions(), **keywords), on_step or _silent
+    options, say = dataclasses.replace(options or ExportOptions(), **keywords), on_step or silent
     given: ExportNetwork | None = None
     if isinstance(subnet, nn.Module):
         known_as = given_network(subnet, options)
@@ -366,5 +366,6 @@ def describe_target(target: Target) -> str:
     return f"{target.name} ({kind}{version}, {target.generation.name})"
 
 
-def _silent(_: str) -> None:
-    return None
+def silent(_: str) -> None:
+    """Hears of a step and says nothing."""
+    return

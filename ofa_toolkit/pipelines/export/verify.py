@@ -39,7 +39,7 @@ from ofa_toolkit.pipelines.export.network import (
     choose_calibration,
     export_network,
 )
-from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
+from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images, silent
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
@@ -91,7 +91,7 @@ def verify_export(
         FileFormatError: Not an ONNX file of ours.
         OfaToolkitError: Its search space or target is unknown here.
     """
-    say = on_step or _silent
+    say = on_step or silent
     whole = load_model(file)
     metadata = read_metadata(whole)
     check_model(whole, file)
@@ -270,7 +270,3 @@ def check_figures(claimed: Mapping[str, Any], found: Mapping[str, Any]) -> None:
                 is_same = high <= (10 if high < MAX_RELATIVE_ERROR else 1.2) * low
         if not is_same:
             raise VerificationError(f"{name} is {again}, the metadata says {value}")
-
-
-def _silent(_: str) -> None:
-    return None

@@ -101,11 +101,7 @@ def finetune(
             supernet=str(out),
             subnet=found.subnet,
             # Costs are still those predicted; accuracy was predicted for other images.
-            predicted={
-                name: value
-                for name, value in found.predicted.items()
-                if "accuracy" not in name and "top1" not in name
-            },
+            predicted=found.predicted_costs,
             search={
                 **found.search,
                 "finetuned_from": str(found.supernet),
