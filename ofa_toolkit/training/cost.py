@@ -23,6 +23,7 @@ class PhaseCost:
         seconds_per_step: Mean time of an update, waiting for images included.
         device_hours: Time of the updates, those that rollbacks undid included, times the number of devices.
         money: Price of the device-hours, or None where no price was given.
+        processor_hours: Processor time of the updates over all threads and processes; None on a GPU.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PhaseCost:
     seconds_per_step: float
     device_hours: float
     money: float | None
+    processor_hours: float | None = None
 
 
 def phase_cost(
@@ -41,7 +43,13 @@ def phase_cost(
 
 
 def measured_cost(
-    name: str, steps: int, seconds: float, device_seconds: float, *, price_per_hour: float | None
+    name: str,
+    steps: int,
+    seconds: float,
+    device_seconds: float,
+    *,
+    price_per_hour: float | None,
+    processor_seconds: float | None = None,
 ) -> PhaseCost:
     """The cost of updates that took `seconds` in all, `device_seconds` over all devices."""
     hours = device_seconds / 3600
@@ -51,6 +59,7 @@ def measured_cost(
         seconds_per_step=seconds / max(1, steps),
         device_hours=hours,
         money=None if price_per_hour is None else hours * price_per_hour,
+        processor_hours=None if processor_seconds is None else processor_seconds / 3600,
     )
 
 
@@ -105,10 +114,12 @@ def total(costs: Sequence[PhaseCost]) -> PhaseCost:
     """The sum over phases."""
     steps = sum(cost.steps for cost in costs)
     money = [cost.money for cost in costs if cost.money is not None]
+    worked = [cost.processor_hours for cost in costs if cost.processor_hours is not None]
     return PhaseCost(
         name="total",
         steps=steps,
         seconds_per_step=sum(c.steps * c.seconds_per_step for c in costs) / max(1, steps),
         device_hours=sum(cost.device_hours for cost in costs),
         money=sum(money) if money else None,
+        processor_hours=sum(worked) if worked else None,
     )

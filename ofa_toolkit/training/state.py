@@ -21,6 +21,8 @@ class Part:
         steps: Updates made, by phase.
         seconds: Time they took, by phase.
         lost: Time of updates that a rollback undid, by phase: it was paid for as well.
+        processor_seconds: Processor time of the updates over all threads, by phase; on a CPU only. Other
+            programs on the same cores lengthen `seconds`, but not this.
     """
 
     num_devices: int
@@ -29,11 +31,14 @@ class Part:
     steps: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     lost: dict[str, float] = field(default_factory=dict)
+    processor_seconds: dict[str, float] = field(default_factory=dict)
 
-    def count(self, phase: str, seconds: float) -> None:
+    def count(self, phase: str, seconds: float, processor_seconds: float) -> None:
         """Add an update."""
         self.steps[phase] = self.steps.get(phase, 0) + 1
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        if self.device == "cpu":
+            self.processor_seconds[phase] = self.processor_seconds.get(phase, 0.0) + processor_seconds
 
     def differs_from(self, other: Part) -> list[str]:
         """What is unlike another part, in words."""
@@ -143,15 +148,19 @@ class TrainState:
         return _summed([part.seconds for part in self.parts])
 
     @property
+    def phase_processor_seconds(self) -> dict[str, float]:
+        """Processor time of the updates, by phase, times the number of processes; on a CPU only."""
+        return _summed([_times(part.processor_seconds, part.num_devices) for part in self.parts])
+
+    @property
     def phase_device_seconds(self) -> dict[str, float]:
         """The same and the time lost to rollbacks, times the number of devices of each part."""
         paid = [_summed([part.seconds, part.lost]) for part in self.parts]
-        return _summed(
-            [
-                {n: s * part.num_devices for n, s in t.items()}
-                for part, t in zip(self.parts, paid, strict=True)
-            ]
-        )
+        return _summed([_times(t, part.num_devices) for part, t in zip(self.parts, paid, strict=True)])
+
+
+def _times(table: Mapping[str, float], factor: int) -> dict[str, Any]:
+    return {name: value * factor for name, value in table.items()}
 
 
 def _summed(tables: list[dict[str, Any]]) -> dict[str, Any]:

@@ -167,12 +167,12 @@ class Trainer:
             world_size=self.process.world_size,
             device=self.process.device,
         )
-        mark = time.monotonic()
+        mark, worked = time.monotonic(), time.process_time()
         for batch in batches:
             waited += time.monotonic() - mark
             passes, result = self._update(phase, batch)
             now = time.monotonic()
-            self.state.parts[-1].count(phase.name, now - mark)
+            self.state.parts[-1].count(phase.name, now - mark, time.process_time() - worked)
             mark = now
             problem = self.watch.check(result.losses, passes[0].label_weight)
             if problem:
@@ -182,7 +182,7 @@ class Trainer:
             self._report(phase, result, len(batch[0]), now - started, first_step)
             if not self._save_if_due():
                 return
-            mark += time.monotonic() - now
+            mark, worked = mark + time.monotonic() - now, time.process_time()
         self._end_epoch(phase, epoch, waited / max(1e-9, time.monotonic() - started))
 
     def _resolution(self, phase: Phase, epoch: int, step: int) -> int:

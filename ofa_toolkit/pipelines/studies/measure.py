@@ -153,6 +153,7 @@ def _phases(trained: Path, config: RunConfig, dataset: ImageDataset) -> tuple[Ph
             name=phase.name,
             updates=costs[phase.name]["steps"],
             device_hours=costs[phase.name]["device_hours"],
+            processor_hours=costs[phase.name].get("processor_hours"),
             forward_macs=macs_per_image(algorithm, phase, steps_per_epoch)
             * costs[phase.name]["steps"]
             * config.training.batch_size,

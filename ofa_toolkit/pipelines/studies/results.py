@@ -72,6 +72,8 @@ class PhaseResult:
     "Time of the updates times the number of devices."
     forward_macs: float
     "Multiply-accumulates of all forward passes (backward passes cost about twice as many)."
+    processor_hours: float | None = None
+    "Processor time of the updates, which other programs on the same cores do not lengthen; none on a GPU."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +101,14 @@ class RunResult:
 
     @property
     def device_hours(self) -> float:
-        """Cost in device-hours."""
-        return sum(phase.device_hours for phase in self.phases)
+        """Cost in device-hours; on a CPU, where they were counted, in hours that its processors worked.
+
+        Runs of a study often share a machine, which makes each of them take longer but not work more.
+        """
+        return sum(
+            phase.device_hours if phase.processor_hours is None else phase.processor_hours
+            for phase in self.phases
+        )
 
     @property
     def forward_macs(self) -> float:

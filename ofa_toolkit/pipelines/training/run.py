@@ -330,6 +330,7 @@ def _finish(
     """Save the supernet and the summary."""
     config, state = trainer.config, trainer.state
     steps, seconds, device_seconds = state.phase_steps, state.phase_seconds, state.phase_device_seconds
+    processor_seconds = state.phase_processor_seconds
     costs = tuple(
         measured_cost(
             phase.name,
@@ -337,6 +338,7 @@ def _finish(
             seconds.get(phase.name, 0.0),
             device_seconds.get(phase.name, 0.0),
             price_per_hour=price_per_hour,
+            processor_seconds=processor_seconds.get(phase.name),
         )
         for phase in trainer.algorithm.phases
     )

@@ -215,13 +215,14 @@ def test_time_is_counted_by_part() -> None:
     state = TrainState()
     one, two = (Part(num_devices=n, device="cpu", threads=1) for n in (1, 2))
     assert state.begin_part(dataclasses.replace(two)) is None
-    state.parts[-1].count("training", 3.0)
+    state.parts[-1].count("training", 3.0, 2.0)
     assert state.begin_part(dataclasses.replace(two)) is None
     assert "2 process(es) before, 1 now" in str(state.begin_part(one))
-    state.parts[-1].count("training", 5.0)
+    state.parts[-1].count("training", 5.0, 4.0)
     assert state.phase_steps == {"training": 2}
     assert state.phase_seconds == {"training": 8.0}
     assert state.phase_device_seconds == {"training": 11.0}
+    assert state.phase_processor_seconds == {"training": 8.0}
     assert TrainState.from_dict(dataclasses.asdict(state)) == state
 
 
