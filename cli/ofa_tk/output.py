@@ -26,7 +26,7 @@ from ofa_tk.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of `print_table`; numbers are set flush right and never broken over lines."""
+    """A column of `print_table`; numbers are set flush right and never broken over lines (names may be)."""
 
     name: str
     is_number: bool = False
@@ -90,17 +90,17 @@ _LONG_WORD = 24
 def _fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int | None) -> list[int] | None:
     """Column widths that need at most `available` characters a line, or None where there are none.
 
-    Numbers keep their width; texts give way, down to their longest word (very long words break).
+    Numbers keep their width; texts and names give way, down to their longest word (very long words break).
     """
-    texts = [[column.name, *(row[index] for row in rows)] for index, column in enumerate(columns)]
-    widths = [max(map(len, column_texts)) for column_texts in texts]
+    texts = [[row[index] for row in rows] for index in range(len(columns))]
+    widths = [max(map(len, [column.name, *own])) for column, own in zip(columns, texts, strict=True)]
     if available is None:
         return widths
     least = [
-        width
+        max(_longest_word([column.name]), max(map(len, own), default=0))
         if column.is_number
-        else max(min(len(word), _LONG_WORD) for text in column_texts for word in text.split() or [""])
-        for column, column_texts, width in zip(columns, texts, widths, strict=True)
+        else _longest_word([column.name, *own])
+        for column, own in zip(columns, texts, strict=True)
     ]
     excess = sum(widths) + _GAP * (len(widths) - 1) - available
     for _ in range(excess):
@@ -110,6 +110,10 @@ def _fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], available: in
             return None
         widths[widest] -= 1
     return widths
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    return max(min(len(word), _LONG_WORD) for text in texts for word in text.split() or [""])
 
 
 def _lines(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -133,17 +137,24 @@ def terminal_width() -> int | None:
 
 
 def print_fields(fields: Mapping[str, object], *, title: str | None = None) -> None:
-    """Print names and values, one pair a line, values aligned; long values are folded in a terminal."""
+    """Print names and values, one pair a line, values aligned; long values are folded in a terminal.
+
+    There, a name longer than a third of a line stands on a line of its own, above its value.
+    """
     if title:
         line(title, bold=True)
-    width = max((len(name) for name in fields), default=0) + _GAP
     available = terminal_width()
+    longest = max(map(len, fields), default=0) if available is None else max(available // 3, _LONG_WORD)
+    width = max((len(name) for name in fields if len(name) <= longest), default=0) + _GAP
     for name, value in fields.items():
         text = clean(value)
+        is_apart = len(name) > longest
+        if is_apart:
+            line(name)
         if available is not None and available - width >= _LONG_WORD:
             parts = textwrap.wrap(text, available - width, break_long_words=False, break_on_hyphens=False)
             text = ("\n" + " " * width).join(parts)
-        line(f"{name:<{width}}{text}".rstrip())
+        line(f"{'' if is_apart else name:<{width}}{text}".rstrip())
 
 
 def note(message: str) -> None:

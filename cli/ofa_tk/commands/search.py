@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from ofa_toolkit.core.config import apply_overrides
 from ofa_toolkit.pipelines.search.request import FrontRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ofa_toolkit.pipelines.search.answer import Candidate
     from ofa_toolkit.pipelines.search.find import FoundSubnet
@@ -178,20 +178,11 @@ def _print(found: FoundSubnet, out: Path) -> None:
             f"{accuracy['value']:.2f} % ({low:.2f} to {high:.2f} in {100 * accuracy['confidence']:.0f} % of "
             f"cases; {accuracy['provenance']}{', extrapolated' if accuracy['is_extrapolation'] else ''})"
         )
-    latencies = found.predicted.get("latency_ms", {})
-    for name, latency in latencies.items():
-        bound = (
-            f", below {latency['upper_bound']:.2f} ms in {100 * latency['confidence']:.0f} % of cases"
-            if "upper_bound" in latency
-            else ""
-        )
-        came_about = f"{latency['provenance']}, {latency['interval']}, {latency['error']}"
-        lines[f"latency on {name}"] = f"{latency['value']:.2f} ms ({came_about}{bound})"
-        if "mape_of" in latency:
-            lines["that error" if len(latencies) == 1 else f"error on {name}"] = latency["mape_of"]
-    for name, rate in found.predicted.get("throughput_per_s", {}).items():
-        came_about = f"{rate['provenance']}, {rate['interval']}, {rate['error']}"
-        lines[f"throughput on {name}"] = f"{rate['value']:.0f} images/s ({came_about})"
+    for quantity, unit, digits in (("latency", "ms", 2), ("throughput", "images/s", 0)):
+        figures = found.predicted.get("latency_ms" if quantity == "latency" else "throughput_per_s", {})
+        for name, figure in figures.items():
+            label, where = (quantity, f" on {name}") if len(figures) == 1 else (f"{quantity} on {name}", "")
+            lines[label] = f"{figure['value']:.{digits}f} {unit}{where} ({_came_about(figure)})"
     lines["searched"] = f"{found.search['num_evaluations']:,} subnets in {found.search['seconds']:.2f} s"
     output.print_fields(lines, title="Found")
     output.line()
@@ -203,6 +194,13 @@ def _print(found: FoundSubnet, out: Path) -> None:
     for line in found.warnings:
         output.warn(line)
     output.note(f"Wrote {out}")
+
+
+def _came_about(figure: Mapping[str, Any]) -> str:
+    parts = [figure["provenance"], figure["interval"], figure["error"]]
+    if "upper_bound" in figure:
+        parts.append(f"below {figure['upper_bound']:.2f} ms in {100 * figure['confidence']:.0f} % of cases")
+    return ", ".join(parts) + (f": {figure['mape_of']}" if "mape_of" in figure else "")
 
 
 def _print_candidates(candidates: Sequence[Candidate]) -> None:

@@ -80,7 +80,8 @@ def test_a_search_says_that_its_figures_are_transferred(
     settings = [word for setting in quick for word in ("--set", setting)]
     assert run(["search", "--device", name, "--latency", "1s", *settings]) == 0
     text = capsys.readouterr().out
-    line = next(line for line in text.splitlines() if line.startswith(f"latency on {name}"))
+    line = next(line for line in text.splitlines() if f" ms on {name}" in line)
+    assert line.startswith("latency ")
     assert "transferred, uncalibrated, " in line
     written = json.loads((tmp_path / "subnet.json").read_text())["predicted"]["latency_ms"][name]
     assert written["provenance"] == "transferred"
