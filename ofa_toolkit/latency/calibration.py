@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.complexity.population import PopulationComplexity
 from ofa_toolkit.core.errors import LatencyTableError
+from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.predictors.combination import Combination, Member
 from ofa_toolkit.latency.table import BoundLatency, LatencyTable
 from ofa_toolkit.spaces.encoding import Population
@@ -45,6 +46,28 @@ class Calibration:
     fitted_mape_percent: float
     held_out_mape_percent: float | None
 
+    @property
+    def members(self) -> str:
+        """Names of the tables that the combination weighs, as one list in words."""
+        return ", ".join(member.table for member in self.predictor.members) or "none"
+
+    def errors(self, split: str) -> tuple[Error, ...]:
+        """The error on networks that were left out, as a table states it; none where it is unknown.
+
+        Args:
+            split: Words for how they were left out.
+        """
+        if self.held_out_mape_percent is None:
+            return ()
+        return (
+            Error(
+                mape_percent=round(self.held_out_mape_percent, 2),
+                num_networks=self.predictor.num_probes,
+                split=split,
+                space=self.predictor.probes_space_name,
+            ),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedError:
@@ -68,7 +91,8 @@ class Prior:
 
     Args:
         space: The space the probes come from.
-        tables: The devices to learn from; those that do not cover the space are left out.
+        tables: The devices to learn from; those that do not cover the space are left out. Without any,
+            MACs and a constant alone are weighed.
 
     Raises:
         LatencyTableError: None of them covers the space.
@@ -88,7 +112,7 @@ class Prior:
                 continue
             self.tables.append(table)
             self._bound.append(bound)
-        if not self.tables:
+        if tables and not self.tables:
             raise LatencyTableError(f"No latency table to learn from covers the space '{space.name}'.")
 
     def columns(self, population: Population) -> Array:
@@ -158,7 +182,9 @@ def calibrate(prior: Prior, probes: Population, latencies_ms: Array) -> Calibrat
         raise LatencyTableError(
             f"{len(probes)} measured networks are too few; at least {MIN_PROBES} are needed.",
             hint="About ten give most of the benefit: "
-            f"`ofa-tk latency calibrate --samples --space {prior.space.name}`",
+            f"`ofa-tk latency calibrate --samples --space {prior.space.name}`"
+            if prior.tables
+            else None,
         )
     if not (np.isfinite(latencies_ms).all() and (latencies_ms > 0).all()):
         raise LatencyTableError("A measured latency is not a positive number.")
@@ -234,7 +260,8 @@ def _combination(prior: Prior, weights: Array, num_probes: int) -> Combination:
 
 
 def _leave_one_out(columns: Array, latencies_ms: Array) -> float | None:
-    if len(latencies_ms) <= MIN_PROBES:
+    # Two columns, without any table, are still determined by the two networks that are left of three.
+    if len(latencies_ms) <= MIN_PROBES and columns.shape[1] > 2:
         return None
     predicted = np.empty(len(latencies_ms))
     for index in range(len(latencies_ms)):

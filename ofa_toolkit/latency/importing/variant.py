@@ -64,7 +64,7 @@ def imported_device(
         account: How it became a table.
         content: The predictors.
     """
-    variant = _variant(conditions, origin, account, content)
+    variant = described_variant(variant_name(origin.source, conditions), conditions, origin, account, content)
     return Device(
         name=name,
         title=conditions.processor or name,
@@ -88,11 +88,14 @@ def _power_mode(conditions: Conditions) -> str | None:
     return _plain(conditions.power_mode.replace("_", " ")).removeprefix("mode-")
 
 
-def _variant(conditions: Conditions, origin: Origin, account: Account, content: TableContent) -> Variant:
+def described_variant(
+    name: str, conditions: Conditions, origin: Origin, account: Account, content: TableContent
+) -> Variant:
+    """A variant of today under complete conditions, see `check_conditions`."""
     assert conditions.runtime is not None
     assert conditions.batch_size is not None
     return Variant(
-        name=variant_name(origin.source, conditions),
+        name=name,
         source=origin.source,
         source_licence=origin.licence,
         date=today(),

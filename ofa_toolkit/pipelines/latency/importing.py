@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.export.target_devices import is_software
 from ofa_toolkit.latency.audit.files import file_rows, measured_rows
-from ofa_toolkit.latency.calibration import MIN_PROBES, Calibration, Prior, calibrate, fit_weights
-from ofa_toolkit.latency.device import Error
+from ofa_toolkit.latency.calibration import Prior, calibrate
 from ofa_toolkit.latency.filing import device_folder, file_variant, known_device
 from ofa_toolkit.latency.importing import (
     READERS,
@@ -246,59 +243,18 @@ def _calibrate(measured: NetworkMeasurements, folder: Path | None) -> tuple[Tabl
         notes = (
             f"No other device's table covers {measured.space.name}: fitted on MACs and a constant only.",
         )
-        calibration = _without_prior(measured.space, population, latencies)
-    else:
-        calibration = calibrate(Prior(measured.space, tables), population, latencies)
-    members = ", ".join(member.table for member in calibration.predictor.members) or "none"
-    errors: tuple[Error, ...] = ()
-    if calibration.held_out_mape_percent is not None:
-        errors = (
-            Error(
-                mape_percent=round(calibration.held_out_mape_percent, 2),
-                num_networks=len(networks),
-                split="each measured network left out in turn",
-                space=measured.space.name,
-            ),
-        )
+    calibration = calibrate(Prior(measured.space, tables), population, latencies)
     account = Account(
         provenance="transferred",
-        method=f"Non-negative combination of other devices' predictions ({members}), MACs and a constant.",
+        method=(
+            f"Non-negative combination of other devices' predictions ({calibration.members}), MACs and a "
+            "constant."
+        ),
         networks=f"{len(networks)} subnets of {measured.space.name}, measured whole",
-        errors=errors,
+        errors=calibration.errors("each measured network left out in turn"),
         caveats=(*measured.caveats, *notes, *_few_repeats(networks)),
     )
     return TableContent(predictors=(calibration.predictor,)), account
-
-
-def _without_prior(
-    space: SearchSpace, population: Population, latencies_ms: npt.NDArray[np.float64]
-) -> Calibration:
-    """MACs and a constant alone, for spaces that no other device's table covers."""
-    if len(population) < MIN_PROBES:
-        raise LatencyTableError(
-            f"{len(population)} measured networks are too few; at least {MIN_PROBES} are needed."
-        )
-    macs = PopulationComplexity(space).macs(population) / 1e6
-    columns = np.stack([macs, np.ones(len(population))], axis=1)
-    slope, bias = fit_weights(columns, latencies_ms)
-    left_out = []
-    for index in range(len(population)):
-        others = np.arange(len(population)) != index
-        left_out.append(float(columns[index] @ fit_weights(columns[others], latencies_ms[others])))
-    predictor = Combination(
-        members=(),
-        bias_ms=float(bias),
-        ms_per_million_macs=float(slope),
-        probes_space=space.identity,
-        probes_space_name=space.name,
-        num_probes=len(population),
-    )
-    fitted = columns @ np.array([slope, bias])
-    return Calibration(
-        predictor=predictor,
-        fitted_mape_percent=float(100 * np.mean(np.abs(fitted / latencies_ms - 1))),
-        held_out_mape_percent=float(100 * np.mean(np.abs(np.array(left_out) / latencies_ms - 1))),
-    )
 
 
 def _prior_tables(

@@ -21,9 +21,11 @@ from ofa_toolkit.latency.calibration import (
     choose_probes,
     expected_errors,
 )
-from ofa_toolkit.latency.device import UNKNOWN, Device, Error, Kind, Provenance, Variant
+from ofa_toolkit.latency.device import UNKNOWN, Device, Kind, Provenance
 from ofa_toolkit.latency.device_names import find_device
-from ofa_toolkit.latency.filing import device_folder, file_variant, today
+from ofa_toolkit.latency.filing import device_folder, file_variant
+from ofa_toolkit.latency.importing.measurements import Conditions
+from ofa_toolkit.latency.importing.variant import Account, Origin, described_variant
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes
 from ofa_toolkit.latency.measuring.standard_networks import standard_network
 from ofa_toolkit.latency.stated_error import StatedError
@@ -300,7 +302,20 @@ def calibrate_device(
     bound_prior = Prior(probes.space, prior)
     calibration = calibrate(bound_prior, probes.population, probes.latencies_ms)
     content = TableContent(predictors=(calibration.predictor,))
-    variant = _variant(calibration, content, runtime, precision, batch_size, probes.space.name)
+    account = Account(
+        provenance="transferred",
+        method=f"non-negative combination fitted to the probes; members: {calibration.members}",
+        networks=f"{len(probes.population)} subnets of {probes.space.name}",
+        errors=calibration.errors("each probe by a fit on the others"),
+        caveats=("Uncalibrated bounds: a few probes cannot back them.",),
+    )
+    variant = described_variant(
+        f"calibrated-{runtime}-{precision}-{batch_size}",
+        Conditions(runtime=runtime, precision=precision, batch_size=batch_size),
+        Origin(source="this user's measurements", licence="own measurement"),
+        account,
+        content,
+    )
     fresh = Device(
         name=device,
         title=title or device,
@@ -318,41 +333,4 @@ def calibrate_device(
         left_out=tuple(bound_prior.left_out),
         space=probes.space,
         median_ms=float(np.median(probes.latencies_ms)),
-    )
-
-
-def _variant(
-    calibration: Calibration,
-    content: TableContent,
-    runtime: str,
-    precision: str,
-    batch_size: int,
-    space_name: str,
-) -> Variant:
-    combination = calibration.predictor
-    members = ", ".join(member.table for member in combination.members) or "none"
-    errors: tuple[Error, ...] = ()
-    if calibration.held_out_mape_percent is not None:
-        errors = (
-            Error(
-                mape_percent=round(calibration.held_out_mape_percent, 2),
-                num_networks=combination.num_probes,
-                split="each probe by a fit on the others",
-                space=space_name,
-            ),
-        )
-    return Variant(
-        name=f"calibrated-{runtime}-{precision}-{batch_size}",
-        source="this user's measurements",
-        source_licence="own measurement",
-        date=today(),
-        runtime=runtime,
-        precision=precision,  # type: ignore[arg-type]  # click offers the literals only
-        batch_size=batch_size,
-        provenance="transferred",
-        method=f"non-negative combination fitted to the probes; members: {members}",
-        networks=f"{combination.num_probes} subnets of {space_name}",
-        errors=errors,
-        caveats=("Uncalibrated bounds: a few probes cannot back them.",),
-        identity=content.identity,
     )
