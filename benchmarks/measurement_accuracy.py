@@ -21,7 +21,8 @@ import numpy as np
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.latency import load_table
-from ofa_toolkit.latency.measuring.measure import Effort, Item, estimates, measure, open_journal
+from ofa_toolkit.latency.measuring.effort import Effort
+from ofa_toolkit.latency.measuring.measure import Item, estimates, measure, open_journal
 from ofa_toolkit.latency.measuring.measured_table import CHECK, Accuracy, network_items, networks
 from ofa_toolkit.latency.measuring.own_table import journal_header
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -28,39 +28,73 @@ def request_options(request: type, *, leave_out: tuple[str, ...] = ()) -> Callab
         request: A dataclass with an `Option` at those of its fields that are options.
         leave_out: Fields that are no options of this command; they keep their defaults.
     """
-    helps, declared = field_help(request), field_types(request)
-    fields = [
-        field
-        for field in dataclasses.fields(request)
-        if field.name not in leave_out and _note(declared[field.name], Option) is not None
-    ]
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            given = {field.name: kwargs.pop(field.name) for field in fields}
-            # What was not given takes the field's default, also where click has an empty tuple.
-            values = {name: value for name, value in given.items() if value not in (None, (), {})}
-            return function(*args, request=request(**values), **kwargs)
+            made = _built(request, leave_out, kwargs)
+            return function(*args, request=made, **kwargs)
 
-        for field in reversed(fields):
-            call = _option(field, declared[field.name], helps[field.name])(call)
+        for option in reversed(list(_options(request, leave_out))):
+            call = option(call)
         return typing.cast(F, call)
 
     return decorate
+
+
+def _options(request: type, leave_out: tuple[str, ...]) -> Iterator[Callable[[Any], Any]]:
+    helps, declared = field_help(request), field_types(request)
+    for field in dataclasses.fields(request):
+        if field.name in leave_out:
+            continue
+        if _note(declared[field.name], Option) is not None:
+            yield _option(field, declared[field.name], helps[field.name])
+        elif _is_nested(declared[field.name]):
+            yield from _options(declared[field.name], leave_out)
+
+
+def _built(request: type, leave_out: tuple[str, ...], given: dict[str, Any]) -> Any:
+    """The request of what was given, which is taken out of `given`."""
+    declared, values = field_types(request), {}
+    for field in dataclasses.fields(request):
+        if field.name in leave_out:
+            continue
+        if _note(declared[field.name], Option) is not None:
+            value = given.pop(field.name)
+            # What was not given takes the field's default, also where click has an empty tuple.
+            if value not in (None, (), {}):
+                values[field.name] = value
+        elif _is_nested(declared[field.name]):
+            values[field.name] = _built(declared[field.name], leave_out, given)
+    return request(**values)
+
+
+def _is_nested(declared: Any) -> bool:
+    """Whether it is a dataclass with options of its own."""
+    return (
+        isinstance(declared, type)
+        and dataclasses.is_dataclass(declared)
+        and any(_note(inner, Option) is not None for inner in field_types(declared).values())
+    )
 
 
 def _option(field: dataclasses.Field[Any], declared: Any, help_text: str) -> Callable[[Any], Any]:
     option, plain = _note(declared, Option), _without_none(typing.get_args(declared)[0])
     assert option is not None
     is_required = field.default is field.default_factory is dataclasses.MISSING
+    is_mapping = typing.get_origin(plain) in (dict, Mapping, typing.get_origin(Mapping[str, int]))
+    kind = _NameAndNumbers(plain) if is_mapping else _type(option, plain, _note(declared, Bounds))
+    if option.is_argument:
+        count = -1 if option.is_repeatable else 1
+        return click.argument(
+            field.name, type=kind, nargs=count, required=is_required, metavar=option.metavar
+        )
     # Not by equality: 0 is a default worth showing.
     has_default = not any(field.default is nothing for nothing in (None, (), False, dataclasses.MISSING))
-    is_mapping = typing.get_origin(plain) in (dict, Mapping, typing.get_origin(Mapping[str, int]))
     return click.option(
-        option.name or f"--{field.name.replace('_', '-')}",
+        *(option.name or f"--{field.name.replace('_', '-')}").split(),
         field.name,
-        type=_NameAndNumbers(plain) if is_mapping else _type(option, plain, _note(declared, Bounds)),
+        type=kind,
         is_flag=plain is bool,
         multiple=option.is_repeatable,
         metavar=option.metavar,
@@ -76,17 +110,43 @@ def _type(option: Option, plain: Any, bounds: Bounds | None) -> Any:
     if option.quantity is not None:
         return Quantity(option.quantity)
     if option.path is not None:
-        is_folder = option.path == "folder"
-        return InputPath(file_okay=False) if is_folder else click.Path(dir_okay=False, path_type=Path)
-    if typing.get_origin(plain) is Literal:
-        return click.Choice(typing.get_args(plain))
+        is_file, is_folder = not option.path.endswith("folder"), not option.path.endswith("file")
+        if option.path.startswith("input"):
+            return InputPath(file_okay=is_file, dir_okay=is_folder)
+        return click.Path(file_okay=is_file, dir_okay=is_folder, path_type=Path)
+    origin, arguments = typing.get_origin(plain), typing.get_args(plain)
+    if origin in (tuple, Sequence):
+        element = arguments[0]
+        return _type(option, element, bounds) if option.is_repeatable else _Numbers(element)
+    if origin is Literal:
+        return click.Choice(arguments)
     if plain is int and bounds is not None:
         return click.IntRange(bounds.at_least, bounds.at_most)  # type: ignore[arg-type]
     if plain is float and bounds is not None:
         least, is_open = (bounds.at_least, False) if bounds.above is None else (bounds.above, True)
         most, is_below = (bounds.at_most, False) if bounds.below is None else (bounds.below, True)
         return click.FloatRange(least, most, min_open=is_open, max_open=is_below)
+    if plain is Path:
+        return click.Path(path_type=Path)
     return plain if plain in (bool, int, float) else str
+
+
+class _Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers separated by commas."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self._kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Split and read them."""
+        try:
+            return tuple(self._kind(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"'{value}' is no list of numbers; write them like 160,192.", param, ctx)
 
 
 class _NameAndNumbers(click.ParamType[tuple[str, Any]]):

@@ -1,7 +1,8 @@
 """Requests: dataclasses whose fields are the parameters of a Python function and the options of a command.
 
 Each field is followed by one sentence, its help text. A field that is an option too carries
-`Annotated[..., Option(...)]`; what its type does not say stands there.
+`Annotated[..., Option(...)]`; what its type does not say stands there. A field that is itself such a
+dataclass gives a command its options too.
 
     @dataclass(frozen=True, kw_only=True)
     class BoilRequest:
@@ -22,9 +23,9 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, TypeVar
 
-from ofa_toolkit.core.config import field_help
+from ofa_toolkit.core.config import Bounds, field_help
 from ofa_toolkit.core.quantities import QuantityKind
 
 if TYPE_CHECKING:
@@ -40,18 +41,25 @@ class Option:
     """How a field is written on the command line, beside what its name and type say.
 
     Attributes:
-        name: Another name, such as `--max`.
+        name: Another name, such as `--max`, or several with spaces between them.
         metavar: What stands for the value in the help.
         quantity: The kind of number with a unit that is taken.
-        path: What a path leads to.
+        path: What a path leads to; an `input` has to be there.
         is_repeatable: Whether the option may be given several times.
+        is_argument: Whether it is given by its position alone.
     """
 
     name: str | None = None
     metavar: str | None = None
     quantity: QuantityKind | None = None
-    path: Literal["file", "folder"] | None = None
+    path: Literal["file", "folder", "input", "input file", "input folder"] | None = None
     is_repeatable: bool = False
+    is_argument: bool = False
+
+
+Flag = Annotated[bool, Option()]
+Positive = Annotated[int, Bounds(at_least=1), Option()]
+Seed = Annotated[int, Bounds(at_least=0), Option()]
 
 
 def with_fields_of(

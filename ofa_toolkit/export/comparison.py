@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from ofa_toolkit.core.errors import DataError, VerificationError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.graphs.session import open_session
 
 Images = npt.NDArray[np.float32]
@@ -23,13 +23,13 @@ Labels = npt.NDArray[np.int64]
 MAX_RELATIVE_ERROR = 1e-4
 """fp32: largest difference of a logit, relative to the network's largest logit."""
 
-MAX_ACCURACY_DROP: dict[Precision, float] = {"fp32": 0.0, "fp16": 0.5, "int8": 2.0}
+MAX_ACCURACY_DROP: dict[FilePrecision, float] = {"fp32": 0.0, "fp16": 0.5, "int8": 2.0}
 """Points of top-1 a file may lose against the fp32 network, where there are labels."""
 
-MIN_AGREEMENT: dict[Precision, float] = {"fp32": 100.0, "fp16": 98.0, "int8": 80.0}
+MIN_AGREEMENT: dict[FilePrecision, float] = {"fp32": 100.0, "fp16": 98.0, "int8": 80.0}
 """Percent of images for which file and network must name the same class, where nothing tells the accuracy."""
 
-MIN_AGREEMENT_JUDGED: dict[Precision, float] = {"fp32": 100.0, "fp16": 90.0, "int8": 50.0}
+MIN_AGREEMENT_JUDGED: dict[FilePrecision, float] = {"fp32": 100.0, "fp16": 90.0, "int8": 50.0}
 """The same where accuracy was measured: on images that both get wrong they may differ, but a network that is
 wrong on most of them loses no accuracy whatever the file computes."""
 
@@ -168,7 +168,7 @@ def largest_half_activation(model: onnx.ModelProto, check: CheckImages) -> float
 
 
 def check_comparison(
-    comparison: Comparison, precision: Precision, *, max_accuracy_drop: float | None = None
+    comparison: Comparison, precision: FilePrecision, *, max_accuracy_drop: float | None = None
 ) -> None:
     """Raise `VerificationError` where a file strays further from the network than its precision may.
 

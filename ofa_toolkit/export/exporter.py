@@ -13,6 +13,7 @@ from torch import nn
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import ExportError, VerificationError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.comparison import (
     CheckImages,
     Comparison,
@@ -33,7 +34,7 @@ from ofa_toolkit.export.lint import check_lint
 from ofa_toolkit.export.metadata import ExportMetadata, attach
 from ofa_toolkit.export.quantization import CalibrationMethod, quantize
 from ofa_toolkit.export.squeeze_excite import gate_convolutions
-from ofa_toolkit.export.target_devices import Precision, Target
+from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.graphs import (
     FoldedWeights,
     WeightedNode,
@@ -61,7 +62,7 @@ class FileForm:
     """
 
     target: Target
-    precision: Precision = "fp32"
+    precision: FilePrecision = "fp32"
     batch_size: int | None = 1
 
 
@@ -140,7 +141,7 @@ def check_form(model: onnx.ModelProto, layers: Sequence[LayerSpec], form: FileFo
         raise VerificationError(f"The file takes and gives {shapes}; the subnet {expected_shapes}.")
 
 
-def check_precision(model: onnx.ModelProto, precision: Precision) -> tuple[WeightedNode, ...]:
+def check_precision(model: onnx.ModelProto, precision: FilePrecision) -> tuple[WeightedNode, ...]:
     """Make sure that every convolution and linear layer computes in a precision.
 
     Returns:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
+from ofa_toolkit.core.precision import FILE_PRECISIONS, FilePrecision
 from ofa_toolkit.export.targets import GENERATIONS, Generation, generation, generation_of, version_of
 from ofa_toolkit.latency.device import Device
 from ofa_toolkit.latency.device_names import find_device, misspelt, software_of
-
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 ONNXRUNTIME_CPU = "onnxruntime-cpu"
 
@@ -45,7 +42,7 @@ class Target:
     workspace_mib: int = 1024
     python: str = "unknown"
 
-    def supports(self, precision: Precision) -> bool | None:
+    def supports(self, precision: FilePrecision) -> bool | None:
         """Whether software and GPU compute in a precision; None where the GPU is not known."""
         if precision == "fp32":
             return True
@@ -57,11 +54,11 @@ class Target:
             return None
         return gpu_supports(self.compute_capability, precision)
 
-    def check_precision(self, precision: Precision) -> None:
+    def check_precision(self, precision: FilePrecision) -> None:
         """Raise `ExportError` where the target does not compute in a precision."""
         if self.supports(precision) is not False:
             return
-        possible = ", ".join(p for p in PRECISIONS if self.supports(p))
+        possible = ", ".join(p for p in FILE_PRECISIONS if self.supports(p))
         if precision == "int8" and self.generation.int8 is None:
             reason = f"{self.generation.name} reads no per-channel quantisation"
         else:
@@ -72,7 +69,7 @@ class Target:
         )
 
 
-def gpu_supports(compute_capability: str, precision: Precision) -> bool:
+def gpu_supports(compute_capability: str, precision: FilePrecision) -> bool:
     """Whether NVIDIA GPUs of a compute capability compute in a precision.
 
     Source: TensorRT support matrix, "Hardware and Precision" (8.2 to 10.x agree): fp16 on 5.3, 6.0, 6.2 and

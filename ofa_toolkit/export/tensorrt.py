@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 
 from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.kit.check import CheckError, check_precision
 from ofa_toolkit.export.squeeze_excite import gate_convolutions
-from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.graphs import weighted_nodes
 from ofa_toolkit.tensorrt.engine import EngineOptions, build_plan, chooses_precision, load_engine
 
@@ -48,7 +48,7 @@ def build_engine(library: Any, model: bytes, options: EngineOptions) -> Engine:
     return Engine(plan=plan, version=str(library.__version__), layers=layers)
 
 
-def promised_layers(model: onnx.ModelProto, precision: Precision) -> list[dict[str, Any]]:
+def promised_layers(model: onnx.ModelProto, precision: FilePrecision) -> list[dict[str, Any]]:
     """What an engine of a file must compute each convolution and linear layer in, see `check_precision`."""
     free = set(gate_convolutions(model.graph)) if precision == "int8" else set()
     return [
@@ -63,7 +63,7 @@ def promised_layers(model: onnx.ModelProto, precision: Precision) -> list[dict[s
     ]
 
 
-def inspect_engine(library: Any, plan: bytes, model: onnx.ModelProto, precision: Precision) -> str:
+def inspect_engine(library: Any, plan: bytes, model: onnx.ModelProto, precision: FilePrecision) -> str:
     """What an engine's layers compute in; raises `VerificationError` where that is not what was promised."""
     promised = promised_layers(model, precision)
     inspector = load_engine(library, plan).create_engine_inspector()

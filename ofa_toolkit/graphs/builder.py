@@ -9,19 +9,17 @@ so only where its window does not divide the map.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import onnx
 from onnx import TensorProto, helper
 
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.core.precision import FloatPrecision
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs.operators import WRITERS
 from ofa_toolkit.graphs.weights import FoldedWeights, check_weights
 from ofa_toolkit.graphs.writer import GraphWriter
 from ofa_toolkit.spaces.layer_spec import LayerSpec
-
-GraphPrecision = Literal["fp32", "fp16"]
 
 OLDEST_OPSET = 11
 NEWEST_OPSET = 21
@@ -37,7 +35,7 @@ def build_onnx(
     opset: int = 13,
     ir_version: int | None = None,
     batch_size: int | None = 1,
-    precision: GraphPrecision = "fp32",
+    precision: FloatPrecision = "fp32",
     use_hard_swish: bool = False,
     use_clip: bool = True,
     output_name: str = "output",

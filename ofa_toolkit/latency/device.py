@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from ofa_toolkit.core import config, files, toml
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, unknown_name
+from ofa_toolkit.core.precision import Precision
 
 DEVICE_FILE = "device.toml"
 UNKNOWN = "unknown"
@@ -124,7 +125,7 @@ class Variant:
     "What executed the networks: onnxruntime, pytorch, tensorrt, tensorflow, tflite."
     runtime_version: str = UNKNOWN
     "Its version."
-    precision: Literal["fp32", "tf32", "fp16", "bf16", "int8"]
+    precision: Precision
     "Arithmetic of the convolutions."
     batch_size: Annotated[int, Bounds(at_least=1)]
     "Images per run; latencies are those of a whole batch."

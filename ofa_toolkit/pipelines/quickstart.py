@@ -12,12 +12,13 @@ import numpy as np
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.graphs.session import open_session
-from ofa_toolkit.latency.measuring.measure import Effort
+from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.export.onnx_file import export_onnx
 from ofa_toolkit.pipelines.export.options import ExportOptions
-from ofa_toolkit.pipelines.latency.measure import MeasureReport, MeasureRequest, measure_latency
+from ofa_toolkit.pipelines.latency.measure import MeasureReport, measure_latency
+from ofa_toolkit.pipelines.latency.request import MeasureRequest
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.spaces import Encoding, SearchSpace
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, read_card

@@ -13,6 +13,7 @@ from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import toml
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.core.precision import ALIASES, TrainingPrecision
 from ofa_toolkit.datasets.stand_in import StandInName
 from ofa_toolkit.datasets.transforms import TransformConfig
 from ofa_toolkit.spaces import SearchSpace, get_space, restrict
@@ -112,8 +113,8 @@ class LoopConfig:
     "Largest absolute value of a gradient entry."
     ema_decay: Annotated[float, Bounds(above=0, below=1)] | None = None
     "Keep a moving average of the weights with this decay an update; it is validated and saved."
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    "Of the forward and backward passes; float16 needs a GPU."
+    precision: TrainingPrecision = "fp32"
+    "Of the forward and backward passes; fp16 needs a GPU."
     channels_last: bool = True
     "Memory order of images and weights; faster on most devices."
     compile: bool = False
@@ -277,7 +278,7 @@ def from_values(values: Mapping[str, Any], *, source: str | None = None) -> RunC
         ConfigError: A setting is unknown, missing or bad; names its dotted path.
         UnknownNameError: No such training method.
     """
-    values = _with_space_table(values)
+    values = _with_short_precision(_with_space_table(values))
     table = dict(values.get("algorithm", {}))
     if "name" not in table:
         raise ConfigError(
@@ -289,6 +290,15 @@ def from_values(values: Mapping[str, Any], *, source: str | None = None) -> RunC
     read: Any = configuration.from_dict(holder, {"algorithm": table}, source=source)
     values["algorithm"] = read.algorithm
     return configuration.from_dict(RunConfig, values, source=source)
+
+
+def _with_short_precision(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with the precision's name here, where files of earlier releases have torch's."""
+    loop = values.get("training")
+    if not isinstance(loop, Mapping) or not isinstance(loop.get("precision"), str):
+        return values
+    precision = loop["precision"]
+    return {**values, "training": {**loop, "precision": ALIASES.get(precision, precision)}}
 
 
 def _with_space_table(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,17 +92,15 @@ class Updater:
         class_weights: Tensor | None = None,
         label_teacher: LabelTeacher | None = None,
     ) -> None:
-        if config.precision == "float16" and process.device.type != "cuda":
-            raise ConfigError(
-                "training.precision: float16 needs a GPU.", hint="--set training.precision=float32"
-            )
+        if config.precision == "fp16" and process.device.type != "cuda":
+            raise ConfigError("training.precision: fp16 needs a GPU.", hint="--set training.precision=fp32")
         self.supernet = supernet
         self.optimizer = optimizer
         self.config = config
         self.process = process
         self.class_weights = class_weights
         self.label_teacher = label_teacher
-        self.scaler = torch.amp.GradScaler(enabled=config.precision == "float16")
+        self.scaler = torch.amp.GradScaler(enabled=config.precision == "fp16")
         self._compiled: dict[Subnet, Forward] = {}
         self._parameters = list(supernet.parameters())
 
@@ -252,9 +250,10 @@ class Updater:
         return self._compiled[item.subnet](images)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self.config.precision == "float32":
+        if self.config.precision == "fp32":
             return nullcontext()
-        return torch.autocast(self.process.device.type, dtype=getattr(torch, self.config.precision))
+        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float16
+        return torch.autocast(self.process.device.type, dtype=dtype)
 
     def _clip(self) -> None:
         if self.config.clip_norm is not None:

@@ -10,11 +10,12 @@ from torch import nn
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.core.precision import FILE_PRECISIONS, FilePrecision
 from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.export.comparison import ModelRunner, check_comparison, compare, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, write_model
 from ofa_toolkit.export.lint import lint
-from ofa_toolkit.export.target_devices import PRECISIONS, Precision, Target, resolve_target, target_names
+from ofa_toolkit.export.target_devices import Target, resolve_target, target_names
 from ofa_toolkit.graphs import count_folded_params, count_graph
 from ofa_toolkit.spaces import SearchSpace, Subnet, get_space, list_spaces, lower, sample_subnets
 from ofa_toolkit.supernets import build_network, fold_batchnorm
@@ -31,7 +32,7 @@ def targets() -> list[Target]:
             target = resolve_target(name)
         except ExportError:
             continue  # phones
-        precisions = tuple(target.supports(precision) for precision in PRECISIONS)
+        precisions = tuple(target.supports(precision) for precision in FILE_PRECISIONS)
         distinct[target.generation.name, target.max_opset, target.takes_dynamic_batch, precisions] = target
     return list(distinct.values())
 
@@ -39,7 +40,7 @@ def targets() -> list[Target]:
 TARGETS = targets()
 
 
-def forms(precision: Precision) -> list[FileForm]:
+def forms(precision: FilePrecision) -> list[FileForm]:
     """One form for each distinct way a file is written in a precision."""
     distinct = {}
     for target in TARGETS:
@@ -68,7 +69,7 @@ def trained(space: SearchSpace, subnet: Subnet, seed: int) -> nn.Module:
     return network
 
 
-def export_and_compare(name: str, precision: Precision, num_subnets: int) -> None:
+def export_and_compare(name: str, precision: FilePrecision, num_subnets: int) -> None:
     space = small(name)
     images = synthetic_images(RESOLUTION, 4)
     for number, subnet in enumerate(sample_subnets(space, num_subnets, generator(3, "export", name))):
@@ -96,14 +97,14 @@ def lint_everywhere(model: onnx.ModelProto, form: FileForm) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", EVERY_SPACE)
-def test_two_subnets_of_every_space(name: str, precision: Precision) -> None:
+def test_two_subnets_of_every_space(name: str, precision: FilePrecision) -> None:
     export_and_compare(name, precision, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", list_spaces())
-def test_twenty_subnets_of_every_space(name: str, precision: Precision) -> None:
+def test_twenty_subnets_of_every_space(name: str, precision: FilePrecision) -> None:
     export_and_compare(name, precision, 20)
 
 

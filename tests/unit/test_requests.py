@@ -20,6 +20,16 @@ from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.requests import Option, with_fields_of
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stove:
+    """What it stands on."""
+
+    power: Annotated[int, Bounds(at_least=1), Option(name="--heat --power")] = 5
+    "Of the stove."
+    gas: bool = False
+    "Python only."
+
+
 @dataclass(frozen=True)
 class Boil:
     """How to boil an egg."""
@@ -37,7 +47,7 @@ class Boil:
     "Which size."
     soft: Annotated[bool, Option()] = False
     "Stay soft."
-    pots: Annotated[tuple[Path, ...], Option(path="folder", is_repeatable=True)] = ()
+    pots: Annotated[tuple[Path, ...], Option(path="input folder", is_repeatable=True)] = ()
     "Where."
     most: Annotated[Mapping[str, float], Option(name="--max", is_repeatable=True)] = field(
         default_factory=dict
@@ -49,6 +59,12 @@ class Boil:
     "Allowed values."
     seed: Annotated[int, Option()] = 0
     "Start."
+    stove: Stove = field(default_factory=Stove)
+    "Where it stands."
+    turns: Annotated[tuple[int, ...], Option(metavar="LIST")] = ()
+    "When to turn it."
+    guests: Annotated[tuple[str, ...], Option(is_argument=True, is_repeatable=True)] = ()
+    "Who eats it."
     cook: object = None
     "Python only."
 
@@ -103,6 +119,9 @@ def test_the_function_takes_the_fields() -> None:
         (("--pots", ".", "--pots", ".."), Boil(pots=(Path(), Path("..")))),
         (("--max", "a=3", "--max", "b=4"), Boil(most={"a": 3.0, "b": 4.0})),
         (("--any-of", "kernel-size=3,5"), Boil(any_of={"kernel_size": (3.0, 5.0)})),
+        (("--heat", "3"), Boil(stove=Stove(power=3))),
+        (("--power", "3", "--turns", "1,2"), Boil(stove=Stove(power=3), turns=(1, 2))),
+        (("Ada", "Bo"), Boil(guests=("Ada", "Bo"))),
     ],
 )
 def test_the_options_give_the_same_request(arguments: tuple[str, ...], expected: Boil) -> None:
@@ -118,7 +137,10 @@ def test_the_options_give_the_same_request(arguments: tuple[str, ...], expected:
         (("--size", "L"), "'S', 'M'"),
         (("--max", "a=3,4"), "is not NAME=VALUE"),
         (("--any-of", "a"), "is not NAME=VALUE"),
+        (("--turns", "1,x"), "is no list of numbers"),
+        (("--heat", "0"), "x>=1"),
         (("--cook", "x"), "No such option"),
+        (("--gas",), "No such option"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments: tuple[str, ...], message: str) -> None:

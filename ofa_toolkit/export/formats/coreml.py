@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Ends
 from ofa_toolkit.export.formats.format import Array, FormatSource, Runner, refuse_ends
-from ofa_toolkit.export.target_devices import Precision
 
 
 @dataclass
@@ -22,7 +22,7 @@ class CoreMl:
     extra: str = "coreml"
     packages: tuple[str, ...] = ("coremltools",)
     suffix: str = ".mlpackage"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[FilePrecision, ...] = ("fp32", "fp16")
     reads_quantised: bool = False
     runtime: str = "coreml"
     runs_here: bool = platform.system() == "Darwin"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Ends
 from ofa_toolkit.export.formats.format import Array, FormatSource, Runner, refuse_ends
-from ofa_toolkit.export.target_devices import Precision
 
 
 @dataclass
@@ -20,7 +20,7 @@ class ExecuTorch:
     extra: str = "executorch"
     packages: tuple[str, ...] = ("executorch",)
     suffix: str = ".pte"
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[FilePrecision, ...] = ("fp32",)
     reads_quantised: bool = False
     runtime: str = "executorch"
     runs_here: bool = True

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import onnx
 
 from ofa_toolkit.core.errors import ExportError, MissingDependencyError, OfaToolkitError, VerificationError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Ends
-from ofa_toolkit.export.target_devices import Precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +43,7 @@ class FormatSource:
     network: nn.Module
     example: Array
     ends: Ends
-    precision: Precision
+    precision: FilePrecision
     calibration: Sequence[Array] = ()
 
 
@@ -67,7 +67,7 @@ class Format(Protocol):
     extra: str
     packages: tuple[str, ...]
     suffix: str
-    precisions: tuple[Precision, ...]
+    precisions: tuple[FilePrecision, ...]
     reads_quantised: bool
     runtime: str
     runs_here: bool

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Ends
 from ofa_toolkit.export.formats.format import Array, FormatSource, Runner
-from ofa_toolkit.export.target_devices import Precision
 
 
 @dataclass
@@ -22,7 +22,7 @@ class LiteRt:
     extra: str = "litert"
     packages: tuple[str, ...] = ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")
     suffix: str = ".tflite"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    precisions: tuple[FilePrecision, ...] = ("fp32", "fp16", "int8")
     reads_quantised: bool = False
     runtime: str = "tflite"
     runs_here: bool = True

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 
 from ofa_toolkit.core.errors import ExportError, VerificationError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Ends
 from ofa_toolkit.export.formats.format import Array, FormatSource, Runner, refuse_ends
-from ofa_toolkit.export.target_devices import Precision
 
 _INPUT, _OUTPUT = "in0", "out0"
 
@@ -30,7 +30,7 @@ class Ncnn:
     extra: str = "ncnn"
     packages: tuple[str, ...] = ("pnnx", "ncnn")
     suffix: str = ".param"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[FilePrecision, ...] = ("fp32", "fp16")
     reads_quantised: bool = False
     runtime: str = "ncnn"
     runs_here: bool = True

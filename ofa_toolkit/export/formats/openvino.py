@@ -8,9 +8,9 @@ from typing import Any
 
 import onnx
 
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Ends
 from ofa_toolkit.export.formats.format import Array, FormatSource, Runner
-from ofa_toolkit.export.target_devices import Precision
 
 
 @dataclass
@@ -22,7 +22,7 @@ class OpenVino:
     extra: str = "openvino"
     packages: tuple[str, ...] = ("openvino",)
     suffix: str = ".xml"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    precisions: tuple[FilePrecision, ...] = ("fp32", "fp16", "int8")
     reads_quantised: bool = True
     runtime: str = "openvino"
     runs_here: bool = True

@@ -5,35 +5,35 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.precision import Precision
+from ofa_toolkit.core.requests import Option
 from ofa_toolkit.spaces import SearchSpace, Subnet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Under which conditions something was timed; None where the file does not say.
+    """Under which conditions something was timed; None where the file does not say."""
 
-    Attributes:
-        runtime: Such as `tensorrt`.
-        runtime_version: Its version.
-        precision: fp32, fp16, int8.
-        batch_size: Images per run.
-        clocks: Power mode and clocks in words.
-        power_mode: Name of the power mode, such as `MAXN`, or of the frequency governor.
-        threads: CPU threads.
-        processor: The chip as its system calls it.
-    """
-
-    runtime: str | None = None
-    runtime_version: str | None = None
-    precision: str | None = None
-    batch_size: int | None = None
-    clocks: str | None = None
+    runtime: Annotated[str | None, Option(metavar="NAME")] = None
+    "What executed the networks, such as tensorrt."
+    runtime_version: Annotated[str | None, Option(metavar="TEXT")] = None
+    "Its version."
+    precision: Annotated[Precision | None, Option()] = None
+    "Arithmetic."
+    batch_size: Annotated[int | None, Bounds(at_least=1), Option()] = None
+    "Images per run."
+    clocks: Annotated[str | None, Option(metavar="TEXT")] = None
+    "Power mode and clocks."
     power_mode: str | None = None
+    "Name of the power mode, such as `MAXN`, or of the frequency governor."
     threads: int | None = None
+    "CPU threads."
     processor: str | None = None
+    "The chip as its system calls it."
 
     def completed(self, given: Conditions) -> Conditions:
         """These conditions, with `given` where the file is silent.

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.documents import parse_json
-from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, UnknownNameError
+from ofa_toolkit.core.precision import read_precision
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     ImportContext,
@@ -142,8 +143,12 @@ def _conditions(row: Mapping[str, str], where: str) -> Conditions:
     batch = row.get("batch_size")
     if batch and not batch.isdigit():
         raise FileFormatError(f"{where}: '{batch}' is not a batch size.")
+    try:
+        precision = read_precision(row["precision"]) if row.get("precision") else None
+    except UnknownNameError as error:
+        raise FileFormatError(f"{where}: {error.message}", hint=error.hint) from error
     return Conditions(
         runtime=row.get("runtime") or None,
-        precision=row.get("precision") or None,
+        precision=precision,
         batch_size=int(batch) if batch else None,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ofa_toolkit.core.documents import damage_explained, read_text
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.precision import Precision
 from ofa_toolkit.latency.importing.kit_results import dotted_version
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
@@ -28,7 +29,7 @@ from ofa_toolkit.spaces import Subnet
 
 _BANNER = "&&&& RUNNING TensorRT.trtexec"
 _SEVEN = re.compile(r"\] GPU Compute\s*\n(?:.*\n){0,5}?.*\] median: ([\d.eE+-]+) ms")
-_PRECISIONS = (("INT8", "int8"), ("FP16", "fp16"), ("BF16", "bf16"), ("FP32", "fp32"))
+_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16", "bf16", "fp32")
 
 
 def read_logs(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurements:
@@ -89,12 +90,13 @@ def _median(text: str) -> str | float | None:
 def _conditions(run: str) -> Conditions:
     version = re.search(r"TensorRT\.trtexec \[TensorRT v(\d+)\]", run)
     listed = re.search(r"\] Precision: ([A-Z0-9+]+)", run)
+    marks = listed[1].split("+") if listed else []
     device = re.search(r"\] Selected Device: (.+)", run)
     batches = set(re.findall(r"[Ii]nput binding for \S+ (?:with dimensions|is) (\d+)x", run))
     return Conditions(
         runtime="tensorrt",
         runtime_version=dotted_version(version[1]) if version else None,
-        precision=next((name for mark, name in _PRECISIONS if listed and mark in listed[1].split("+")), None),
+        precision=next((name for name in _PRECISIONS if name.upper() in marks), None),
         batch_size=int(batches.pop()) if len(batches) == 1 else None,
         processor=device[1].strip() if device else None,
     )

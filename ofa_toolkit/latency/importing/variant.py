@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
 
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.device import UNKNOWN, Device, Error, Provenance, Variant
 from ofa_toolkit.latency.filing import today
 from ofa_toolkit.latency.importing.measurements import Conditions
 from ofa_toolkit.latency.table_file import TableContent
-
-Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +91,7 @@ def described_variant(
     """A variant of today under complete conditions, see `check_conditions`."""
     assert conditions.runtime is not None
     assert conditions.batch_size is not None
+    assert conditions.precision is not None
     return Variant(
         name=name,
         source=origin.source,
@@ -101,7 +99,7 @@ def described_variant(
         date=today(),
         runtime=conditions.runtime,
         runtime_version=conditions.runtime_version or UNKNOWN,
-        precision=cast(Precision, conditions.precision),
+        precision=conditions.precision,
         batch_size=conditions.batch_size,
         clocks=conditions.clocks or UNKNOWN,
         power_mode=_power_mode(conditions),

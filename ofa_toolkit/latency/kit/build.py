@@ -21,9 +21,9 @@ import onnx
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files, rng
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.precision import FilePrecision, FloatPrecision
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs import build_onnx, random_weights
-from ofa_toolkit.graphs.builder import GraphPrecision
 from ofa_toolkit.latency.kit import agent
 from ofa_toolkit.spaces import Encoding, LayerSpec, Population, SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_reference
@@ -56,7 +56,7 @@ class KitSpec:
     opset: int
     ir_version: int
     operators: frozenset[str] | None
-    precision: str
+    precision: FilePrecision
     has_typed_networks: bool
     batch_size: int
     is_onnxruntime: bool = False
@@ -126,7 +126,7 @@ def _write_networks(
     """The network in every precision that is needed; where each lies, with its hash."""
     weights = _repeating_weights(layers, rng.generator(seed, "kit", name))
     written: dict[str, dict[str, str]] = {}
-    precisions: tuple[GraphPrecision, ...] = ("fp32", "fp16") if spec.has_typed_networks else ("fp32",)
+    precisions: tuple[FloatPrecision, ...] = ("fp32", "fp16") if spec.has_typed_networks else ("fp32",)
     for precision in precisions:
         model = build_onnx(
             layers,

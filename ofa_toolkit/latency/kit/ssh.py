@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.requests import Option
 
 BROKEN = 255
 """Exit status of `ssh` itself, when there is no connection or it broke."""
@@ -31,16 +33,14 @@ class ConnectionBrokenError(MeasurementError):
 class Board:
     """A machine that `ssh` can log in to without a password.
 
-    Attributes:
-        host: As ssh takes it: `user@board`, a name of its configuration, `ssh://user@board:2222`.
-        config: Another configuration file of ssh than the user's.
-
     Raises:
         MeasurementError: The host is none.
     """
 
-    host: str
-    config: Path | None = None
+    host: Annotated[str, Option(name="--ssh", metavar="USER@BOARD")]
+    "The board, as ssh takes it: user@board, a name of its configuration, or ssh://user@board:2222."
+    config: Annotated[Path | None, Option(name="--ssh-config", metavar="FILE", path="input file")] = None
+    "Configuration of ssh. Default: the user's."
 
     def __post_init__(self) -> None:
         if not _HOST.fullmatch(self.host):

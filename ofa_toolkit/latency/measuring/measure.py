@@ -21,6 +21,7 @@ import numpy as np
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.latency.kit.agent import Journal
+from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.measuring.system import system_state
 from ofa_toolkit.latency.runtimes import Runtime, Session
 from ofa_toolkit.latency.runtimes.runtime import RunTimes
@@ -46,26 +47,6 @@ class Item:
     key: str
     layers: tuple[LayerSpec, ...]
     row: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """How long to look.
-
-    Attributes:
-        num_passes: Times that all items are gone through.
-        num_rounds: Bursts of a unit within a pass.
-        num_network_rounds: Bursts of a whole network within a pass. It runs longer, so that it is more often
-            disturbed, and few networks decide the correction and the error.
-        burst_ms: Length of a burst; at least 5 and at most 200 runs.
-        chunk_size: Sessions that are loaded at a time.
-    """
-
-    num_passes: int = 3
-    num_rounds: int = 3
-    num_network_rounds: int = 9
-    burst_ms: float = 25.0
-    chunk_size: int = 24
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,34 +6,33 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.precision import FloatPrecision
+from ofa_toolkit.core.requests import Option, Positive
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, LayerSpec
 
 Times = npt.NDArray[np.float64]
-Precision = Literal["fp32", "fp16"]
 Processor = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
-    """Conditions of a measurement.
+    """Conditions of a measurement."""
 
-    Attributes:
-        processor: Where the networks run.
-        num_threads: Threads of a CPU runtime; GPU runtimes ignore the host's threads.
-        batch_size: Images per run.
-        precision: Arithmetic of the convolutions.
-    """
-
-    processor: Processor = "cpu"
-    num_threads: int = 1
-    batch_size: int = 1
-    precision: Precision = "fp32"
+    processor: Annotated[Processor, Option()] = "cpu"
+    "Where networks run."
+    num_threads: Annotated[int, Bounds(at_least=1), Option(name="--threads")] = 1
+    "CPU threads; GPU runtimes ignore them."
+    batch_size: Positive = 1
+    "Images per run."
+    precision: Annotated[FloatPrecision, Option()] = "fp32"
+    "Arithmetic."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class ParetoRequest(EvaluationRequest):
     latency_on: Annotated[str | None, Option(metavar="DEVICE")] = None
     "Cost is this device's predicted latency. Default: multiply-accumulates."
     tables: Annotated[
-        Sequence[str | os.PathLike[str]], Option(metavar="DIR", path="folder", is_repeatable=True)
+        Sequence[str | os.PathLike[str]], Option(metavar="DIR", path="input folder", is_repeatable=True)
     ] = ()
     "Further folders of latency tables."
     seed: Annotated[int, Bounds(at_least=0), Option()] = 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.comparison import CheckImages, Comparison, check_comparison, compare
 from ofa_toolkit.export.ends import factors
 from ofa_toolkit.export.file_values import file_input, rounded_to_pixels, scores_of_file, scores_of_network
@@ -18,7 +19,7 @@ from ofa_toolkit.export.formats.folder import STEM, FormatFolder, describe
 from ofa_toolkit.export.formats.format import Array, check_installed, convert, in_batches, open_runner
 from ofa_toolkit.export.formats.network import NetworkWithEnds
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
-from ofa_toolkit.export.target_devices import Precision, Target
+from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.pipelines.export.network import ExportNetwork, calibration_batches, choose_calibration
 from ofa_toolkit.pipelines.export.onnx_file import Exported, comparison_images, export_onnx, silent
 from ofa_toolkit.pipelines.export.options import ExportOptions
@@ -69,14 +70,14 @@ def export_format(
         VerificationError: The file does not compute what the network computes.
     """
     form, chosen, say = FORMATS[name], options or ExportOptions(), on_step or silent
-    precision: Precision = chosen.precision or "fp32"
+    precision: FilePrecision = chosen.precision or "fp32"
     check_format(form, precision, has_data=chosen.data is not None)
     out = default_folder(name) if folder is None else Path(folder)
     check_output_folder(out, folder_kind(form), replace=folder is None, force=force)
     target = chosen.target
     if not isinstance(target, Target):
         target = format_target(subnet, target, chosen.tables)
-    base: Precision = "int8" if precision == "int8" and form.reads_quantised else "fp32"
+    base: FilePrecision = "int8" if precision == "int8" and form.reads_quantised else "fp32"
     exported = export_onnx(
         subnet,
         supernet=supernet,
@@ -105,7 +106,7 @@ def export_format(
     return dataclasses.replace(made, folder=out), exported
 
 
-def check_format(form: Format, precision: Precision, *, has_data: bool) -> None:
+def check_format(form: Format, precision: FilePrecision, *, has_data: bool) -> None:
     """Refuse what a format cannot do, before any work."""
     if precision not in form.precisions:
         raise ExportError(
@@ -137,7 +138,7 @@ def compare_format(
 def _source(
     exported: Exported,
     form: Format,
-    precision: Precision,
+    precision: FilePrecision,
     options: ExportOptions,
     say: Callable[[str], None],
 ) -> FormatSource:

@@ -16,6 +16,7 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.core.places import portable
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
 from ofa_toolkit.export.ends import ends_for, factors
@@ -24,7 +25,7 @@ from ofa_toolkit.export.file_values import rounded_to_pixels
 from ofa_toolkit.export.lint import check_lint, lint
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.quantization import CalibrationMethod
-from ofa_toolkit.export.target_devices import Precision, Target, resolve_target
+from ofa_toolkit.export.target_devices import Target, resolve_target
 from ofa_toolkit.export.verify import stored_weights
 from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph, identify_weights
 from ofa_toolkit.pipelines.export.given_network import EXPORTABLE, given_network
@@ -45,10 +46,10 @@ from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 DEFAULT_SUBNET = Path("subnet.json")
 DEFAULT_ONNX = Path("subnet.onnx")
 
-CHECK_IMAGES: Mapping[Precision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000}
+CHECK_IMAGES: Mapping[FilePrecision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000}
 """Images that outputs are compared on: differences in fp32 show on few, lost accuracy needs many."""
 
-SYNTHETIC_IMAGES: Mapping[Precision, int] = {"fp32": 32, "fp16": 64, "int8": 128}
+SYNTHETIC_IMAGES: Mapping[FilePrecision, int] = {"fp32": 32, "fp16": 64, "int8": 128}
 """The same, where there are no real ones."""
 
 
@@ -352,7 +353,7 @@ def describe_images(source: LoadedSupernet, resolution: int) -> tuple[dict[str, 
     return {} if preprocessing is None else {**preprocessing, "size": resolution}, source.output_names
 
 
-def comparison_images(dataset: ImageDataset | None, resolution: int, precision: Precision) -> CheckImages:
+def comparison_images(dataset: ImageDataset | None, resolution: int, precision: FilePrecision) -> CheckImages:
     """What outputs are compared on: images of the data set that is open, else made-up ones."""
     if dataset is None:
         return synthetic_images(resolution, SYNTHETIC_IMAGES[precision])

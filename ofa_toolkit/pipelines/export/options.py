@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Layout
 from ofa_toolkit.export.quantization import CalibrationMethod
-from ofa_toolkit.export.target_devices import Precision, Target
+from ofa_toolkit.export.target_devices import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class ExportOptions:
     """
 
     target: str | Target | None = None
-    precision: Precision | None = None
+    precision: FilePrecision | None = None
     batch_size: int | None = 1
     data: str | None = None
     keep_batchnorm: bool = False

@@ -10,13 +10,8 @@ from typing import Any
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.documents import parse_json, read_object
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
-from ofa_toolkit.export.target_devices import (
-    ONNXRUNTIME_CPU,
-    PRECISIONS,
-    Precision,
-    Target,
-    resolve_target,
-)
+from ofa_toolkit.core.precision import FILE_PRECISIONS, FilePrecision
+from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, Target, resolve_target
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike
 
@@ -40,7 +35,7 @@ def searched_target(predicted: Mapping[str, Any]) -> str:
     return targets[0]
 
 
-def searched_precision(predicted: Mapping[str, Any], target: Target) -> Precision:
+def searched_precision(predicted: Mapping[str, Any], target: Target) -> FilePrecision:
     """The precision that a subnet's latency on a target was predicted for; fp32 where nobody says one.
 
     Args:
@@ -55,7 +50,7 @@ def searched_precision(predicted: Mapping[str, Any], target: Target) -> Precisio
         and isinstance(entry, Mapping)
         and entry.get("runtime", target.generation.runtime) == target.generation.runtime
     }
-    found = [precision for precision in PRECISIONS if precision in stated]
+    found = [precision for precision in FILE_PRECISIONS if precision in stated]
     return found[0] if len(stated) == 1 and found else "fp32"
 
 

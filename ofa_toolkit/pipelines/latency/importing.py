@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from ofa_toolkit.latency.calibration import Prior, calibrate
 from ofa_toolkit.latency.filing import device_folder, file_variant, known_device
 from ofa_toolkit.latency.importing import (
     READERS,
-    Conditions,
     ImportContext,
     MeasuredNetwork,
     NetworkMeasurements,
@@ -31,6 +30,7 @@ from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.pipelines.latency.audit import find_mistakes
+from ofa_toolkit.pipelines.latency.request import ImportRequest
 from ofa_toolkit.pipelines.latency.tables import prior_tables
 from ofa_toolkit.spaces import Encoding, Population, SearchSpace, Subnet
 from ofa_toolkit.spaces.space_file import open_space
@@ -38,39 +38,6 @@ from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.spaces.units import UnitTables
 
 _FEWEST_RUNS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportRequest:
-    """What to read and where to file it.
-
-    Attributes:
-        paths: Files of one format, or a folder of tables.
-        format_name: Name in `READERS`; None to find out.
-        device: Name to file the table under; None for the kit's target.
-        space: Search space, where the file does not say.
-        num_classes: Outputs of the classifier; None for the space's own.
-        subnets: Subnet files, one for each file of trtexec.
-        conditions: What the file does not say.
-        source: Who measured.
-        licence: Of the source.
-        folder: Folder of devices to write to; None for the user's own.
-        accepts_findings: Whether to file what an audit refuses; the table then says what was found.
-        force: Replace another table of the same device, source and conditions.
-    """
-
-    paths: tuple[Path, ...]
-    format_name: str | None = None
-    device: str | None = None
-    space: str | None = None
-    num_classes: int | None = None
-    subnets: tuple[Path, ...] = ()
-    conditions: Conditions = field(default_factory=Conditions)
-    source: str = "own measurements"
-    licence: str = "own measurements"
-    folder: Path | None = None
-    accepts_findings: bool = False
-    force: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import ConfigError, LatencyTableError, MeasurementError, UnknownNameError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.target_devices import Target, is_software, resolve_target
 from ofa_toolkit.latency.kit.build import KitSpec, build_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
 from ofa_toolkit.latency.kit.probes_file import read_probes
 from ofa_toolkit.latency.table import load_table
+from ofa_toolkit.pipelines.latency.request import KitRequest
 from ofa_toolkit.spaces import Population, SearchSpace, sample_population
 from ofa_toolkit.spaces.space_file import open_space
 
-KitPrecision = Literal["fp32", "fp16", "int8"]
+DEFAULT_PROBES = 40
 _CANDIDATES = 4000
 _ONNXRUNTIME_OPSET = 14  # the first with HardSwish: also for the old ONNX Runtime of a board with Python 3.6
 
@@ -49,67 +50,43 @@ class KitReport:
     num_bytes: int
     opset: int
     ir_version: int
-    precision: str
+    precision: FilePrecision
     spread_over: str
     is_device: bool
 
 
-def make_kit(
-    path: Path,
-    target_name: str,
-    space_name: str | None = None,
-    *,
-    probes_path: Path | None = None,
-    num_probes: int = 40,
-    precision: KitPrecision | None = None,
-    batch_size: int = 1,
-    num_classes: int | None = None,
-    has_typed_networks: bool = False,
-    seed: int = 0,
-    tables: Iterable[Path] = (),
-    on_progress: Callable[[int], None] = lambda _done: None,
-) -> KitReport:
+def make_kit(request: KitRequest, on_progress: Callable[[int], None] = lambda _done: None) -> KitReport:
     """Choose probes and pack them.
 
     Args:
-        path: The zip file to write.
-        target_name: A device, a software generation (`tensorrt-8.2`), or `onnxruntime-cpu`.
-        space_name: Search space the probes come from; None for that of `probes_path`.
-        probes_path: A probes file whose networks are timed, instead of networks chosen here.
-        num_probes: Networks to time; all of a probes file.
-        precision: What is timed by default; None for fp16 under TensorRT where the target has it.
-        batch_size: Images per run.
-        num_classes: Outputs of the classifier; None for the space's own.
-        has_typed_networks: Also pack fp16 networks where trtexec may have no `--fp16`.
-        seed: Start of all random streams.
-        tables: Further folders of devices.
+        request: For a device, a software generation (`tensorrt-8.2`), or `onnxruntime-cpu`.
         on_progress: Called with the number of networks written.
     """
-    tables = list(tables)
-    target = resolve_target(target_name, tables)
-    planned = None if probes_path is None else read_probes(probes_path)
+    tables, num_probes = list(request.tables), request.num_probes or DEFAULT_PROBES
+    target = resolve_target(request.target, tables)
+    planned = None if request.probes is None else read_probes(request.probes)
     if planned is not None:
         space = planned.space
-    elif space_name is not None:
-        space = open_space(space_name)
+    elif request.space is not None:
+        space = open_space(request.space)
     else:
         raise ConfigError("A kit needs a search space or a probes file.")
-    if num_classes is not None:
-        space = space.with_num_classes(num_classes)
-    spec = _spec(target, precision, batch_size, has_typed_networks)
+    if request.num_classes is not None:
+        space = space.with_num_classes(request.num_classes)
+    spec = _spec(target, request.precision, request.batch_size, request.has_typed_networks)
     if planned is None:
-        candidates = sample_population(space, _CANDIDATES, rng.generator(seed, "probes"))
+        candidates = sample_population(space, _CANDIDATES, rng.generator(request.seed, "probes"))
     else:
         candidates, num_probes = planned.population, len(planned.population)
     cost, spread_over = _cost(target, space, candidates, tables)
     probes = choose_probes(candidates, cost, num_probes)
-    build_kit(path, spec, space, probes, seed=seed, on_progress=on_progress)
+    build_kit(request.out, spec, space, probes, seed=request.seed, on_progress=on_progress)
     return KitReport(
-        path=path,
+        path=request.out,
         target=target.name,
         space=space.name,
         num_probes=len(probes),
-        num_bytes=path.stat().st_size,
+        num_bytes=request.out.stat().st_size,
         opset=spec.opset,
         ir_version=spec.ir_version,
         precision=spec.precision,
@@ -119,7 +96,7 @@ def make_kit(
 
 
 def _spec(
-    target: Target, precision: KitPrecision | None, batch_size: int, has_typed_networks: bool
+    target: Target, precision: FilePrecision | None, batch_size: int, has_typed_networks: bool
 ) -> KitSpec:
     row = target.generation
     is_onnxruntime = row.runtime == "onnxruntime"

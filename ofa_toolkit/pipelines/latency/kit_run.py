@@ -10,10 +10,11 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import MeasurementError, OutputError, UnknownNameError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.filing import device_folder, known_device
 from ofa_toolkit.latency.importing import Conditions
@@ -22,54 +23,13 @@ from ofa_toolkit.latency.importing.variant import variant_name
 from ofa_toolkit.latency.kit import agent
 from ofa_toolkit.latency.kit.build import AGENT
 from ofa_toolkit.latency.kit.ssh import BROKEN, Board
-from ofa_toolkit.pipelines.latency.importing import ImportReport, ImportRequest, import_latency
-from ofa_toolkit.pipelines.latency.kit import KitPrecision, make_kit
-
-BackEnd = Literal["trtexec", "onnxruntime"]
-OWN = "own measurements"
+from ofa_toolkit.pipelines.latency.importing import ImportReport, import_latency
+from ofa_toolkit.pipelines.latency.kit import make_kit
+from ofa_toolkit.pipelines.latency.request import OWN, BackEnd, BoardRequest, ImportRequest, KitRequest
 
 _FOLDER = ".cache/ofa-toolkit/kits"
 _ENDED_EARLY, _MOST_ENDS, _LONGEST_PAUSE_S = 4, 3, 60.0
 _KILLED = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoardRequest:
-    """What to measure where.
-
-    Attributes:
-        board: How to reach it.
-        space: Search space of the networks.
-        device: Name to file the table under; None for that of its chip, else the host's.
-        back_end: What times the networks; None for trtexec where it is found, else onnxruntime.
-        precision: None for fp16 under TensorRT, fp32 under ONNX Runtime.
-        num_probes: Networks to time.
-        num_classes: Outputs of the classifier; None for the space's own.
-        threads: Of ONNX Runtime.
-        python: Python on the board.
-        trtexec: Its path on the board; None to look for it.
-        patience_s: How long to try in vain to reach the board again, in seconds.
-        seed: Start of all random streams.
-        results: Where the results go here.
-        tables: Folder of devices to write to; None for the user's own.
-        force: Replace another table of the same conditions.
-    """
-
-    board: Board
-    space: str
-    device: str | None = None
-    back_end: BackEnd | None = None
-    precision: KitPrecision | None = None
-    num_probes: int = 40
-    num_classes: int | None = None
-    threads: int = 1
-    python: str = "python3"
-    trtexec: str | None = None
-    patience_s: float = 1800.0
-    seed: int = 0
-    results: Path = Path("results.jsonl")
-    tables: Path | None = None
-    force: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +95,15 @@ def measure_board(request: BoardRequest, listener: Listener) -> ImportReport:
     with tempfile.TemporaryDirectory() as folder:
         kit = Path(folder) / "kit.zip"
         report = make_kit(
-            kit,
-            found.target,
-            request.space,
-            num_probes=request.num_probes,
-            precision=request.precision,
-            num_classes=request.num_classes,
-            seed=request.seed,
+            KitRequest(
+                target=found.target,
+                space=request.space,
+                num_probes=request.num_probes,
+                precision=request.precision,
+                num_classes=request.num_classes,
+                out=kit,
+                seed=request.seed,
+            ),
             on_progress=listener.on_built,
         )
         _check_not_there(request, found, report.precision)
@@ -156,11 +118,9 @@ def measure_board(request: BoardRequest, listener: Listener) -> ImportReport:
         _measure(request, [*words, "--background"], progress, listener)
     finally:
         if progress.seen:
-            files.write_text(request.results, "\n".join(progress.lines) + "\n")
+            files.write_text(request.out, "\n".join(progress.lines) + "\n")
     return import_latency(
-        ImportRequest(
-            paths=(request.results,), device=found.device, folder=request.tables, force=request.force
-        )
+        ImportRequest(paths=(request.out,), device=found.device, folder=request.tables, force=request.force)
     )
 
 
@@ -231,7 +191,7 @@ def _title(description: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in (*parts, f"power mode {mode}" if mode else None) if part)
 
 
-def _check_not_there(request: BoardRequest, found: Found, precision: str) -> None:
+def _check_not_there(request: BoardRequest, found: Found, precision: FilePrecision) -> None:
     """Refuse before measuring what could not be filed afterwards."""
     mode = found.description.get("power_mode") or found.description.get("governors")
     runtime = "tensorrt" if found.back_end == "trtexec" else "onnxruntime"
@@ -279,7 +239,7 @@ def _measure(request: BoardRequest, words: list[str], progress: _Progress, liste
         if len(progress.seen) > before:
             num_ends, num_tries, since = 0, 0, listener.clock()
         num_ends += status == _ENDED_EARLY
-        is_patient = listener.clock() - since < request.patience_s and num_ends < _MOST_ENDS
+        is_patient = listener.clock() - since < 60.0 * request.patience and num_ends < _MOST_ENDS
         if status not in (_ENDED_EARLY, BROKEN) and status < _KILLED:
             reason = complaint.removeprefix("Error: ") or f"the program there ended with {status}"
             raise MeasurementError(f"{request.board.host}: {reason}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.latency.filing import device_folder
 from ofa_toolkit.latency.measuring.measure import (
-    Effort,
     Item,
     estimates,
     measure,
@@ -27,48 +25,12 @@ from ofa_toolkit.latency.measuring.measured_table import (
     unit_items,
 )
 from ofa_toolkit.latency.measuring.own_table import check_machine, file_table, journal_header, journal_path
-from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
+from ofa_toolkit.latency.runtimes import RUNTIMES
+from ofa_toolkit.pipelines.latency.request import MeasureRequest
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.space_file import open_space
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureRequest:
-    """What to measure and where to file it.
-
-    Attributes:
-        space: Name of the search space.
-        device: Name of the device the table is filed under.
-        runtime: Name in `RUNTIMES`.
-        options: Processor, threads, batch size, precision.
-        num_classes: Outputs of the classifier; None for the space's own.
-        resolutions: Input sizes (pixels) to cover; None for all the space offers.
-        num_fit: Random subnets that the correction is fitted on.
-        num_check: Other random subnets that tell the error.
-        effort: How long to look.
-        seed: Start of all random streams.
-        folder: Folder of devices to write to; None for the user's own.
-        is_restart: Throw away what an interrupted or former run left.
-    """
-
-    space: str
-    device: str = "this-cpu"
-    runtime: str = "onnxruntime"
-    options: RuntimeOptions = field(default_factory=RuntimeOptions)
-    num_classes: int | None = None
-    resolutions: tuple[int, ...] | None = None
-    num_fit: int = 60
-    num_check: int = 50
-    effort: Effort = field(default_factory=Effort)
-    seed: int = 0
-    folder: Path | None = None
-    is_restart: bool = False
-
-    def __post_init__(self) -> None:
-        if self.num_fit < 0 or self.num_check < 3:
-            raise MeasurementError("At least 3 networks are needed to check the table.")
 
 
 @dataclass(frozen=True, kw_only=True)

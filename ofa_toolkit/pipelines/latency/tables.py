@@ -37,6 +37,7 @@ from ofa_toolkit.latency.table import (
     read_table,
 )
 from ofa_toolkit.latency.table_file import TableContent
+from ofa_toolkit.pipelines.latency.request import CalibrationRequest
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.official_files import network_file
 from ofa_toolkit.spaces.space import SearchSpace
@@ -265,40 +266,20 @@ def estimate_errors(
     return expected_errors(Prior(space, tables), sizes, rng.generator(seed, "latency-samples"))
 
 
-def calibrate_device(
-    probes_path: Path,
-    *,
-    device: str,
-    runtime: str,
-    precision: str,
-    batch_size: int,
-    prior: Sequence[LatencyTable],
-    title: str | None = None,
-    chip: str | None = None,
-    kind: Kind | None = None,
-    folder: Path | None = None,
-    force: bool = False,
-) -> CalibratedDevice:
+def calibrate_device(request: CalibrationRequest, prior: Sequence[LatencyTable]) -> CalibratedDevice:
     """Fit the measured probes and file the table.
 
     Args:
-        probes_path: A filled-in `probes.json`.
-        device: Name of the device; its folder gets the new variant beside those it has.
-        runtime: What executed the networks.
-        precision: Their arithmetic.
-        batch_size: Images per run.
+        request: Names the probes file, device, runtime and precision.
         prior: Tables to learn from.
-        title: Name as people write it; None where the device is known, or has no other name.
-        chip: Processor; None where the device is known, or it is not.
-        kind: What it is; None where the device is known, or for an embedded GPU.
-        folder: Folder of devices to write into; the user's own by default.
-        force: Replace a table of the same name.
 
     Raises:
         OutputError: Another table of that name would be replaced.
         MismatchError: The device of that name has another title or chip, or is of another kind.
     """
-    probes = read_probes(probes_path).measured()
+    assert request.probes is not None
+    assert request.device is not None
+    probes = read_probes(request.probes).measured()
     bound_prior = Prior(probes.space, prior)
     calibration = calibrate(bound_prior, probes.population, probes.latencies_ms)
     content = TableContent(predictors=(calibration.predictor,))
@@ -310,24 +291,24 @@ def calibrate_device(
         caveats=("Uncalibrated bounds: a few probes cannot back them.",),
     )
     variant = described_variant(
-        f"calibrated-{runtime}-{precision}-{batch_size}",
-        Conditions(runtime=runtime, precision=precision, batch_size=batch_size),
+        f"calibrated-{request.runtime}-{request.precision}-{request.batch_size}",
+        Conditions(runtime=request.runtime, precision=request.precision, batch_size=request.batch_size),
         Origin(source="this user's measurements", licence="own measurement"),
         account,
         content,
     )
     fresh = Device(
-        name=device,
-        title=title or device,
-        kind=kind or DEFAULT_KIND,
-        chip=chip or UNKNOWN,
+        name=request.device,
+        title=request.title or request.device,
+        kind=request.kind or DEFAULT_KIND,
+        chip=request.chip or UNKNOWN,
         default_variant=variant.name,
         variants=(variant,),
     )
-    stated = {"title": title, "chip": chip, "kind": kind}
-    table = file_variant(folder, fresh, content, stated=stated, force=force)
+    stated = {"title": request.title, "chip": request.chip, "kind": request.kind}
+    table = file_variant(request.out, fresh, content, stated=stated, force=request.force)
     return CalibratedDevice(
-        folder=device_folder(folder, device),
+        folder=device_folder(request.out, request.device),
         table=table,
         calibration=calibration,
         left_out=tuple(bound_prior.left_out),

@@ -88,7 +88,7 @@ class SearchRequest:
     seed: Annotated[int, Bounds(at_least=0), Option()] = 0
     "Start of all random streams; equal seeds give equal answers."
     tables: Annotated[
-        Sequence[str | os.PathLike[str]], Option(metavar="DIR", path="folder", is_repeatable=True)
+        Sequence[str | os.PathLike[str]], Option(metavar="DIR", path="input folder", is_repeatable=True)
     ] = ()
     "Further folders of latency tables."
     num_best: Annotated[int, Bounds(at_least=1)] = 8

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError
-from ofa_toolkit.latency.measuring.measure import Effort, Item, estimates, measure, open_journal
+from ofa_toolkit.latency.measuring.effort import Effort
+from ofa_toolkit.latency.measuring.measure import Item, estimates, measure, open_journal
 from ofa_toolkit.latency.measuring.own_table import journal_header
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
 from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter

@@ -35,8 +35,8 @@ TRAINING = (
     Situation(
         typed=DRY.replace("--dry-run", "--device cpu --set training.precision=float16"),
         base=DRY,
-        line="--set training.precision=float32",
-        runs={"--set training.precision=float32": ""},
+        line="--set training.precision=fp32",
+        runs={"--set training.precision=fp32": ""},
     ),
     Situation(
         typed=DRY.replace("--dry-run", "--init deps-compact-imagenette"),

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from ofa_toolkit.core.errors import OutputError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.build_kit import write_build_kit
 from ofa_toolkit.export.comparison import ModelRunner
 from ofa_toolkit.export.exporter import FileForm
 from ofa_toolkit.export.kit import check
-from ofa_toolkit.export.target_devices import Precision, resolve_target, target_of_device
+from ofa_toolkit.export.target_devices import resolve_target, target_of_device
 from ofa_toolkit.export.targets import GENERATIONS
 from ofa_toolkit.export.trtexec import commands
 from ofa_toolkit.graphs import weighted_nodes
@@ -30,7 +31,7 @@ from tests.unit.export.samples import NANO, model
 TENSORRT = [row.name for row in GENERATIONS if row.runtime == "tensorrt"]
 
 
-def line(target: str, precision: Precision = "fp32", batch_size: int | None = 1) -> tuple[str, ...]:
+def line(target: str, precision: FilePrecision = "fp32", batch_size: int | None = 1) -> tuple[str, ...]:
     form = FileForm(target=resolve_target(target), precision=precision, batch_size=batch_size)
     return commands(form, "input", (3, 8, 8)).build
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.kit.check import CheckError, check_precision, match_layers, precision_of, read_layers
-from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.export.tensorrt import promised_layers
 from ofa_toolkit.graphs import build_onnx, random_weights, weighted_nodes
 from ofa_toolkit.spaces import get_space, lower
@@ -87,14 +87,14 @@ def test_layer_that_is_missing_is_named(name: str) -> None:
         check_precision(document, promised_layers(recorded_network(), "fp32"), False)
 
 
-def file(precision: Precision) -> onnx.ModelProto:
+def file(precision: FilePrecision) -> onnx.ModelProto:
     return quantised("tensorrt-10.0") if precision == "int8" else model(opset=13, precision=precision)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("has_open_shapes", [False, True])
-def test_every_generation_is_read(version: str, precision: Precision, has_open_shapes: bool) -> None:
+def test_every_generation_is_read(version: str, precision: FilePrecision, has_open_shapes: bool) -> None:
     network = file(precision)
     made = {node.name: node.precision for node in weighted_nodes(network)}
     document = engine_list(network, made, version, has_open_shapes=has_open_shapes)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
-from ofa_toolkit.export.target_devices import Precision, gpu_supports, resolve_target, target_of_device
+from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.export.target_devices import gpu_supports, resolve_target, target_of_device
 from ofa_toolkit.export.targets import GENERATIONS, generation, generation_of
 from ofa_toolkit.graphs.builder import NEWEST_OPSET, OLDEST_OPSET
 from ofa_toolkit.latency.device import write_device
@@ -93,7 +94,7 @@ def test_int8_asked_on_a_device_without_it_is_refused_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_generation_alone_knows_no_gpu(precision: Precision) -> None:
+def test_generation_alone_knows_no_gpu(precision: FilePrecision) -> None:
     target = resolve_target("tensorrt-8.6")
     assert target.supports(precision) is None
     target.check_precision(precision)

@@ -13,9 +13,9 @@ import onnx
 import pytest
 
 from ofa_toolkit.core.errors import EngineError, MeasurementError, MissingDependencyError, VerificationError
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.comparison import ModelRunner
-from ofa_toolkit.export.target_devices import Precision
 from ofa_toolkit.export.targets import generation_of
 from ofa_toolkit.export.tensorrt import build_engine
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
@@ -25,7 +25,7 @@ from tests.unit.export.samples import layers, model, quantised
 from tests.unit.export.tensorrt_standin import GENERATIONS, HostMemory, make_library, names_of
 
 
-def network(version: str, precision: Precision, **options: Any) -> onnx.ModelProto:
+def network(version: str, precision: FilePrecision, **options: Any) -> onnx.ModelProto:
     row = generation_of(version)
     if precision == "int8":
         return quantised(row.name, opset=row.export_opset, **options)
@@ -35,7 +35,7 @@ def network(version: str, precision: Precision, **options: Any) -> onnx.ModelPro
 @pytest.mark.parametrize("version", GENERATIONS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_every_generation_builds_and_runs_every_precision(
-    version: str, precision: Precision, tmp_path: Path
+    version: str, precision: FilePrecision, tmp_path: Path
 ) -> None:
     file = network(version, precision)
     cache = tmp_path / "timing.cache"
@@ -116,7 +116,7 @@ def test_stand_ins_differ_where_the_documentation_does() -> None:
 @pytest.mark.parametrize("version", GENERATIONS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_every_generation_is_timed(
-    version: str, precision: Precision, monkeypatch: pytest.MonkeyPatch
+    version: str, precision: FilePrecision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", make_library(version))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

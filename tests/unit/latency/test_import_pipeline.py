@@ -25,8 +25,9 @@ from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.pipelines.latency import importing as pipeline
-from ofa_toolkit.pipelines.latency.importing import ImportRequest, import_latency
+from ofa_toolkit.pipelines.latency.importing import import_latency
 from ofa_toolkit.pipelines.latency.kit import make_kit
+from ofa_toolkit.pipelines.latency.request import ImportRequest, KitRequest
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, sample_population
 from ofa_toolkit.spaces.official_architectures import to_official
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
@@ -62,7 +63,7 @@ def no_prior(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kit_becomes_a_table(no_prior: None, tmp_path: Path) -> None:
-    make_kit(tmp_path / "kit.zip", "tensorrt-8.2", COMPACT.name, num_probes=6)
+    make_kit(KitRequest(out=tmp_path / "kit.zip", target="tensorrt-8.2", space=COMPACT.name, num_probes=6))
     program, results = write_stand_in(tmp_path / "trtexec", "8.2"), tmp_path / "results.jsonl"
     arguments = ["--kit", str(tmp_path / "kit.zip"), "--trtexec", str(program), "--out", str(results)]
     assert agent.main(arguments) == 0

@@ -192,6 +192,9 @@ def test_csv_with_official_columns(tmp_path: Path) -> None:
     assert found.conditions == Conditions(precision="fp16", batch_size=8, runtime="tensorrt")
     with pytest.raises(FileFormatError, match="precision"):
         read(path, ImportContext(space=COMPACT, conditions=Conditions(precision="fp32")))
+    path.write_text(path.read_text().replace("fp16", "half"))
+    with pytest.raises(FileFormatError, match=r"rows\.csv.*Unknown precision 'half'"):
+        read(path, ImportContext(space=COMPACT))
 
 
 def test_csv_with_subnet_files(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ofa_toolkit.latency.kit import agent
 from ofa_toolkit.latency.kit.build import is_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
 from ofa_toolkit.pipelines.latency.kit import make_kit
+from ofa_toolkit.pipelines.latency.request import KitRequest
 from tests.unit.latency.trtexec_stand_in import VERSIONS, Version, summary, write_stand_in
 
 SPACE = "mobilenet-v3-compact"
@@ -31,14 +32,14 @@ SPACE = "mobilenet-v3-compact"
 @pytest.fixture(scope="module")
 def nano_kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("kit") / "kit.zip"
-    make_kit(path, "tensorrt-8.2", SPACE, num_probes=4)
+    make_kit(KitRequest(out=path, target="tensorrt-8.2", space=SPACE, num_probes=4))
     return path
 
 
 @pytest.fixture(scope="module")
 def typed_kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("kit") / "kit.zip"
-    make_kit(path, "tensorrt-11.0", SPACE, num_probes=3)
+    make_kit(KitRequest(out=path, target="tensorrt-11.0", space=SPACE, num_probes=3))
     return path
 
 
@@ -107,13 +108,13 @@ def test_every_prefix_of_the_probes_is_spread() -> None:
 
 def test_wrong_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="jetson-nanoo"):
-        make_kit(tmp_path / "k.zip", "jetson-nanoo", SPACE)
+        make_kit(KitRequest(out=tmp_path / "k.zip", target="jetson-nanoo", space=SPACE))
     with pytest.raises(MeasurementError, match="int8"):
-        make_kit(tmp_path / "k.zip", "tensorrt-11.0", SPACE, precision="int8")
+        make_kit(KitRequest(out=tmp_path / "k.zip", target="tensorrt-11.0", space=SPACE, precision="int8"))
     with pytest.raises(ExportError, match="int8"):
-        make_kit(tmp_path / "k.zip", "tensorrt-7.1", SPACE, precision="int8")
+        make_kit(KitRequest(out=tmp_path / "k.zip", target="tensorrt-7.1", space=SPACE, precision="int8"))
     with pytest.raises(MeasurementError, match="fp32"):
-        make_kit(tmp_path / "k.zip", "onnxruntime-cpu", SPACE, precision="fp16")
+        make_kit(KitRequest(out=tmp_path / "k.zip", target="onnxruntime-cpu", space=SPACE, precision="fp16"))
     assert not list(tmp_path.iterdir())
 
 
@@ -204,7 +205,9 @@ def test_a_network_that_fails_does_not_stop_the_rest(nano_kit: Path, tmp_path: P
 
 def test_end_to_end_with_onnxruntime_and_resume_after_a_kill(tmp_path: Path) -> None:
     kit = tmp_path / "kit.zip"
-    make_kit(kit, "onnxruntime-cpu", "mobilenet-v3-compact-compound", num_probes=3)
+    make_kit(
+        KitRequest(out=kit, target="onnxruntime-cpu", space="mobilenet-v3-compact-compound", num_probes=3)
+    )
     folder = unpacked(kit, tmp_path / "board")
     process = subprocess.Popen(
         [sys.executable, "measure.py", "--backend", "onnxruntime"],

@@ -15,7 +15,8 @@ from ofa_toolkit.latency.importing.kit_results import read_kit_results
 from ofa_toolkit.latency.kit.ssh import Board, ConnectionBrokenError
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.latency import importing
-from ofa_toolkit.pipelines.latency.kit_run import BoardRequest, Listener, measure_board
+from ofa_toolkit.pipelines.latency.kit_run import Listener, measure_board
+from ofa_toolkit.pipelines.latency.request import BoardRequest
 from tests.unit.latency.board_stand_in import running_board
 from tests.unit.latency.trtexec_stand_in import write_stand_in
 

@@ -20,7 +20,8 @@ from ofa_toolkit.core.registry import Registry
 from ofa_toolkit.latency import importing, load_table, read_device, runtimes
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.importing import READERS
-from ofa_toolkit.latency.measuring.measure import Effort, Estimate
+from ofa_toolkit.latency.measuring.effort import Effort
+from ofa_toolkit.latency.measuring.measure import Estimate
 from ofa_toolkit.latency.measuring.measured_table import (
     Accuracy,
     Correction,
@@ -31,7 +32,8 @@ from ofa_toolkit.latency.measuring.measured_table import (
 )
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions, isolate
 from ofa_toolkit.pipelines.latency import measure as pipeline
-from ofa_toolkit.pipelines.latency.measure import MeasureReport, MeasureRequest, measure_latency
+from ofa_toolkit.pipelines.latency.measure import MeasureReport, measure_latency
+from ofa_toolkit.pipelines.latency.request import MeasureRequest
 from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from tests.unit.latency.made_up_runtime import MadeUpRuntime, true_ms

@@ -11,10 +11,11 @@ import jsonschema
 import pytest
 
 from ofa_toolkit.latency.kit import agent
-from ofa_toolkit.latency.measuring.measure import Effort
+from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.pipelines.latency import measure as pipeline
 from ofa_toolkit.pipelines.latency.kit import make_kit
-from ofa_toolkit.pipelines.latency.measure import MeasureRequest, measure_latency
+from ofa_toolkit.pipelines.latency.measure import measure_latency
+from ofa_toolkit.pipelines.latency.request import KitRequest, MeasureRequest
 from tests.unit.latency.made_up_runtime import MadeUpRuntime
 from tests.unit.latency.trtexec_stand_in import write_stand_in
 
@@ -34,7 +35,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_kits_and_their_results(tmp_path: Path) -> None:
     kit, results = tmp_path / "kit.zip", tmp_path / "results.jsonl"
-    make_kit(kit, "tensorrt-11.0", SPACE, num_probes=3)
+    make_kit(KitRequest(out=kit, target="tensorrt-11.0", space=SPACE, num_probes=3))
     with zipfile.ZipFile(kit) as archive:
         validator("kit").validate(json.loads(archive.read("kit.json")))
     program = write_stand_in(tmp_path / "trtexec", "11", fails_on="stages.0.1.")

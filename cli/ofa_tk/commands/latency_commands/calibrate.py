@@ -9,62 +9,29 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.output import Column
+from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
 from ofa_toolkit.core.quantities import LATENCY
+from ofa_toolkit.pipelines.latency.request import CalibrationRequest
 
 if TYPE_CHECKING:
-    from ofa_toolkit.latency.device import Kind
     from ofa_toolkit.latency.table import LatencyTable
     from ofa_toolkit.pipelines.latency.tables import CalibratedDevice
 
 
 @click.command("calibrate")
-@click.argument("probes", required=False, type=click.Path(path_type=Path), metavar="[PROBES.JSON]")
+@request_options(CalibrationRequest)
 @click.option(
     "--plan", type=click.IntRange(min=3), metavar="N", help="Write N networks to measure, and stop."
 )
 @click.option(
     "--samples", is_flag=True, help="Show the expected error for 5, 10, 20 and 50 networks, and stop."
 )
-@options.space_option("Search space, for --plan and --samples.")
-@click.option("--device", metavar="NAME", help="Name of your device, such as my-board.")
-@click.option("--title", metavar="TEXT", help="Its name as people write it.")
-@click.option("--chip", metavar="TEXT", help="Its processor.")
-@click.option(
-    "--kind",
-    type=click.Choice(["gpu", "embedded-gpu", "cpu", "phone"]),
-    help="What it is. Default: as it is known, else embedded-gpu.",
-)
-@click.option("--runtime", metavar="NAME", help="What executed the networks, such as tensorrt.")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]), help="Arithmetic.")
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images per run."
-)
-@click.option("--like", multiple=True, metavar="DEVICE[:VARIANT]", help="Learn from this table. Repeatable.")
-@click.option("--exclude", multiple=True, metavar="DEVICE", help="Do not learn from this device. Repeatable.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Where to write.")
-@options.force_option
-@options.seed_option
-@options.tables_option
 @options.json_option
 def command(
-    probes: Path | None,
+    request: CalibrationRequest,
     plan: int | None,
     samples: bool,
-    space: str | None,
-    device: str | None,
-    title: str | None,
-    chip: str | None,
-    kind: Kind | None,
-    runtime: str | None,
-    precision: str | None,
-    batch_size: int,
-    like: tuple[str, ...],
-    exclude: tuple[str, ...],
-    out: Path | None,
-    force: bool,
-    seed: int,
-    tables: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Make a latency table of your device from about ten measured networks.
@@ -73,43 +40,28 @@ def command(
     program that times them; or time them yourself, fill in `latency_ms`, and give the file back. The table
     combines what is known of other devices with the batch size, weighed by your measurements.
     """
-    from ofa_toolkit.pipelines.latency.tables import prior_tables
+    from ofa_toolkit.pipelines.latency.tables import calibrate_device, prior_tables
 
-    if [plan is not None, samples, probes is not None].count(True) != 1:
+    if [plan is not None, samples, request.probes is not None].count(True) != 1:
         raise click.UsageError("Give a probes file, --plan N, or --samples.")
-    if (plan is not None or samples) and space is None:
+    if (plan is not None or samples) and request.space is None:
         raise click.UsageError("--plan and --samples need --space NAME.")
-    prior = prior_tables(like, batch_size=batch_size, exclude=exclude, tables=tables)
+    space, batch_size = request.space or "", request.batch_size
+    prior = prior_tables(request.like, batch_size=batch_size, exclude=request.exclude, tables=request.tables)
     if plan is not None:
-        path = out or Path("probes.json")
-        files.check_output(path, is_default=out is None, force=force)
-        _plan(space or "", plan, prior, seed, path)
+        path = request.out or Path("probes.json")
+        files.check_output(path, is_default=request.out is None, force=request.force)
+        _plan(space, plan, prior, request.seed, path)
         if as_json:
             output.print_json({"probes": path, "num_probes": plan})
         else:
-            _say_how_to_go_on(path, plan, device, batch_size)
+            _say_how_to_go_on(path, plan, request.device, batch_size)
     elif samples:
-        _show_samples(space or "", prior, seed, as_json)
+        _show_samples(space, prior, request.seed, as_json)
+    elif request.device is None or request.runtime is None or request.precision is None:
+        raise click.UsageError("A calibration needs --device NAME, --runtime NAME and --precision.")
     else:
-        if device is None or runtime is None or precision is None:
-            raise click.UsageError("A calibration needs --device NAME, --runtime NAME and --precision.")
-        from ofa_toolkit.pipelines.latency.tables import calibrate_device
-
-        assert probes is not None
-        done = calibrate_device(
-            probes,
-            device=device,
-            runtime=runtime,
-            precision=precision,
-            batch_size=batch_size,
-            prior=prior,
-            title=title,
-            chip=chip,
-            kind=kind,
-            folder=out,
-            force=force,
-        )
-        _report(done, out, as_json)
+        _report(calibrate_device(request, prior), request.out, as_json)
 
 
 def _plan(

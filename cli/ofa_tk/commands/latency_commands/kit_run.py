@@ -4,95 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from pathlib import Path
-from typing import Literal
 
 import click
 
 from ofa_tk import options, output
+from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
 from ofa_toolkit.core.command_line import command_line
-
-_SPACE = "ofa-mobilenet-v3-w1.0"
+from ofa_toolkit.pipelines.latency.request import BoardRequest
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
-@click.option("--ssh", "host", required=True, metavar="USER@BOARD", help="The board, as ssh takes it.")
-@click.option("--space", default=_SPACE, show_default=True, metavar="NAME|FILE.toml", help="Search space.")
-@click.option(
-    "--device", metavar="NAME", help="Name to file the table under.  [default: what the board says it is]"
-)
-@click.option(
-    "--runtime",
-    type=click.Choice(["trtexec", "onnxruntime"]),
-    help="What times the networks.  [default: trtexec where it is found]",
-)
-@click.option(
-    "--probes",
-    "--num-probes",
-    type=click.IntRange(min=3),
-    default=40,
-    show_default=True,
-    help="Networks to time.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
-    help="Arithmetic.  [default: fp16 with trtexec, fp32 with onnxruntime]",
-)
-@click.option(
-    "--classes", type=click.IntRange(min=1), help="Outputs of the classifier.  [default: the space's]"
-)
-@click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of onnxruntime."
-)
-@click.option("--python", default="python3", show_default=True, metavar="PATH", help="Python on the board.")
-@click.option("--trtexec", metavar="PATH", help="trtexec on the board, where it is not found.")
-@click.option(
-    "--patience",
-    type=click.IntRange(min=0),
-    default=30,
-    show_default=True,
-    metavar="MINUTES",
-    help="How long to wait for a board that went away.",
-)
-@click.option(
-    "--ssh-config",
-    type=options.InputPath(dir_okay=False),
-    metavar="FILE",
-    help="Configuration of ssh.  [default: the user's]",
-)
-@options.out_option("results.jsonl", "The results.")
-@click.option(
-    "--tables",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of devices to write to.  [default: your own]",
-)
-@options.force_option
-@options.seed_option
+@request_options(BoardRequest)
 @options.json_option
 @click.option("--then", "has_then", is_flag=True, help="Last: `--then search ...` searches for the board.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[search ...]")
 @click.pass_context
 def command(
     ctx: click.Context,
-    host: str,
-    space: str,
-    device: str | None,
-    runtime: Literal["trtexec", "onnxruntime"] | None,
-    probes: int,
-    precision: Literal["fp32", "fp16", "int8"] | None,
-    classes: int | None,
-    threads: int,
-    python: str,
-    trtexec: str | None,
-    patience: int,
-    ssh_config: Path | None,
-    out: Path,
-    tables: Path | None,
-    force: bool,
-    seed: int,
+    request: BoardRequest,
     as_json: bool,
     has_then: bool,
     words: tuple[str, ...],
@@ -107,29 +37,12 @@ def command(
     """
     from ofa_tk.commands.latency_commands.importing import print_report
     from ofa_toolkit.latency.importing.kit_results import is_kit_results
-    from ofa_toolkit.latency.kit.ssh import Board
-    from ofa_toolkit.pipelines.latency.kit_run import BoardRequest, Listener, measure_board
+    from ofa_toolkit.pipelines.latency.kit_run import Listener, measure_board
 
     search = _search_words(ctx, has_then, words, as_json=as_json)
-    files.check_output(out, is_default=options.is_default_out(ctx), force=force, is_ours=is_kit_results)
-    request = BoardRequest(
-        board=Board(host=host, config=ssh_config),
-        space=space,
-        device=device,
-        back_end=runtime,
-        precision=precision,
-        num_probes=probes,
-        num_classes=classes,
-        threads=threads,
-        python=python,
-        trtexec=trtexec,
-        patience_s=60.0 * patience,
-        seed=seed,
-        results=out,
-        tables=tables,
-        force=force,
-    )
-    with output.progress_bar("building networks", probes) as on_built:
+    is_default = options.is_default_out(ctx)
+    files.check_output(request.out, is_default=is_default, force=request.force, is_ours=is_kit_results)
+    with output.progress_bar("building networks", request.num_probes) as on_built:
         listener = Listener(on_note=output.note, on_built=on_built)
         report = measure_board(request, listener)
     if as_json:
@@ -137,13 +50,13 @@ def command(
         return
     print_report(report)
     name = report.table.partition(":")[0]
-    where = () if tables is None else ("--tables", str(tables))
+    where = () if request.tables is None else ("--tables", str(request.tables))
     if not search:
-        output.next_step(_proposal(name, space, f"{report.median_ms:.3g}ms", where))
+        output.next_step(_proposal(name, request.space, f"{report.median_ms:.3g}ms", where))
         return
     search += _missing(search, "--device", name) + list(where)
     if "--supernet" not in search:
-        search += _missing(search, "--space", space)
+        search += _missing(search, "--space", request.space)
     output.note(command_line(*search))
     parent = ctx.find_root()
     parent.command.main(search, prog_name="ofa-tk", standalone_mode=False, obj=parent.obj)
