@@ -11,6 +11,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.rng import generator
+from ofa_toolkit.datasets import Split
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
 from ofa_toolkit.pipelines.evaluation.evaluate import Step
@@ -161,59 +163,65 @@ def study(request: ParetoRequest, *, on_step: Step | None = None) -> ParetoStudy
     else:
         cost_of = latency_cost(request.latency_on, space, tables)
         axis = f"ms on {request.latency_on} (predicted)"
-    num_buckets = request.buckets
     encoding = Encoding(space)
-    ends = cost_of(encoding.encode([space.smallest(), space.largest()]))
-    cost_range = (float(ends[0]), float(ends[1]))
-    subnets = candidates(space, cost_of, cost_range, num_buckets, request.per_bucket, request.seed)
+    low, high = cost_of(encoding.encode([space.smallest(), space.largest()])).tolist()
+    subnets = candidates(space, cost_of, (low, high), request.buckets, request.per_bucket, request.seed)
     costs = cost_of(encoding.encode(subnets))
-    total = len(evaluators) * (len(subnets) + num_buckets)
+    total = len(evaluators) * (len(subnets) + request.buckets)
     done = itertools.count()
-    curves = []
-    for evaluator in evaluators:
 
-        def judged(subnet: Subnet, split: Any, evaluator: Evaluator = evaluator) -> Accuracy:
-            if on_step is not None:
-                on_step(next(done), total)
-            return evaluator.accuracy(subnet, split)
+    def judge(evaluator: Evaluator, subnet: Subnet, split: Split) -> Accuracy:
+        if on_step is not None:
+            on_step(next(done), total)
+        return evaluator.accuracy(subnet, split)
 
-        judgements = [judged(subnet, "validation") for subnet in subnets]
-        validation = np.array([accuracy.top1_percent for accuracy in judgements])
-        index = bucket_index(costs, num_buckets, cost_range)
-        points = []
-        for number, bucket in enumerate(best_per_bucket(costs, validation, num_buckets, cost_range)):
-            if bucket.best is None:
-                continue
-            test = judged(subnets[bucket.best], "test")
-            points.append(
-                ParetoPoint(
-                    low=bucket.low,
-                    high=bucket.high,
-                    cost=float(costs[bucket.best]),
-                    num_candidates=int((index == number).sum()),
-                    validation_top1_percent=float(validation[bucket.best]),
-                    num_validation_images=judgements[bucket.best].num_images,
-                    test_top1_percent=test.top1_percent,
-                    num_test_images=test.num_images,
-                    architecture=subnet_document(subnets[bucket.best]),
-                )
-            )
-        mean = mean_pareto_accuracy(
-            np.array([p.cost for p in points]), np.array([p.test_top1_percent for p in points]), cost_range
-        )
-        curves.append(
-            ParetoCurve(
-                supernet=evaluator.supernet.name, points=tuple(points), mean_pareto_accuracy_percent=mean
-            )
-        )
     return ParetoStudy(
         axis=axis,
-        low=cost_range[0],
-        high=cost_range[1],
-        curves=tuple(curves),
+        low=low,
+        high=high,
+        curves=tuple(
+            _curve(each, subnets, costs, (low, high), request.buckets, partial(judge, each))
+            for each in evaluators
+        ),
         # The published points are MACs on ImageNet.
         published=TABLE_1 if request.data.startswith("imagenet:") and request.latency_on is None else (),
     )
+
+
+def _curve(
+    evaluator: Evaluator,
+    subnets: Sequence[Subnet],
+    costs: npt.NDArray[np.float64],
+    cost_range: tuple[float, float],
+    num_buckets: int,
+    judge: Callable[[Subnet, Split], Accuracy],
+) -> ParetoCurve:
+    judged = [judge(subnet, "validation") for subnet in subnets]
+    validation = np.array([accuracy.top1_percent for accuracy in judged])
+    index = bucket_index(costs, num_buckets, cost_range)
+    points = []
+    for number, bucket in enumerate(best_per_bucket(costs, validation, num_buckets, cost_range)):
+        if bucket.best is None:
+            continue
+        test = judge(subnets[bucket.best], "test")
+        points.append(
+            ParetoPoint(
+                low=bucket.low,
+                high=bucket.high,
+                cost=float(costs[bucket.best]),
+                num_candidates=int((index == number).sum()),
+                validation_top1_percent=float(validation[bucket.best]),
+                num_validation_images=judged[bucket.best].num_images,
+                test_top1_percent=test.top1_percent,
+                num_test_images=test.num_images,
+                architecture=subnet_document(subnets[bucket.best]),
+            )
+        )
+    mean = mean_pareto_accuracy(
+        np.array([p.cost for p in points]), np.array([p.test_top1_percent for p in points]), cost_range
+    )
+    name = evaluator.supernet.name
+    return ParetoCurve(supernet=name, points=tuple(points), mean_pareto_accuracy_percent=mean)
 
 
 def candidates(
