@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ofa_toolkit.core.errors import ExportError, unknown_name
@@ -36,7 +36,6 @@ class Generation:
         data_types: Element types it reads.
         int8: How weights quantised to 8 bits may be stored: `pair` as fp32 followed by QuantizeLinear and
             DequantizeLinear, `stored` also as int8 followed by DequantizeLinear; None without Q/DQ.
-        symmetric_only: Whether zero points must be 0 and quantised types signed.
         precision_flags: Whether the builder needs a flag to use fp16 or int8. Without flags the graph's
             own types decide.
         reads_half_constants: Whether importers read constants of an fp16 graph as fp16 where they use
@@ -56,7 +55,6 @@ class Generation:
     operators: Operators | None
     data_types: DataTypes
     int8: Literal["pair", "stored"] | None
-    symmetric_only: bool = True
     precision_flags: bool
     reads_half_constants: bool
     constant_inputs: ConstantInputs = field(default_factory=dict)
@@ -67,206 +65,169 @@ class Generation:
 _PARSER = "github.com/onnx/onnx-tensorrt"
 _DOCS = "docs.nvidia.com/deeplearning/tensorrt"
 
-GENERATIONS: tuple[Generation, ...] = (
-    Generation(
-        name="tensorrt-7.1",
-        runtime="tensorrt",
-        since=(7, 1),
-        # "TensorRT supports ONNX graphs generated with at least opset 7": ModelImporter.cpp of 7.1 to 9.3.
-        min_opset=7,
-        # The parser of 7.1 is built with ONNX 1.6: opset 11, IR version 6.
-        max_opset=11,
-        export_opset=11,
-        max_ir_version=6,
-        operators=operator_support.TENSORRT_7_1,
-        data_types=operator_support.TYPES_7_1,
-        constant_inputs=operator_support.CONSTANT_7_1,
-        attributes=operator_support.ATTRIBUTES_7_1,
-        # Q/DQ without per-channel scales, which loses too much on depthwise layers (issue 994 of TensorRT).
-        int8=None,
-        precision_flags=True,
-        # The importer of Clip reads its bounds as float whatever their type.
-        reads_half_constants=False,
-        sources=(
-            f"{_PARSER} operators.md of 7.0 (commit 84b5be1) and 7.2 (opset 11)",
-            f"{_DOCS}/archives/tensorrt-713/support-matrix",
-        ),
-    ),
-    Generation(
-        name="tensorrt-8.0",
-        runtime="tensorrt",
-        since=(8, 0),
-        min_opset=7,
-        # operators.md: "up to Opset 13"; built with ONNX 1.8: IR version 7.
-        max_opset=13,
-        export_opset=13,
-        max_ir_version=7,
-        operators=operator_support.TENSORRT_8_0,
-        data_types=operator_support.TYPES_8_0,
-        constant_inputs=operator_support.CONSTANT_8_0,
-        attributes=operator_support.ATTRIBUTES_8_0,
-        # 8.0 adds QuantizeLinear and DequantizeLinear per axis; "invalid weights type of Int8" otherwise.
-        int8="pair",
-        precision_flags=True,
-        reads_half_constants=False,
-        sources=(f"{_PARSER} release/8.0 docs/operators.md, docs/Changelog.md",),
-    ),
-    Generation(
-        name="tensorrt-8.2",
-        runtime="tensorrt",
-        since=(8, 2),
-        min_opset=7,
-        max_opset=13,
-        export_opset=13,
-        max_ir_version=7,
-        operators=operator_support.TENSORRT_8_2,
-        data_types=operator_support.TYPES_8_0,
-        constant_inputs=operator_support.CONSTANT_8_2,
-        attributes=operator_support.ATTRIBUTES_8_2,
-        int8="pair",
-        precision_flags=True,
-        reads_half_constants=False,
-        sources=(
-            f"{_PARSER} release/8.2-GA docs/operators.md, docs/Changelog.md",
-            "github.com/NVIDIA/TensorRT CHANGELOG.md 8.2.0 EA, 8.2.1 GA",
-        ),
-    ),
-    Generation(
-        name="tensorrt-8.4",
-        runtime="tensorrt",
-        since=(8, 4),
-        min_opset=7,
-        # operators.md of 8.4 still says opset 13, although 8.4.2 is built with ONNX 1.12.
-        max_opset=13,
-        export_opset=13,
-        max_ir_version=8,
-        operators=operator_support.TENSORRT_8_4,
-        data_types=operator_support.TYPES_8_0,
-        constant_inputs=operator_support.CONSTANT_8_2,
-        attributes=operator_support.ATTRIBUTES_8_2,
-        int8="pair",
-        precision_flags=True,
-        # Changelog 8.4 GA: "native FP16 support for importing and manipulating FP16 initializers".
-        reads_half_constants=True,
-        sources=(f"{_PARSER} release/8.4-GA docs/operators.md, docs/Changelog.md",),
-    ),
-    Generation(
-        name="tensorrt-8.5",
-        runtime="tensorrt",
-        since=(8, 5),
-        min_opset=7,
-        max_opset=17,
-        export_opset=17,
-        max_ir_version=8,
-        operators=operator_support.TENSORRT_8_5,
-        data_types=operator_support.TYPES_8_5,
-        constant_inputs=operator_support.CONSTANT_8_5,
-        attributes=operator_support.ATTRIBUTES_8_2,
-        int8="pair",
-        precision_flags=True,
-        reads_half_constants=True,
-        sources=(f"{_PARSER} release/8.5-GA docs/operators.md, docs/Changelog.md",),
-    ),
-    Generation(
-        name="tensorrt-8.6",
-        runtime="tensorrt",
-        since=(8, 6),
-        min_opset=7,
-        max_opset=17,
-        export_opset=17,
-        max_ir_version=8,
-        operators=operator_support.TENSORRT_8_6,
-        data_types=operator_support.TYPES_8_5,
-        constant_inputs=operator_support.CONSTANT_8_6,
-        attributes=operator_support.ATTRIBUTES_8_2,
-        int8="pair",
-        precision_flags=True,
-        reads_half_constants=True,
-        # 8.6-GA's own list was not read; its changelog and the lists of 8.5 and 9.2 were.
-        sources=(f"{_PARSER} docs/operators.md of 8.5 and 9.2, docs/Changelog.md of 8.6 EA and GA",),
-    ),
-    Generation(
-        name="tensorrt-9.0",
-        runtime="tensorrt",
-        since=(9, 0),
-        min_opset=7,
-        max_opset=19,
-        export_opset=17,
-        max_ir_version=9,
-        operators=operator_support.TENSORRT_9,
-        data_types=operator_support.TYPES_9,
-        constant_inputs=operator_support.CONSTANT_9,
-        attributes=operator_support.ATTRIBUTES_8_2,
-        int8="pair",
-        precision_flags=True,
-        reads_half_constants=True,
-        sources=(f"{_PARSER} docs/operators.md of 9.2, docs/Changelog.md of 9.0 to 9.3",),
-    ),
-    Generation(
-        name="tensorrt-10.0",
-        runtime="tensorrt",
-        since=(10, 0),
-        # operators.md of 10.0: opset 9 to 20. The parser only warns of older ones, see `check_versions`.
-        min_opset=9,
-        # Opset 20 up to 10.3; later releases read more (10.15: opset 24).
-        max_opset=20,
-        export_opset=17,
-        max_ir_version=10,
-        operators=operator_support.TENSORRT_10,
-        data_types=operator_support.TYPES_10,
-        constant_inputs=operator_support.CONSTANT_10,
-        attributes=operator_support.ATTRIBUTES_10,
-        # DequantizeLinear of an int8 constant: developer guide, "Explicit Quantization", quantized weights.
-        int8="stored",
-        precision_flags=True,
-        reads_half_constants=True,
-        sources=(
-            f"{_PARSER} docs/operators.md of 10.0 (opset 9 to 20) and 10.15, docs/Changelog.md",
-            f"{_DOCS}/latest/inference-library/quantized-types-explicit-quantization.html",
-        ),
-    ),
-    Generation(
-        name="tensorrt-11.0",
-        runtime="tensorrt",
-        since=(11, 0),
-        min_opset=9,
-        # operators.md of 11.2: opset 9 to 24; the opset guide says 25 from ONNX 1.20 on.
-        max_opset=24,
-        export_opset=17,
-        max_ir_version=10,
-        operators=operator_support.TENSORRT_11,
-        data_types=operator_support.TYPES_10,
-        constant_inputs=operator_support.CONSTANT_11,
-        attributes=operator_support.ATTRIBUTES_11,
-        int8="stored",
-        # BuilderFlag.FP16, BuilderFlag.INT8 and calibrators are removed; networks are strongly typed.
-        precision_flags=False,
-        reads_half_constants=True,
-        sources=(
-            f"{_DOCS}/11.0.0/api/migration/tensorrt-10x-to-11x.html",
-            f"{_DOCS}/latest/reference/onnx-opset-guide.html",
-        ),
-    ),
-    Generation(
-        name="onnxruntime",
-        runtime="onnxruntime",
-        since=(1, 18),
-        # From ONNX 1.2.1, opset 7, on: the same table.
-        min_opset=7,
-        # ONNX Runtime 1.18 reads opset 21, IR version 10 (onnxruntime.ai, compatibility table).
-        max_opset=21,
-        export_opset=17,
-        max_ir_version=10,
-        operators=None,
-        data_types=operator_support.EVERY_TYPE,
-        int8="stored",
-        symmetric_only=False,
-        precision_flags=False,
-        reads_half_constants=True,
-        sources=("onnxruntime.ai/docs/reference/compatibility.html",),
+# Every row says what changed since the one before it.
+_TENSORRT_7_1 = Generation(
+    name="tensorrt-7.1",
+    runtime="tensorrt",
+    since=(7, 1),
+    # "TensorRT supports ONNX graphs generated with at least opset 7": ModelImporter.cpp of 7.1 to 9.3.
+    min_opset=7,
+    # The parser of 7.1 is built with ONNX 1.6: opset 11, IR version 6.
+    max_opset=11,
+    export_opset=11,
+    max_ir_version=6,
+    operators=operator_support.TENSORRT_7_1,
+    data_types=operator_support.TYPES_7_1,
+    constant_inputs=operator_support.CONSTANT_7_1,
+    attributes=operator_support.ATTRIBUTES_7_1,
+    # Q/DQ without per-channel scales, which loses too much on depthwise layers (issue 994 of TensorRT).
+    int8=None,
+    precision_flags=True,
+    # The importer of Clip reads its bounds as float whatever their type.
+    reads_half_constants=False,
+    sources=(
+        f"{_PARSER} operators.md of 7.0 (commit 84b5be1) and 7.2 (opset 11)",
+        f"{_DOCS}/archives/tensorrt-713/support-matrix",
     ),
 )
-"""All rows, oldest TensorRT first."""
+_TENSORRT_8_0 = replace(
+    _TENSORRT_7_1,
+    name="tensorrt-8.0",
+    since=(8, 0),
+    # operators.md: "up to Opset 13"; built with ONNX 1.8: IR version 7.
+    max_opset=13,
+    export_opset=13,
+    max_ir_version=7,
+    operators=operator_support.TENSORRT_8_0,
+    data_types=operator_support.TYPES_8_0,
+    constant_inputs=operator_support.CONSTANT_8_0,
+    attributes=operator_support.ATTRIBUTES_8_0,
+    # 8.0 adds QuantizeLinear and DequantizeLinear per axis; "invalid weights type of Int8" otherwise.
+    int8="pair",
+    sources=(f"{_PARSER} release/8.0 docs/operators.md, docs/Changelog.md",),
+)
+_TENSORRT_8_2 = replace(
+    _TENSORRT_8_0,
+    name="tensorrt-8.2",
+    since=(8, 2),
+    operators=operator_support.TENSORRT_8_2,
+    constant_inputs=operator_support.CONSTANT_8_2,
+    attributes=operator_support.ATTRIBUTES_8_2,
+    sources=(
+        f"{_PARSER} release/8.2-GA docs/operators.md, docs/Changelog.md",
+        "github.com/NVIDIA/TensorRT CHANGELOG.md 8.2.0 EA, 8.2.1 GA",
+    ),
+)
+_TENSORRT_8_4 = replace(
+    _TENSORRT_8_2,
+    name="tensorrt-8.4",
+    since=(8, 4),
+    # operators.md of 8.4 still says opset 13, although 8.4.2 is built with ONNX 1.12.
+    max_opset=13,
+    max_ir_version=8,
+    operators=operator_support.TENSORRT_8_4,
+    # Changelog 8.4 GA: "native FP16 support for importing and manipulating FP16 initializers".
+    reads_half_constants=True,
+    sources=(f"{_PARSER} release/8.4-GA docs/operators.md, docs/Changelog.md",),
+)
+_TENSORRT_8_5 = replace(
+    _TENSORRT_8_4,
+    name="tensorrt-8.5",
+    since=(8, 5),
+    max_opset=17,
+    export_opset=17,
+    operators=operator_support.TENSORRT_8_5,
+    data_types=operator_support.TYPES_8_5,
+    constant_inputs=operator_support.CONSTANT_8_5,
+    sources=(f"{_PARSER} release/8.5-GA docs/operators.md, docs/Changelog.md",),
+)
+_TENSORRT_8_6 = replace(
+    _TENSORRT_8_5,
+    name="tensorrt-8.6",
+    since=(8, 6),
+    operators=operator_support.TENSORRT_8_6,
+    constant_inputs=operator_support.CONSTANT_8_6,
+    # 8.6-GA's own list was not read; its changelog and the lists of 8.5 and 9.2 were.
+    sources=(f"{_PARSER} docs/operators.md of 8.5 and 9.2, docs/Changelog.md of 8.6 EA and GA",),
+)
+_TENSORRT_9_0 = replace(
+    _TENSORRT_8_6,
+    name="tensorrt-9.0",
+    since=(9, 0),
+    max_opset=19,
+    max_ir_version=9,
+    operators=operator_support.TENSORRT_9,
+    data_types=operator_support.TYPES_9,
+    constant_inputs=operator_support.CONSTANT_9,
+    sources=(f"{_PARSER} docs/operators.md of 9.2, docs/Changelog.md of 9.0 to 9.3",),
+)
+_TENSORRT_10_0 = replace(
+    _TENSORRT_9_0,
+    name="tensorrt-10.0",
+    since=(10, 0),
+    # operators.md of 10.0: opset 9 to 20. The parser only warns of older ones, see `check_versions`.
+    min_opset=9,
+    # Opset 20 up to 10.3; later releases read more (10.15: opset 24).
+    max_opset=20,
+    max_ir_version=10,
+    operators=operator_support.TENSORRT_10,
+    data_types=operator_support.TYPES_10,
+    constant_inputs=operator_support.CONSTANT_10,
+    attributes=operator_support.ATTRIBUTES_10,
+    # DequantizeLinear of an int8 constant: developer guide, "Explicit Quantization", quantized weights.
+    int8="stored",
+    sources=(
+        f"{_PARSER} docs/operators.md of 10.0 (opset 9 to 20) and 10.15, docs/Changelog.md",
+        f"{_DOCS}/latest/inference-library/quantized-types-explicit-quantization.html",
+    ),
+)
+_TENSORRT_11_0 = replace(
+    _TENSORRT_10_0,
+    name="tensorrt-11.0",
+    since=(11, 0),
+    # operators.md of 11.2: opset 9 to 24; the opset guide says 25 from ONNX 1.20 on.
+    max_opset=24,
+    operators=operator_support.TENSORRT_11,
+    constant_inputs=operator_support.CONSTANT_11,
+    attributes=operator_support.ATTRIBUTES_11,
+    # BuilderFlag.FP16, BuilderFlag.INT8 and calibrators are removed; networks are strongly typed.
+    precision_flags=False,
+    sources=(
+        f"{_DOCS}/11.0.0/api/migration/tensorrt-10x-to-11x.html",
+        f"{_DOCS}/latest/reference/onnx-opset-guide.html",
+    ),
+)
+_ONNXRUNTIME = Generation(
+    name="onnxruntime",
+    runtime="onnxruntime",
+    since=(1, 18),
+    # From ONNX 1.2.1, opset 7, on: the same table.
+    min_opset=7,
+    # ONNX Runtime 1.18 reads opset 21, IR version 10 (onnxruntime.ai, compatibility table).
+    max_opset=21,
+    export_opset=17,
+    max_ir_version=10,
+    operators=None,
+    data_types=operator_support.EVERY_TYPE,
+    int8="stored",
+    precision_flags=False,
+    reads_half_constants=True,
+    sources=("onnxruntime.ai/docs/reference/compatibility.html",),
+)
+
+GENERATIONS: tuple[Generation, ...] = (
+    _TENSORRT_7_1,
+    _TENSORRT_8_0,
+    _TENSORRT_8_2,
+    _TENSORRT_8_4,
+    _TENSORRT_8_5,
+    _TENSORRT_8_6,
+    _TENSORRT_9_0,
+    _TENSORRT_10_0,
+    _TENSORRT_11_0,
+    _ONNXRUNTIME,
+)
+"""All rows, from the oldest TensorRT to the newest; ONNX Runtime is last."""
 
 
 def generation_of(version: str) -> Generation:
