@@ -10,7 +10,7 @@ from ofa_toolkit.spaces.published import PublishedStage, elastic_stages
 from ofa_toolkit.spaces.space import Head, SearchSpace, Stem
 
 # Expand ratio, kernel size, width, depth, stride.
-_STAGES = (
+STAGES = (
     (3, 3, 24, 3, 2),
     (3, 5, 40, 3, 2),
     (6, 5, 80, 3, 2),
@@ -34,7 +34,7 @@ W10 = SearchSpace(
         PublishedStage(
             width=width, depth=depth, kernel_size=kernel_size, stride=stride, ratios=ratio, activation="relu"
         )
-        for ratio, kernel_size, width, depth, stride in _STAGES
+        for ratio, kernel_size, width, depth, stride in STAGES
     ),
     head=Head(expand_width=1280, activation="relu"),
     resolutions=(96, 128, 160, 192, 224),

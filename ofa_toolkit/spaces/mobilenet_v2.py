@@ -10,7 +10,7 @@ from ofa_toolkit.spaces.published import PublishedStage, elastic_stages
 from ofa_toolkit.spaces.space import Head, SearchSpace, Stem
 
 # Width, depth, stride.
-_STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
+STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 
 SPACE = SearchSpace(
     name="mobilenet-v2",
@@ -25,7 +25,7 @@ SPACE = SearchSpace(
     ),
     stages=elastic_stages(
         PublishedStage(width=width, depth=depth, kernel_size=3, stride=stride, ratios=6, activation="relu6")
-        for width, depth, stride in _STAGES
+        for width, depth, stride in STAGES
     ),
     head=Head(expand_width=1280, activation="relu6"),
     resolutions=(96, 128, 160, 192, 224),

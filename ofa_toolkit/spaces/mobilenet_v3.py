@@ -13,15 +13,15 @@ from ofa_toolkit.spaces.published import PublishedStage, elastic_stages
 from ofa_toolkit.spaces.space import Head, SearchSpace, Stem
 
 # Width, kernel size, stride, squeeze-excite, activation, middle channels of each block.
-_Row = tuple[int, int, int, bool, Activation, tuple[int, ...]]
-_LARGE: tuple[_Row, ...] = (
+Row = tuple[int, int, int, bool, Activation, tuple[int, ...]]
+LARGE_ROWS: tuple[Row, ...] = (
     (24, 3, 2, False, "relu", (64, 72)),
     (40, 5, 2, True, "relu", (72, 120, 120)),
     (80, 3, 2, False, "h_swish", (240, 200, 184, 184)),
     (112, 3, 1, True, "h_swish", (480, 672)),
     (160, 5, 2, True, "h_swish", (672, 960, 960)),
 )
-_SMALL: tuple[_Row, ...] = (
+SMALL_ROWS: tuple[Row, ...] = (
     (24, 3, 2, False, "relu", (72, 88)),
     (40, 5, 2, True, "h_swish", (96, 240, 240)),
     (48, 5, 1, True, "h_swish", (120, 144)),
@@ -30,7 +30,7 @@ _SMALL: tuple[_Row, ...] = (
 _STEM_WIDTH = 16
 
 
-def _mobilenet_v3(name: str, rows: tuple[_Row, ...], mix_width: int, *, is_small: bool) -> SearchSpace:
+def _mobilenet_v3(name: str, rows: tuple[Row, ...], mix_width: int, *, is_small: bool) -> SearchSpace:
     stages, before = [], _STEM_WIDTH
     for width, kernel_size, stride, use_se, activation, middles in rows:
         inputs = (before, *(width for _ in middles[1:]))
@@ -66,5 +66,5 @@ def _mobilenet_v3(name: str, rows: tuple[_Row, ...], mix_width: int, *, is_small
     )
 
 
-SMALL = _mobilenet_v3("mobilenet-v3-small", _SMALL, 1024, is_small=True)
-LARGE = _mobilenet_v3("mobilenet-v3-large", _LARGE, 1280, is_small=False)
+SMALL = _mobilenet_v3("mobilenet-v3-small", SMALL_ROWS, 1024, is_small=True)
+LARGE = _mobilenet_v3("mobilenet-v3-large", LARGE_ROWS, 1280, is_small=False)

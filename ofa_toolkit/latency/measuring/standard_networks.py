@@ -12,30 +12,22 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ofa_toolkit.core.errors import unknown_name
+from ofa_toolkit.spaces import efficientnet, mnasnet, mobilenet_v2
 from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, Activation, LayerSpec
+from ofa_toolkit.spaces.mobilenet_v3 import LARGE_ROWS, SMALL_ROWS
+from ofa_toolkit.spaces.mobilenet_v3 import Row as V3Row
 from ofa_toolkit.spaces.rounding import make_divisible
 
 _BN_EPS = 1e-5
 _IMAGE_CHANNELS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Block:
-    """One MBConv block: `squeeze` is the hidden width of its squeeze-excite branch, 0 for none."""
-
-    width: int
-    kernel_size: int
-    middle: int
-    stride: int
-    activation: Activation
-    squeeze: int = 0
-    gate: Activation = "h_sigmoid"
-    squeeze_activation: Activation = "relu"
+_Build = Callable[[LayerBuilder, Flow, int], None]
 
 
 def standard_network(name: str, resolution: int, num_classes: int = 1000) -> tuple[LayerSpec, ...]:
@@ -55,7 +47,7 @@ def standard_network(name: str, resolution: int, num_classes: int = 1000) -> tup
     if name in _NETWORKS:
         build = _NETWORKS[name]
     elif f"{family}{suffix}" in _SCALED and re.fullmatch(r"\d+\.\d+", width):
-        build = functools.partial(_SCALED[f"{family}{suffix}"], float(width))
+        build = _SCALED[f"{family}{suffix}"](float(width))
     else:
         raise unknown_name("standard network", name, standard_network_names())
     builder = LayerBuilder(_BN_EPS)
@@ -73,24 +65,8 @@ def standard_network_names() -> tuple[str, ...]:
     return (*_NETWORKS, *scaled)
 
 
-def _mbconv(
-    build: LayerBuilder, name: str, flow: Flow, block: _Block, *, always_expand: bool = False
-) -> Flow:
-    block_input = flow
-    if always_expand or block.middle != flow.channels:
-        flow = build.conv(f"{name}.expand", flow, block.middle, 1, 1, block.activation)
-    flow = build.depthwise(f"{name}.depthwise", flow, block.kernel_size, block.stride, block.activation)
-    if block.squeeze:
-        flow = build.squeeze_excite(
-            f"{name}.se", flow, block.squeeze, activation=block.squeeze_activation, gate=block.gate
-        )
-    flow = build.conv(f"{name}.project", flow, block.width, 1, 1, None)
-    if block.stride == 1 and block_input.channels == block.width:
-        flow = build.join(f"{name}.add", "add", flow, block_input)
-    return flow
-
-
 def _classifier(build: LayerBuilder, flow: Flow, num_classes: int, *, is_conv: bool = False) -> None:
+    """Classifier with bias; TensorFlow's MobileNets have it as a 1x1 convolution."""
     if flow.size > 1:
         flow = build.pool("head.pool", "global_avg_pool", flow, flow.size, 1)
     if is_conv:
@@ -121,177 +97,140 @@ def _mobilenet_v1(width: float, build: LayerBuilder, flow: Flow, num_classes: in
     _classifier(build, flow, num_classes, is_conv=True)
 
 
-_V2_STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """One MBConv block: `squeeze` is the hidden width of its squeeze-excite branch, 0 for none."""
+
+    width: int
+    kernel_size: int
+    middle: int
+    stride: int
+    activation: Activation
+    squeeze: int = 0
 
 
-def _mobilenet_v2(width: float, build: LayerBuilder, flow: Flow, num_classes: int) -> None:
-    """Sandler et al. 2018; torchvision `mobilenet_v2`, also at other widths."""
-    flow = build.conv("stem.conv", flow, make_divisible(32 * width), 3, 2, "relu6")
-    for stage, (ratio, channels, depth, stride) in enumerate(_V2_STAGES):
-        for index in range(depth):
-            block = _Block(
-                width=make_divisible(channels * width),
-                kernel_size=3,
-                middle=flow.channels * ratio,
-                stride=stride if index == 0 else 1,
-                activation="relu6",
+@dataclass(frozen=True, kw_only=True)
+class _Network:
+    """A stem, MBConv blocks and a head; `mix` is the width of the layer between pool and classifier."""
+
+    stem: int
+    activation: Activation
+    blocks: tuple[_Block, ...]
+    head: int
+    mix: int | None = None
+    gate: Activation = "h_sigmoid"
+    squeeze_activation: Activation = "relu"
+    is_keras: bool = False
+
+    def __call__(self, build: LayerBuilder, flow: Flow, num_classes: int) -> None:
+        flow = build.conv("stem.conv", flow, self.stem, 3, 2, self.activation)
+        for index, block in enumerate(self.blocks):
+            flow = self._mbconv(build, f"blocks.{index}", flow, block)
+        flow = build.conv("head.expand", flow, self.head, 1, 1, self.activation)
+        if self.mix is not None:
+            flow = build.pool("head.pool", "global_avg_pool", flow, flow.size, 1)
+            flow = build.conv("head.mix", flow, self.mix, 1, 1, self.activation, batch_norm=False, bias=True)
+        _classifier(build, flow, num_classes, is_conv=self.is_keras)
+
+    def _mbconv(self, build: LayerBuilder, name: str, flow: Flow, block: _Block) -> Flow:
+        block_input = flow
+        # Keras' networks expand where the middle is as wide as the input, too.
+        if self.is_keras or block.middle != flow.channels:
+            flow = build.conv(f"{name}.expand", flow, block.middle, 1, 1, block.activation)
+        flow = build.depthwise(f"{name}.depthwise", flow, block.kernel_size, block.stride, block.activation)
+        if block.squeeze:
+            flow = build.squeeze_excite(
+                f"{name}.se", flow, block.squeeze, activation=self.squeeze_activation, gate=self.gate
             )
-            flow = _mbconv(build, f"stages.{stage}.{index}", flow, block)
-    flow = build.conv("head.expand", flow, make_divisible(1280 * max(1.0, width)), 1, 1, "relu6")
-    _classifier(build, flow, num_classes)
+        flow = build.conv(f"{name}.project", flow, block.width, 1, 1, None)
+        if block.stride == 1 and block_input.channels == block.width:
+            flow = build.join(f"{name}.add", "add", flow, block_input)
+        return flow
 
 
-# Output channels, kernel size, middle channels, stride, squeeze-excite, activation.
-_V3Row = tuple[int, int, int, int, bool, Activation]
-_V3_LARGE: tuple[_V3Row, ...] = (
-    (16, 3, 16, 1, False, "relu"),
-    (24, 3, 64, 2, False, "relu"),
-    (24, 3, 72, 1, False, "relu"),
-    (40, 5, 72, 2, True, "relu"),
-    (40, 5, 120, 1, True, "relu"),
-    (40, 5, 120, 1, True, "relu"),
-    (80, 3, 240, 2, False, "h_swish"),
-    (80, 3, 200, 1, False, "h_swish"),
-    (80, 3, 184, 1, False, "h_swish"),
-    (80, 3, 184, 1, False, "h_swish"),
-    (112, 3, 480, 1, True, "h_swish"),
-    (112, 3, 672, 1, True, "h_swish"),
-    (160, 5, 672, 2, True, "h_swish"),
-    (160, 5, 960, 1, True, "h_swish"),
-    (160, 5, 960, 1, True, "h_swish"),
-)
-_V3_SMALL: tuple[_V3Row, ...] = (
-    (16, 3, 16, 2, True, "relu"),
-    (24, 3, 72, 2, False, "relu"),
-    (24, 3, 88, 1, False, "relu"),
-    (40, 5, 96, 2, True, "h_swish"),
-    (40, 5, 240, 1, True, "h_swish"),
-    (40, 5, 240, 1, True, "h_swish"),
-    (48, 5, 120, 1, True, "h_swish"),
-    (48, 5, 144, 1, True, "h_swish"),
-    (96, 5, 288, 2, True, "h_swish"),
-    (96, 5, 576, 1, True, "h_swish"),
-    (96, 5, 576, 1, True, "h_swish"),
-)
+# Expand ratio, kernel size, output channels, depth, stride; the first block is not among a space's stages.
+_Row = tuple[int, int, int, int, int]
+_FIRST: _Row = (1, 3, 16, 1, 1)
 
 
-def _mobilenet_v3(
-    rows: Sequence[_V3Row], hidden: int, build: LayerBuilder, flow: Flow, num_classes: int
-) -> None:
-    """Howard et al. 2019; torchvision `mobilenet_v3_large` and `mobilenet_v3_small`."""
-    flow = build.conv("stem.conv", flow, 16, 3, 2, "h_swish")
-    for index, (channels, kernel_size, middle, stride, use_se, activation) in enumerate(rows):
-        block = _Block(
-            width=channels,
-            kernel_size=kernel_size,
-            middle=middle,
-            stride=stride,
-            activation=activation,
-            squeeze=make_divisible(middle / 4) if use_se else 0,
-        )
-        flow = _mbconv(build, f"blocks.{index}", flow, block)
-    flow = build.conv("head.expand", flow, flow.channels * 6, 1, 1, "h_swish")
-    flow = build.pool("head.pool", "global_avg_pool", flow, flow.size, 1)
-    flow = build.conv("head.mix", flow, hidden, 1, 1, "h_swish", batch_norm=False, bias=True)
-    _classifier(build, flow, num_classes)
-
-
-def _mobilenet_v3_keras(
-    rows: Sequence[_V3Row], width: float, build: LayerBuilder, flow: Flow, num_classes: int
-) -> None:
-    """The measured Keras version: every block expands, squeeze-excite keeps its full width."""
-    flow = build.conv("stem.conv", flow, 16, 3, 2, "h_swish")
-    for index, (channels, kernel_size, middle, stride, use_se, activation) in enumerate(rows):
-        block = _Block(
-            width=int(width * channels),
-            kernel_size=kernel_size,
-            middle=middle,
-            stride=stride,
-            activation=activation,
-            squeeze=middle if use_se else 0,
-        )
-        flow = _mbconv(build, f"blocks.{index}", flow, block, always_expand=True)
-    flow = build.conv("head.expand", flow, 960 if rows is _V3_LARGE else 576, 1, 1, "h_swish")
-    flow = build.pool("head.pool", "global_avg_pool", flow, flow.size, 1)
-    flow = build.conv("head.mix", flow, 1280, 1, 1, "h_swish", batch_norm=False, bias=True)
-    _classifier(build, flow, num_classes, is_conv=True)
-
-
-# Expand ratio, kernel size, output channels, depth, stride.
-_MNAS_STAGES = (
-    (3, 3, 24, 3, 2),
-    (3, 5, 40, 3, 2),
-    (6, 5, 80, 3, 2),
-    (6, 3, 96, 2, 1),
-    (6, 5, 192, 4, 2),
-    (6, 3, 320, 1, 1),
-)
-
-
-def _mnasnet(
-    head_width: Callable[[float], int],
-    activation: Activation,
+def _scaled_blocks(
+    rows: Iterable[_Row],
     width: float,
-    build: LayerBuilder,
-    flow: Flow,
-    num_classes: int,
-) -> None:
-    """Tan et al. 2019 (MnasNet-B1); torchvision `mnasnet1_0` with a head of 1280 channels."""
-    flow = build.conv("stem.conv", flow, make_divisible(32 * width), 3, 2, activation)
-    flow = build.depthwise("stem.block.depthwise", flow, 3, 1, activation)
-    flow = build.conv("stem.block.project", flow, make_divisible(16 * width), 1, 1, None)
-    for stage, (ratio, kernel_size, channels, depth, stride) in enumerate(_MNAS_STAGES):
-        for index in range(depth):
-            block = _Block(
-                width=make_divisible(channels * width),
+    activation: Activation,
+    *,
+    depth: float = 1.0,
+    has_squeeze: bool = False,
+) -> Iterator[_Block]:
+    before = make_divisible(32 * width)
+    for ratio, kernel_size, channels, repeats, stride in (_FIRST, *rows):
+        for index in range(math.ceil(repeats * depth)):
+            wide = make_divisible(channels * width)
+            yield _Block(
+                width=wide,
                 kernel_size=kernel_size,
-                middle=flow.channels * ratio,
+                middle=before * ratio,
                 stride=stride if index == 0 else 1,
                 activation=activation,
+                squeeze=max(1, before // 4) if has_squeeze else 0,
             )
-            flow = _mbconv(build, f"stages.{stage}.{index}", flow, block)
-    flow = build.conv("head.expand", flow, head_width(width), 1, 1, activation)
-    _classifier(build, flow, num_classes)
+            before = wide
 
 
-# Expand ratio, kernel size, stride, output channels, depth.
-_EFFICIENTNET_STAGES = (
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
-)
+def _mobilenet_v2(width: float) -> _Build:
+    rows = ((6, 3, channels, depth, stride) for channels, depth, stride in mobilenet_v2.STAGES)
+    return _Network(
+        stem=make_divisible(32 * width),
+        activation="relu6",
+        blocks=tuple(_scaled_blocks(rows, width, "relu6")),
+        head=make_divisible(1280 * max(1.0, width)),
+    )
 
 
-def _efficientnet(width: float, depth: float, build: LayerBuilder, flow: Flow, num_classes: int) -> None:
-    """Tan and Le 2019; torchvision `efficientnet_b0` to `efficientnet_b7`."""
-    flow = build.conv("stem.conv", flow, make_divisible(32 * width), 3, 2, "swish")
-    for stage, (ratio, kernel_size, stride, channels, repeats) in enumerate(_EFFICIENTNET_STAGES):
-        for index in range(math.ceil(repeats * depth)):
-            block = _Block(
-                width=make_divisible(channels * width),
+def _mnasnet(head: int, activation: Activation, width: float) -> _Build:
+    return _Network(
+        stem=make_divisible(32 * width),
+        activation=activation,
+        blocks=tuple(_scaled_blocks(mnasnet.STAGES, width, activation)),
+        head=head,
+    )
+
+
+def _efficientnet(width: float, depth: float) -> _Build:
+    rows = (
+        (6, kernel, channels, repeats, stride) for channels, repeats, kernel, stride in efficientnet.STAGES
+    )
+    return _Network(
+        stem=make_divisible(32 * width),
+        activation="swish",
+        blocks=tuple(_scaled_blocks(rows, width, "swish", depth=depth, has_squeeze=True)),
+        head=4 * make_divisible(320 * width),
+        gate="sigmoid",
+        squeeze_activation="swish",
+    )
+
+
+def _mobilenet_v3(rows: Sequence[V3Row], mix: int, width: float = 1.0, *, is_keras: bool) -> _Build:
+    is_small = rows is SMALL_ROWS
+    first: V3Row = (16, 3, 2 if is_small else 1, is_small, "relu", (16,))
+    return _Network(
+        stem=16,
+        activation="h_swish",
+        blocks=tuple(
+            _Block(
+                width=int(width * channels),
                 kernel_size=kernel_size,
-                middle=flow.channels * ratio,
+                middle=middle,
                 stride=stride if index == 0 else 1,
-                activation="swish",
-                squeeze=max(1, flow.channels // 4),
-                gate="sigmoid",
-                squeeze_activation="swish",
+                activation=activation,
+                squeeze=0 if not use_se else middle if is_keras else make_divisible(middle / 4),
             )
-            flow = _mbconv(build, f"stages.{stage}.{index}", flow, block)
-    flow = build.conv("head.expand", flow, 4 * make_divisible(320 * width), 1, 1, "swish")
-    _classifier(build, flow, num_classes)
+            for channels, kernel_size, stride, use_se, activation, middles in (first, *rows)
+            for index, middle in enumerate(middles)
+        ),
+        head=6 * rows[-1][0],
+        mix=mix,
+        is_keras=is_keras,
+    )
 
 
 def _resnet(
@@ -319,34 +258,27 @@ def _resnet(
     _classifier(build, flow, num_classes)
 
 
-_Build = Callable[[LayerBuilder, Flow, int], None]
-
 _EFFICIENTNET_SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.2), (1.8, 2.6))
 
 _NETWORKS: dict[str, _Build] = {
-    "mobilenet-v3-large": functools.partial(_mobilenet_v3, _V3_LARGE, 1280),
-    "mobilenet-v3-small": functools.partial(_mobilenet_v3, _V3_SMALL, 1024),
-    **{
-        f"efficientnet-b{index}": functools.partial(_efficientnet, *scales)
-        for index, scales in enumerate(_EFFICIENTNET_SCALES)
-    },
+    "mobilenet-v3-large": _mobilenet_v3(LARGE_ROWS, 1280, is_keras=False),
+    "mobilenet-v3-small": _mobilenet_v3(SMALL_ROWS, 1024, is_keras=False),
+    **{f"efficientnet-b{index}": _efficientnet(*scales) for index, scales in enumerate(_EFFICIENTNET_SCALES)},
     "resnet-18": functools.partial(_resnet, (2, 2, 2, 2), False),
     "resnet-34": functools.partial(_resnet, (3, 4, 6, 3), False),
     "resnet-50": functools.partial(_resnet, (3, 4, 6, 3), True),
     "resnet-101": functools.partial(_resnet, (3, 4, 23, 3), True),
     "resnet-152": functools.partial(_resnet, (3, 8, 36, 3), True),
 }
-"""Networks of one size."""
 
-_SCALED: dict[str, Callable[[float, LayerBuilder, Flow, int], None]] = {
-    "mobilenet-v1": _mobilenet_v1,
+_SCALED: dict[str, Callable[[float], _Build]] = {
+    "mobilenet-v1": lambda width: functools.partial(_mobilenet_v1, width),
     "mobilenet-v2": _mobilenet_v2,
-    "mobilenet-v3-large-keras": functools.partial(_mobilenet_v3_keras, _V3_LARGE),
-    "mobilenet-v3-small-keras": functools.partial(_mobilenet_v3_keras, _V3_SMALL),
-    "mnasnet": functools.partial(_mnasnet, lambda _: 1280, "relu"),
-    "mnasnet-keras": functools.partial(_mnasnet, lambda width: make_divisible(1152 * width), "relu6"),
+    "mobilenet-v3-large-keras": functools.partial(_mobilenet_v3, LARGE_ROWS, 1280, is_keras=True),
+    "mobilenet-v3-small-keras": functools.partial(_mobilenet_v3, SMALL_ROWS, 1280, is_keras=True),
+    "mnasnet": functools.partial(_mnasnet, 1280, "relu"),
+    "mnasnet-keras": lambda width: _mnasnet(make_divisible(1152 * width), "relu6", width),
 }
-"""Families with a width multiplier."""
 
 _WIDTHS: dict[str, tuple[float, ...]] = {
     "mobilenet-v1": (0.25, 0.5, 0.75, 1.0),
