@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ofa_toolkit.core.errors import QuantityError, unknown_name
+from ofa_toolkit.core.errors import QuantityError
 
 _NUMBER_AND_UNIT = re.compile(
     r"\s*(?P<number>[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>(?:[^\W\d]|[/%]).*?)?\s*"
@@ -27,8 +27,7 @@ class QuantityKind:
 
     Args:
         name: For messages, with its article: `a latency`.
-        base_unit: What a parsed value is counted in, such as `ms`.
-        units: Unit as written to its size in base units, small ones first.
+        units: Unit as written to its size in base units, small ones first; the base unit has size 1.
         example: A value that can be typed as it stands.
         suffixes: Words that may follow the unit and change nothing: `4.5GMACs`.
         is_count: Whether the parsed value is a whole number.
@@ -39,7 +38,6 @@ class QuantityKind:
     """
 
     name: str
-    base_unit: str
     units: Mapping[str, float]
     example: str
     suffixes: tuple[str, ...] = ()
@@ -129,7 +127,6 @@ class QuantityKind:
 
 LATENCY = QuantityKind(
     name="a latency",
-    base_unit="ms",
     units={"us": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3},
     example="20ms",
     one=1e3,
@@ -137,14 +134,12 @@ LATENCY = QuantityKind(
 )
 DURATION = QuantityKind(
     name="a duration",
-    base_unit="s",
     units={"s": 1.0, "min": 60.0, "h": 3600.0},
     example="20min",
     print_units=("s", "min", "h"),
 )
 MACS = QuantityKind(
     name="a number of multiply-accumulates (MACs)",
-    base_unit="MACs",
     units={"K": 1e3, "M": 1e6, "G": 1e9},
     example="200M",
     print_units=("", "K", "M", "G"),
@@ -154,7 +149,6 @@ MACS = QuantityKind(
 )
 PARAMS = QuantityKind(
     name="a number of parameters",
-    base_unit="params",
     units={"K": 1e3, "M": 1e6, "G": 1e9},
     example="5M",
     print_units=("", "K", "M", "G"),
@@ -163,14 +157,12 @@ PARAMS = QuantityKind(
 )
 THROUGHPUT = QuantityKind(
     name="a throughput",
-    base_unit="images/s",
     units={"/min": 1 / 60, "/s": 1.0, "/ms": 1e3},
     example="500/s",
     print_units=("/min", "/s"),
 )
 MEMORY = QuantityKind(
     name="an amount of memory",
-    base_unit="bytes",
     units={"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
     example="64MB",
     print_units=("B", "KB", "MB", "GB"),
@@ -178,27 +170,9 @@ MEMORY = QuantityKind(
 )
 PERCENT = QuantityKind(
     name="a percentage",
-    base_unit="%",
     units={"%": 1.0},
     example="76.5%",
     one=100.0,
     print_units=("%",),
     largest=100.0,
 )
-
-KINDS: Mapping[str, QuantityKind] = {
-    "latency": LATENCY,
-    "macs": MACS,
-    "params": PARAMS,
-    "throughput": THROUGHPUT,
-    "memory": MEMORY,
-    "percent": PERCENT,
-}
-"""The kinds by the name that objectives and options use."""
-
-
-def kind(name: str) -> QuantityKind:
-    """Look up a kind by its name in `KINDS`."""
-    if name not in KINDS:
-        raise unknown_name("kind of quantity", name, KINDS)
-    return KINDS[name]

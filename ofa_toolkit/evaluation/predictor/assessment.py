@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.rank_correlation import kendall, spearman
 from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorError
 from ofa_toolkit.evaluation.predictor.interval import CONFIDENCES, score_quantiles
-from ofa_toolkit.evaluation.rank_correlation import kendall, spearman
 
 Rows = npt.NDArray[np.intp]
 Values = npt.NDArray[np.floating[Any]]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ofa_toolkit.complexity import count_params
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.rank_correlation import spearman
 from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.measuring.measure import Estimate, Item
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
@@ -70,7 +71,7 @@ class Accuracy:
         errors = np.abs(predicted_ms - measured_ms) / measured_ms
         return cls(
             mape_percent=float(100 * errors.mean()),
-            spearman=_spearman(predicted_ms, measured_ms) if len(errors) > 2 else None,
+            spearman=spearman(predicted_ms, measured_ms) if len(errors) > 2 else None,
             num_networks=len(errors),
         )
 
@@ -259,14 +260,3 @@ def _features(layers: Sequence[LayerSpec], times: Mapping[str, float]) -> list[f
 
 def _megabytes(layers: Sequence[LayerSpec]) -> float:
     return 4e-6 * count_params(layers)
-
-
-def _spearman(first: Array, second: Array) -> float:
-    """Rank correlation; ties share their mean rank."""
-
-    def ranks(values: Array) -> Array:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        return np.asarray((last - (counts - 1) / 2)[inverse], dtype=np.float64)
-
-    return float(np.corrcoef(ranks(first), ranks(second))[0, 1])

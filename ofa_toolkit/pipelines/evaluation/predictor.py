@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.rank_correlation import spearman
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
@@ -25,7 +26,6 @@ from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.evaluation.predictor.training import EnsembleConfig, fit_ensemble, predict_members, surprisal
-from ofa_toolkit.evaluation.rank_correlation import spearman
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     AccuracyLog,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.core.documents import read_json
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
+from ofa_toolkit.core.rank_correlation import spearman
 from ofa_toolkit.latency.calibration import MIN_PROBES
 from ofa_toolkit.latency.importing import READERS, ImportContext, NetworkMeasurements, detect_format
 from ofa_toolkit.latency.kit.probes_file import FORMAT, read_probes
@@ -100,14 +101,12 @@ def _read(path: Path, space_name: str | None) -> tuple[SearchSpace, Population, 
 
 
 def _likeness(name: str, predicted: Array, measured: Array) -> Likeness:
-    from scipy.stats import spearmanr
-
     ratios = np.log(measured / predicted)
     others = [np.median(np.delete(ratios, index)) for index in range(len(ratios))]
     has_ranks = len(set(predicted)) > 1 and len(set(measured)) > 1
     return Likeness(
         table=name,
-        spearman=float(spearmanr(predicted, measured)[0]) if has_ranks else None,
+        spearman=spearman(predicted, measured) if has_ranks else None,
         scale=float(np.exp(np.median(ratios))),
         mape_percent=float(100 * np.mean(np.abs(np.exp(np.array(others) - ratios) - 1))),
     )
