@@ -19,7 +19,7 @@ from latency_fitting.facts import MEASURED
 
 from ofa_toolkit.core.config import from_dict, to_dict
 from ofa_toolkit.latency.device import Device, Variant, read_device, write_device
-from ofa_toolkit.latency.kit.agent import Journal
+from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.measuring.measure import reference_drift
 from ofa_toolkit.latency.measuring.own_table import JOURNALS, SOURCE
 from ofa_toolkit.latency.table import read_table

@@ -20,7 +20,7 @@ from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.file import read_predictor
 from ofa_toolkit.latency.importing import READERS, ImportContext, detect_format
-from ofa_toolkit.latency.kit.agent import Journal
+from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.kit.build import is_kit
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes, write_probes
 from ofa_toolkit.pipelines.training.recipes import load_recipe

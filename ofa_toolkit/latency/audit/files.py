@@ -17,7 +17,7 @@ from ofa_toolkit.latency.importing.measurements import NetworkMeasurements, Unit
 from ofa_toolkit.latency.importing.networks_csv import row_subnet
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.importing.sheet import LATENCY, read_sheet
-from ofa_toolkit.latency.kit.agent import RESULTS_FORMAT, Journal
+from ofa_toolkit.latency.kit.board.journal import RESULTS_FORMAT, Journal
 from ofa_toolkit.latency.measuring.measure import FORMAT as JOURNAL_FORMAT
 from ofa_toolkit.latency.measuring.measured_table import UNIT, unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature

@@ -15,7 +15,7 @@ from ofa_toolkit.latency.importing.measurements import (
     NetworkMeasurements,
     positive_number,
 )
-from ofa_toolkit.latency.kit.agent import FIXED_CONDITIONS, FORMAT_VERSION, RESULTS_FORMAT, Journal
+from ofa_toolkit.latency.kit.board.journal import FIXED_CONDITIONS, FORMAT_VERSION, RESULTS_FORMAT, Journal
 from ofa_toolkit.spaces.space_file import space_from_reference
 from ofa_toolkit.spaces.subnet_file import read_subnet
 

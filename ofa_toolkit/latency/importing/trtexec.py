@@ -25,7 +25,7 @@ from ofa_toolkit.latency.importing.measurements import (
     UnitMeasurements,
     positive_number,
 )
-from ofa_toolkit.latency.kit.agent import parse_times
+from ofa_toolkit.latency.kit.board.trtexec import parse_times
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.spaces import Subnet, lower

@@ -24,7 +24,7 @@ from ofa_toolkit.latency.importing.measurements import (
     positive_number,
 )
 from ofa_toolkit.latency.importing.trtexec import subnets_of
-from ofa_toolkit.latency.kit.agent import parse_summary
+from ofa_toolkit.latency.kit.board.trtexec import parse_summary
 from ofa_toolkit.spaces import Subnet
 
 _BANNER = "&&&& RUNNING TensorRT.trtexec"

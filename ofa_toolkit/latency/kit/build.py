@@ -7,7 +7,6 @@ networks shrinks to a few megabytes.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import zipfile
@@ -24,7 +23,7 @@ from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.core.precision import FilePrecision, FloatPrecision
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs import build_onnx, random_weights
-from ofa_toolkit.latency.kit import agent
+from ofa_toolkit.latency.kit.program import agent_program
 from ofa_toolkit.spaces import Encoding, LayerSpec, Population, SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
@@ -104,7 +103,7 @@ def build_kit(
             )
             on_progress(index + 1)
         manifest = _manifest(spec, space, entries)
-        _write(archive, AGENT, inspect.getsource(agent).encode())
+        _write(archive, AGENT, agent_program().encode())
         _write(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         _write(archive, "README.txt", _readme(spec, len(entries)).encode())
     return manifest

@@ -20,7 +20,7 @@ import numpy as np
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
-from ofa_toolkit.latency.kit.agent import Journal
+from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.measuring.system import system_state
 from ofa_toolkit.latency.runtimes import Runtime, Session

@@ -10,7 +10,7 @@ from typing import Any
 from ofa_toolkit.core.errors import MeasurementError, MismatchError
 from ofa_toolkit.latency.device import UNKNOWN, Device, Variant
 from ofa_toolkit.latency.filing import device_folder, file_variant, known_device, today
-from ofa_toolkit.latency.kit.agent import Journal
+from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.measuring.measure import estimates
 from ofa_toolkit.latency.measuring.measured_table import MeasuredSpace, build_table
 from ofa_toolkit.latency.measuring.system import governor, is_this_processor, system_state

@@ -20,8 +20,9 @@ from ofa_toolkit.latency.filing import device_folder, known_device
 from ofa_toolkit.latency.importing import Conditions
 from ofa_toolkit.latency.importing.kit_results import dotted_version
 from ofa_toolkit.latency.importing.variant import variant_name
-from ofa_toolkit.latency.kit import agent
+from ofa_toolkit.latency.kit.board.agent import remaining_time
 from ofa_toolkit.latency.kit.build import AGENT
+from ofa_toolkit.latency.kit.program import agent_program
 from ofa_toolkit.latency.kit.ssh import BROKEN, Board
 from ofa_toolkit.pipelines.latency.importing import ImportReport, import_latency
 from ofa_toolkit.pipelines.latency.kit import make_kit
@@ -73,7 +74,7 @@ class _Progress:
             return
         self.seen.add(line["probe"])
         self.seconds.append(float(line.get("seconds", 0.0)))
-        left = agent.remaining_time(self.seconds, self.total - len(self.seen))
+        left = remaining_time(self.seconds, self.total - len(self.seen))
         took = f"{line['median_ms']:.3f} ms" if "median_ms" in line else f"failed: {line.get('error')}"
         self.on_note(f"{len(self.seen)} of {self.total} networks: {took}{left}")
 
@@ -126,7 +127,7 @@ def measure_board(request: BoardRequest, listener: Listener) -> ImportReport:
 
 def describe(request: BoardRequest) -> Found:
     """Ask the board what it is; nothing is written there."""
-    source = Path(agent.__file__).read_bytes()
+    source = agent_program().encode()
     words = [request.python, "-", "--describe", *(["--trtexec", request.trtexec] if request.trtexec else [])]
     lines: list[str] = []
     status, complaint = request.board.stream(words, lines.append, content=source)

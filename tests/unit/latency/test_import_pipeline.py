@@ -19,7 +19,7 @@ from ofa_toolkit.latency.filing import file_variant
 from ofa_toolkit.latency.importing import Conditions, UnitMeasurements
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.importing.variant import Origin, imported_device
-from ofa_toolkit.latency.kit import agent
+from ofa_toolkit.latency.kit.board import agent
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_signature

@@ -19,9 +19,12 @@ import vermin
 from ofa_toolkit.core.errors import ExportError, MeasurementError, UnknownNameError
 from ofa_toolkit.latency.importing import ImportContext
 from ofa_toolkit.latency.importing.kit_results import read_kit_results
-from ofa_toolkit.latency.kit import agent
+from ofa_toolkit.latency.kit.board import agent
+from ofa_toolkit.latency.kit.board.journal import Journal
+from ofa_toolkit.latency.kit.board.trtexec import parse_summary, trtexec_arguments
 from ofa_toolkit.latency.kit.build import is_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
+from ofa_toolkit.latency.kit.program import agent_program
 from ofa_toolkit.pipelines.latency.kit import make_kit
 from ofa_toolkit.pipelines.latency.request import KitRequest
 from tests.unit.latency.trtexec_stand_in import VERSIONS, Version, summary, write_stand_in
@@ -121,15 +124,15 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
 def test_agent_runs_under_python_36() -> None:
     config = vermin.Config()
     config.add_target((3, 6), exact=False)
-    source = Path(agent.__file__).read_text(encoding="utf-8")
-    versions = vermin.detect(source, config)
+    versions = vermin.detect(agent_program(), config)
     assert versions[1] is not None
     assert versions[1] <= (3, 6)
 
 
-def test_agent_imports_the_standard_library_only() -> None:
+def test_agent_imports_the_standard_library_only(tmp_path: Path) -> None:
+    (tmp_path / "measure.py").write_text(agent_program(), encoding="utf-8")
     script = "import sys; sys.modules['numpy'] = sys.modules['onnxruntime'] = None; import runpy; "
-    script += f"runpy.run_path({agent.__file__!r}, run_name='agent')"
+    script += f"runpy.run_path({str(tmp_path / 'measure.py')!r}, run_name='agent')"
     subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True)
 
 
@@ -164,16 +167,16 @@ def test_every_generation_of_trtexec_is_driven_alike(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_summaries_are_read(version: Version) -> None:
-    result = agent.parse_summary(summary(version, 7.14139))
+    result = parse_summary(summary(version, 7.14139))
     assert result is not None
     assert result["median_ms"] == 7.14139
     assert result["num_runs"] == 60
-    assert agent.parse_summary("Throughput: 3 qps") is None
+    assert parse_summary("Throughput: 3 qps") is None
 
 
 def test_cuda_graphs_can_be_asked_for_everywhere() -> None:
-    old, _ = agent.trtexec_arguments(["fp16", "useCudaGraph", "noDataTransfers"], "fp16", True)
-    new, is_typed = agent.trtexec_arguments(["noCudaGraph", "includeDataTransfers"], "fp16", True)
+    old, _ = trtexec_arguments(["fp16", "useCudaGraph", "noDataTransfers"], "fp16", True)
+    new, is_typed = trtexec_arguments(["noCudaGraph", "includeDataTransfers"], "fp16", True)
     assert "--useCudaGraph" in old
     assert "--noCudaGraph" not in new
     assert is_typed
@@ -266,4 +269,4 @@ def test_the_zip_itself_can_be_run(nano_kit: Path, tmp_path: Path) -> None:
         ["--kit", str(nano_kit), "--trtexec", str(program), "--num-probes", "1", "--out", str(out)]
     )
     assert status == 0
-    assert len(agent.Journal(str(out)).of_type("result")) == 1
+    assert len(Journal(str(out)).of_type("result")) == 1

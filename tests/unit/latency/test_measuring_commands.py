@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofa_tk.app import run
-from ofa_toolkit.latency.kit import agent
+from ofa_toolkit.latency.kit.board import agent
 from ofa_toolkit.pipelines.latency import importing as import_latency
 from ofa_toolkit.pipelines.latency import measure as measure_latency
 from tests.unit.latency.made_up_runtime import MadeUpRuntime

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ofa_toolkit.latency.kit import agent
+from ofa_toolkit.latency.kit.board import agent
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.pipelines.latency import measure as pipeline
 from ofa_toolkit.pipelines.latency.kit import make_kit
