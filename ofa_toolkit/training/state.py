@@ -40,6 +40,17 @@ class Part:
         if self.device == "cpu":
             self.processor_seconds[phase] = self.processor_seconds.get(phase, 0.0) + processor_seconds
 
+    def summary(self) -> dict[str, Any]:
+        """What a run's summary says of it."""
+        return {
+            "updates": sum(self.steps.values()),
+            "seconds": sum(self.seconds.values()),
+            "seconds_rolled_back": sum(self.lost.values()),
+            "num_devices": self.num_devices,
+            "device": self.device,
+            "threads": self.threads,
+        }
+
     def differs_from(self, other: Part) -> list[str]:
         """What is unlike another part, in words."""
         pairs = (

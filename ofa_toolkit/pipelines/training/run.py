@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 
-from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
 from ofa_toolkit.datasets.report import (
@@ -25,11 +23,10 @@ from ofa_toolkit.datasets.report import (
     warnings,
 )
 from ofa_toolkit.datasets.stand_in import StandIn
-from ofa_toolkit.evaluation.accuracy import recalibration_batches
-from ofa_toolkit.pipelines.training.finish import add_predictor
-from ofa_toolkit.pipelines.training.initial import open_initial
+from ofa_toolkit.pipelines.training.finish import add_predictor, keep_snapshot, save
+from ofa_toolkit.pipelines.training.initial import InitialWeights, open_initial
 from ofa_toolkit.pipelines.training.start import start
-from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
+from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.training import run_folder, run_lock
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import PhaseCost, measured_cost, total
@@ -41,7 +38,7 @@ from ofa_toolkit.training.reporting import Reporter, Silent
 from ofa_toolkit.training.resuming import check_length, check_settings
 from ofa_toolkit.training.run_folder import Resume
 from ofa_toolkit.training.trainer import Trainer
-from ofa_toolkit.zoo.supernet import LoadedSupernet, load_supernet
+from ofa_toolkit.zoo.supernet import load_supernet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +130,7 @@ def _train(
         download=download,
         reporter=reporter,
         takes_init=not goes_on,
-        on_epoch_end=_keep_snapshot,
+        on_epoch_end=keep_snapshot,
     )
     if process.is_main:
         run_folder.sweep(out)
@@ -213,14 +210,7 @@ def prepare(
         # The weights know images prepared as those they were trained on.
         preprocessing=None if initial is None else initial.preprocessing,
     )
-    teacher = None if config.teacher is None else load_supernet(config.teacher)
-    label_teacher = None if teacher is None else _label_teacher(teacher, config, process)
-    if teacher is not None and label_teacher is not None:
-        has_labels = teacher.class_names == dataset.class_names or dataset.name_outputs(teacher.class_names)
-        if not has_labels:
-            names = teacher.class_names or tuple(map(str, range(teacher.space.num_classes)))
-            dataset.label_by(names, label_teacher.labels)
-            reporter.message(f"'{teacher.name}' has other classes: accuracy is agreement with what it names.")
+    label_teacher = _label_teacher(config, dataset, process, reporter)
     reporter.message(summary(dataset))
     for text in warnings(dataset, is_weighted=config.data.class_weights == "balanced"):
         reporter.message(f"Warning: {text}")
@@ -228,16 +218,7 @@ def prepare(
     algorithm = config.algorithm.build(config, config.space.trained(num_classes))
     supernet = new_supernet(config, config.space.whole(num_classes))
     if initial is not None and takes_init:
-        reporter.message(
-            load_initial_weights(
-                supernet,
-                initial.network,
-                initial.name,
-                space_option=initial.space_option,
-                has_same_classes=initial.class_names == dataset.output_names,
-                classifier_seed=torch_seed(config.training.seed, "fresh classifier", initial.identity),
-            )
-        )
+        reporter.message(_load(initial, supernet, dataset, config))
         if not is_trial:
             start(config, supernet.to(process.device), dataset, process.device, reporter)
     return Trainer(
@@ -253,10 +234,34 @@ def prepare(
     )
 
 
-def _label_teacher(teacher: LoadedSupernet, config: RunConfig, process: Process) -> LabelTeacher:
-    """The largest network that the teacher was trained for, with batch-norm statistics of its own."""
+def _label_teacher(
+    config: RunConfig, dataset: ImageDataset, process: Process, reporter: Reporter
+) -> LabelTeacher | None:
+    """The network whose predictions take the place of labels, None where the recipe names none.
+
+    Where its classes are not those of the images, the images get the labels that it gives them.
+    """
+    if config.teacher is None:
+        return None
+    teacher = load_supernet(config.teacher)
     largest = teacher.trained_space.largest(config.teacher_resolution)
-    return LabelTeacher(teacher.extract(largest), config.teacher_resolution, process.device)
+    label_teacher = LabelTeacher(teacher.extract(largest), config.teacher_resolution, process.device)
+    if teacher.class_names != dataset.class_names and not dataset.name_outputs(teacher.class_names):
+        names = teacher.class_names or tuple(map(str, range(teacher.space.num_classes)))
+        dataset.label_by(names, label_teacher.labels)
+        reporter.message(f"'{teacher.name}' has other classes: accuracy is agreement with what it names.")
+    return label_teacher
+
+
+def _load(initial: InitialWeights, supernet: Supernet, dataset: ImageDataset, config: RunConfig) -> str:
+    return load_initial_weights(
+        supernet,
+        initial.network,
+        initial.name,
+        space_option=initial.space_option,
+        has_same_classes=initial.class_names == dataset.output_names,
+        classifier_seed=torch_seed(config.training.seed, "fresh classifier", initial.identity),
+    )
 
 
 def open_run_dataset(
@@ -344,7 +349,7 @@ def _finish(
     )
     folder = out / run_folder.SUPERNET_FOLDER
     if trainer.process.is_main:
-        _save(trainer, folder)
+        save(trainer, folder)
         if config.finish.predictor_subnets is not None:
             add_predictor(config, folder, str(trainer.process.device), trainer.reporter)
         run_folder.write_summary(
@@ -354,18 +359,7 @@ def _finish(
                 "updates": state.step,
                 "validation_top1_percent": state.accuracies,
                 "rollbacks": state.rollbacks,
-                "parts": [
-                    {
-                        "updates": sum(part.steps.values()),
-                        "seconds": sum(part.seconds.values()),
-                        "seconds_rolled_back": sum(part.lost.values()),
-                        "num_devices": part.num_devices,
-                        "device": part.device,
-                        "threads": part.threads,
-                    }
-                    for part in state.parts
-                    if part.steps or part.lost
-                ],
+                "parts": [part.summary() for part in state.parts if part.steps or part.lost],
                 "cost": [dataclasses.asdict(cost) for cost in (*costs, total(costs))],
             },
         )
@@ -380,52 +374,4 @@ def _finish(
         costs=costs,
         total_cost=total(costs),
         resumed_from=resumed_from,
-    )
-
-
-def _keep_snapshot(trainer: Trainer, epoch: int) -> None:
-    """Save the supernet where the configuration asks for it after this epoch."""
-    total_epochs = trainer.algorithm.phases[-1].end_epoch
-    for share in trainer.config.checkpoints.snapshots:
-        if max(1, round(share * total_epochs)) == epoch + 1:
-            _save(trainer, trainer.folder / run_folder.SNAPSHOTS_FOLDER / f"{round(100 * share):03d}")
-
-
-def _recipe_for_others(config: RunConfig) -> dict[str, Any]:
-    """The recipe without the folders of this machine."""
-    values: dict[str, Any] = portable_document(configuration.to_dict(config))
-    kind, _, place = str(config.data.source).partition(":")
-    values["data"]["source"] = f"{kind}:{Path(place).name}" if place else kind
-    return values
-
-
-def _save(trainer: Trainer, folder: Path) -> None:
-    """Write the final supernet, its batch-norm statistics fitted to the largest trained subnet."""
-    config, dataset, supernet = trainer.config, trainer.dataset, trainer.learner.final_supernet()
-    space = trainer.algorithm.phases[-1].space
-    only = trainer.algorithm.only_subnet
-    subnet = only or space.largest()
-    num_images = recalibrate_batchnorm(
-        supernet,
-        recalibration_batches(
-            dataset,
-            subnet.resolution,
-            batch_size=config.validation.batch_size,
-            limit=config.validation.recalibration_images,
-            device=trainer.process.device,
-        ),
-        subnet=subnet,
-    )
-    which = "the fine-tuned subnet" if only else "the largest trained subnet"
-    save_supernet(
-        folder,
-        supernet,
-        trained_space=space,
-        class_names=dataset.output_names,
-        preprocessing=dataset.preprocessing,
-        recipe=_recipe_for_others(config),
-        further={
-            "batchnorm_statistics": f"of {which}, from {num_images} training images",
-            "metrics": {"validation_top1_percent": trainer.state.accuracies},
-        },
     )
