@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable
 
-from ofa_toolkit.core.errors import DataError, unknown_name
+from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.registry import Registry
+from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset, Split
+from ofa_toolkit.datasets.request import DataRequest
 from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig
 
 SOURCES = {
@@ -20,119 +23,50 @@ SOURCES = {
 }
 """Kinds of data sets and how each is written."""
 
+_OPENERS: Registry[Callable[[DataRequest], ImageDataset]] = Registry(
+    "data set",
+    {
+        "npz": "ofa_toolkit.datasets.npz:open_npz",
+        "cifar10": "ofa_toolkit.datasets.cifar:open_cifar",
+        "cifar100": "ofa_toolkit.datasets.cifar:open_cifar",
+        "imagefolder": "ofa_toolkit.datasets.image_folder:open_image_folder",
+        "imagenet": "ofa_toolkit.datasets.image_folder:open_image_folder",
+        "imagenet100": "ofa_toolkit.datasets.image_folder:open_image_folder",
+        "fake": "ofa_toolkit.datasets.fake:open_fake",
+    },
+)
 _DOWNLOADABLE = ("cifar10", "cifar100")
 
 
-def open_dataset(
-    spec: str,
-    *,
-    validation_size: int | None = None,
-    test_size: int | None = None,
-    seed: int = 0,
-    download: bool = False,
-    transforms: TransformConfig | None = None,
-    preprocessing: Preprocessing | None = None,
-    resolution: int | None = None,
-    num_workers: int = 0,
-    class_list: Path | None = None,
-    convert: bool = False,
-) -> ImageDataset:
+@with_fields_of(DataRequest)
+def open_dataset(request: DataRequest) -> ImageDataset:
     """Open a data set.
-
-    Args:
-        spec: `kind:place`, see `SOURCES`.
-        validation_size: Images held out of train where there are no others for validation; a tenth, at most
-            10,000, where None. Each class gets one at least.
-        test_size: Images set aside as test set, where there is none; a fifth where None.
-        seed: Of the held-out splits.
-        download: Fetch the files where torchvision can.
-        transforms: Augmentation of training images; the defaults of `TransformConfig` where None.
-        preprocessing: Of a trained network; the data set's own where None. A network must be judged on
-            images prepared as those it was trained on.
-        resolution: Side of the network input in pixels; the preprocessing's where None.
-        num_workers: Processes that load photos; 0 loads them in this one. In-memory sets need none.
-        class_list: For `imagenet100`: a text file of folder names, one a line; the published list where None.
-        convert: For `npz`: also take grey images and floats from 0 to 1.
 
     Raises:
         DataError: The data set is missing, malformed, or lacks images of a class.
         UnknownNameError: No such kind.
     """
-    kind, _, place = spec.partition(":")
-    if kind not in SOURCES:
-        raise unknown_name("data set", kind, SOURCES)
-    if kind != "fake" and not place:
-        raise DataError(f"'{spec}' names no place.", hint=f"Write it as {SOURCES[kind]}.")
-    if download and kind not in _DOWNLOADABLE:
+    kind, resolution = request.kind, request.resolution
+    open_kind = _OPENERS[kind]
+    if kind != "fake" and not request.place:
+        raise DataError(f"'{request.source}' names no place.", hint=f"Write it as {SOURCES[kind]}.")
+    if request.download and kind not in _DOWNLOADABLE:
         raise DataError(f"'{kind}' cannot be downloaded.", hint=f"Only {' and '.join(_DOWNLOADABLE)} can.")
-    if class_list is not None and kind != "imagenet100":
+    if request.class_list is not None and kind != "imagenet100":
         raise DataError(f"A class list is for imagenet100, not for '{kind}'.")
-    if convert and kind != "npz":
+    if request.convert and kind != "npz":
         raise DataError(f"data.convert is for npz files, not for '{kind}'.")
-    place = place if kind == "fake" else os.path.expanduser(place)
-    chosen = transforms or TransformConfig()
-    if resolution is not None and preprocessing is not None:
-        preprocessing = _resized(preprocessing, resolution)
-    dataset: ImageDataset
-    if kind == "npz":
-        from ofa_toolkit.datasets.npz import open_npz
-
-        dataset = open_npz(
-            Path(place),
-            convert=convert,
-            validation_size=validation_size,
-            seed=seed,
-            transforms=chosen,
-            preprocessing=preprocessing,
-        )
-    elif kind == "fake":
-        from ofa_toolkit.datasets.fake import open_fake
-
-        dataset = open_fake(
-            place, validation_size=validation_size, seed=seed, transforms=chosen, preprocessing=preprocessing
-        )
-    elif kind in ("cifar10", "cifar100"):
-        from ofa_toolkit.datasets.cifar import open_cifar
-
-        dataset = open_cifar(
-            "cifar10" if kind == "cifar10" else "cifar100",
-            Path(place),
-            download=download,
-            validation_size=validation_size,
-            seed=seed,
-            transforms=chosen,
-            preprocessing=preprocessing,
-        )
-    else:
-        from ofa_toolkit.datasets.image_folder import open_image_folder
-        from ofa_toolkit.datasets.imagenet import expected_classes
-
-        dataset = open_image_folder(
-            Path(place),
-            kind=kind,
-            class_folders=expected_classes(kind, Path(place), class_list),
-            validation_size=validation_size,
-            test_size=test_size,
-            seed=seed,
-            transforms=chosen,
-            preprocessing=preprocessing,
-            resolution=resolution,
-            num_workers=num_workers,
-        )
-    dataset.source = spec
+    if resolution is not None and request.preprocessing is not None:
+        request = dataclasses.replace(request, preprocessing=_resized(request.preprocessing, resolution))
+    dataset = open_kind(request)
+    dataset.source = request.source
     if resolution is not None:
         dataset.preprocessing = _resized(dataset.preprocessing, resolution)
     return dataset
 
 
 def _resized(preprocessing: Preprocessing, resolution: int) -> Preprocessing:
-    return Preprocessing(
-        size=resolution,
-        mean=preprocessing["mean"],
-        std=preprocessing["std"],
-        interpolation=preprocessing["interpolation"],
-        crop=preprocessing["crop"],
-    )
+    return {**preprocessing, "size": resolution}
 
 
 __all__ = ["SOURCES", "Batch", "ImageDataset", "Preprocessing", "Split", "TransformConfig", "open_dataset"]

@@ -24,6 +24,7 @@ from ofa_toolkit.datasets.dataset import (
     pixel_digest,
 )
 from ofa_toolkit.datasets.fingerprint import array_content
+from ofa_toolkit.datasets.request import DataRequest
 from ofa_toolkit.datasets.splits import hold_out_validation
 from ofa_toolkit.datasets.transforms import (
     Preprocessing,
@@ -159,21 +160,27 @@ def from_arrays(
     name: str,
     train: tuple[Images, Indices],
     test: tuple[Images, Indices],
+    request: DataRequest,
     *,
     class_names: Sequence[str],
-    validation_size: int | None,
-    seed: int,
-    transforms: TransformConfig,
     preprocessing: Preprocessing,
     left_out: Sequence[LeftOut] = (),
 ) -> ArrayDataset:
     """Build an in-memory data set and hold validation images out of `train`.
 
+    Args:
+        name: Where the images come from, for messages.
+        train: Images and labels.
+        test: Images and labels.
+        request: What was asked for.
+        class_names: One name per label.
+        preprocessing: How pixels become the network's input.
+        left_out: Parts of the data set that are not read.
+
     Raises:
         DataError: A class has too few training images.
     """
-    kept, held_out = hold_out_validation(train[1], validation_size, class_names, seed=seed)
-    own: tuple[Split, ...] = ("test",)
+    kept, held_out = hold_out_validation(train[1], request.validation_size, class_names, seed=request.seed)
     splits: dict[Split, tuple[Images, Indices]] = {
         "train": (train[0][kept], train[1][kept]),
         "validation": (train[0][held_out], train[1][held_out]),
@@ -185,8 +192,8 @@ def from_arrays(
         class_names=class_names,
         splits=splits,
         preprocessing=preprocessing,
-        transforms=transforms,
-        own_splits=own,
+        transforms=request.transforms,
+        own_splits=("test",),
         left_out=left_out,
     )
 

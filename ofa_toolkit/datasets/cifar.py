@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
-
 import numpy as np
 from torchvision import datasets as torchvision_datasets
 
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.arrays import ArrayDataset, from_arrays
-from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig
+from ofa_toolkit.datasets.request import DataRequest
+from ofa_toolkit.datasets.transforms import Preprocessing
 
 _PREPROCESSING: dict[str, Preprocessing] = {
     "cifar10": Preprocessing(
@@ -31,24 +29,16 @@ _PREPROCESSING: dict[str, Preprocessing] = {
 }
 
 
-def open_cifar(
-    kind: Literal["cifar10", "cifar100"],
-    folder: Path,
-    *,
-    download: bool,
-    validation_size: int | None,
-    seed: int,
-    transforms: TransformConfig,
-    preprocessing: Preprocessing | None,
-) -> ArrayDataset:
+def open_cifar(request: DataRequest) -> ArrayDataset:
     """Open CIFAR from the folder that holds `cifar-10-batches-py` or `cifar-100-python`.
 
     Raises:
         DataError: The files are missing or fail torchvision's checksums.
     """
+    kind, folder = request.kind, request.path
     reader = {"cifar10": torchvision_datasets.CIFAR10, "cifar100": torchvision_datasets.CIFAR100}[kind]
     try:
-        parts = [reader(str(folder), train=is_train, download=download) for is_train in (True, False)]
+        parts = [reader(str(folder), train=is_train, download=request.download) for is_train in (True, False)]
     except RuntimeError as error:
         raise DataError(
             f"'{folder}' holds no complete {kind}: '{reader.base_folder}' is missing or damaged.",
@@ -64,9 +54,7 @@ def open_cifar(
         f"{kind}:{folder}",
         train,
         test,
+        request,
         class_names=tuple(parts[0].classes),
-        validation_size=validation_size,
-        seed=seed,
-        transforms=transforms,
-        preprocessing=preprocessing or _PREPROCESSING[kind],
+        preprocessing=request.preprocessing or _PREPROCESSING[kind],
     )

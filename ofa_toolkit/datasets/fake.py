@@ -12,38 +12,29 @@ from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.arrays import ArrayDataset, Images, from_arrays, measured_preprocessing
 from ofa_toolkit.datasets.dataset import Indices
-from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig
+from ofa_toolkit.datasets.request import DataRequest
 
 DEFAULTS = {"classes": 10, "size": 32, "train": 640, "test": 200}
 _NOISE = 40.0
 _TINT = 50.0
 
 
-def open_fake(
-    options: str,
-    *,
-    validation_size: int | None,
-    seed: int,
-    transforms: TransformConfig,
-    preprocessing: Preprocessing | None,
-) -> ArrayDataset:
-    """Make a fake data set; `options` is `classes=4,size=16,train=64,test=32`, each optional.
+def open_fake(request: DataRequest) -> ArrayDataset:
+    """Make a fake data set; the place is `classes=4,size=16,train=64,test=32`, each optional.
 
     Raises:
         DataError: An option is unknown or no positive integer.
     """
-    values = _parse(options)
+    values = _parse(request.place)
     train = _images("train", values["train"], values["classes"], values["size"])
     test = _images("test", values["test"], values["classes"], values["size"])
     return from_arrays(
         "fake images",
         train,
         test,
+        request,
         class_names=[f"wave {label}" for label in range(values["classes"])],
-        validation_size=validation_size,
-        seed=seed,
-        transforms=transforms,
-        preprocessing=preprocessing or measured_preprocessing(train[0]),
+        preprocessing=request.preprocessing or measured_preprocessing(train[0]),
     )
 
 

@@ -30,13 +30,14 @@ from ofa_toolkit.datasets.folders import (
     list_photos,
     split_folders,
 )
+from ofa_toolkit.datasets.imagenet import expected_classes
 from ofa_toolkit.datasets.photos import PhotoDataset, read_image
+from ofa_toolkit.datasets.request import DataRequest
 from ofa_toolkit.datasets.splits import hold_out_test, hold_out_validation
 from ofa_toolkit.datasets.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
-    TransformConfig,
     square,
 )
 
@@ -44,46 +45,26 @@ IN_MEMORY_RESOLUTION = 64
 """Photos used at most this large are decoded once and kept in memory."""
 
 
-def open_image_folder(
-    folder: Path,
-    *,
-    kind: str,
-    class_folders: Sequence[str] | None,
-    validation_size: int | None,
-    test_size: int | None = None,
-    seed: int,
-    transforms: TransformConfig,
-    preprocessing: Preprocessing | None,
-    resolution: int | None,
-    num_workers: int,
-) -> ImageDataset:
-    """Open photos in class folders.
+def open_image_folder(request: DataRequest) -> ImageDataset:
+    """Open photos in class folders, ImageNet's among them.
 
-    Args:
-        folder: See the module's text.
-        kind: For messages.
-        class_folders: Use these classes in this order; all folders in alphabetical order where None.
-        validation_size: Images held out of train where there is no validation folder of its own.
-        test_size: Images set aside as test set where there is no folder for it.
-        seed: Of the held-out splits.
-        transforms: Augmentation of training images.
-        preprocessing: Of a trained network; ImageNet's normalisation where None.
-        resolution: Side of the network input in pixels; 224 where neither this nor `preprocessing` says.
-        num_workers: Processes that load photos.
+    Without a resolution or preprocessing, images are 224 pixels large and normalised as ImageNet's are.
 
     Raises:
         DataError: A folder is missing, or not divided as it should be, a class has too few images, or an
             image is damaged (at once for small sizes, otherwise when it is met).
     """
-    name = f"{kind}:{folder}"
+    folder, preprocessing = request.path, request.preprocessing
+    name = f"{request.kind}:{folder}"
+    expected = expected_classes(request.kind, folder, request.class_list)
     if not folder.is_dir():
         raise DataError(
             f"No such folder: '{folder}'.", hint="imagefolder:DIR needs one folder a class in DIR."
         )
     splits, class_names = _find_splits(
-        folder, class_folders, validation_size, seed, name, test_size=test_size
+        folder, expected, request.validation_size, request.seed, name, test_size=request.test_size
     )
-    size = resolution or (preprocessing["size"] if preprocessing else 224)
+    size = request.resolution or (preprocessing["size"] if preprocessing else 224)
     is_small = size <= IN_MEMORY_RESOLUTION
     stated = preprocessing or Preprocessing(
         size=size,
@@ -100,8 +81,8 @@ def open_image_folder(
             class_names=class_names,
             splits=splits,
             preprocessing=stated,
-            transforms=transforms,
-            num_workers=num_workers,
+            transforms=request.transforms,
+            num_workers=request.num_workers,
             own_splits=own_splits,
         )
     images: dict[Split, tuple[Images, Indices]] = {
@@ -113,7 +94,7 @@ def open_image_folder(
         class_names=class_names,
         splits=images,
         preprocessing=preprocessing or measured_preprocessing(images["train"][0]),
-        transforms=transforms,
+        transforms=request.transforms,
         own_splits=own_splits,
         left_out=[item for files in splits.values() for item in files.left_out],
         content=lambda split: file_content(folder, splits[split].paths),

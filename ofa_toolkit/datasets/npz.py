@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.arrays import ArrayDataset, Images, from_arrays, measured_preprocessing
 from ofa_toolkit.datasets.dataset import Indices, LeftOut
-from ofa_toolkit.datasets.transforms import Preprocessing, TransformConfig
+from ofa_toolkit.datasets.request import DataRequest
 
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -40,32 +40,16 @@ _DAMAGE = (
 """What NumPy and zip raise for damaged files."""
 
 
-def open_npz(
-    path: Path,
-    *,
-    convert: bool,
-    validation_size: int | None,
-    seed: int,
-    transforms: TransformConfig,
-    preprocessing: Preprocessing | None,
-) -> ArrayDataset:
+def open_npz(request: DataRequest) -> ArrayDataset:
     """Open an `npz:` file: `{train,test}_images` uint8 (N, S, S, 3) and `{train,test}_labels` integer (N,).
 
     An optional text array `class_names` names the labels 0, 1, ...; without it they are their numbers.
     Labels of shape (N, 1) are taken as (N,).
 
-    Args:
-        path: The file.
-        convert: Also take grey images, (N, S, S) or (N, S, S, 1), as three equal channels, and floats from 0
-            to 1 as 8 bits.
-        validation_size: As for `open_dataset`.
-        seed: Likewise.
-        transforms: Likewise.
-        preprocessing: Likewise.
-
     Raises:
         DataError: The file is missing, truncated, or its arrays do not fit together.
     """
+    path, convert = request.path, request.convert
     with _opened(path) as archive:
         shapes = [_image_shape(archive, f"{split}_images", path, convert) for split in ("train", "test")]
         if shapes[0][1:] != shapes[1][1:]:
@@ -81,11 +65,9 @@ def open_npz(
         f"npz:{path}",
         (train, train_labels),
         (test, test_labels),
+        request,
         class_names=names,
-        validation_size=validation_size,
-        seed=seed,
-        transforms=transforms,
-        preprocessing=preprocessing or measured_preprocessing(train),
+        preprocessing=request.preprocessing or measured_preprocessing(train),
         left_out=[LeftOut(path / name, "arrays that are not read") for name in unread],
     )
 

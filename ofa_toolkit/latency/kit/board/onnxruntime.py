@@ -1,7 +1,7 @@
 """Networks timed by an installed ONNX Runtime."""
 
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional
 
 from ofa_toolkit.latency.kit.board.journal import AgentError, Json
 from ofa_toolkit.latency.kit.board.trtexec import summarise
@@ -56,7 +56,7 @@ class OnnxRuntime:
         return self._time(self._reference) if self._reference is not None else None
 
     def _time(self, run: Callable[[], Any]) -> Json:
-        times = []  # type: List[float]
+        times: List[float] = []
         start = time.perf_counter()
         for _ in range(5):
             run()
