@@ -95,6 +95,20 @@ class Phase:
     teacher_batchnorm: Literal["batch", "stored"] = "batch"
     resets_optimizer: bool = False
 
+    @classmethod
+    def of_whole_run(cls, name: str, run: RunConfig, space: SearchSpace) -> Phase:
+        """A phase that takes all epochs of a run."""
+        epochs = run.training.epochs
+        return cls(
+            name=name,
+            first_epoch=0,
+            epochs=epochs,
+            space=space,
+            schedule=run.schedule.build(),
+            schedule_start=0,
+            schedule_epochs=epochs,
+        )
+
     @property
     def end_epoch(self) -> int:
         """The epoch after the last."""

@@ -57,18 +57,7 @@ class BigNas(Algorithm):
     def __init__(self, config: BigNasConfig, run: RunConfig, space: SearchSpace) -> None:
         self.config = config
         self.space = space
-        epochs = run.training.epochs
-        self.phases: tuple[Phase, ...] = (
-            Phase(
-                name="training",
-                first_epoch=0,
-                epochs=epochs,
-                space=space,
-                schedule=run.schedule.build(),
-                schedule_start=0,
-                schedule_epochs=epochs,
-            ),
-        )
+        self.phases: tuple[Phase, ...] = (Phase.of_whole_run("training", run, space),)
 
     def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:
         """Largest on labels, smallest and random ones on its predictions."""

@@ -109,17 +109,8 @@ class Deps(Algorithm):
             # The authors' ramp covers whole epochs and ends where the warm-up does.
             self._ramp_epochs = min(math.ceil(self._ramp_epochs), start)
             start -= int(self._ramp_epochs)
-        schedule = run.schedule.build()
-        warmup = Phase(
-            name="warm-up",
-            first_epoch=0,
-            epochs=start,
-            space=space,
-            schedule=schedule,
-            schedule_start=0,
-            schedule_epochs=epochs,
-            largest_only=True,
-        )
+        whole = Phase.of_whole_run("warm-up", run, space)
+        warmup = dataclasses.replace(whole, epochs=start, largest_only=True)
         shrinking = dataclasses.replace(
             warmup,
             name="shrinking",

@@ -59,18 +59,7 @@ class Single(Algorithm):
         space.check(subnet)
         self.only_subnet = subnet
         self._pass = Pass(role="subnet", subnet=subnet)
-        epochs = run.training.epochs
-        self.phases: tuple[Phase, ...] = (
-            Phase(
-                name="fine-tuning",
-                first_epoch=0,
-                epochs=epochs,
-                space=space,
-                schedule=run.schedule.build(),
-                schedule_start=0,
-                schedule_epochs=epochs,
-            ),
-        )
+        self.phases: tuple[Phase, ...] = (Phase.of_whole_run("fine-tuning", run, space),)
 
     def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:  # noqa: ARG002
         """The subnet on labels."""
