@@ -180,6 +180,7 @@ def from_arrays(
     Raises:
         DataError: A class has too few training images.
     """
+    own: tuple[Split, ...] = ("test",)
     kept, held_out = hold_out_validation(train[1], request.validation_size, class_names, seed=request.seed)
     splits: dict[Split, tuple[Images, Indices]] = {
         "train": (train[0][kept], train[1][kept]),
@@ -193,7 +194,7 @@ def from_arrays(
         splits=splits,
         preprocessing=preprocessing,
         transforms=request.transforms,
-        own_splits=("test",),
+        own_splits=own,
         left_out=left_out,
     )
 

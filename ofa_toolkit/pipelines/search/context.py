@@ -5,8 +5,7 @@ Whatever does not belong together is refused by name here, before anything is se
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +92,7 @@ class SearchContext:
                 raise ConfigError(f"Device '{table.name}' is named twice.")
             self.latencies[table.name] = table.bind(self.space)
         self._complexity = PopulationComplexity(self.space)
+        self._figures: dict[str, Figure] = {figure.name: figure for figure in self._all_figures()}
         self.limits: tuple[Limit, ...] = tuple(self._limits())
 
     def problem(self, objectives: Sequence[Objective] | None = None) -> SearchProblem:
@@ -132,18 +132,12 @@ class SearchContext:
         if name == "latency" or name.startswith("latency:"):
             table = self.table_name(name.partition(":")[2])
             _refuse_latency(self.latencies[table])
-            return self._latency_figures[table]
-        figures = {
-            "accuracy": lambda: self._accuracy_figure,
-            "macs": lambda: self._macs_figure,
-            "params": lambda: self._params_figure,
-            "memory": lambda: self._memory_figure,
-        }
-        if name not in figures:
-            raise unknown_name(
-                "figure", name, [*figures, "latency", *(f"latency:{n}" for n in self.latencies)]
-            )
-        return figures[name]()
+            return self._figures[f"latency:{table}"]
+        if name == "accuracy" and self.accuracy is None:
+            raise missing_predictor(self.supernet_name, self.supernet)
+        if name not in self._figures:
+            raise unknown_name("figure", name, {"accuracy", "latency", *self._figures})
+        return self._figures[name]
 
     def table_name(self, device: str) -> str:
         """The `device:variant` among the request's that a user means; the first for the empty text."""
@@ -165,30 +159,14 @@ class SearchContext:
         """Peak bytes of live activations of one image, `(N,)`."""
         return self._complexity.peak_activation_elements(population) * self.bytes_per_value
 
-    @functools.cached_property
-    def _accuracy_figure(self) -> Figure:
-        if self.accuracy is None:
-            raise missing_predictor(self.supernet_name, self.supernet)
-        return Figure(name="accuracy", evaluate=self.accuracy.predict, decimals=4)
-
-    @functools.cached_property
-    def _macs_figure(self) -> Figure:
-        return Figure(name="macs", evaluate=self._complexity.macs, decimals=0)
-
-    @functools.cached_property
-    def _params_figure(self) -> Figure:
-        return Figure(name="params", evaluate=self._complexity.params, decimals=0)
-
-    @functools.cached_property
-    def _memory_figure(self) -> Figure:
-        return Figure(name="memory", evaluate=self.memory_bytes, decimals=0)
-
-    @functools.cached_property
-    def _latency_figures(self) -> dict[str, Figure]:
-        return {
-            name: Figure(name=f"latency:{name}", evaluate=bound.predict, decimals=5)
-            for name, bound in self.latencies.items()
-        }
+    def _all_figures(self) -> Iterator[Figure]:
+        if self.accuracy is not None:
+            yield Figure(name="accuracy", evaluate=self.accuracy.predict, decimals=4)
+        yield Figure(name="macs", evaluate=self._complexity.macs, decimals=0)
+        yield Figure(name="params", evaluate=self._complexity.params, decimals=0)
+        yield Figure(name="memory", evaluate=self.memory_bytes, decimals=0)
+        for name, bound in self.latencies.items():
+            yield Figure(name=f"latency:{name}", evaluate=bound.predict, decimals=5)
 
     def _limits(self) -> list[Limit]:
         limits = []
@@ -210,7 +188,7 @@ class SearchContext:
         return limits
 
     def _device_limits(self, device: DeviceRequest, name: str, bound: BoundLatency) -> list[Limit]:
-        figure = self._latency_figures[name]
+        figure = self._figures[f"latency:{name}"]
         where = f" on {bound.table.device.name}"
         if self.request.confidence is not None:
             confidence = self.request.confidence
