@@ -103,13 +103,6 @@ def threads_option(function: F) -> F:
     )
 
 
-def processor_options(function: F) -> F:
-    """`--device` and `--threads`: what PyTorch computes on (`device`, `threads`)."""
-    return click.option(
-        "--device", metavar="NAME", help="cpu, cuda or cuda:N. Default: a GPU where there is one."
-    )(threads_option(function))
-
-
 def set_option(function: F) -> F:
     """`--set a.b=c`, repeatable: change one setting of a recipe (`overrides`, a tuple of texts)."""
     return click.option(
@@ -157,13 +150,8 @@ def resolution_option(function: F) -> F:
     )(function)
 
 
-def weights_options(function: F) -> F:
-    """`--supernet` and `--keep-batchnorm`: where a subnet's weights and statistics come from."""
-    function = click.option(
-        "--keep-batchnorm",
-        is_flag=True,
-        help="Keep the supernet's batch-norm statistics, which fit no subnet.",
-    )(function)
+def supernet_option(function: F) -> F:
+    """`--supernet`: where a subnet's weights come from (`supernet`)."""
     return click.option(
         "--supernet", metavar="NAME|DIR", help="Where its weights are. Default: the supernet searched."
     )(function)

@@ -21,19 +21,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 Note = TypeVar("Note")
 
 
-def request_options(request: type, *, leave_out: tuple[str, ...] = ()) -> Callable[[F], F]:
+def request_options(
+    request: type, *, leave_out: tuple[str, ...] = (), as_name: str = "request"
+) -> Callable[[F], F]:
     """Give a command the options of a request's fields; it gets the request itself as `request`.
 
     Args:
         request: A dataclass with an `Option` at those of its fields that are options.
         leave_out: Fields that are no options of this command; they keep their defaults.
+        as_name: Another name to pass the request by.
     """
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             made = _built(request, leave_out, kwargs)
-            return function(*args, request=made, **kwargs)
+            return function(*args, **{as_name: made}, **kwargs)
 
         for option in reversed(list(_options(request, leave_out))):
             call = option(call)

@@ -17,12 +17,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.export.choices import Layout
 from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT
 
 Images = npt.NDArray[np.float32]
 Input = Literal["normalised", "uint8", "float255"]
-Layout = Literal["NCHW", "NHWC"]
 Output = Literal["logits", "probabilities", "topk"]
 
 PIXELS = "pixels"

@@ -14,6 +14,7 @@ from torch import nn
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import ExportError, VerificationError
 from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.export.choices import CalibrationMethod
 from ofa_toolkit.export.comparison import (
     CheckImages,
     Comparison,
@@ -32,7 +33,7 @@ from ofa_toolkit.export.file_values import (
 )
 from ofa_toolkit.export.lint import check_lint
 from ofa_toolkit.export.metadata import ExportMetadata, attach
-from ofa_toolkit.export.quantization import CalibrationMethod, quantize
+from ofa_toolkit.export.quantization import quantize
 from ofa_toolkit.export.squeeze_excite import gate_convolutions
 from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.graphs import (

@@ -17,9 +17,9 @@ from ofa_toolkit.core.documents import parse_json
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.core.version import __version__
+from ofa_toolkit.export.choices import METHODS, CalibrationMethod
 from ofa_toolkit.export.ends import Ends
 from ofa_toolkit.export.model_file import load_model
-from ofa_toolkit.export.quantization import METHODS, CalibrationMethod
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource

@@ -20,20 +20,19 @@ import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.export.choices import CalibrationMethod
 from ofa_toolkit.export.squeeze_excite import gate_convolutions, store_in_half
 from ofa_toolkit.export.targets import Generation
 from ofa_toolkit.graphs.builder import BATCH_DIMENSION
 
 Images = npt.NDArray[np.float32]
-CalibrationMethod = Literal["minmax", "percentile", "entropy"]
-METHODS: tuple[CalibrationMethod, ...] = ("minmax", "percentile", "entropy")
 
 _WEIGHTED = ("Conv", "Gemm")
 # Marks a model as prepared (shapes known, nothing left to fold), which ours are by construction.

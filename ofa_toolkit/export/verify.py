@@ -13,11 +13,11 @@ from onnx import numpy_helper
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, VerificationError
+from ofa_toolkit.export.choices import CalibrationMethod
 from ofa_toolkit.export.ends import wrap
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, check_form
 from ofa_toolkit.export.lint import check_lint
 from ofa_toolkit.export.metadata import ExportMetadata
-from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.graphs import (
     FoldedWeights,
     build_onnx,

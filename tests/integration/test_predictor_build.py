@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ofa_toolkit.core.errors import ConfigError, MismatchError
-from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
+from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     AccuracyLog,
     Conditions,

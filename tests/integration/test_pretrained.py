@@ -17,7 +17,8 @@ from ofa_toolkit.evaluation.accuracy import evaluate
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.pipelines.training.initial import open_initial
-from ofa_toolkit.pipelines.zoo.importing import ImportRequest, import_supernet
+from ofa_toolkit.pipelines.zoo.importing import import_supernet
+from ofa_toolkit.pipelines.zoo.request import ImportRequest
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.zoo.supernet import load_supernet

@@ -18,7 +18,8 @@ from ofa_toolkit.core.output_folder import read_manifest
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
-from ofa_toolkit.pipelines.zoo.package import PackageRequest, package_entry
+from ofa_toolkit.pipelines.zoo.package import package_entry
+from ofa_toolkit.pipelines.zoo.request import PackageRequest
 from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.spaces import get_space, restrict, sample_subnets
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_document, write_subnet

@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, OutputError
+from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
-from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
 from ofa_toolkit.pipelines.zoo import batchnorm_images
-from ofa_toolkit.pipelines.zoo.package import PackageRequest, package_entry
-from ofa_toolkit.pipelines.zoo.prepare import Preparation, prepare_entry
+from ofa_toolkit.pipelines.zoo.package import package_entry
+from ofa_toolkit.pipelines.zoo.prepare import prepare_entry
+from ofa_toolkit.pipelines.zoo.request import PackageRequest, Preparation
 from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.card import Card

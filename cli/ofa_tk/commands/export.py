@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ofa_tk import options, output
+from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.places import leads_back
+from ofa_toolkit.pipelines.export.options import ExportOptions
 
 if TYPE_CHECKING:
     from ofa_toolkit.export.metadata import ExportMetadata
@@ -22,9 +25,8 @@ _DEFAULT = "(default)"
 
 @click.command()
 @options.subnet_option("What to export; `ofa-tk search` writes it.")
-@options.weights_options
+@options.supernet_option
 @options.offline_option
-@options.resolution_option
 @click.option(
     "--onnx",
     "onnx_file",
@@ -74,19 +76,8 @@ _DEFAULT = "(default)"
     help="Write several subnets of the front that share weights, and a runtime that chooses among them.",
 )
 @click.option("--count", type=click.IntRange(min=2), default=4, show_default=True, help="Subnets of a pack.")
-@click.option("--target", metavar="DEVICE", help="Where it will run. Default: the device searched for.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
-    help="Arithmetic. Default: what the target's latency was predicted for, else fp32. Int8 needs --data.",
-)
-@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Images a run.")
+@request_options(ExportOptions)
 @click.option("--dynamic-batch", is_flag=True, help="Leave the batch size open.")
-@click.option(
-    "--data",
-    metavar="SOURCE",
-    help="Images for batch-norm statistics, int8 ranges and the comparison, such as imagefolder:DIR.",
-)
 @click.option(
     "--input",
     "input_kind",
@@ -105,15 +96,6 @@ _DEFAULT = "(default)"
     metavar="KIND",
     help="logits, probabilities, or topk=K. Default: logits; probabilities for a bundle.",
 )
-@click.option(
-    "--calibration",
-    type=click.Choice(["minmax", "percentile", "entropy"]),
-    default="minmax",
-    show_default=True,
-    help="How int8 ranges are found.",
-)
-@click.option("--max-drop", type=click.FloatRange(min=0), help="Points of top-1 fp16 or int8 may lose.")
-@options.tables_option
 @options.force_option
 @options.json_option
 @click.pass_context
@@ -121,7 +103,6 @@ def command(
     ctx: click.Context,
     subnet: Path | None,
     supernet: str | None,
-    resolution: int | None,
     onnx_file: str | None,
     engine_file: str | None,
     bundle: Path | None,
@@ -130,18 +111,11 @@ def command(
     front: Path | None,
     pack: Path | None,
     count: int,  # noqa: ARG001 - read by `export_pack`
-    target: str | None,
-    precision: Any,
-    batch_size: int,
+    request: ExportOptions,
     dynamic_batch: bool,
-    data: str | None,
-    keep_batchnorm: bool,
     input_kind: str | None,
     layout: Any,
     output_kind: str | None,
-    calibration: Any,
-    max_drop: float | None,
-    tables: tuple[Path, ...],
     force: bool,
     as_json: bool,
 ) -> None:
@@ -159,31 +133,23 @@ def command(
     if dynamic_batch and ctx.get_parameter_source("batch_size") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--dynamic-batch leaves the batch size open; leave out --batch-size.")
     if onnx_file is None and engine_file is None and bundle is None:
-        form, onnx_file, engine_file = _asked(form, out, subnet, target, tables)
+        form, onnx_file, engine_file = _asked(form, out, subnet, request)
     elif form is not None or out is not None:
         raise click.UsageError("--format and --out go without --onnx, --tensorrt and --bundle.")
     from ofa_toolkit.pipelines.export.onnx_file import (
         describe_target,
         export_onnx,
     )
-    from ofa_toolkit.pipelines.export.options import ExportOptions
 
     written = _onnx_path(onnx_file, force=force)
     if bundle is not None and engine_file is None:
         input_kind, output_kind = input_kind or "uint8", output_kind or "probabilities"
     engine = _engine_path(engine_file, force=force)
     _check_bundle(bundle, force=force)
-    chosen = ExportOptions(
-        target=target,
-        precision=precision,
-        batch_size=None if dynamic_batch else batch_size,
-        data=data,
-        keep_batchnorm=keep_batchnorm,
-        max_accuracy_drop=max_drop,
-        method=calibration,
+    chosen = dataclasses.replace(
+        request,
+        batch_size=None if dynamic_batch else request.batch_size,
         engine=engine is not None,
-        tables=tables,
-        resolution=resolution,
         pixels=input_kind == "uint8",
         layout=layout or ("NHWC" if input_kind == "uint8" else "NCHW"),
         output=output_kind or "logits",
@@ -211,18 +177,20 @@ def command(
     else:
         output.print_fields(_fields(exported, describe_target(exported.form.target)))
         _print_paths(written, outcome, bundle)
-    output.next_step(_next(exported, written, outcome, bundle, data))
+    output.next_step(_next(exported, written, outcome, bundle, request.data))
 
 
 def _asked(
-    form: str | None, out: Path | None, subnet: Path | None, target: str | None, tables: tuple[Path, ...]
+    form: str | None, out: Path | None, subnet: Path | None, request: ExportOptions
 ) -> tuple[str | None, str | None, str | None]:
     """A format beside ONNX and TensorRT, or else the file of one of these two."""
     if out is not None and form is None:
         raise click.UsageError("--out goes with --format NAME.")
     from ofa_toolkit.pipelines.export.searched_target import default_format
 
-    form, path = form or default_format(subnet, target, tables), _DEFAULT if out is None else str(out)
+    target = None if request.target is None else str(request.target)
+    form = form or default_format(subnet, target, request.tables)
+    path = _DEFAULT if out is None else str(out)
     if form in ("onnx", "tensorrt"):
         return None, path if form == "onnx" else None, path if form == "tensorrt" else None
     return form, None, None

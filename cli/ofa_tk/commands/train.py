@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
+from ofa_tk.request_options import request_options
 from ofa_tk.training_progress import TrainingProgress, duration
-from ofa_toolkit.core import quantities
 from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.pipelines.training.request import TrainRequest
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.training.run import TrainResult
@@ -21,63 +22,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--recipe", metavar="NAME|FILE", help="A named recipe or a TOML file.")
-@click.option("--data", metavar="SOURCE", help="Images, such as imagefolder:DIR, npz:FILE, cifar10:DIR.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The run folder."
-)
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    help="Scale the whole run to this many epochs; with --resume, lengthen it.",
-)
-@click.option(
-    "--init",
-    metavar="SOURCE",
-    help="Start from these weights: a zoo name, a run or supernet folder, torchvision:NAME, timm:NAME, or a "
-    "state dictionary's file.",
-)
-@click.option(
-    "--teacher",
-    metavar="NAME|DIR",
-    help="Learn from what this supernet's largest network predicts, in place of labels.",
-)
-@click.option(
-    "--time",
-    "seconds",
-    type=options.Quantity(quantities.DURATION),
-    metavar="TIME",
-    help="Fit resolution, batch size and epochs to the images and to this time, such as 20min.",
-)
+@request_options(TrainRequest)
 @options.offline_option
-@options.space_option("Train this space (all of it), not the recipe's; a supernet's folder gives its own.")
 @options.resume_option
 @click.option("--dry-run", is_flag=True, help="Check everything, time a few updates, predict the cost, stop.")
-@click.option("--download", is_flag=True, help="Fetch the data set where torchvision can.")
-@options.processor_options
-@click.option("--seed", type=click.IntRange(min=0), help="Start of all random streams.")
-@click.option(
-    "--price-per-hour", type=click.FloatRange(min=0), help="Of one device, to print what the run costs."
-)
-@options.set_option
 @options.json_option
 def command(
-    recipe: str | None,
-    data: str | None,
-    out: Path | None,
-    epochs: int | None,
-    init: str | None,
-    teacher: str | None,
-    seconds: float | None,
-    space: str | None,
+    request: TrainRequest,
     resume: Resume,
     dry_run: bool,
-    download: bool,
-    device: str | None,
-    threads: int | None,
-    seed: int | None,
-    price_per_hour: float | None,
-    overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Train a supernet by DϵpS, OFA, BigNAS or CompOFA.
@@ -88,23 +41,20 @@ def command(
     Several processes: `torchrun --nproc-per-node 4 -m ofa_tk train ...`. `--resume auto` makes one line of
     starting and resuming, as restarted and requeued jobs need it.
     """
-    if recipe is None and not resume:
+    if request.recipe is None and not resume:
         _list_recipes(as_json)
         return
+    out = None if request.out is None else Path(request.out)
     if out is None and not dry_run:
         raise click.UsageError("Name the run folder: --out runs/NAME")
-    if teacher is not None:
-        overrides = (*overrides, f"teacher={teacher}")
-    if seconds is not None:
-        if epochs is not None:
-            raise click.UsageError("--epochs and --time both say how long to train; name one of them.")
-        overrides = (*overrides, f"minutes={seconds / 60}")
-    config = _config(recipe, data, out, epochs, init, space, seed, overrides, resume=resume)
+    if request.time is not None and request.epochs is not None:
+        raise click.UsageError("--epochs and --time both say how long to train; name one of them.")
+    config = _config_of_run(request, out) if request.recipe is None else _recipe(request)
     from ofa_toolkit.core.allocator import keep_freed_memory
 
     keep_freed_memory()
     if dry_run:
-        _dry_run(config, device, threads, price_per_hour, download, as_json)
+        _dry_run(config, request, as_json)
         return
     assert out is not None
     from ofa_toolkit.pipelines.training.run import train
@@ -114,10 +64,10 @@ def command(
             config,
             out,
             resume=resume,
-            device=device,
-            threads=threads,
-            download=download,
-            price_per_hour=price_per_hour,
+            device=request.device,
+            threads=request.threads,
+            download=request.download,
+            price_per_hour=request.price_per_hour,
             reporter=progress,
         )
     _print_result(result, config, as_json)
@@ -138,53 +88,39 @@ def _list_recipes(as_json: bool) -> None:
     output.next_step("ofa-tk train --recipe deps-compact-cifar10 --data fake --epochs 2 --out runs/try")
 
 
-def _config(
-    recipe: str | None,
-    data: str | None,
-    out: Path | None,
-    epochs: int | None,
-    init: str | None,
-    space: str | None,
-    seed: int | None,
-    overrides: tuple[str, ...],
-    *,
-    resume: Resume,
-) -> RunConfig:
-    if resume and recipe is None:
-        from ofa_toolkit.training import config as run_config
-        from ofa_toolkit.training import run_folder
+def _config_of_run(request: TrainRequest, folder: Path | None) -> RunConfig:
+    """That of the run which is gone on with."""
+    from ofa_toolkit.training import config as run_config
+    from ofa_toolkit.training import run_folder
 
-        if out is None:
-            raise click.UsageError("Name the run to resume: --out DIR")
-        if any(given is not None for given in (init, space, seed)):
-            raise click.UsageError("--resume goes on with the run's own --init, --space and --seed.")
-        run_folder.read_config(out)
-        chosen = [*overrides]
-        chosen += [f"data.source={data}"] if data else []
-        chosen += [f"training.epochs={epochs}"] if epochs else []
-        return run_config.load(out / run_folder.CONFIG_FILE, chosen)
-    from ofa_toolkit.pipelines.training.recipes import load_recipe
-
-    assert recipe is not None
-    return load_recipe(
-        recipe, overrides=overrides, source=data, epochs=epochs, seed=seed, init=init, space=space
-    )
+    if folder is None:
+        raise click.UsageError("Name the run to resume: --out DIR")
+    if any(given is not None for given in (request.init, request.space, request.seed)):
+        raise click.UsageError("--resume goes on with the run's own --init, --space and --seed.")
+    run_folder.read_config(folder)
+    chosen = [*request.overrides]
+    chosen += [f"data.source={request.data}"] if request.data else []
+    chosen += [f"training.epochs={request.epochs}"] if request.epochs else []
+    return run_config.load(folder / run_folder.CONFIG_FILE, chosen)
 
 
-def _dry_run(
-    config: RunConfig,
-    device: str | None,
-    threads: int | None,
-    price_per_hour: float | None,
-    download: bool,
-    as_json: bool,
-) -> None:
+def _recipe(request: TrainRequest) -> RunConfig:
+    from ofa_toolkit.pipelines.training.recipes import requested_recipe
+
+    return requested_recipe(request)
+
+
+def _dry_run(config: RunConfig, request: TrainRequest, as_json: bool) -> None:
     from ofa_toolkit.pipelines.training.dry_run import dry_run
 
     if config.minutes is not None:
-        config = _fitted(config, device, threads, download)
+        config = _fitted(config, request)
     prediction = dry_run(
-        config, device=device, threads=threads, price_per_hour=price_per_hour, download=download
+        config,
+        device=request.device,
+        threads=request.threads,
+        price_per_hour=request.price_per_hour,
+        download=request.download,
     )
     if as_json:
         output.print_json(prediction)
@@ -203,18 +139,18 @@ def _dry_run(
     )
 
 
-def _fitted(config: RunConfig, device: str | None, threads: int | None, download: bool) -> RunConfig:
+def _fitted(config: RunConfig, request: TrainRequest) -> RunConfig:
     """With the resolution, batch size and epochs that a run started now would take."""
     import torch
 
     from ofa_toolkit.pipelines.training.fitting import fit_to_time
     from ofa_toolkit.training.distributed import join, leave
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    process = join(device)
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    process = join(request.device)
     try:
-        fitted = fit_to_time(config, process, download=download)
+        fitted = fit_to_time(config, process, download=request.download)
     finally:
         leave(process)
     output.note(fitted.told)

@@ -11,40 +11,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.predictor import Member
 
 Features = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleConfig:
-    """How the ensemble is fitted."""
-
-    num_members: Annotated[int, Bounds(at_least=2)] = 5
-    "Perceptrons with their own start and order of the data."
-    hidden: tuple[int, ...] = (16, 16)
-    "Units of each hidden layer."
-    num_steps: Annotated[int, Bounds(at_least=1)] = 3000
-    "Optimiser steps."
-    batch_size: Annotated[int, Bounds(at_least=1)] = 256
-    "Subnets per step, drawn with replacement for each member."
-    learning_rate: Annotated[float, Bounds(above=0)] = 5e-3
-    "Peak of the one-cycle schedule."
-    weight_decay: Annotated[float, Bounds(at_least=0)] = 1.0
-    "Of the perceptron's weights."
-    linear_weight_decay: Annotated[float, Bounds(at_least=0)] = 1e-2
-    "Of the linear bypass."
 
 
 def fit_ensemble(

@@ -23,9 +23,10 @@ from ofa_toolkit.evaluation.predictor.assessment import (
 )
 from ofa_toolkit.evaluation.predictor.card import PredictorCard, PredictorError
 from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
-from ofa_toolkit.evaluation.predictor.training import EnsembleConfig, fit_ensemble, predict_members, surprisal
+from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     AccuracyLog,

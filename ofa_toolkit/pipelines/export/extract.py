@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -17,20 +17,21 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, VerificationError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
+from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.pipelines.export.network import export_network
 from ofa_toolkit.pipelines.export.onnx_file import open_subnet
+from ofa_toolkit.pipelines.export.options import ExtractRequest
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, to_document
+from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
 from ofa_toolkit.supernets import backbone, extract
 from ofa_toolkit.supernets.backbone import feature_layers, without_head
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.supernets.importing.official_config import save_official_network
-from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike
+from ofa_toolkit.zoo.supernet import LoadedSupernet
 
 FORMAT = "ofa-toolkit/network"
 VERSION = 1
 KIND = "network"
-Layout = Literal["torch", "official"]
 
 # Extraction copies weights; what differs is rounding of the convolution kernels chosen for each layout.
 _TOLERANCE = 1e-4
@@ -62,59 +63,36 @@ class Extracted:
     notes: tuple[str, ...]
 
 
-def extract_network(
-    subnet: SubnetLike | None = None,
-    folder: str | Path = "network",
-    *,
-    supernet: SupernetLike | None = None,
-    data: str | None = None,
-    keep_batchnorm: bool = False,
-    resolution: int | None = None,
-    layout: Layout = "torch",
-    features: bool = False,
-    replace: bool = True,
-    force: bool = False,
-) -> Extracted:
+@with_fields_of(ExtractRequest)
+def extract_network(request: ExtractRequest) -> Extracted:
     """Cut out, check against the supernet, recalibrate batch norm, and write a folder.
 
     Layout `torch`: `network.pt2` (loads with `torch.export.load`, any batch size), `model.safetensors`
     (ordinary parameter names), `network.json` (subnet, classes, preprocessing). Layout `official`: the
     once-for-all repositories' `net.config`, `run.config` (the resolution) and `init`.
 
-    Args:
-        subnet: As in `export_onnx`.
-        folder: New, empty, or a former output; foreign files in it stay.
-        supernet: Name or folder of the supernet; the one searched where None.
-        data: Images for batch-norm statistics; those the supernet carries where None.
-        keep_batchnorm: Keep the supernet's statistics, which fit none of its subnets well.
-        resolution: Input size in pixels, in place of the subnet's.
-        layout: Which files.
-        features: Leave head and classifier out: the network gives its maps at strides 8, 16 and 32.
-        replace: Replace a network extracted before.
-        force: Replace any former output of ours, changed since or not.
-
     Raises:
         OutputError: The folder holds something that may not be replaced.
         VerificationError: The network does not compute what the supernet does.
         OfaToolkitError: A part is missing or damaged, or parts do not belong together.
     """
-    if features and layout != "torch":
-        raise ConfigError(f"features: layout '{layout}' holds whole networks.", hint="--layout torch")
-    described, source = open_subnet(subnet, supernet, resolution)
-    dataset = None if data is None else source.open_images(data)
+    if request.features and request.layout != "torch":
+        raise ConfigError(f"features: layout '{request.layout}' holds whole networks.", hint="--layout torch")
+    described, source = open_subnet(request.subnet, request.supernet, request.resolution)
+    dataset = None if request.data is None else source.open_images(request.data)
     difference = _difference(source, described.subnet)
-    made = export_network(source, described.subnet, dataset, keep_batchnorm=keep_batchnorm)
+    made = export_network(source, described.subnet, dataset, keep_batchnorm=request.keep_batchnorm)
     network, layers = made.network, made.layers
     maps: dict[str, Any] | None = None
-    if features:
+    if request.features:
         assert isinstance(network, fx.GraphModule)
         maps = {
             str(stride): {"layer": layer.name, "channels": layer.out_channels}
             for stride, layer in feature_layers(layers).items()
         }
         network, layers = backbone(network, layers), without_head(layers)
-    with output_folder(folder, KIND, replace=replace, force=force) as temporary:
-        if layout == "official":
+    with output_folder(request.folder, KIND, replace=request.replace, force=request.force) as temporary:
+        if request.layout == "official":
             save_official_network(temporary, network, source.space, described.subnet)
         else:
             _write_torch(temporary, network, described.subnet.resolution)
@@ -122,7 +100,7 @@ def extract_network(
         files.write_json(temporary / "network.json", portable_document(document))
         names = tuple(sorted(path.name for path in temporary.iterdir()))
     return Extracted(
-        folder=Path(folder),
+        folder=Path(request.folder),
         subnet=described.subnet,
         macs=count_macs(layers),
         params=count_params(layers),

@@ -12,9 +12,9 @@ from torch import nn
 from ofa_toolkit.core.places import portable
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
+from ofa_toolkit.export.choices import CalibrationMethod
 from ofa_toolkit.export.comparison import CheckImages
 from ofa_toolkit.export.metadata import QuantisationSource
-from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec

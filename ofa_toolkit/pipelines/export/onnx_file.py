@@ -18,13 +18,13 @@ from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.core.places import portable
 from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.datasets import ImageDataset
+from ofa_toolkit.export.choices import CalibrationMethod
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
 from ofa_toolkit.export.ends import ends_for, factors
 from ofa_toolkit.export.exporter import FileForm, check_precision, finish, write_model
 from ofa_toolkit.export.file_values import rounded_to_pixels
 from ofa_toolkit.export.lint import check_lint, lint
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
-from ofa_toolkit.export.quantization import CalibrationMethod
 from ofa_toolkit.export.target_devices import Target, resolve_target
 from ofa_toolkit.export.verify import stored_weights
 from ofa_toolkit.graphs import GraphCounts, WeightedNode, count_folded_params, count_graph, identify_weights

@@ -1,51 +1,78 @@
-"""How a subnet is exported."""
+"""How a subnet is exported or cut out: parameters in Python, options of `ofa-tk export` and `extract`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
+from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.precision import FilePrecision
-from ofa_toolkit.export.ends import Layout
-from ofa_toolkit.export.quantization import CalibrationMethod
+from ofa_toolkit.core.requests import Flag, Option
+from ofa_toolkit.export.choices import CalibrationMethod, Layout
 from ofa_toolkit.export.target_devices import Target
+from ofa_toolkit.spaces.subnet_file import SubnetLike
+from ofa_toolkit.zoo.supernet import SupernetLike
+
+_Resolution = Annotated[int | None, Bounds(at_least=1, at_most=4096), Option(metavar="PIXELS")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """How to export.
+    """How to export."""
 
-    Attributes:
-        target: The target or its name; the device searched for where None.
-        precision: Arithmetic of the file; where None that which the target's latency was predicted for, else
-            fp32.
-        batch_size: Images a run; None for any number.
-        data: Images for batch-norm statistics, 8-bit ranges and the comparison; None for what the supernet
-            carries, and synthetic inputs.
-        keep_batchnorm: Keep the supernet's batch-norm statistics; a single network always keeps its own.
-        max_accuracy_drop: Points of top-1 a file may lose, in place of its precision's limit.
-        method: How 8-bit ranges are found.
-        engine: Whether a TensorRT engine is to be built of the file; refused early where the target has none.
-        tables: Further folders of devices.
-        resolution: Input size in pixels, in place of the subnet's.
-        pixels: Whether the file takes pixels 0 to 255, as bytes where the target reads them, and scales and
-            normalises them itself.
-        layout: Of the input.
-        runtime: What will execute the network, as device files call it; None for the target's own.
-        output: `logits`, `probabilities` or `topk=K`, see `Ends`.
-    """
-
-    target: str | Target | None = None
-    precision: FilePrecision | None = None
-    batch_size: int | None = 1
-    data: str | None = None
-    keep_batchnorm: bool = False
-    max_accuracy_drop: float | None = None
-    method: CalibrationMethod = "minmax"
+    resolution: _Resolution = None
+    "Input size. Default: what the file says."
+    target: Annotated[str | Target | None, Option(metavar="DEVICE")] = None
+    "Where it will run. Default: the device searched for."
+    precision: Annotated[FilePrecision | None, Option()] = None
+    "Arithmetic. Default: what the target's latency was predicted for, else fp32. Int8 needs --data."
+    batch_size: Annotated[int | None, Bounds(at_least=1), Option()] = 1
+    "Images a run."
+    data: Annotated[str | None, Option(metavar="SOURCE")] = None
+    "Images for batch-norm statistics, int8 ranges and the comparison, such as imagefolder:DIR."
+    keep_batchnorm: Flag = False
+    "Keep the supernet's batch-norm statistics, which fit no subnet."
+    method: Annotated[CalibrationMethod, Option(name="--calibration")] = "minmax"
+    "How int8 ranges are found."
+    max_accuracy_drop: Annotated[float | None, Bounds(at_least=0), Option(name="--max-drop")] = None
+    "Points of top-1 fp16 or int8 may lose."
+    tables: Annotated[tuple[Path, ...], Option(metavar="DIR", path="input folder", is_repeatable=True)] = ()
+    "A further folder of latency tables."
     engine: bool = False
-    tables: tuple[Path, ...] = field(default=())
-    resolution: int | None = None
+    "Whether a TensorRT engine is to be built of the file; refused early where the target has none."
     pixels: bool = False
+    """Whether the file takes pixels 0 to 255, as bytes where the target reads them, and scales and normalises
+    them itself."""
     layout: Layout = "NCHW"
+    "Of the input."
     output: str = "logits"
+    "`logits`, `probabilities` or `topk=K`, see `Ends`."
     runtime: str | None = None
+    "What will execute the network, as device files call it; None for the target's own."
+
+
+@dataclass(frozen=True)
+class ExtractRequest:
+    """What to cut out, and how it is written."""
+
+    subnet: SubnetLike | None = None
+    "As in `export_onnx`."
+    folder: str | Path = "network"
+    "New, empty, or a former output; foreign files in it stay."
+    supernet: SupernetLike | None = None
+    "Name or folder of the supernet; the one searched where None."
+    resolution: _Resolution = None
+    "Input size. Default: what the file says."
+    keep_batchnorm: Flag = False
+    "Keep the supernet's batch-norm statistics, which fit no subnet."
+    data: Annotated[str | None, Option(metavar="SOURCE")] = None
+    "Images for batch-norm statistics, such as imagefolder:DIR. Default: those the supernet carries."
+    layout: Annotated[Literal["torch", "official"], Option()] = "torch"
+    "torch: a program and weights; official: net.config and init of the once-for-all repositories."
+    features: Flag = False
+    "Leave the classifier out: maps at strides 8, 16, 32, for detection."
+    replace: bool = True
+    "Replace a network extracted before."
+    force: Flag = False
+    "Replace any former output of ours, changed since or not."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.pipelines.training.request import FinetuneRequest
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, stated_supernet, write_subnet
@@ -26,29 +26,14 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def finetune_config(
-    subnet: Path | None,
-    data: str,
-    *,
-    supernet: str | None = None,
-    epochs: int = 30,
-    seed: int = 0,
-    overrides: Iterable[str] = (),
-) -> RunConfig:
+def _config(request: FinetuneRequest) -> RunConfig:
     """The configuration of a fine-tuning run.
-
-    Args:
-        subnet: A subnet file; None for the only subnet of `supernet`, or for `./subnet.json`.
-        data: Images.
-        supernet: Zoo name or folder of its weights; the one the file names if None.
-        epochs: Passes over the images.
-        seed: Start of all random streams.
-        overrides: `a.b=c` on top.
 
     Raises:
         ConfigError: Neither the file nor the caller names a supernet, or a setting is bad.
         OfaToolkitError: The supernet or the file cannot be read.
     """
+    subnet, supernet = request.subnet, request.supernet
     if subnet is None and (supernet is None or not load_supernet(supernet).space.has_one_subnet):
         subnet = Path(SUBNET_FILE)
     stated = supernet or stated_supernet(subnet or {})
@@ -60,35 +45,33 @@ def finetune_config(
     values: dict[str, Any] = {
         "recipe": "finetune",
         "space": {"name": source.space.name, "table": space_document(source.space)},
-        "data": {"source": data},
+        "data": {"source": request.data},
         "algorithm": {
             "name": "single",
             **({} if subnet is None else {"subnet": str(subnet.resolve())}),
             "kernel_transforms": source.use_kernel_transforms,
         },
-        "training": {**_DEFAULTS["training"], "epochs": epochs, "seed": seed},
+        "training": {**_DEFAULTS["training"], "epochs": request.epochs, "seed": request.seed},
         "schedule": _DEFAULTS["schedule"],
         "optimizer": _DEFAULTS["optimizer"],
         "init": stated,
     }
-    return from_values(configuration.apply_overrides(values, overrides))
+    return from_values(configuration.apply_overrides(values, request.settings))
 
 
 def finetune(
-    config: RunConfig,
-    out: Path,
-    *,
-    resume: Resume = False,
-    device: str | None = None,
-    threads: int | None = None,
-    reporter: Reporter | None = None,
+    request: FinetuneRequest, *, resume: Resume = False, reporter: Reporter | None = None
 ) -> tuple[TrainResult, Path]:
     """Run it; returns the result and a subnet file in `out` that exports like any other.
 
     Raises:
+        ConfigError: Neither the file nor the request names a supernet, or a setting is bad.
         OfaToolkitError: As `train`.
     """
-    result = train(config, out, resume=resume, device=device, threads=threads, reporter=reporter)
+    config, out = _config(request), request.out
+    result = train(
+        config, out, resume=resume, device=request.device, threads=request.threads, reporter=reporter
+    )
     subnet, space = configuration.to_dict(config)["algorithm"].get("subnet"), config.space.whole(1)
     found = SubnetFile(space=space, supernet=config.init, subnet=space.largest())
     if subnet is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,38 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.requests import with_fields_of
-from ofa_toolkit.pipelines.training.recipes import load_recipe
+from ofa_toolkit.pipelines.training.recipes import requested_recipe
+from ofa_toolkit.pipelines.training.request import TrainRequest
 from ofa_toolkit.pipelines.training.run import TrainResult
 from ofa_toolkit.pipelines.training.run import train as run_training
 from ofa_toolkit.training.cost import PhaseCost
 from ofa_toolkit.training.metrics import METRICS_FILE, read_metrics
 from ofa_toolkit.zoo.supernet import LoadedSupernet, load_supernet
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What to train, on which images, and where the run goes."""
-
-    recipe: str
-    "A named recipe or a TOML file."
-    _: KW_ONLY
-    data: str
-    "Images, such as imagefolder:DIR, npz:FILE, cifar10:DIR."
-    out: str | os.PathLike[str]
-    "The run folder, new or empty."
-    epochs: int | None = None
-    "Scale the whole run to this many epochs."
-    init: str | None = None
-    "Start from these weights: a zoo name, run or supernet folder."
-    seed: int | None = None
-    "Start of all random streams."
-    settings: Sequence[str] = ()
-    "Settings of the recipe to change, such as training.batch_size=64."
-    device: str | None = None
-    "Processor: cpu, cuda or cuda:N. Default: a GPU where there is one."
-    threads: int | None = None
-    "CPU threads. Default: torch's own."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +69,14 @@ def train(request: TrainRequest) -> TrainingRun:
     Raises:
         OfaToolkitError: Bad data, recipe or folder; diverged training; a full disk.
     """
-    config = load_recipe(
-        request.recipe,
-        overrides=request.settings,
-        source=request.data,
-        epochs=request.epochs,
-        seed=request.seed,
-        init=request.init,
+    if request.out is None:
+        raise ConfigError("The run needs a folder.", hint='train("...", out="runs/NAME")')
+    result = run_training(
+        requested_recipe(request),
+        Path(request.out),
+        device=request.device,
+        threads=request.threads,
+        download=request.download,
+        price_per_hour=request.price_per_hour,
     )
-    result = run_training(config, Path(request.out), device=request.device, threads=request.threads)
     return TrainingRun(result=result)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.documents import read_text
-from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.core.errors import ConfigError, OfaToolkitError
+from ofa_toolkit.pipelines.training.request import TrainRequest
 from ofa_toolkit.training import config as run_config
 from ofa_toolkit.training.config import RunConfig
 
@@ -68,3 +69,23 @@ def load_recipe(
     }
     chosen += [f"{name}={value}" for name, value in given.items() if value is not None]
     return run_config.load(path, chosen, space=space)
+
+
+def requested_recipe(request: TrainRequest) -> RunConfig:
+    """The recipe a request names, with its choices on top.
+
+    Raises:
+        ConfigError: It names none, or a setting is bad.
+        OfaToolkitError: As `load_recipe`.
+    """
+    if request.recipe is None:
+        raise ConfigError("No recipe is named.", hint="`ofa-tk train` lists the named recipes.")
+    return load_recipe(
+        request.recipe,
+        overrides=request.overrides,
+        source=request.data,
+        epochs=request.epochs,
+        seed=request.seed,
+        init=request.init,
+        space=request.space,
+    )

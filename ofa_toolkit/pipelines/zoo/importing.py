@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ofa_toolkit.core.errors import (
 )
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.core.weights_identity import weights_identity
+from ofa_toolkit.pipelines.zoo.request import ImportRequest
 from ofa_toolkit.spaces import SPACES, SearchSpace, restrict
 from ofa_toolkit.spaces.official_files import CONFIG_FILE, network_file
 from ofa_toolkit.spaces.single_network import find_space, member_of
@@ -27,33 +27,6 @@ from ofa_toolkit.zoo.importing import narrowed
 from ofa_toolkit.zoo.network_folder import write_network_supernet
 
 KIND = "imported supernet"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportRequest:
-    """What to import and how.
-
-    Attributes:
-        source: A checkpoint, a `net.config`, or the folder of a network.
-        out: The supernet folder to write.
-        space: Name or TOML file of the supernet's space; of a network, a space it must be a subnet of.
-        kernel_sizes: Trained kernel sizes; all of the space's where empty.
-        depths: Trained depths.
-        expand_ratios: Trained expand ratios.
-        resolutions: Trained input sizes in pixels, which replace those of the space; of a network its size.
-        weights: Which of several state dictionaries in the file.
-        force: Replace what was imported before.
-    """
-
-    source: Path
-    out: Path
-    space: str | None = None
-    kernel_sizes: Sequence[int] = ()
-    depths: Sequence[int] = ()
-    expand_ratios: Sequence[float] = ()
-    resolutions: Sequence[int] = ()
-    weights: str | None = None
-    force: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
 from ofa_toolkit.core.documents import read_object
-from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError
+from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
 from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
+from ofa_toolkit.pipelines.zoo.request import PackageRequest
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.subnet_file import (
     SubnetFile,
@@ -38,43 +38,6 @@ SUBNETS_FOLDER = "subnets"
 KIND = "zoo entry"
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackageRequest:
-    """What goes into an entry.
-
-    Attributes:
-        source: A run folder, a supernet folder, or an entry that is to be packaged again.
-        name: Name of the entry.
-        out: Its folder.
-        data: The data set to measure accuracy on; None leaves the card without figures.
-        subnets: Subnet files to include and to measure beside the largest and the smallest.
-        front: A front (`ofa-tk search --pareto`) whose members are included and measured too.
-        num_front: How many members to take, spread evenly over the front.
-        predictor: An accuracy predictor to include; default the one in the source, if any.
-        facts: A TOML file with parts of a card: what a run cannot know (licence, terms, cost, limits).
-        seed_runs: Runs of the same recipe with other seeds, measured beside the source.
-        recalibration_images: Training images for batch-norm statistics.
-        force: Whether a former output of ours at `out` is replaced.
-        prepared: A supernet folder that takes the place of the source's; see `prepare_entry`.
-        kept_figures: A file that measured figures are kept in, so that a killed run need not repeat them.
-    """
-
-    source: Path
-    name: str
-    out: Path
-    data: str | None = None
-    subnets: Sequence[Path] = ()
-    front: Path | None = None
-    num_front: int = 8
-    predictor: Path | None = None
-    facts: Path | None = None
-    seed_runs: Sequence[Path] = ()
-    recalibration_images: int = 2000
-    force: bool = False
-    prepared: Path | None = None
-    kept_figures: Path | None = None
 
 
 def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> Card:
@@ -99,7 +62,7 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
     given = load_supernet(request.source).folder
     facts = read_facts(request, given)
     source = request.prepared or given
-    with output_folder(request.out, KIND, force=request.force) as folder:
+    with output_folder(request.folder, KIND, force=request.force) as folder:
         write_supernet(source, folder)
         copy_rest(source, folder)
         described = read_description(folder)
@@ -376,19 +339,3 @@ def _merge(known: Document, facts: Document) -> Document:
         old = merged.get(name)
         merged[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
-
-
-def default_out(name: str) -> Path:
-    """Where an entry goes unless the user says otherwise: among the user's own entries.
-
-    Raises:
-        OutputError: The name cannot be a folder's.
-    """
-    from ofa_toolkit.core import resources
-
-    if "/" in name or name.startswith("."):
-        raise OutputError(f"'{name}' cannot be the name of an entry.")
-    return resources.user_data_path("zoo") / name
-
-
-__all__ = ["PackageRequest", "default_out", "package_entry"]

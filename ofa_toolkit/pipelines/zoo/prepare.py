@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.config import to_dict
@@ -22,54 +22,23 @@ from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
-from ofa_toolkit.evaluation.predictor.training import EnsembleConfig
 from ofa_toolkit.pipelines.zoo.accuracy import Notify
 from ofa_toolkit.pipelines.zoo.package import (
     KIND,
     SUBNETS_FOLDER,
-    PackageRequest,
     copy_rest,
     package_entry,
     write_supernet,
 )
+from ofa_toolkit.pipelines.zoo.request import PackageRequest, Part, Preparation
 from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.supernet import load_supernet
 
-Part = Literal["images", "predictor", "front"]
-PARTS: tuple[Part, ...] = ("images", "predictor", "front")
 WORK_FOLDER = "packaging"
 
 ProgressBar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
 """Opens a bar for so many steps; yields what takes the number of finished ones."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """How an entry's parts are made.
-
-    Attributes:
-        parts: Which ones; what the source brings along is taken as it is.
-        num_subnets: Subnets measured for the predictor.
-        ensemble: How the predictor is fitted to them; None for the default.
-        predictor_images: Held-out training images each of them is judged on; fewer where there are fewer.
-        image_subnets: Subnets that the images for batch-norm statistics are optimised on; None for the
-            default.
-        image_steps: Steps of that; None for the default.
-        correction_subnets: Subnets that tell what the images get wrong; None for the default.
-        work: Folder for unfinished work; default `packaging` in the source.
-        seed: Of images, predictor and search.
-    """
-
-    parts: tuple[Part, ...] = PARTS
-    num_subnets: int = 150
-    ensemble: EnsembleConfig | None = None
-    predictor_images: int = 2500
-    image_subnets: int | None = None
-    image_steps: int | None = None
-    correction_subnets: int | None = None
-    work: Path | None = None
-    seed: int = 0
 
 
 def prepare_entry(
@@ -97,7 +66,7 @@ def prepare_entry(
     """
     if request.data is None:
         raise ConfigError("The parts of an entry are made from images.", hint="Add --data SOURCE")
-    check_output_folder(request.out, KIND, force=request.force)
+    check_output_folder(request.folder, KIND, force=request.force)
     loaded = load_supernet(request.source)
     source = loaded.folder
     work = (preparation.work or request.source / WORK_FOLDER) / _identity(source, request.data)

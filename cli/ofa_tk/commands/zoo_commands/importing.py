@@ -2,75 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
+from ofa_tk.request_options import request_options
+from ofa_toolkit.pipelines.zoo.request import ImportRequest
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.zoo.importing import Imported
     from ofa_toolkit.spaces import SearchSpace
 
 
-class _Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers separated by commas."""
-
-    name = "numbers"
-
-    def __init__(self, kind: type[int] | type[float]) -> None:
-        self._kind = kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Split and read them."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(self._kind(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"'{value}' is no list of numbers, such as 3,5.", param, ctx)
-
-
 @click.command("import")
-@click.argument("source", type=click.Path(path_type=Path), metavar="FILE|DIR")
-@options.space_option("The supernet's search space; a network needs none.")
-@click.option("--kernel-sizes", type=_Numbers(int), default=(), metavar="K,K", help="Those trained; 7 alone.")
-@click.option("--depths", type=_Numbers(int), default=(), metavar="D,D", help="Those trained.")
-@click.option("--expand-ratios", type=_Numbers(float), default=(), metavar="E,E", help="Those trained.")
-@click.option(
-    "--resolutions",
-    type=_Numbers(int),
-    default=(),
-    metavar="R,R",
-    help="Input sizes trained, in place of the space's; of a network its own.",
-)
-@click.option(
-    "--weights", metavar="KEY", help="Which weights, where a file holds several, such as state_dict_ema."
-)
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="The supernet folder to write.",
-)
-@options.force_option
+@request_options(ImportRequest)
 @options.json_option
-def command(
-    source: Path,
-    space: str | None,
-    kernel_sizes: tuple[int, ...],
-    depths: tuple[int, ...],
-    expand_ratios: tuple[float, ...],
-    resolutions: tuple[int, ...],
-    weights: str | None,
-    out: Path,
-    force: bool,
-    as_json: bool,
-) -> None:
+def command(request: ImportRequest, as_json: bool) -> None:
     """Make a supernet folder of a checkpoint, or of a network's net.config and init.
 
     Checkpoints of the once-for-all repositories and of other training programs are read, and safetensors
@@ -78,22 +26,10 @@ def command(
     nothing else.
     """
     from ofa_toolkit.pipelines.search.suggestion import next_command
-    from ofa_toolkit.pipelines.zoo.importing import ImportRequest, import_supernet
+    from ofa_toolkit.pipelines.zoo.importing import import_supernet
     from ofa_toolkit.zoo.supernet import load_supernet
 
-    made = import_supernet(
-        ImportRequest(
-            source=source,
-            out=out,
-            space=space,
-            kernel_sizes=kernel_sizes,
-            depths=depths,
-            expand_ratios=expand_ratios,
-            resolutions=resolutions,
-            weights=weights,
-            force=force,
-        )
-    )
+    made = import_supernet(request)
     if as_json:
         from ofa_toolkit.spaces.space_file import space_document
 
