@@ -118,7 +118,10 @@ def _longest_word(texts: Iterable[str]) -> int:
 
 def _lines(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int]) -> list[str]:
     """One row of a table, as many lines as its tallest cell needs."""
-    folded = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    folded = [
+        textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+        for cell, width in zip(row, widths, strict=True)
+    ]
     lines = []
     for parts in itertools.zip_longest(*folded, fillvalue=""):
         cells = (

@@ -14,6 +14,8 @@ import pytest
 from ofa_tk.app import cli, run
 from ofa_toolkit.core import quantities
 from ofa_toolkit.pipelines.spaces import summarize_spaces
+from tests.page_outputs import WIDTH, steps
+from tests.page_outputs import run as run_step
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -53,7 +55,7 @@ def command_lines() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "line"), command_lines())
 def test_commands_and_options_exist(page: str, line: str) -> None:
-    words = shlex.split(line, comments=True)[1:]
+    words = shlex.split(line.partition(" | ")[0], comments=True)[1:]
     if "--then" in words:  # what follows is a command of its own
         start = words.index("--then") + 1
         test_commands_and_options_exist(page, shlex.join(["ofa-tk", *words[start:]]))
@@ -69,6 +71,30 @@ def test_commands_and_options_exist(page: str, line: str) -> None:
             assert inner is not None, f"{page}: no command {word} in '{line}'"
             command, context = inner, click.Context(inner, info_name=word, parent=context)
             options |= {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_fit_their_box(page: Path) -> None:
+    long = [line for body in blocks(page, "text", "bash") for line in body.splitlines() if len(line) > WIDTH]
+    assert not [line for line in long if line.startswith(("ofa-tk ", "torchrun ", "    --"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "output")], ids=name)
+def test_outputs_on_a_page_are_what_its_commands_print(page: Path, tmp_path: Path) -> None:
+    """Where they differ: `python -m tests.page_outputs PAGE`."""
+    for step in steps(page.read_text(encoding="utf-8")):
+        output = run_step(step, tmp_path)
+        if step.shown is not None:
+            assert step.normalised(output) == step.normalised(step.shown), step.commands
+
+
+def test_outputs_of_pages_are_found() -> None:
+    text = "<!-- run: a -->\n\n```text\nb\n```\n\n```output\nc 1.23 s\n```\n\n```bash\nd\n```\n"
+    hidden, shown = steps(text)
+    assert (hidden.commands, hidden.shown) == ("a", None)
+    assert (shown.commands, shown.shown) == ("b\n", "c 1.23 s\n")
+    assert shown.normalised("c 4.56 s\n") == shown.normalised("c 1.23 s\n") != shown.normalised("c 4.56 ms\n")
 
 
 def test_the_table_of_spaces_in_the_readme_is_current() -> None:
