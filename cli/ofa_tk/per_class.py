@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ofa_tk import output
 from ofa_toolkit.core import files
+from ofa_toolkit.evaluation.sampling import percent_text
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
@@ -60,8 +61,8 @@ def _print(result: PerClass) -> None:
     output.print_table(
         ["class", *(output.Column(name=name, is_number=True) for name in numbers)],
         [
-            (found.name, found.num_images, _percent(found.recall_percent), _percent(found.precision_percent))
-            for found in matrix.classes()
+            (each.name, each.num_images, *map(percent_text, (each.recall_percent, each.precision_percent)))
+            for each in matrix.classes()
         ],
         title=f"{result.subnet}: {matrix.top1_percent:.2f} % of {matrix.counts.sum()} {result.split} images",
     )
@@ -78,7 +79,3 @@ def _print(result: PerClass) -> None:
             [(pair.class_name, pair.taken_for, pair.num_images) for pair in pairs],
             title="Most confused",
         )
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1f}"

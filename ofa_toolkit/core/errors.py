@@ -111,3 +111,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     message = f"Unknown {kind} '{name}'. Known: {', '.join(names) or 'none'}."
     return UnknownNameError(message, hint=f"Did you mean '{close[0]}'?" if close else None)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of another package says, in one line; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -25,6 +25,11 @@ def sampling_interval(top1_percent: float, num_images: int, confidence: float = 
     return 100 * max(low, 0.0), 100 * min(high, 1.0)
 
 
+def percent_text(percent: float | None) -> str:
+    """A share of images in percent as tables show it; a dash where there were none."""
+    return "-" if percent is None else f"{percent:.1f}"
+
+
 def accuracy_text(top1_percent: float, num_images: int) -> str:
     """An accuracy in percent, with its 95 % interval where few images were judged."""
     if num_images >= FEW_IMAGES:

@@ -10,7 +10,7 @@ import onnx.checker
 from onnx import TensorProto
 from onnx.external_data_helper import load_external_data_for_model
 
-from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.errors import FileFormatError, first_line
 
 # How other files begin that are found under the name of a network.
 _BEGINNINGS = (
@@ -62,7 +62,7 @@ def _load_weights(model: onnx.ModelProto, path: Path) -> None:
     try:
         load_external_data_for_model(model, str(path.parent))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise FileFormatError(f"The weights of '{path}' cannot be read: {reason}") from error
 
 
@@ -71,7 +71,7 @@ def check_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise FileFormatError(f"'{path}' is damaged: {reason}") from error
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
 from ofa_toolkit.core.precision import FILE_PRECISIONS, FilePrecision
-from ofa_toolkit.export.targets import GENERATIONS, Generation, generation, generation_of, version_of
+from ofa_toolkit.export.targets import (
+    GENERATIONS,
+    Generation,
+    generation,
+    generation_of,
+    is_tensorrt,
+    version_of,
+)
 from ofa_toolkit.latency.device import Device
 from ofa_toolkit.latency.device_names import find_device, misspelt, software_of
 
@@ -90,7 +98,7 @@ def target_names(tables: Iterable[str | os.PathLike[str]] = ()) -> list[str]:
 
 def is_software(name: str) -> bool:
     """Whether a target's name is that of software on any device, not of a device."""
-    return name == ONNXRUNTIME_CPU or version_of(name) is not None
+    return _is_onnxruntime(name) or is_tensorrt(name)
 
 
 def resolve_target(
@@ -110,8 +118,8 @@ def resolve_target(
     """
     tables = list(tables)
     name = name.partition(":")[0]
-    if name == ONNXRUNTIME_CPU:
-        return _onnxruntime(name, "ONNX Runtime on a CPU")
+    if _is_onnxruntime(name):
+        return _onnxruntime(ONNXRUNTIME_CPU, "ONNX Runtime on a CPU")
     version = version_of(name)
     if version is not None:
         row = generation_of(version)
@@ -157,6 +165,11 @@ def target_of_device(device: Device, *, other_formats: bool = False) -> Target:
         workspace_mib=512 if is_old_board else 1024 if is_small else 4096,
         python=device.software.python,
     )
+
+
+def _is_onnxruntime(name: str) -> bool:
+    """Whether a name is that of ONNX Runtime on a CPU, in any case and punctuation."""
+    return re.sub(r"[\s_-]", "", name.lower()) == ONNXRUNTIME_CPU.replace("-", "")
 
 
 def _onnxruntime(name: str, title: str) -> Target:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ofa_toolkit.core.errors import ExportError, unknown_name
+from ofa_toolkit.core.errors import ExportError, UnknownNameError, unknown_name
 from ofa_toolkit.export import operator_support
 from ofa_toolkit.export.operator_support import AttributeValues, ConstantInputs, DataTypes, Operators
 
@@ -247,14 +247,34 @@ def generation_of(version: str) -> Generation:
     return older[-1]
 
 
-def version_of(name: str) -> str | None:
-    """The version in a target's name such as `tensorrt-10.3`, or None where it is no version of a known line.
+_TENSORRT = re.compile(r"(?:tensorrt|trt)[\s_-]*v?(\d+(?:\.\d+)*)|tensorrt.*", re.IGNORECASE)
 
-    A later line than the last row is none: what it reads is not known yet.
+
+def is_tensorrt(name: str) -> bool:
+    """Whether a target's name is that of TensorRT itself, in whatever version."""
+    return _TENSORRT.fullmatch(name.strip()) is not None
+
+
+def version_of(name: str) -> str | None:
+    """The version in a target's name such as `tensorrt-10.3`, or None where the name is none of TensorRT.
+
+    Raises:
+        UnknownNameError: It is, without a version or with one of no known line; what a later line than the
+            last row reads is not known yet.
     """
-    match = re.fullmatch(r"(?:tensorrt|trt)[\s_-]*v?(\d+(?:\.\d+)*)", name.strip().lower())
-    lines = {row.since[0] for row in GENERATIONS if row.runtime == "tensorrt"}
-    return match[1] if match and int(match[1].partition(".")[0]) in lines else None
+    match = _TENSORRT.fullmatch(name.strip())
+    if match is None:
+        return None
+    rows = [row for row in GENERATIONS if row.runtime == "tensorrt"]
+    if match[1] is None or int(match[1].partition(".")[0]) not in {row.since[0] for row in rows}:
+        problem = "names no version" if match[1] is None else "is of no known generation"
+        names = ", ".join(row.name for row in rows)
+        is_older = match[1] is not None and int(match[1].partition(".")[0]) < rows[0].since[0]
+        raise UnknownNameError(
+            f"Target '{name}' {problem} of TensorRT; known are {names}, and versions between them.",
+            hint=f"--target {rows[0 if is_older else -1].name}",
+        )
+    return match[1]
 
 
 def generation(name: str) -> Generation:

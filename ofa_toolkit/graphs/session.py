@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ofa_toolkit.core.errors import MissingDependencyError, VerificationError
+from ofa_toolkit.core.errors import MissingDependencyError, VerificationError, first_line
 
 CPU = "CPUExecutionProvider"
 
@@ -39,10 +39,10 @@ def open_session(model: bytes, *, provider: str = CPU, num_threads: int = 1, nam
     try:
         return onnxruntime.InferenceSession(model, options, providers=[provider])
     except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
-        raise VerificationError(f"ONNX Runtime cannot load {name}: {first_line(error)}") from error
+        raise VerificationError(f"ONNX Runtime cannot load {name}: {runtime_reason(error)}") from error
 
 
-def first_line(error: Exception) -> str:
+def runtime_reason(error: Exception) -> str:
     """What ONNX Runtime says, without where in its sources it says so."""
-    text = str(error).strip().splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
+    text = first_line(error).removeprefix("[ONNXRuntimeError] : ")
     return re.sub(r"(/\S+\.(cc|h):\d+ ).*?( was false\. |: )", "", text)

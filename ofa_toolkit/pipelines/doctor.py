@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 
 from ofa_toolkit.core import quantities, resources
 from ofa_toolkit.core.dependencies import DISTRIBUTION, import_name, pip_line
+from ofa_toolkit.core.errors import first_line
 from ofa_toolkit.latency.measuring.system import cpu_name
 
 _LEAST_FREE_BYTES = 10**9
@@ -122,7 +123,7 @@ def _back_ends() -> Iterator[Check]:
         )
         yield Check(group="back ends", name="onnxruntime", status="ok", detail=f"providers: {providers}")
     except Exception as error:  # the package check above says what to do
-        yield Check(group="back ends", name="onnxruntime", status="absent", detail=str(error).splitlines()[0])
+        yield Check(group="back ends", name="onnxruntime", status="absent", detail=first_line(error))
     try:
         yield Check(
             group="back ends", name="tensorrt", status="ok", detail=importlib.metadata.version("tensorrt")

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import CheckpointError, OutputError
+from ofa_toolkit.core.errors import CheckpointError, OutputError, first_line
 from ofa_toolkit.supernets.finiteness import first_not_finite
 from ofa_toolkit.training.state import TrainState
 
@@ -168,7 +168,7 @@ class CheckpointStore:
         except (OSError, RuntimeError, OutputError) as error:
             # torch reports a full disk as RuntimeError without the reason.
             kept = self.paths()
-            reason = error.message if isinstance(error, OutputError) else str(error).splitlines()[0]
+            reason = error.message if isinstance(error, OutputError) else first_line(error)
             raise CheckpointError(
                 f"Cannot write the checkpoint '{path}': {reason}",
                 hint=(
@@ -213,5 +213,5 @@ def _load(path: str | os.PathLike[str]) -> Any:
         reason = f"the checksum of its part '{damaged}' is wrong"
     except Exception as error:
         # Damaged bytes can raise anything in the readers of zip archives and pickles.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
     raise UnusableCheckpointError(f"'{path}' is damaged: {reason.rstrip('.')}.")

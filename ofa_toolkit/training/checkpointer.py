@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ofa_toolkit.core.errors import CheckpointError
+from ofa_toolkit.core.errors import CheckpointError, first_line
 from ofa_toolkit.datasets.dataset import ImageDataset
 from ofa_toolkit.supernets.finiteness import first_not_finite
 from ofa_toolkit.training.algorithm import Phase
@@ -145,6 +145,6 @@ class Checkpointer:
             self._watch.load_state_dict(checkpoint.content["watch"])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             raise CheckpointError(
-                f"'{checkpoint.path}' does not fit the run of '{self._folder}': {str(error).splitlines()[0]}"
+                f"'{checkpoint.path}' does not fit the run of '{self._folder}': {first_line(error)}"
             ) from error
         self.state = checkpoint.state

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from ofa_toolkit.core.errors import OfaToolkitError, TrainingError
+from ofa_toolkit.core.errors import OfaToolkitError, TrainingError, first_line
 
 T = TypeVar("T")
 
@@ -38,14 +38,10 @@ def in_contact() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise LostProcessError(
-            f"Another training process has ended or cannot be reached ({_first_line(error)}).",
+            f"Another training process has ended or cannot be reached ({first_line(error)}).",
             hint="Its own message says why. Run the same line again with --resume auto; torchrun does so "
             "by itself with --max-restarts.",
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +159,7 @@ def join(device: str | None = None) -> Process:
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(
-            f"Device '{chosen}' cannot be used here: {str(error).splitlines()[0]}",
+            f"Device '{chosen}' cannot be used here: {first_line(error)}",
             hint="--device cpu, or see: ofa-tk doctor",
         ) from error
     if world_size == 1:
@@ -175,7 +171,7 @@ def join(device: str | None = None) -> Process:
             dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
-                f"The {world_size} processes cannot find each other: {_first_line(error)}",
+                f"The {world_size} processes cannot find each other: {first_line(error)}",
                 hint=_hint_to_meet(),
             ) from error
     return Process(rank=dist.get_rank(), world_size=world_size, device=place)

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ofa_toolkit.core.errors import OfaToolkitError, StoreError
+from ofa_toolkit.core.errors import OfaToolkitError, StoreError, first_line
 from ofa_toolkit.zoo.card import CARD_FILE
 from ofa_toolkit.zoo.checking import check_files
 from ofa_toolkit.zoo.entries import HUB_PREFIX, load_entry
-from ofa_toolkit.zoo.fetching import is_offline
+from ofa_toolkit.zoo.fetching import display, is_offline
 from ofa_toolkit.zoo.readme import README_FILE
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -83,6 +83,24 @@ def download_from_hub(name: str, *, offline: bool = False, endpoint: str | None 
             hint="Delete the copy with `hf cache rm` and download again, or tell its owner.",
         )
     return folder
+
+
+def hub_folder(name: str) -> Path:
+    """The folder of an entry on the hub, which is fetched where it is not here whole.
+
+    Args:
+        name: `hf-hub:USER/REPO[@REVISION]`.
+
+    Raises:
+        StoreError: As `download_from_hub`.
+    """
+    try:
+        return download_from_hub(name, offline=True)
+    except StoreError:
+        if is_offline():
+            raise
+    display().say(f"Fetching '{name}'")
+    return download_from_hub(name)
 
 
 def push_to_hub(
@@ -160,7 +178,6 @@ def _explained(name: str, action: str, *, offline: bool = False) -> Iterator[Non
             raise StoreError(f"'{name}' is not on this machine.", hint=hint) from error
         raise StoreError(f"Cannot {action} '{name}': the hub does not answer.", hint="Try later.") from error
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise StoreError(
-            f"Cannot {action} '{name}': {reason}", hint="Is this machine logged in (HF_TOKEN)?"
+            f"Cannot {action} '{name}': {first_line(error)}", hint="Is this machine logged in (HF_TOKEN)?"
         ) from error

@@ -19,7 +19,7 @@ from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
 from ofa_toolkit.zoo.card import Card
-from ofa_toolkit.zoo.entries import ZooEntry, is_hub_name, load_entry, refuse_link
+from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, is_hub_name, load_entry, refuse_link
 
 if TYPE_CHECKING:
     from torch import fx
@@ -319,7 +319,7 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
     a supernet's, or a training run's, which holds its final supernet in `supernet/`.
 
     Args:
-        supernet: A zoo name, a folder, `hf-hub:USER/REPO[@REVISION]` fetched before, or a loaded supernet.
+        supernet: A zoo name, a folder, `hf-hub:USER/REPO[@REVISION]`, or a loaded supernet.
         store: Where downloads are kept; default the user's cache.
 
     The folder of one published network (`net.config` and `init`) is a supernet with a single subnet.
@@ -333,9 +333,11 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
         return supernet
     text = os.fspath(supernet)
     if is_hub_name(text):
-        from ofa_toolkit.zoo.hub import download_from_hub
+        from ofa_toolkit.zoo.hub import hub_folder
 
-        return LoadedSupernet(text, download_from_hub(text, offline=True))
+        # What the user makes for it does not go into the library's cache.
+        own = resources.user_data_path("zoo") / text.removeprefix(HUB_PREFIX).replace("/", "--")
+        return LoadedSupernet(text, hub_folder(text), own_folder=own)
     is_path = os.sep in text or text.startswith(".")
     found = None if is_path else resources.entries("zoo").get(text)
     if found is None:

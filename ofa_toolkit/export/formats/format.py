@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ofa_toolkit.core.errors import ExportError, MissingDependencyError, OfaToolkitError, VerificationError
+from ofa_toolkit.core.errors import (
+    ExportError,
+    MissingDependencyError,
+    OfaToolkitError,
+    VerificationError,
+    first_line,
+)
 from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export.ends import Ends
 
@@ -123,7 +129,7 @@ def convert(form: Format, source: FormatSource, path: Path) -> None:
     except OfaToolkitError:
         raise
     except Exception as error:  # converters raise kinds of their own
-        raise ExportError(f"{form.title} cannot convert the network: {_first_line(error)}") from error
+        raise ExportError(f"{form.title} cannot convert the network: {first_line(error)}") from error
 
 
 def open_runner(form: Format, path: Path, num_threads: int) -> Runner:
@@ -135,14 +141,10 @@ def open_runner(form: Format, path: Path, num_threads: int) -> Runner:
         except OfaToolkitError:
             raise
         except Exception as error:  # runtimes raise kinds of their own
-            raise VerificationError(f"{form.title} cannot run '{path}': {_first_line(error)}") from error
+            raise VerificationError(f"{form.title} cannot run '{path}': {first_line(error)}") from error
 
     run = guarded(lambda: form.open(path, num_threads))
     return lambda images: list(guarded(lambda: run(images)))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def refuse_ends(form: Format, reason: str) -> ExportError:

@@ -8,6 +8,7 @@ import onnx
 import onnx.checker
 import onnx.shape_inference
 
+from ofa_toolkit.core.errors import first_line
 from ofa_toolkit.export.lint.rule import ONNX_DOMAINS, Finding, ModelFile, error, warning
 from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.graphs import without_weights
@@ -34,7 +35,7 @@ def check_valid(file: ModelFile, _: Target) -> Iterator[Finding]:
         onnx.checker.check_model(model)
         onnx.shape_inference.infer_shapes(without_weights(model), check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, UnicodeDecodeError) as problem:
-        yield error("valid", f"not a valid ONNX model: {str(problem).strip().splitlines()[0]}")
+        yield error("valid", f"not a valid ONNX model: {first_line(problem)}")
 
 
 def check_versions(file: ModelFile, target: Target) -> Iterator[Finding]:

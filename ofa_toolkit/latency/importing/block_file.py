@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.documents import check_brackets, check_depth, parse_json, read_text, too_deep
-from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.errors import FileFormatError, first_line
 from ofa_toolkit.latency.importing.sheet import LATENCY, read_sheet
 
 KEY = re.compile(
@@ -82,8 +82,7 @@ def _parsed(path: Path) -> Any:
     except RecursionError:
         raise too_deep(f"'{path}'") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise FileFormatError(f"Cannot read '{path}' as YAML: {reason}.") from error
+        raise FileFormatError(f"Cannot read '{path}' as YAML: {first_line(error)}.") from error
     check_depth(document, f"'{path}'")
     return document
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.version import __version__
-from ofa_toolkit.evaluation.sampling import sampling_interval
+from ofa_toolkit.evaluation.sampling import percent_text, sampling_interval
 from ofa_toolkit.pipelines.evaluation.per_class import PerClass
 
 MOST_PAIRS = 12
@@ -57,8 +57,8 @@ def page(result: PerClass, matrix_png: bytes) -> str:
         (
             figures.name,
             figures.num_images,
-            _percent(figures.recall_percent),
-            _percent(figures.precision_percent),
+            percent_text(figures.recall_percent),
+            percent_text(figures.precision_percent),
         )
         for figures in matrix.classes()
     ]
@@ -133,10 +133,6 @@ def _table(columns: Sequence[str], num_texts: int, rows: Iterable[Sequence[objec
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><thead><tr>{cells('th', columns)}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1f}"
 
 
 def _text(value: object) -> str:

@@ -117,6 +117,8 @@ def export_onnx(
         OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
     """
     options, say = dataclasses.replace(options or ExportOptions(), **keywords), on_step or silent
+    if isinstance(options.target, str):  # A mistake in it is told before anything is fetched.
+        options = dataclasses.replace(options, target=resolve_target(options.target, options.tables))
     given: ExportNetwork | None = None
     if isinstance(subnet, nn.Module):
         known_as = given_network(subnet, options)

@@ -20,7 +20,7 @@ from ofa_toolkit.export.lint.rule import ModelFile
 from ofa_toolkit.export.lint.tensors import check_open_batch
 from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, resolve_target
-from ofa_toolkit.graphs.session import first_line, open_session
+from ofa_toolkit.graphs.session import open_session, runtime_reason
 from ofa_toolkit.latency.measuring.system import cpu_name, too_many_threads
 
 PROVIDERS = {
@@ -230,7 +230,7 @@ def _runnable(
         run()
     except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
         fixed = next(check_open_batch(ModelFile(model), resolve_target(ONNXRUNTIME_CPU)), None)
-        reason = first_line(error) if fixed is None else f"at '{fixed.node}' {fixed.message}"
+        reason = runtime_reason(error) if fixed is None else f"at '{fixed.node}' {fixed.message}"
         raise MeasurementError(f"'{path}' fails for batch size {shape[0]}: {reason}") from error
     return run, shape[0]
 

@@ -13,7 +13,7 @@ from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.zoo.card import Availability, Card
 from ofa_toolkit.zoo.entries import ZooEntry, is_hub_name, list_entries, load_entry
-from ofa_toolkit.zoo.hub import download_from_hub
+from ofa_toolkit.zoo.hub import hub_folder
 from ofa_toolkit.zoo.published_subnets import FoundSubnet, list_published_subnets
 from ofa_toolkit.zoo.store import Store
 
@@ -55,14 +55,14 @@ def summarize_entries(entries: Iterable[ZooEntry], store: Store | None = None) -
 
 
 def find(name_or_dir: str) -> ZooEntry | FoundSubnet:
-    """An entry by name or folder, or fetched from the hub before, or a published subnet by name.
+    """An entry by name or folder, or of the hub, or a published subnet by name.
 
     Raises:
         UnknownNameError: Neither; names the nearest.
         FileFormatError: A card is damaged.
     """
     if is_hub_name(name_or_dir):
-        return load_entry(download_from_hub(name_or_dir, offline=True))
+        return load_entry(hub_folder(name_or_dir))
     if os.sep in name_or_dir or name_or_dir.startswith("."):
         return load_entry(Path(name_or_dir))
     entries = list_entries()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ofa_toolkit.core.errors import CheckpointError, MismatchError, unknown_name
+from ofa_toolkit.core.errors import CheckpointError, MismatchError, first_line, unknown_name
 
 SPACE_OF: Mapping[str, str] = {
     "mobilenetv2_100": "mobilenet-v2",
@@ -41,9 +41,8 @@ def timm_network(name: str, *, is_pretrained: bool = True) -> tuple[nn.Module, d
     try:
         network: nn.Module = timm.create_model(name, pretrained=is_pretrained)
     except (OSError, RuntimeError, ValueError) as error:
-        first = str(error).strip().partition("\n")[0]
         raise CheckpointError(
-            f"The weights of timm's '{name}' are not here and cannot be fetched: {first}",
+            f"The weights of timm's '{name}' are not here and cannot be fetched: {first_line(error)}",
             hint=f"Save its state_dict() elsewhere: --init FILE --space {SPACE_OF[architecture]}",
         ) from error
     from timm.data.config import resolve_model_data_config

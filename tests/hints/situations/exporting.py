@@ -32,6 +32,12 @@ EXPORTING = (
         runs={"--target onnxruntime-cpu": ""},
     ),
     Situation(
+        typed="ofa-tk export --onnx --target tensorrt-12.0",
+        given=("a subnet",),
+        line="--target tensorrt-11.0",
+        runs={"--target tensorrt-11.0": ""},
+    ),
+    Situation(
         unseen="needs a device that does not say what it runs",
         base="ofa-tk export --onnx",
         given=("a subnet",),

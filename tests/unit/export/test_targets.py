@@ -9,7 +9,12 @@ import pytest
 
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
 from ofa_toolkit.core.precision import FilePrecision
-from ofa_toolkit.export.target_devices import gpu_supports, resolve_target, target_of_device
+from ofa_toolkit.export.target_devices import (
+    gpu_supports,
+    is_software,
+    resolve_target,
+    target_of_device,
+)
 from ofa_toolkit.export.targets import GENERATIONS, generation, generation_of
 from ofa_toolkit.graphs.builder import NEWEST_OPSET, OLDEST_OPSET
 from ofa_toolkit.latency.device import write_device
@@ -144,10 +149,32 @@ def test_a_version_is_taken_as_the_generation_it_belongs_to(asked: str, name: st
     assert resolve_target(target.name) == target
 
 
-@pytest.mark.parametrize("asked", ["tensorrt-12.0", "tensorrt-6.0", "tensorrt-latest"])
-def test_a_version_of_no_known_line_is_refused(asked: str) -> None:
-    with pytest.raises((UnknownNameError, ExportError), match=asked.removeprefix("tensorrt-")):
+@pytest.mark.parametrize(
+    ("asked", "problem", "nearest"),
+    [
+        ("tensorrt-12.0", "is of no known generation", "tensorrt-11.0"),
+        ("TRT 6", "is of no known generation", "tensorrt-7.1"),
+        ("tensorrt-latest", "names no version", "tensorrt-11.0"),
+        ("TensorRT", "names no version", "tensorrt-11.0"),
+    ],
+)
+def test_a_version_of_no_known_line_is_refused_with_the_known_ones(
+    asked: str, problem: str, nearest: str
+) -> None:
+    with pytest.raises(UnknownNameError, match=f"'{asked}' {problem} .* tensorrt-8.2, ") as caught:
         resolve_target(asked)
+    assert caught.value.hint == f"--target {nearest}"
+    assert is_software(asked)
+    resolve_target(nearest)
+
+
+@pytest.mark.parametrize(
+    "asked", ["onnxruntime-cpu", "ONNXRuntime-CPU", "ONNX Runtime CPU", "onnxruntime_cpu"]
+)
+def test_onnx_runtime_is_known_in_any_case_and_punctuation(asked: str) -> None:
+    assert resolve_target(asked) == resolve_target("onnxruntime-cpu")
+    assert resolve_target(asked).name == "onnxruntime-cpu"
+    assert is_software(asked)
 
 
 def test_no_other_chip_is_proposed_as_a_target() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from ofa_toolkit.core.errors import StoreError, UnknownNameError
+from ofa_toolkit.core.resources import data_path
 from ofa_toolkit.pipelines.zoo.listing import find
 from ofa_toolkit.zoo.hub import HubName, download_from_hub, push_to_hub
 from ofa_toolkit.zoo.readme import render_readme
@@ -58,6 +60,24 @@ def test_round_trip(hub: Hub, folder: Path) -> None:
         assert (fetched / path).read_bytes() == content
     assert (fetched / "card.toml").read_bytes() == (folder / "card.toml").read_bytes()
     assert download_from_hub(NAME, offline=True, endpoint=hub.url) == fetched
+
+
+def test_names_of_the_hub_are_fetched_once_where_they_are_used(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = functools.partial(download_from_hub, endpoint=hub.url)
+    monkeypatch.setattr("ofa_toolkit.zoo.hub.download_from_hub", here)
+    bundled = data_path("zoo") / "deps-compact-cifar10"
+    push_to_hub(bundled, NAME, endpoint=hub.url)
+    monkeypatch.setenv("OFA_TK_OFFLINE", "1")
+    with pytest.raises(StoreError, match="not on this machine"):
+        load_supernet(NAME)
+    monkeypatch.delenv("OFA_TK_OFFLINE")
+    assert load_supernet(NAME).space == load_supernet("deps-compact-cifar10").space
+    assert capsys.readouterr().err.count("Fetching 'hf-hub:someone/tiny'") == 1
+    hub.repositories.clear()  # what is here is not asked for again
+    assert load_supernet(NAME).identity == load_supernet("deps-compact-cifar10").identity
+    assert find(NAME).card.name == "deps-compact-cifar10"
 
 
 def test_a_second_push_changes_one_repository(hub: Hub, folder: Path) -> None:
