@@ -7,7 +7,7 @@ from pathlib import Path
 from ofa_toolkit.core.documents import parse_json, read_text
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.block_file import KEY, SUFFIXES, is_block_table
-from ofa_toolkit.latency.importing.sheet import read_sheet
+from ofa_toolkit.latency.importing.sheet import check_delimited, read_sheet
 from ofa_toolkit.latency.importing.trtexec import is_profile, is_times
 from ofa_toolkit.latency.importing.trtexec_log import is_log
 from ofa_toolkit.latency.kit.probes_file import FORMAT as PROBES_FORMAT
@@ -24,6 +24,7 @@ def detect_format(path: Path) -> str:
     if path.is_dir():
         return "ofa-yaml"
     text = read_text(path, fallback="cp1252")
+    check_delimited(path, text)
     found = _of_json(path, text) or _of_text(path, text) or _BY_SUFFIX.get(path.suffix.lower())
     if found is None:
         raise FileFormatError(

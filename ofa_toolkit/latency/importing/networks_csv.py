@@ -75,9 +75,9 @@ def row_subnet(row: Mapping[str, str], folder: Path, space: SearchSpace) -> Subn
     text = _dictionary(row)
     if text is None and row.get("subnet"):
         return read_subnet(folder / row["subnet"], space).subnet
-    architecture = _parsed(text) if text else {key: _list(row, key) for key in _LISTS if row.get(key)}
+    architecture = _opened(_parsed(text)) if text else {k: _list(row, k) for k in _LISTS if row.get(k)}
     if row.get("resolution"):
-        resolution = _number(row["resolution"], "resolution")
+        resolution = _resolution(row["resolution"])
         if architecture.setdefault("r", resolution) not in (resolution, [resolution]):
             raise FileFormatError(
                 f"resolution {resolution} beside a dictionary with r = {architecture['r']}."
@@ -120,9 +120,23 @@ def _parsed(text: str) -> dict[str, Any]:
     return value
 
 
+def _opened(architecture: dict[str, Any]) -> dict[str, Any]:
+    """An architecture that a tool wrapped, as in `{'arch': {'ks': ...}}`."""
+    inner = [value for value in architecture.values() if isinstance(value, dict)]
+    if len(inner) != 1 or set(_LISTS) & set(architecture):
+        return architecture
+    return {**{k: v for k, v in architecture.items() if v is not inner[0]}, **_opened(inner[0])}
+
+
+def _resolution(text: str) -> float:
+    """`224`, `224px` and `224x224` are one."""
+    match = re.fullmatch(r"(\d+)(?:\s*(?:px|pixels)|\s*[x×]\s*\1)", text.strip().lower())
+    return _number(match[1] if match else text, "resolution")
+
+
 def _list(row: Mapping[str, str], key: str) -> Any:
-    """`2-3-4`, `[2, 3, 4]` and `2 3 4` are lists, `3` stands for all blocks."""
-    if not re.fullmatch(r"[\s\d.,;|/()\[\]-]+", row[key]):
+    """`2-3-4`, `[2, 3, 4]`, `2_3_4` and `2 3 4` are lists, `3` stands for all blocks."""
+    if not re.fullmatch(r"[\s\d.,;:|/()\[\]'\"_x-]+", row[key]):
         raise FileFormatError(
             f"{key} = '{row[key]}' is no list of numbers.", hint="Write lists like 2-3-4-2-2."
         )

@@ -1,8 +1,9 @@
 """Delimited text with a latency column, as spreadsheets and measuring scripts write it.
 
 Read are UTF-8 and UTF-16, with and without a byte order mark; commas, semicolons, tabs and bars; blanks
-around cells; decimal commas; and headers that write `Latency (ms)` for `latency_ms`. Cells come out under
-one name a meaning, their latency as a plain number.
+around cells; decimal commas; and headers that write `Latency (ms)` for `latency_ms`. Remarks after `#` and
+the rule under the header of a Markdown table are left out. Cells come out under one name a meaning, their
+latency as a plain number.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ _UNITS_MS = {
 }
 _UNIT = "|".join(sorted(_UNITS_MS, key=len, reverse=True))
 _HEADER_UNIT = re.compile(rf"^(?P<name>.*?)(?:[\s_]*[(\[{{]\s*|[\s_/,]+)(?P<unit>{_UNIT})\s*[)\]}}]?$")
+_SECONDS = "s"
+_RULE = re.compile(r"\s*:?-*:?\s*")
+_NO_TEXT = (
+    ("PK\x03\x04", "a workbook or a zip archive"),
+    ("\u00d0\u00cf\x11\u00e0", "a workbook of an old Excel"),  # as cp1252 reads its first bytes
+    ("<", "a page in HTML or XML"),
+)
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+\.\d+")
 _TIMES = re.compile(r"\b(latency|latencies|lat|time|mean|median|average|avg)\b")
 _NO_TIMES = re.compile(r"\b(std|stdev|min|max|p\d+|percentile|throughput|fps|date|start|end|total|build)\b")
@@ -58,6 +66,13 @@ class Sheet:
     rows: tuple[tuple[int, Mapping[str, str]], ...]
 
 
+def check_delimited(path: Path, text: str) -> None:
+    """Raise `FileFormatError` for what is often saved in place of delimited text."""
+    for start, kind in _NO_TEXT:
+        if text.lstrip().startswith(start):
+            raise FileFormatError(f"'{path}' is {kind}.", hint="Save the table as CSV.")
+
+
 def read_sheet(path: Path) -> Sheet:
     """Read a file.
 
@@ -65,13 +80,15 @@ def read_sheet(path: Path) -> Sheet:
         FileFormatError: It is no text, has no latency column or several, or one without a unit.
     """
     try:
-        lines = read_text(path, fallback="cp1252").splitlines(keepends=True)
+        text = read_text(path, fallback="cp1252")
+        check_delimited(path, text)
+        lines = text.splitlines(keepends=True)
         header_at, delimiter, header = _header(path, lines)
         reader = csv.reader(lines[header_at + 1 :], delimiter=delimiter, skipinitialspace=True, strict=True)
         records = [(header_at + 1 + reader.line_num, cells) for cells in reader]
     except csv.Error as error:
         raise FileFormatError(f"Cannot read '{path}' as CSV: {error}.") from error
-    records = [(number, cells) for number, cells in records if any(cell.strip() for cell in cells)]
+    records = [(number, cells) for number, cells in records if _holds_values(cells)]
     for number, cells in records:
         if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
             raise FileFormatError(
@@ -88,6 +105,11 @@ def read_sheet(path: Path) -> Sheet:
         row[LATENCY] = _in_ms(path, number, header[latency_at], time, factor)
         rows.append((number, row))
     return Sheet(path=path, columns=tuple(header), rows=tuple(rows))
+
+
+def _holds_values(cells: Sequence[str]) -> bool:
+    """Whether a row is neither blank nor a remark nor a rule of dashes."""
+    return not all(map(_RULE.fullmatch, cells)) and not cells[0].lstrip().startswith("#")
 
 
 def _header(path: Path, lines: Sequence[str]) -> tuple[int, str, list[str]]:
@@ -118,11 +140,16 @@ def _name(header: str) -> str:
 def _latency_column(path: Path, header: Sequence[str]) -> tuple[int, float | None]:
     """Position of the latency and the factor to ms, None where cells carry the unit."""
     found: dict[int, tuple[str, float | None]] = {}
+    with_unit: dict[int, tuple[str, float | None]] = {}
     for at, text in enumerate(header):
-        match = _HEADER_UNIT.match(text.strip().lower())
-        words = _words(match["name"] if match else text)
-        if _TIMES.search(words) and not _NO_TIMES.search(words):
-            found[at] = (words, _UNITS_MS[match["unit"]] if match else None)
+        words, factor = _name_and_factor(text)
+        if _NO_TIMES.search(words):
+            continue
+        if _TIMES.search(words):
+            found[at] = (words, factor)
+        if factor is not None:
+            with_unit[at] = (words, factor)
+    found = found or with_unit
     # A median beside a mean is what we take of runs of our own.
     medians = {at: each for at, each in found.items() if "median" in each[0]}
     for choice in (found, medians):
@@ -135,6 +162,16 @@ def _latency_column(path: Path, header: Sequence[str]) -> tuple[int, float | Non
         f"'{path}' needs one column with the latency; it {problem}.",
         hint="Name it latency_ms, latency_us or latency_s.",
     )
+
+
+def _name_and_factor(header: str) -> tuple[str, float | None]:
+    """The words of a column's name without its unit, and the factor of that to ms."""
+    match = _HEADER_UNIT.match(header.strip().lower())
+    if match:
+        return _words(match["name"]), _UNITS_MS[match["unit"]]
+    words = _words(header)
+    unit = next((word for word in words.split()[1:] if word in _UNITS_MS and word != _SECONDS), None)
+    return words, None if unit is None else _UNITS_MS[unit]
 
 
 def _in_ms(path: Path, number: int, header: str, text: str, factor: float | None) -> str:

@@ -53,6 +53,17 @@ DIALECTS = {
     "microseconds": table("image_size,d,ks,e,Latency / µs", "20593", "1234500"),
     "units in cells": table("resolution,d,ks,e,Latency", "20.593 ms", "1.2345 s"),
     "remarks": "# measured in May\n\nsep=,\n" + PLAIN + "\n,,,,\n",
+    "remarks between": PLAIN.replace("\n", "\n# the board was warm\n"),
+    "a Markdown table": table("resolution|d|ks|e|latency_ms", "20.593", "1234.5", "|").replace(
+        "ms\n", "ms\n---|:-:|---|---|---:\n"
+    ),
+    "unit in the middle": table("res,d,k,e,latency_ms_mean", "20.593", "1234.5"),
+    "another word for the time": table("res,d,k,e,Runtime (ms)", "20.593", "1234.5"),
+    "underlines": table("resolution,d,ks,e,latency_ms", "20.593", "1234.5", mark="_"),
+    "times": table("resolution,d,ks,e,latency_ms", "20.593", "1234.5", mark="x"),
+    "sizes": PLAIN.replace("160,", "160x160,").replace("224,", "224px,"),
+    "quoted numbers": table("resolution;d;ks;e;latency_ms", "20.593", "1234.5", ";", "', '"),
+    "wrapped dictionaries": f"id;config;latency_ms\n1;{ {'arch': FIRST} };20.593\n2;{SECOND};1234.5\n",
     "lists": table("resolution;d;ks;e;latency_ms", "20.593", "1234.5", ";", ", ").replace(
         joined(", ")[0][0], f"[{joined(', ')[0][0]}]"
     ),
@@ -87,6 +98,9 @@ def test_dialects(name: str, encoding: str, tmp_path: Path) -> None:
             "needs one column with the latency; it has resolution, d, ks, e",
             "latency_ms",
         ),
+        ("PK\x03\x04\0\0", "is a workbook or a zip archive", "Save the table as CSV."),
+        ("<html><table>", "is a page in HTML or XML", "Save the table as CSV."),
+        ("d,ks,e,fps,latency\n2,3,3,9,1\n", "'latency' does not say its unit", "'latency (ms)'"),
         ("d,ks,e,latency_ms,time_s\n", "it has several: 'latency_ms', 'time_s'", ""),
         ("resolution,d,ks,e,Latency\n160,2,3,3,20\n", "'Latency' does not say its unit", "'Latency (ms)'"),
         (
