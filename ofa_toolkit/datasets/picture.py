@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
-_ORIENTATION, _BITS_PER_SAMPLE = 274, 258
+_ORIENTATION, _BITS_PER_SAMPLE, _SIDES = 274, 258, (256, 257)
 """Tags of EXIF and TIFF."""
 
 _UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -62,7 +62,9 @@ def read_header(path: Any) -> "tuple[int, int, str]":
     """
 
     def described(image: Any) -> "tuple[int, int, str]":
-        width, height = image.size
+        # Pillow may have swapped the sides of a TIFF already; its tags have them as stored.
+        tags = getattr(image, "tag_v2", None) or {}
+        width, height = (tags.get(tag, side) for tag, side in zip(_SIDES, image.size))
         is_turned = _exif(image).get(_ORIENTATION, 1) in _TRANSPOSED
         return (height, width, image.mode) if is_turned else (width, height, image.mode)
 

@@ -10,18 +10,10 @@ import onnx.checker
 from onnx import TensorProto
 from onnx.external_data_helper import load_external_data_for_model
 
+from ofa_toolkit.core.beginnings import kind_of
 from ofa_toolkit.core.errors import FileFormatError, first_line
 
-# How other files begin that are found under the name of a network.
-_BEGINNINGS = (
-    (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer", "Fetch the file itself: git lfs pull"),
-    (b"<!doctype html", "an HTML page", "The address gives a page about the file; download the file itself."),
-    (b"<html", "an HTML page", "The address gives a page about the file; download the file itself."),
-    (b"<?xml", "an XML document", "Download the file itself."),
-    (b"{", "a JSON document", None),
-    (b"pk\x03\x04", "a zip archive, as torch.save writes", "`ofa-tk export --onnx` writes an ONNX file."),
-    (b"\x1f\x8b", "a gzip archive", "Unpack it: gunzip"),
-)
+_EXPORTED = "`ofa-tk export --onnx` writes an ONNX file."
 
 
 def load_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
@@ -76,12 +68,10 @@ def check_model(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
 
 
 def _no_model(path: str | os.PathLike[str], content: bytes) -> FileFormatError:
-    start = content[:100].lstrip().lower()
     if not content:
-        return FileFormatError(f"'{path}' is empty.", hint="`ofa-tk export --onnx` writes an ONNX file.")
-    for beginning, what, hint in _BEGINNINGS:
-        if start.startswith(beginning):
-            return FileFormatError(f"'{path}' is {what}, not an ONNX file.", hint=hint)
+        return FileFormatError(f"'{path}' is empty.", hint=_EXPORTED)
+    if (kind := kind_of(content)) is not None:
+        return FileFormatError(f"'{path}' is {kind[0]}, not an ONNX file.", hint=kind[1] or _EXPORTED)
     return FileFormatError(
         f"'{path}' is not an ONNX file, or is truncated.", hint="`ofa-tk export --onnx` writes one."
     )

@@ -9,9 +9,12 @@ only plain values are allowed.
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime as dt
 import pathlib
 import pickle
 import re
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +26,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ofa_toolkit.core.beginnings import kind_of
 from ofa_toolkit.core.errors import CheckpointError, UnknownNameError
 
 PUBLISHED_ANCHORS = ("features.0.0.", "layers.0.", "conv_stem.", "_conv_stem.")
@@ -33,6 +37,7 @@ ANCHORS = ("first_conv.", "input_stem.0.", "stem.conv.", "stages.0.0.", *PUBLISH
 
 _COMPILED = "_orig_mod."
 _PROFILED = ("total_ops", "total_params")
+_COUNTER = ".num_batches_tracked"
 _DEEPEST = 4
 _AVERAGED = re.compile(r"(^|[._])(ema|averaged|swa)", re.IGNORECASE)
 
@@ -91,8 +96,20 @@ def read_checkpoint(path: str | Path, place: str | None = None) -> Checkpoint:
             known = ", ".join(by_name)
             raise UnknownNameError(f"'{path}' holds no weights '{place}'. Known: {known}.")
         chosen = by_name[place]
+    _check_numbers(chosen)
     others = [f"weights '{_name(each)}'" for each in found if each is not chosen]
     return replace(chosen, left_out=(*chosen.left_out, *others, *_settings(content)))
+
+
+def _check_numbers(found: Checkpoint) -> None:
+    """Refuse quantised weights: as numbers they are others than the network's."""
+    for name, tensor in found.weights.items():
+        if not tensor.is_floating_point() and not name.endswith(_COUNTER):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"'{found.path}': '{name}' holds {kind}, not floating-point numbers.",
+                hint="Import the weights from before they were quantised.",
+            )
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -108,6 +125,10 @@ def _load_safetensors(path: Path) -> Any:
 
 
 def _load_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        kind = kind_of(file.read(100))
+    if kind is not None and not kind[0].startswith("a zip"):
+        raise CheckpointError(f"'{path}' is {kind[0]}, no checkpoint.", hint=kind[1])
     try:
         with torch.serialization.safe_globals(_plain_types()):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -137,11 +158,15 @@ def _plain_types() -> list[Any]:
         for module in ("pathlib", "pathlib._local")
         for kind, name in ((pathlib.PurePosixPath, "PosixPath"), (pathlib.PureWindowsPath, "WindowsPath"))
     ]
-    return [argparse.Namespace, *numpy_types, *paths]
+    times = [dt.datetime, dt.date, dt.timedelta, dt.timezone]
+    plain = [argparse.Namespace, types.SimpleNamespace, collections.defaultdict, list, dict, int, float]
+    return [*plain, *times, pathlib.PurePosixPath, *numpy_types, *paths]
 
 
 def _state_dicts(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """Every dictionary with tensors under text keys, outermost first."""
+    if isinstance(content, (list, tuple)):
+        content = {str(position): value for position, value in enumerate(content)}
     if not isinstance(content, Mapping) or depth > _DEEPEST:
         return
     tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}

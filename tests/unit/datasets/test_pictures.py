@@ -18,7 +18,7 @@ from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets import open_dataset
 from ofa_toolkit.datasets import picture as module
 from ofa_toolkit.datasets.image_folder import read_image
-from ofa_toolkit.datasets.picture import PictureError, fit_picture, fit_pixels, read_picture
+from ofa_toolkit.datasets.picture import PictureError, fit_picture, fit_pixels, read_header, read_picture
 from ofa_toolkit.datasets.transforms import Preprocessing, photo_transform
 
 STREAM = np.random.default_rng(0)
@@ -114,6 +114,7 @@ def test_photos_are_turned_upright(tmp_path: Path, ending: str, orientation: int
     found = np.asarray(read_picture(path)).astype(int)
     assert found.shape == np.asarray(upright).shape
     assert np.abs(found - np.asarray(upright).astype(int)).max() <= (8 if ending == "jpg" else 0)
+    assert read_header(path)[:2] == upright.size
 
 
 class OldImage:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime as dt
 import pickle
+import types
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -67,6 +70,14 @@ WRAPPINGS: dict[str, Callable[[Weights], Any]] = {
         "n": np.float32(1),
     },
     "arguments": lambda w: {"state_dict": w, "args": argparse.Namespace(lr=0.1, out=Path("runs"))},
+    "list": lambda w: [w, {"lr": 0.1}],
+    "logs": lambda w: {
+        "state_dict": w,
+        "history": collections.defaultdict(list, loss=[1.0]),
+        "when": dt.datetime(2024, 5, 1),
+        "settings": types.SimpleNamespace(lr=0.1),
+        "file": PurePosixPath("runs/best.pth"),
+    },
     "half": lambda w: {n: t.half() if t.is_floating_point() else t for n, t in w.items()},
 }
 
@@ -126,12 +137,23 @@ def test_what_does_not_belong_is_refused(supernet: Supernet, tmp_path: Path) -> 
         ({n: t for n, t in weights.items() if n != name}, MismatchError, f"lacks '{name}'"),
         ({**weights, name: weights[name] * float("inf")}, CheckpointError, "not finite"),
         ({**weights, name: weights[name][:1]}, MismatchError, "has shape"),
+        ({**weights, name: weights[name].to(torch.int8)}, CheckpointError, "int8, not floating-point"),
         ({"a": torch.ones(1), "b": torch.ones(1)}, CheckpointError, "it holds 'a', 'b'"),
     ]
     for content, error, message in cases:
         torch.save(content, path)
         with pytest.raises(error, match=message):
             load_official_checkpoint(path, SPACE)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"<html>", "is an HTML page"), (b"\x1f\x8b\x08", "is a gzip archive"), (b"", "may be truncated")],
+)
+def test_other_files_are_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "checkpoint.pth")
 
 
 def test_no_code_is_run(tmp_path: Path) -> None:
