@@ -9,7 +9,6 @@ only plain values are allowed.
 from __future__ import annotations
 
 import argparse
-import collections
 import datetime as dt
 import pathlib
 import pickle
@@ -159,8 +158,21 @@ def _plain_types() -> list[Any]:
         for kind, name in ((pathlib.PurePosixPath, "PosixPath"), (pathlib.PureWindowsPath, "WindowsPath"))
     ]
     times = [dt.datetime, dt.date, dt.timedelta, dt.timezone]
-    plain = [argparse.Namespace, types.SimpleNamespace, collections.defaultdict, list, dict, int, float]
-    return [*plain, *times, pathlib.PurePosixPath, *numpy_types, *paths]
+    # The reader fills no other dictionary than plain ones.
+    logs = [(_empty_dictionary, "collections.defaultdict"), list, dict, int, float]
+    return [
+        argparse.Namespace,
+        types.SimpleNamespace,
+        *logs,
+        *times,
+        pathlib.PurePosixPath,
+        *numpy_types,
+        *paths,
+    ]
+
+
+def _empty_dictionary(*_: object) -> dict[str, Any]:
+    return {}
 
 
 def _state_dicts(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:

@@ -74,7 +74,7 @@ WRAPPINGS: dict[str, Callable[[Weights], Any]] = {
     "logs": lambda w: {
         "state_dict": w,
         "history": collections.defaultdict(list, loss=[1.0]),
-        "when": dt.datetime(2024, 5, 1),
+        "when": dt.datetime(2024, 5, 1, tzinfo=dt.timezone.utc),
         "settings": types.SimpleNamespace(lr=0.1),
         "file": PurePosixPath("runs/best.pth"),
     },
