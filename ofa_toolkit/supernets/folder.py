@@ -84,7 +84,7 @@ def _check_finite(tensors: Mapping[str, torch.Tensor], what: str) -> None:
     if (name := first_not_finite(tensors)) is not None:
         raise CheckpointError(
             f"{what} was ruined in training: its '{name}' is not finite as {tensors[name].dtype}.",
-            hint="Train it again with a lower rate, --set schedule.learning_rate=...",
+            hint="Train it again with a lower rate, for example --set schedule.learning_rate=0.01",
         )
 
 

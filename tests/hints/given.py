@@ -197,7 +197,7 @@ MAKERS: Mapping[str, Make] = {
     "a foreign ONNX file": _foreign_onnx,
     "a damaged entry": _damaged_entry,
     "weights of two networks": lambda folder: torch.save(
-        {name: {"weight": torch.zeros(2, 2)} for name in "ab"}, folder / "weights.pth"
+        {f"{name}.first_conv.conv.weight": torch.zeros(2, 2) for name in "ab"}, folder / "weights.pth"
     ),
     "timed probes": _probes(10),
     "two timed probes": _probes(2),

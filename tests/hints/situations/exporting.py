@@ -8,8 +8,7 @@ INT8 = f"{ONNX} --precision int8 --data {FAKE}"
 
 EXPORTING = (
     Situation(
-        typed="ofa-tk extract --features --layout official --out features",
-        given=("a subnet",),
+        typed="ofa-tk extract --features --supernet efficientnet-lite0 --layout official --out features",
         line="--layout torch",
         runs={"--layout torch": ""},
     ),

@@ -87,7 +87,7 @@ SEARCHING = (
         "instead: --maximize macs",
         fill={"DATA": FAKE},
         runs={"ofa-tk predictor build --supernet runs/try --data DATA": "", "--maximize macs": ""},
-        shortened="--images 20 --num-subnets 20 --recalibration-images 20",
+        shortened="--images 20 --num-subnets 30 --recalibration-images 20",
     ),
     Situation(
         unseen="needs a machine slower than the limit",

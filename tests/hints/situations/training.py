@@ -41,8 +41,8 @@ TRAINING = (
     Situation(
         typed=DRY.replace("--dry-run", "--init deps-compact-imagenette"),
         base=f"{DRY} --init deps-compact-imagenette",
-        line="Train that one: --space mobilenet-v3-compact-96",
-        runs={"--space mobilenet-v3-compact-96": ""},
+        line="Train that one: --space deps-compact-imagenette",
+        runs={"--space deps-compact-imagenette": ""},
     ),
     Situation(
         unseen="needs weights with kernel matrices",
@@ -98,9 +98,8 @@ TRAINING = (
     Situation(
         unseen="needs weights that were ruined",
         base=DRY,
-        line="Train it again with a lower rate, --set schedule.learning_rate=...",
-        runs={"--set schedule.learning_rate=...": ""},
-        fill={r"learning_rate=\.\.\.": "learning_rate=0.01"},
+        line="Train it again with a lower rate, for example --set schedule.learning_rate=0.01",
+        runs={"--set schedule.learning_rate=0.01": ""},
     ),
     Situation(
         typed="ofa-tk finetune --data fake --out run",

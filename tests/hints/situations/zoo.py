@@ -1,5 +1,6 @@
 """The zoo: finding, fetching, checking, packaging and importing supernets."""
 
+from ofa_toolkit.spaces import SPACES
 from tests.hints.given import BUNDLED, FAKE
 from tests.hints.situation import PARSED, Situation
 
@@ -118,9 +119,7 @@ IMPORTING_SUPERNETS = (
     Situation(
         typed="ofa-tk zoo import weights.pth --out mine",
         given=("weights of two networks",),
-        line="--space NAME or FILE.toml; known are deps-mobilenet-v3-cifar, mobilenet-v3-compact, "
-        "mobilenet-v3-compact-96, ofa-mobilenet-v3-w1.0, ofa-mobilenet-v3-w1.2, "
-        "ofa-proxyless-w1.3, ofa-resnet50",
+        line=f"--space NAME or FILE.toml; known are {', '.join(SPACES)}",
         fill={"NAME": "mobilenet-v3-compact"},
         runs={"--space NAME": "several networks"},
     ),
