@@ -71,6 +71,15 @@ def test_warmup_trains_the_largest_alone(tmp_path: Path) -> None:
     assert passes == [1] * 8 + [4] * 8
 
 
+def test_a_run_fitted_to_a_time_takes_a_batch_of_all_where_images_are_few(tmp_path: Path) -> None:
+    config = small_config(METHODS["deps"], training={"epochs": 8, "batch_size": 64}, minutes=0.001)
+    result, recorder = run(config, tmp_path / "run")
+    assert any("updates with 32 images" in message for message in recorder.messages)
+    assert result.total_cost.steps >= 1
+    again, _ = run(config, tmp_path / "run", resume=True)
+    assert differing(weights(result), weights(again)) == []
+
+
 def test_not_a_number_is_rolled_back_once(tmp_path: Path) -> None:
     config = small_config({"name": "bignas"}, schedule={"learning_rate": 1e18})
     with pytest.raises(TrainingError, match=r"diverged at epoch \d+/\d+, update \d+.*Rollbacks so far: 1"):

@@ -122,7 +122,8 @@ def _train(
     stored = run_folder.read_config(out) if goes_on else config
     if config.minutes is not None:
         config = _fitted(config, stored if goes_on else None, process, download, reporter)
-    check_settings(out, stored, config)
+    if goes_on:
+        check_settings(out, stored, config)
     trainer = prepare(
         config,
         out,
