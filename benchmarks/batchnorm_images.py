@@ -37,7 +37,7 @@ class CarriedAccuracy:
         subnet: The subnet; none of the pool the images were made with.
         real_percent: Top-1 with statistics of real training images.
         carried_percent: Top-1 with what the folder carries.
-        other_percent: Top-1 with statistics of other real training images, as many: what chance does.
+        other_percent: Top-1 with statistics of as many other real images: the effect of chance.
     """
 
     subnet: Subnet

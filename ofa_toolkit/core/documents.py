@@ -73,8 +73,8 @@ def read_object(path: str | os.PathLike[str], what: str, *, hint: str | None = N
 
     Args:
         path: The file.
-        what: What it should be, for messages, such as `a subnet file`.
-        hint: What to do where the file is missing.
+        what: Name of what it should be, for messages, such as `a subnet file`.
+        hint: Advice where the file is missing.
 
     Raises:
         FileFormatError: As `read_json`, and where it holds something else than an object.
@@ -123,7 +123,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
 
     Args:
         text: The document.
-        where: What to call it in errors.
+        where: Name of the document in errors.
 
     Raises:
         FileFormatError: It is not JSON, or nested too deeply.

@@ -103,7 +103,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     """Build the error for a name that is not in its table, with the nearest match.
 
     Args:
-        kind: What the name stands for, such as `search space`.
+        kind: Kind of thing that has the name, such as `search space`.
         name: The name as given.
         known: All allowed names.
     """

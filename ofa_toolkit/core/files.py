@@ -94,7 +94,7 @@ def check_output(
     waits for a refusal.
 
     Args:
-        path: Where the command is about to write.
+        path: File that the command is about to write.
         is_default: Whether the user did not choose this path.
         force: The `--force` option.
         is_ours: Tells whether an existing path is a former output of ours; by default `carries_format_tag`.

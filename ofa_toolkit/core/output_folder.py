@@ -31,7 +31,7 @@ class Manifest:
     """What we wrote into a folder.
 
     Attributes:
-        kind: What the files are together, such as `network`.
+        kind: Name of the files as a whole, such as `network`.
         files: Each file's relative path, and the SHA-256 it may have: one, or two while it is exchanged.
         is_complete: False from the first file of an exchange to the last.
     """
@@ -49,7 +49,7 @@ def output_folder(
 
     Args:
         path: New, empty, or an output folder of ours. Foreign files in it stay.
-        kind: What is written, such as `network`.
+        kind: Kind of output, such as `network`.
         replace: Also where a former output of this kind lies, unless it was changed since.
         force: Also where any former output of ours lies, changed or not.
 

@@ -31,7 +31,7 @@ class QuantityKind:
         example: A value that can be typed as it stands.
         suffixes: Words that may follow the unit and change nothing: `4.5GMACs`.
         is_count: Whether the parsed value is a whole number.
-        one: What 1 means in base units where a number below 1 has no unit; None where that says nothing.
+        one: Value of a bare 1 in base units, for numbers below 1 without a unit; None where there is none.
         print_units: Units that `format` uses, small ones first; "" is the bare number.
         print_suffix: Follows the unit in `format`.
         largest: The largest value allowed, in base units; None for no limit.

@@ -37,9 +37,9 @@ class Entry:
     """One named thing in a data folder.
 
     Attributes:
-        name: Its name.
+        name: Name of the entry.
         path: The most important file or folder of that name.
-        origin: Where it lies.
+        origin: Kind of folder that it lies in.
         below: Those of the same name that come after it.
     """
 
@@ -90,7 +90,7 @@ def entries(kind: Kind, extra: Iterable[str | os.PathLike[str]] = ()) -> dict[st
     the bundled data; `Entry.origin` says which it is.
 
     Args:
-        kind: Which data folder.
+        kind: Kind of data folder.
         extra: Further folders to look into, the most important first.
 
     Raises:

@@ -19,7 +19,7 @@ def generator(seed: int, *labels: str | int) -> np.random.Generator:
 
     Args:
         seed: The run's seed, a non-negative integer.
-        labels: What the stream is for, from the general to the particular. `1` and `"1"` are distinct.
+        labels: Purpose of the stream, from the general to the particular. `1` and `"1"` are distinct.
     """
     words = np.frombuffer(_digest(seed, labels), dtype="<u4")
     return np.random.default_rng(np.random.SeedSequence(words.tolist()))

@@ -50,13 +50,13 @@ class ArrayDataset(ImageDataset):
     """Images held as uint8 arrays and augmented a batch at a time.
 
     Args:
-        name: Where the images come from, for messages.
+        name: Source of the images, for messages.
         class_names: One name per label.
         splits: Images (N, S, S, 3) and labels (N,) of each split; S is the same for all.
         preprocessing: `size` may differ from S: batches are then resized.
         transforms: Augmentation of training images.
         own_splits: As for `ImageDataset`.
-        left_out: Likewise.
+        left_out: Files that are not read, as for `ImageDataset`.
         content: Tells the images of a split from others; the arrays themselves where None. Decoded photos
             differ with the release of the decoder.
     """
@@ -169,12 +169,12 @@ def from_arrays(
     """Build an in-memory data set and hold validation images out of `train`.
 
     Args:
-        name: Where the images come from, for messages.
+        name: Source of the images, for messages.
         train: Images and labels.
         test: Images and labels.
-        request: What was asked for.
+        request: Sizes of the splits, seed and augmentation.
         class_names: One name per label.
-        preprocessing: How pixels become the network's input.
+        preprocessing: Size, crop and normalisation of the network's input.
         left_out: Parts of the data set that are not read.
 
     Raises:

@@ -55,12 +55,12 @@ class Contents:
         classes: Images of each class.
         balance: Training images of the largest class over those of the smallest.
         sizes: `WIDTH x HEIGHT` in pixels, upright, and how many pictures have it, the most frequent first.
-        modes: Likewise how they are stored, such as `RGB`, `L` (grey) or `I;16` (16-bit grey).
+        modes: Number of pictures by colour mode, such as `RGB`, `L` (grey) or `I;16` (16-bit grey).
         left_out: Files and folders that are not read.
         num_decoded: Pictures of which more than the header was read, so that damage and repetition are known.
         unreadable: Pictures that training will stop at.
         repeated: Groups of pictures with the same pixels in two splits or of two classes.
-        warnings: What the user should know.
+        warnings: Faults that the user should know of.
     """
 
     summary: str

@@ -35,7 +35,7 @@ class LeftOut:
     """A file or folder of a data set that is not read.
 
     Attributes:
-        path: Where it lies.
+        path: File or folder that is left out.
         reason: Why, such as its ending.
     """
 
@@ -51,7 +51,7 @@ class BatchRequest:
         rows: Indices of its images, over all processes.
         resolution: Side in pixels.
         stream: Seed and labels of its random stream; None without augmentation.
-        part: Which of `rows` this process takes.
+        part: Slice of `rows` that this process takes.
     """
 
     rows: Indices
@@ -65,9 +65,9 @@ class Picture:
     """One image as it is stored.
 
     Attributes:
-        name: Its file or row.
-        width: Pixels, upright.
-        height: Likewise.
+        name: File or row of the picture.
+        width: Width in pixels, upright.
+        height: Height in pixels, upright.
         mode: Pillow's name of its colours and depth.
         digest: Reads its pixels, and gives what tells them from others; raises `PictureError`.
         problem: Why it cannot be read; None for one whose header can. The others are empty then.
@@ -93,18 +93,18 @@ class ImageDataset(ABC):
     checkpoint; `test` is for reporting only.
 
     Args:
-        name: Where the images come from, for messages.
+        name: Source of the images, for messages.
         class_names: One name per label.
         labels: Labels of each split.
-        preprocessing: How images become network input.
+        preprocessing: Size, crop and normalisation of the network's input.
         own_splits: Splits that came divided; the others were held out of these.
-        left_out: What lies among the images and is not read.
+        left_out: Files among the images that are not read.
 
     Attributes:
-        source: What `open_dataset` opened it by.
+        source: Text that `open_dataset` opened it by.
         output_names: Names of the network's outputs that the labels of batches count; `class_names` unless
             `name_outputs` said otherwise.
-        own_outputs: Which of them the classes are, one a class; None where they are all, in order.
+        own_outputs: Output of each class, one a class; None where the outputs are the classes in order.
         unused_transforms: Fields of `TransformConfig` that do nothing here, and those that do instead.
     """
 
@@ -150,7 +150,7 @@ class ImageDataset(ABC):
         """From now on batches to judge on have the labels that a network gives them, which has other classes.
 
         Args:
-            names: Of the network's outputs.
+            names: Names of the network's outputs.
             labeller: From images (B, 3, R, R) to labels (B,).
         """
         self.output_names, self._labeller = tuple(names), labeller
@@ -226,13 +226,13 @@ class ImageDataset(ABC):
         """Pass once over a split.
 
         Args:
-            split: Which images.
+            split: Part of the data set.
             batch_size: Images per batch; the last batch may be smaller.
             resolution: Side in pixels; the data set's own where None.
             train_transforms: Augment as in training (for recalibration).
             limit: Use a random subset of this many images, the same for equal seeds.
-            seed: Of the subset and the augmentation.
-            device: Where the batches are put.
+            seed: Seed of the subset and the augmentation.
+            device: Device that the batches are put on.
         """
         rows = self.rows(split, limit=limit, seed=seed)
         if train_transforms:
@@ -267,14 +267,14 @@ class ImageDataset(ABC):
         the steps asked for before, or (taken together) of the number of processes.
 
         Args:
-            epoch: Which pass, from 0.
+            epoch: Number of the pass, from 0.
             batch_size: Images of a step over all processes; divisible by `world_size`.
-            seed: Of order and augmentation.
-            first_step: Where to start within the epoch.
+            seed: Seed of order and augmentation.
+            first_step: First batch within the epoch, from 0.
             resolution_of: Side in pixels of a step within the epoch; the data set's own where None.
-            rank: Which of the processes.
+            rank: Number of this process.
             world_size: Number of processes.
-            device: Where the batches are put.
+            device: Device that the batches are put on.
         """
         order = generator(seed, "order", epoch).permutation(self.num_images("train"))
         share = batch_size // world_size

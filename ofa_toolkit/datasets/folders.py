@@ -46,9 +46,9 @@ class Files:
     """Photos of some classes.
 
     Attributes:
-        paths: Where they lie.
-        labels: Their classes.
-        left_out: What lies among them and is not read.
+        paths: Files of the images.
+        labels: Class of each image.
+        left_out: Files among the images that are not read.
     """
 
     paths: list[Path]
@@ -192,8 +192,8 @@ def check_enough_classes(root: Path, num_classes: int, *, is_split: bool) -> Non
     """Refuse less than two class folders, and say what is probably meant.
 
     Args:
-        root: Where they lie.
-        num_classes: How many there are.
+        root: Folder that holds them.
+        num_classes: Number of classes.
         is_split: Whether `root` is the folder of a split, not a whole data set.
     """
     if num_classes >= 2:

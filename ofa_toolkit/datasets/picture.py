@@ -136,7 +136,7 @@ def fit_picture(picture: Any, size: int, crop: float, interpolation: str) -> Any
     The geometry is that of torchvision's `Resize` and `CenterCrop`.
 
     Args:
-        picture: Of any size.
+        picture: A picture of any size.
         size: Side of the result.
         crop: Share of the resized shorter side that the square keeps.
         interpolation: `bilinear` or `bicubic`, antialiased.

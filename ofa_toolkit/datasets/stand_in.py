@@ -37,7 +37,7 @@ class StandIn(ImageDataset):
     """A data set of normalised noise.
 
     Args:
-        name: Which data set it stands for.
+        name: Data set that it stands for.
         resolution: Side of the images in pixels.
         validation_size: Images held out of train; the usual number where None.
     """

@@ -36,7 +36,7 @@ class Preprocessing(TypedDict):
         size: Side of the square input in pixels.
         mean: Per-channel mean of pixels scaled to 0..1, subtracted first.
         std: Per-channel divisor.
-        interpolation: How images are resized.
+        interpolation: Interpolation that images are resized with.
         crop: Share of the resized image that the centre crop keeps, per side; 1 keeps all of it.
     """
 
@@ -107,7 +107,7 @@ def draw_augmentation(
     """Draw what happens to each image of a batch.
 
     Args:
-        config: Which augmentations.
+        config: Augmentations and their strength.
         generator: Source of randomness.
         batch_size: Images of the whole batch, over all processes.
         size: Side of the images in pixels, without padding.
@@ -164,7 +164,7 @@ def augment_batch(padded: Tensor, rows: Tensor, draw: AugmentationDraw, size: in
 
     Args:
         padded: All images with their border, uint8 (N, size + 2 p, size + 2 p, 3).
-        rows: Which images, int64 (B,).
+        rows: Numbers of the images, int64 (B,).
         draw: Random numbers for B images.
         size: Side of the result in pixels.
 
@@ -289,8 +289,8 @@ def apply_policies(images: Tensor, config: TransformConfig, seeds: Iterable[int]
 
     Args:
         images: uint8 (B, H, W, 3).
-        config: Which.
-        seeds: Of each image, B of them.
+        config: Augmentations and their strength.
+        seeds: One seed an image, B in all.
     """
     policies = v2.Compose(_policies(config))
     changed = []

@@ -119,12 +119,12 @@ def evaluate_subnet(
         supernet: Left unchanged.
         subnet: A member of `supernet.space`; judged at its resolution.
         dataset: Training images for recalibration, and the images to judge on.
-        split: Which images to judge on.
+        split: Part of the data set to judge on.
         batch_size: Images per forward pass.
         limit: Judge on a random subset of this many images, the same in every call.
         recalibration_images: Training images, augmented as in training, for the statistics; 0 keeps the
             supernet's.
-        device: Where to compute.
+        device: Device to compute on.
 
     Raises:
         SubnetNotInSpaceError: The subnet is not in the space.
@@ -162,11 +162,11 @@ def recalibration_batches(
 
     Args:
         dataset: Images.
-        resolution: Of the subnet.
+        resolution: Side of the subnet's input in pixels.
         batch_size: Images at a time.
-        limit: How many in all.
-        seed: Of the choice of images and their augmentation.
-        device: Where to put them.
+        limit: Number of images in all.
+        seed: Seed of the choice of images and of their augmentation.
+        device: Device that the batches are put on.
     """
     return dataset.batches(
         "train",
@@ -191,14 +191,14 @@ def evaluate_on_batches(
     """Extract a subnet, recalibrate its batch norm, and judge it on batches that are given.
 
     Batch norm is folded into the convolutions for judging: the logits are the same to float32 rounding, and
-    what is saved about pays for collecting the statistics.
+    the time this saves is about that of collecting the statistics.
 
     Args:
         supernet: Left unchanged.
         subnet: A member of `supernet.space`.
         batches: Images (N, 3, R, R) and labels (N,) to judge on.
         recalibration: Training images for the statistics; None keeps the supernet's.
-        device: Where to compute.
+        device: Device to compute on.
         own_outputs: See `evaluate`.
     """
     network = extract(supernet, subnet).to(device)

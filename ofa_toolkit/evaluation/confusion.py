@@ -16,7 +16,7 @@ class ClassFigures:
     """How well one class is known.
 
     Attributes:
-        name: Of the class.
+        name: Name of the class.
         num_images: Images of it.
         num_predicted: Images that were taken for it, rightly or not.
         recall_percent: Share of its images that were taken for it; None without images of it.

@@ -34,8 +34,8 @@ def best_per_bucket(
 
     Args:
         costs: MACs or latency of each candidate, `(N,)`.
-        accuracies: Of each candidate, `(N,)`.
-        num_buckets: How many.
+        accuracies: Accuracy of each candidate, `(N,)`.
+        num_buckets: Number of buckets.
         cost_range: The supernet's smallest and largest cost. The last bucket includes its upper end.
     """
     edges = np.linspace(*cost_range, num_buckets + 1)
@@ -66,9 +66,9 @@ def mean_pareto_accuracy(costs: Values, accuracies: Values, cost_range: tuple[fl
     of the range.
 
     Args:
-        costs: Of the points of the curve, `(N,)`, N at least 1.
-        accuracies: Of the points, `(N,)`, in percent.
-        cost_range: What 0 and 1 stand for.
+        costs: Costs of the points of the curve, `(N,)`, N at least 1.
+        accuracies: Accuracies of the points, `(N,)`, in percent.
+        cost_range: Costs that 0 and 1 stand for.
     """
     low, high = cost_range
     order = np.argsort(costs, kind="stable")

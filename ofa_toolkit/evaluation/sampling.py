@@ -14,7 +14,7 @@ def sampling_interval(top1_percent: float, num_images: int, confidence: float = 
 
     Args:
         top1_percent: The share, 0 to 100.
-        num_images: Of how many.
+        num_images: Number of images that were judged.
         confidence: Share of such intervals that hold the accuracy on all images.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)

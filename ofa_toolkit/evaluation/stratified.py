@@ -26,8 +26,8 @@ def stratified_population(space: SearchSpace, num_subnets: int, seed: int) -> Po
     and largest subnet at every resolution come first.
 
     Args:
-        space: Where to draw from.
-        num_subnets: How many; fewer where the space holds no more.
+        space: The search space that subnets are drawn from.
+        num_subnets: Number of subnets; fewer come where the space holds no more.
         seed: Equal seeds give equal subnets, so that several processes can share the work.
     """
     extremes = Encoding(space).encode(

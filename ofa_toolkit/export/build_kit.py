@@ -39,7 +39,7 @@ def write_build_kit(
     Args:
         folder: As `output_folder` allows.
         model: The exported model.
-        form: How it is written.
+        form: Target, precision and batch size of the file.
         images: One input of the engine, of its type and layout.
         expected: The outputs of the fp32 network for it, `(N, classes)`.
         replace: Replace an older kit.

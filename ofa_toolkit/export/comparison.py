@@ -41,7 +41,7 @@ class CheckImages:
     """Images to compare outputs on.
 
     Attributes:
-        description: Which images they are.
+        description: The images, in words.
         batches: Gives them from the start at every call: normalised images `(N, 3, R, R)` with labels
             `(N,)`, or None where there are none.
     """
@@ -68,7 +68,7 @@ class Comparison:
 
     Attributes:
         images: On which images.
-        num_images: How many.
+        num_images: Number of images.
         max_relative_error: Largest difference of a logit over the network's largest logit.
         agreement_percent: Images for which both name the same class.
         network_top1_percent: Accuracy of the network on them, where there are labels.
@@ -102,7 +102,7 @@ def compare(run: Scores, network: nn.Module, check: CheckImages, scores: Scores 
         run: The file, from normalised images `(N, 3, R, R)` to scores `(N, classes)`.
         network: In any mode; judged in evaluation mode and put back.
         check: The images.
-        scores: What the file is to give where the network gives these logits; None where it is the same.
+        scores: Turns the network's logits into what the file is to give; None where they are the same.
 
     Raises:
         DataError: There are none.
@@ -173,8 +173,8 @@ def check_comparison(
     """Raise `VerificationError` where a file strays further from the network than its precision may.
 
     Args:
-        comparison: What was found.
-        precision: Of the file.
+        comparison: The comparison to judge.
+        precision: Precision of the file.
         max_accuracy_drop: Points of top-1, in place of the precision's limit.
     """
     error, on = comparison.max_relative_error, f"on {comparison.images}"

@@ -37,7 +37,7 @@ class Ends:
     Attributes:
         input: `normalised` images in single precision; pixels 0 to 255 as `uint8`, or in single precision
             (`float255`) for targets that take no bytes. Pixels are scaled and normalised inside.
-        layout: Of the input: `(N, 3, R, R)` or `(N, R, R, 3)`.
+        layout: Layout of the input: `(N, 3, R, R)` or `(N, R, R, 3)`.
         output: `logits` `(N, classes)`; their softmax as `probabilities`; or the `topk` largest of these:
             `values` and `indices`, `(N, k)` each, largest first.
         k: For `topk`.
@@ -92,7 +92,7 @@ def ends_for(target: Target, num_classes: int, *, pixels: bool, layout: Layout, 
         target: Gets pixels as bytes where its software reads them.
         num_classes: Outputs of the network.
         pixels: Whether pictures go in as they are.
-        layout: Of the input.
+        layout: Layout of the input.
         output: `logits`, `probabilities` or `topk=K`.
 
     Raises:
@@ -140,8 +140,8 @@ def wrap(model: onnx.ModelProto, ends: Ends, preprocessing: Mapping[str, Any]) -
 
     Args:
         model: With one input of normalised images and one output of logits; left unchanged.
-        ends: What it is to take and give.
-        preprocessing: How an image becomes network input.
+        ends: Input and output of the file.
+        preprocessing: Preprocessing of the network's images.
     """
     wrapped = onnx.ModelProto()
     wrapped.CopyFrom(model)
@@ -174,9 +174,9 @@ def strip(model: onnx.ModelProto, ends: Ends, logits: str, num_classes: int) -> 
 
     Args:
         model: With these ends; left unchanged.
-        ends: Of the model.
+        ends: Input and output of the model.
         logits: Name of the network's own output.
-        num_classes: Its width.
+        num_classes: Width of the output.
     """
     bare = onnx.ModelProto()
     bare.CopyFrom(model)

@@ -57,7 +57,7 @@ class FileForm:
     """How a file is written.
 
     Attributes:
-        target: Where it will run.
+        target: The device or software that it will run on.
         precision: Arithmetic.
         batch_size: Images a run; None for any number.
     """
@@ -78,7 +78,7 @@ def write_model(
     """Write a network as its target takes it, and check that it does.
 
     Args:
-        layers: Of the whole network.
+        layers: Layers of the whole network.
         weights: Folded, as `fold_batchnorm` gives them.
         form: Target, precision, batch size.
         calibration: For int8: batches of images.
@@ -199,7 +199,7 @@ def compare_file(
         model: Without them.
         network: The network.
         check: Images.
-        metadata: Of the file, without the outcome.
+        metadata: Metadata of the file, without the comparison.
     """
     ends = metadata.ends
     check = rounded_to_pixels(check, ends, metadata.preprocessing)
@@ -215,8 +215,8 @@ def file_scores(file: onnx.ModelProto, metadata: ExportMetadata, *, num_threads:
 
     Args:
         file: With its ends.
-        metadata: Of the file.
-        num_threads: Of ONNX Runtime.
+        metadata: Metadata of the file.
+        num_threads: Threads of ONNX Runtime.
     """
     runner, ends = ModelRunner(file, num_threads=num_threads), metadata.ends
 

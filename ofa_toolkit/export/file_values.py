@@ -17,8 +17,8 @@ def rounded_to_pixels(check: CheckImages, ends: Ends, preprocessing: Mapping[str
 
     Args:
         check: Normalised images.
-        ends: Of the file; where it takes normalised images these are left alone.
-        preprocessing: How pixels become network input.
+        ends: Input and output of the file; where it takes normalised images these are left alone.
+        preprocessing: Preprocessing of the network's images.
     """
     if not ends.takes_pixels:
         return check

@@ -36,10 +36,10 @@ class QuantisationSource:
 
     Attributes:
         images: Data source.
-        split: Of the data source.
+        split: Part of the data source.
         num_images: A random subset of that many.
-        seed: Of the subset.
-        method: How, see `quantize`.
+        seed: Seed of the subset.
+        method: Method that found the ranges, see `quantize`.
     """
 
     images: str
@@ -68,7 +68,7 @@ class ExportMetadata:
         supernet: Name or folder of the supernet, as the user gave it.
         supernet_identity: SHA-256 of its weights file.
         weights_identity: SHA-256 of the weights as the file holds them, see `identify_weights`.
-        batchnorm: Where the batch-norm statistics come from.
+        batchnorm: Source of the batch-norm statistics.
         target: Name of the target.
         generation: Row of the target's software.
         precision: Arithmetic the file is written in.
@@ -76,12 +76,12 @@ class ExportMetadata:
         macs: Multiply-accumulates of one image.
         params: Weights and biases, batch norm folded.
         quantisation: For `int8`.
-        preprocessing: How an image becomes network input; plain JSON values.
+        preprocessing: Size, crop and normalisation of the images; plain JSON values.
         class_names: Names of the outputs.
-        predicted: What the search predicted; plain JSON values.
-        comparison: How outputs compared with the network's when the file was made.
+        predicted: Predictions of the search; plain JSON values.
+        comparison: Comparison with the network's outputs when the file was made.
         toolkit: Version that wrote it.
-        ends: What the file takes and gives.
+        ends: Input and output of the file.
     """
 
     space: str

@@ -52,7 +52,7 @@ def quantize(
     Args:
         model: From `build_onnx`, in fp32, opset 13 or newer; left unchanged.
         batches: Calibration images `(N, 3, R, R)`, any number at a time.
-        generation: Who will run the file.
+        generation: Software that will run the file.
         method: How the range of an activation is found from what the images give: their extremes, the
             99.99th percentile, or the least loss of information.
         has_half: Whether what is not quantised for TensorRT may be stored in half precision.

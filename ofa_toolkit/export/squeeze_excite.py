@@ -24,7 +24,7 @@ class Gate:
 
     Attributes:
         entry: Tensor that the pool gives.
-        nodes: What is computed from it, in the order of the graph.
+        nodes: Nodes that are computed from it, in the order of the graph.
         result: Tensor that the map is multiplied by.
     """
 

@@ -34,7 +34,7 @@ class Target:
         generation: Row of its software.
         version: Version of its TensorRT where the device is known, such as `8.2.1`.
         max_opset: Newest operator set, the stricter one of generation and device.
-        compute_capability: Of its NVIDIA GPU, or None where unknown.
+        compute_capability: Compute capability of its NVIDIA GPU, None where unknown.
         takes_dynamic_batch: Whether files may leave the batch size open.
         workspace_mib: Memory the engine builder may use, in MiB.
         python: Python on the device, `unknown` where that is so.

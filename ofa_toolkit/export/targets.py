@@ -25,7 +25,7 @@ class Generation:
 
     Attributes:
         name: `tensorrt-<first version>` or `onnxruntime`.
-        runtime: Which software it is.
+        runtime: Name of the software.
         since: First version, as numbers.
         min_opset: Oldest operator set it is meant to read.
         max_opset: Newest operator set it reads.
@@ -42,7 +42,7 @@ class Generation:
             their values (the bounds of a Clip).
         constant_inputs: Inputs of operators that must be stored in the file.
         attributes: Values that attributes of operators may have, where not all.
-        sources: Where the facts are documented.
+        sources: Documents that the facts are read from.
     """
 
     name: str

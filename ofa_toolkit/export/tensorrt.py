@@ -21,9 +21,9 @@ class Engine:
     """A built engine.
 
     Attributes:
-        plan: Its bytes, good for this GPU and TensorRT version.
-        version: Of TensorRT.
-        layers: How many layers with weights are in which precision, and which are wider, in words.
+        plan: Bytes of the engine, good for this GPU and TensorRT version.
+        version: Version of TensorRT.
+        layers: Numbers of layers with weights by precision, and the wider ones by name, in words.
     """
 
     plan: bytes

@@ -41,7 +41,7 @@ class Check:
     """One claim of the metadata and what became of it.
 
     Attributes:
-        claim: What is claimed.
+        claim: Name of the checked claim.
         status: Whether it holds; `not checked` where something to check it with is missing.
         detail: Found figures, or the reason.
     """
@@ -78,8 +78,8 @@ def verify_file(
 
     Args:
         model: The file.
-        metadata: Its metadata.
-        layers: Of the metadata's subnet.
+        metadata: Metadata of the file.
+        layers: Layers of the metadata's subnet.
         form: As the metadata says.
     """
 
@@ -117,7 +117,7 @@ def verify_ends(
     Args:
         file: As it lies there.
         model: The network in it, see `strip`.
-        metadata: Of the file.
+        metadata: Metadata of the file.
         form: As the metadata says.
     """
 

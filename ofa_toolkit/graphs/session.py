@@ -17,7 +17,7 @@ def open_session(model: bytes, *, provider: str = CPU, num_threads: int = 1, nam
 
     Args:
         model: The file's content, its weights inside.
-        provider: What executes it, as ONNX Runtime calls it.
+        provider: Name of the execution provider, as ONNX Runtime has it.
         num_threads: Threads of an operator on the CPU.
         name: The model in the words of an error.
 

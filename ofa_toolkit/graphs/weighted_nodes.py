@@ -27,7 +27,7 @@ class WeightedNode:
     """A convolution or matrix product with stored weights.
 
     Attributes:
-        name: Of the node.
+        name: Name of the node.
         macs: Multiply-accumulates of one image.
         params: Elements of weights and bias.
         precision: `int8` where input and weights are dequantised, else the type of the stored weights.

@@ -37,7 +37,7 @@ class Calibration:
     """A combination and how well it meets probes it has not seen.
 
     Attributes:
-        predictor: What a table stores.
+        predictor: The combination, as a table stores it.
         fitted_mape_percent: On the probes themselves.
         held_out_mape_percent: On each probe by a fit on the others; None below four probes.
     """
@@ -77,7 +77,7 @@ class ExpectedError:
         num_probes: Networks measured.
         mape_percent: Median over stand-ins and draws.
         worst_mape_percent: 90th percentile over them.
-        num_draws: How many there were.
+        num_draws: Number of stand-ins and draws.
     """
 
     num_probes: int
@@ -173,7 +173,7 @@ def calibrate(prior: Prior, probes: Population, latencies_ms: Array) -> Calibrat
     Args:
         prior: Tables to learn from.
         probes: Encoded subnets of the prior's space, `(N, genes)`.
-        latencies_ms: What they took, `(N,)`.
+        latencies_ms: Measured times of the probes, `(N,)`.
 
     Raises:
         LatencyTableError: Too few probes, a latency that is not positive, or a subnet twice.

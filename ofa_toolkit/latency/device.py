@@ -46,7 +46,7 @@ class Software:
     python: str = UNKNOWN
     "Python version of the device's image, `none` where there is no Python."
     compiler: str | None = None
-    "What the vendor's own compiler takes, in words, where files for the device are made by it."
+    "Input of the vendor's own compiler, in words, where files for the device are made by it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Error:
     """How wrong a table is, and on what."""
 
     kind: ErrorKind = "networks"
-    "Of what: unseen `networks` of the space, unseen `families`, `blocks`, or the fitted `anchors`."
+    "Networks it is of: unseen `networks` of the space, unseen `families`, `blocks`, or fitted `anchors`."
     device: str | None = None
     "Other device it was found on by the same procedure; absent where it is this device's own."
     mape_percent: Annotated[float, Bounds(at_least=0)]
@@ -82,13 +82,13 @@ class Error:
     spearman: Annotated[float, Bounds(at_least=-1, at_most=1)] | None = None
     "Rank correlation; absent where there are too few networks for one."
     num_networks: Annotated[int, Bounds(at_least=1)]
-    "How many networks were held out, over all splits."
+    "Number of networks that were held out, over all splits."
     split: str
-    "What was held out: random subnets, whole models, whole families, a whole device."
+    "Held-out part: random subnets, whole models, whole families, a whole device."
     space: str = UNKNOWN
-    "Which networks they were: the name of a search space or of a family (MobileNetV3), or a description."
+    "The networks: the name of a search space or of a family (MobileNetV3), or a description."
     within_percent: tuple[float, float] | None = None
-    "Where nine of ten measured times lie relative to the prediction, in percent."
+    "Range of nine of ten measured times relative to the prediction, in percent."
     deviations: Mapping[str, float] | None = None
     "Signed errors of single networks in percent, where they are few."
 
@@ -116,29 +116,29 @@ class Variant:
     name: str
     "source-runtime-precision-batch[-power mode]; also the name of the table file."
     source: str
-    "Who measured, and where it was published; `this machine` for own measurements."
+    "Person or project that measured, and the publication; `this machine` for own measurements."
     source_licence: str
     "Licence of the source, SPDX where possible, `none stated` where there is none."
     date: str
     "When the table was made, YYYY-MM-DD."
     runtime: str
-    "What executed the networks: onnxruntime, pytorch, tensorrt, tensorflow, tflite."
+    "Software that executed the networks: onnxruntime, pytorch, tensorrt, tensorflow, tflite."
     runtime_version: str = UNKNOWN
-    "Its version."
+    "Version of the runtime."
     precision: Precision
     "Arithmetic of the convolutions."
     batch_size: Annotated[int, Bounds(at_least=1)]
     "Images per run; latencies are those of a whole batch."
     measures: Literal["latency", "throughput"] = "latency"
-    "What was measured: the time of a batch, or only how many batches a pipelined chip finishes in a stream."
+    "Measured quantity: the time of a batch, or only how many batches a pipelined chip finishes in a stream."
     clocks: str = UNKNOWN
     "Power mode and clocks."
     power_mode: str | None = None
-    "Its power mode as the name ends with it, such as `10w`; absent where it is unknown or there are none."
+    "Power mode, such as `10w`, with which the name ends; absent where it is unknown or there are none."
     threads: Annotated[int, Bounds(at_least=1)] | None = None
     "CPU threads; absent on other devices."
     provenance: Provenance
-    "How the table came about."
+    "Provenance of the table."
     method: str
     "In one sentence how the measurements became a table."
     networks: str
@@ -148,7 +148,7 @@ class Variant:
     errors: tuple[Error, ...] = ()
     "Errors on networks it has not seen; empty means unknown."
     caveats: tuple[str, ...] = ()
-    "What a user must know before trusting it."
+    "Reservations that a user must know before trusting it."
     identity: str
     "Hash of the table's content, see `table.LatencyTable`."
 
@@ -191,11 +191,11 @@ class Device:
     aliases: Mapping[str, str] | None = None
     "Other names it goes by, each with what then differs from its figures, or an empty text."
     kind: Kind
-    "What it is."
+    "Kind of device."
     chip: str
     "Processor that executes the networks."
     compute_capability: str | None = None
-    "Of an NVIDIA GPU, such as 5.3."
+    "Compute capability of an NVIDIA GPU, such as 5.3."
     memory_gb: Annotated[float, Bounds(above=0)] | None = None
     "Memory that networks can use, in 10^9 bytes."
     default_variant: str
@@ -205,9 +205,9 @@ class Device:
     peak: Peak = field(default_factory=Peak)
     "Figures of the data sheet."
     links: tuple[str, ...] = ()
-    "Where the figures come from."
+    "Documents that the figures come from."
     variants: tuple[Variant, ...]
-    "Its latency tables."
+    "Latency tables of the device."
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -264,7 +264,7 @@ def read_device(folder: str | os.PathLike[str], below: Iterable[Path] = ()) -> D
     """Read `<folder>/device.toml`.
 
     Args:
-        folder: Of the device.
+        folder: Folder of the device.
         below: Less important folders of the same device (`resources.Entry.below`): their facts and variants
             are added.
 

@@ -35,7 +35,7 @@ class FoundDevice:
 
     Attributes:
         name: The device's own name.
-        path: Its folder.
+        path: Folder of the device.
         below: Less important folders of it, which add their facts and variants.
         remark: In words, how the name that was asked for differs from it; None where it does not.
     """
@@ -57,7 +57,7 @@ def find_device(
     """The device a user means.
 
     Args:
-        name: Its name, title or another name of it, in any case and punctuation.
+        name: Name or title of the device, or another name of it, in any case and punctuation.
         tables: Folders of devices that come before the user's own and the bundled ones.
         space: Search space the user works with, for the commands that make a table of an unknown device.
 

@@ -45,10 +45,10 @@ class StatedError:
     Attributes:
         percent: Mean absolute error in percent, the worst one that applies; None where nothing is known.
         is_checked: Whether it was found on this device.
-        how: How it was found; None where nothing is known.
-        by_device: Where it is unchecked, mean errors in percent on other devices by the same procedure.
+        how: Networks it was found on, and what was held out; None where nothing is known.
+        by_device: Mean errors in percent on other devices by the same procedure, where it is unchecked.
         text: All of it, short.
-        within_percent: Where nine of ten measured times lie relative to the prediction; None where unknown.
+        within_percent: Range of nine of ten measured times relative to the prediction; None where unknown.
     """
 
     percent: float | None

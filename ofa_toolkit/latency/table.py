@@ -48,9 +48,9 @@ class NetworkPrediction:
     """Latency of one network.
 
     Attributes:
-        latency_ms: Of a whole batch.
+        latency_ms: Time of a whole batch.
         extrapolations: In words, how the network lies outside what the table was fitted on.
-        error: What is known of the error on such networks.
+        error: Known error on such networks.
         warning: The same for people, in one line with the command that mends it; None inside.
     """
 
@@ -65,7 +65,7 @@ class LatencyTable:
     """One variant of a device: the conditions and the predictors.
 
     Attributes:
-        device: Where it was measured.
+        device: Device that it was measured on.
         variant: Under which conditions; `variant.identity` is the hash of `content`.
         content: Predictors and held-out scores.
         remarks: In words, what was assumed in choosing it; show them with every result.
@@ -159,7 +159,7 @@ class BoundLatency:
     """A latency table prepared for one space.
 
     Attributes:
-        table: Where the figures come from; carry `table.variant` beside them.
+        table: The table behind the figures; carry `table.variant` beside them.
         space: The space whose encoding populations have.
         extrapolations: In words, how the space lies outside what was fitted; show them with every result.
     """
@@ -315,7 +315,7 @@ def load_table(name: str, tables: Iterable[Folder] = (), *, space: str | None = 
 
     Raises:
         UnknownNameError: No such device or variant; names the nearest, or says how to make a table.
-        FileFormatError: Its files are damaged, or do not belong together.
+        FileFormatError: The device's files are damaged, or do not belong together.
     """
     device_name, _, variant_name = name.partition(":")
     found = find_device(device_name, tables, space=space)

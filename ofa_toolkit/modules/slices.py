@@ -71,8 +71,8 @@ def leading(parameter: nn.Parameter, *lengths: int, kernel: int | None = None) -
     """The leading entries of each dimension named, and the centre of a square kernel, differentiable.
 
     Args:
-        parameter: Of any shape.
-        lengths: Of the first dimensions.
+        parameter: A parameter of any shape.
+        lengths: Sizes of the slice along the first dimensions.
         kernel: Side of the centre `(..., kernel, kernel)`; None for all of it.
     """
     index = [slice(length) for length in lengths]

@@ -17,7 +17,7 @@ class _Settings:
     """What of a recipe decides which images there are."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    "Where they come from."
+    "Source and splits of the images."
 
 
 def open_for_showing(source: str, overrides: Iterable[str] = (), *, download: bool = False) -> ImageDataset:

@@ -33,10 +33,10 @@ class Check:
 
     Args:
         group: `packages`, `devices`, `back ends`, `formats` or `folders`.
-        name: What was checked.
+        name: Name of the checked part.
         status: `ok`; `absent` for an optional part that is not there; `broken` for a required one.
         detail: A version, a model name, a path with its free space, or what went wrong.
-        fix: What to do about it; empty when there is nothing to do.
+        fix: Advice that mends it; empty when there is nothing to do.
     """
 
     group: str

@@ -44,10 +44,10 @@ class QuickstartRow:
         top1_percent: By the accuracy predictor.
         macs: Multiply-accumulates of one image.
         predicted_ms: By the table that was just measured.
-        measured_ms: Of the exported file, in ONNX Runtime on one thread.
+        measured_ms: Time of the exported file, in ONNX Runtime on one thread.
         max_relative_error: Between outputs of file and network, relative to the largest output.
-        subnet_file: What was found.
-        onnx_file: What was exported.
+        subnet_file: File of the found subnet.
+        onnx_file: File of the exported network.
     """
 
     budget_ms: float
@@ -65,10 +65,10 @@ class QuickstartReport:
     """What a quickstart found.
 
     Attributes:
-        supernet: Its name.
+        supernet: Name of the supernet.
         table: The latency table, and its error on networks it has not seen.
         rows: One per budget.
-        predictor_data: What the accuracy predictor was fitted on.
+        predictor_data: Images that the accuracy predictor was fitted on.
         evaluated: Accuracy figures of the supernet's card.
     """
 
@@ -93,7 +93,7 @@ def quickstart(
     Needs no network, no images and no GPU with a bundled supernet.
 
     Args:
-        folder: Where tables, subnets and ONNX files go; new, empty, or a former output.
+        folder: Folder for tables, subnets and ONNX files; new, empty, or a former output.
         supernet: Zoo name or folder.
         replace: Replace a former quickstart.
         force: Replace any former output of ours, changed since or not.

@@ -49,12 +49,12 @@ class SpaceSummary:
 
     Attributes:
         name: As in `get_space`.
-        source: Where it was published.
+        source: Publication of the space.
         identity: Hash of everything that decides which subnets exist.
         num_classes: Outputs of the classifier that `params` counts.
         num_architectures: Distinct networks, resolutions not counted.
         resolutions: Input sizes offered, in pixels.
-        padding: Of every convolution, `symmetric` or `same`.
+        padding: Padding of every convolution, `symmetric` or `same`.
         stages: First stage first.
         smallest: Cost with every choice and the resolution at its minimum.
         largest: Cost with every choice and the resolution at its maximum.

@@ -21,7 +21,7 @@ class SearchResult:
     Attributes:
         population: Distinct subnets `(N, genes)`. With one objective the best first, feasible before
             infeasible ones; with several the feasible front, by the first objective.
-        scores: Of these rows.
+        scores: Scores of these rows.
         num_evaluations: Subnets judged, repeated ones counted.
     """
 

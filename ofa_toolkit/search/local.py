@@ -38,8 +38,8 @@ class LocalConfig:
 def polish_front(archive: Archive, *, config: LocalConfig | None = None) -> None:
     """Improve a front: from members spread over it, look for a better first objective at the same costs.
 
-    Each of them becomes a search with one objective and its other values as limits; that finds what a
-    genetic algorithm, which spends its effort on the whole front, leaves lying.
+    Each of them becomes a search with one objective and its other values as limits. It finds improvements
+    that a genetic algorithm misses, which spends its effort on the whole front.
     """
     config = config or LocalConfig()
     problem = archive.problem

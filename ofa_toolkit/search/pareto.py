@@ -1,4 +1,4 @@
-"""Pareto fronts of score matrices, everything to be made small."""
+"""Pareto fronts of score matrices; every score is to be minimised."""
 
 from __future__ import annotations
 

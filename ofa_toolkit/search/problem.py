@@ -53,7 +53,7 @@ class Constraint:
     """A limit on a figure.
 
     Attributes:
-        figure: What is limited.
+        figure: The figure that is limited.
         limit: The largest value allowed, or the smallest where `is_minimum`.
         is_minimum: Whether values must not be below the limit.
     """
@@ -73,7 +73,7 @@ class Scores:
     """A population judged.
 
     Attributes:
-        objectives: `(N, objectives)`, all to be made small.
+        objectives: `(N, objectives)`; all are minimised.
         violations: `(N, constraints)`, relative; positive where a limit is exceeded.
     """
 
@@ -108,7 +108,7 @@ class SearchProblem:
     """Objectives and constraints over the subnets of a space.
 
     Args:
-        space: Where to search; its encoding is that of every population.
+        space: The space to search; its encoding is that of every population.
         objectives: At least one.
         constraints: Limits that all must hold.
     """

@@ -18,7 +18,7 @@ class Variation:
         operators: Crossover and mutation in the space.
         mutation_rate: Probability of redrawing each gene of a mutant.
         crossover_share: Share of children with two parents; the others are mutants of one.
-        random: Where choices are drawn from.
+        random: Generator that choices are drawn from.
         first: The first population; its members are not made again.
     """
 

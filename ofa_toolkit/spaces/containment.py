@@ -37,7 +37,7 @@ def belongs_to(
 
     Args:
         space: The space in question.
-        identity: Of the space that something was made for.
+        identity: Identity of the space that something was made for.
         resolutions: Input sizes of that space, where they are not the registered ones.
         bases: Known spaces beside the registered ones.
     """

@@ -27,7 +27,7 @@ class Gene:
     """One column of an encoded population.
 
     Attributes:
-        kind: What it chooses.
+        kind: Kind of choice.
         stage: Index of its stage, -1 for the resolution.
         block: Index of its block within the stage, -1 for resolution and width.
         cardinality: Number of values it can take, 0 upwards.

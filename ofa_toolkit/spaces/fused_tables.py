@@ -39,7 +39,7 @@ class FusedTables:
 
     Args:
         cardinalities: Number of values of each gene of the encoding.
-        terms: What to combine; all with the same number of figures.
+        terms: Tables to combine; all have the same number of figures.
         combine: `np.add` or `np.maximum`.
         dtype: Type of the figures: float32 is twice as fast where seven digits are enough.
     """

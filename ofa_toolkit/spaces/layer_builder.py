@@ -40,7 +40,7 @@ class LayerBuilder:
 
     Args:
         bn_eps: Epsilon of every batch norm it adds.
-        padding: Of every convolution it adds.
+        padding: Padding of every convolution that it adds.
     """
 
     def __init__(self, bn_eps: float, padding: Padding = "symmetric") -> None:

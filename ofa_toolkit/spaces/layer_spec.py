@@ -39,7 +39,7 @@ class LayerSpec:
         bias: Whether the convolution or linear layer has a bias of its own.
         batch_norm: Whether a batch norm follows.
         bn_eps: Epsilon of that batch norm.
-        activation: What follows last, or None.
+        activation: Activation that follows last, or None.
         ceil_mode: Whether a pool rounds its output size up.
     """
 

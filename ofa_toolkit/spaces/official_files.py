@@ -35,9 +35,9 @@ class Resolution:
     """An input size and where it is from.
 
     Attributes:
-        asked: What the user asks for, in pixels.
-        stated: What the files say.
-        source: Where they say it.
+        asked: Resolution that the user asks for, in pixels.
+        stated: Resolution that the files state, in pixels.
+        source: File that states it.
     """
 
     asked: int | None = None
@@ -107,8 +107,8 @@ def read_official(
     Args:
         document: The parsed file.
         space: The space it must belong to; None finds that of a `net.config`.
-        resolution: What is asked for, and what files beside it say.
-        where: What to call it in errors.
+        resolution: The resolution asked for, and the one that files beside it state.
+        where: Name of the document in errors.
 
     Raises:
         FileFormatError: It is malformed, or a dictionary without a space.

@@ -19,7 +19,7 @@ class PublishedStage:
         width: Output channels.
         depth: Blocks.
         kernel_size: Side of every depthwise kernel.
-        stride: Of the first block.
+        stride: Stride of the first block.
         ratios: Expand ratio, or those of the blocks where they differ.
         activation: Inside the blocks.
         use_se: Whether the blocks have squeeze-excite.

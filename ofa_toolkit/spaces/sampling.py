@@ -18,7 +18,7 @@ def sample_population(
     fewer subnets have them. Compound stages draw the depth, which decides the ratio.
 
     Args:
-        space: Where to draw from.
+        space: The search space to draw from.
         num_subnets: Number of rows.
         generator: Source of randomness; equal states give equal rows.
         resolution: Draw at this resolution only.

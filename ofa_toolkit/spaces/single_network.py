@@ -27,7 +27,7 @@ def single_network_space(config: Config, resolution: int) -> SearchSpace:
 
     Args:
         config: The parsed file.
-        resolution: Its input size in pixels.
+        resolution: Side of the network's input in pixels.
 
     Raises:
         FileFormatError: The file is malformed, or has a layer that no block of ours stands for.
@@ -61,7 +61,7 @@ def member_of(space: SearchSpace, network: SearchSpace) -> Subnet | None:
     Epsilons of batch norm and numbers of classes do not matter.
 
     Args:
-        space: Where to look for it.
+        space: The search space to look in.
         network: From `single_network_space`, or any space with one member.
     """
     only = network.largest()

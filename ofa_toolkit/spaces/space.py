@@ -35,8 +35,8 @@ class Stem:
 
     Attributes:
         width: Output channels of the first convolution.
-        stride: Its stride.
-        activation: Its activation.
+        stride: Stride of the stem convolution.
+        activation: Activation of the stem convolution.
         block_width: Output channels of the block (3x3 depthwise, then 1x1).
         block_activation: Activation after the block's depthwise convolution.
         block_shortcut: Whether the block adds its input (only possible at stride 1, where the widths agree).
@@ -175,7 +175,7 @@ class SearchSpace:
 
     Attributes:
         name: Name in the table of spaces; derived spaces carry a suffix.
-        source: Where the space was published.
+        source: Publication of the space.
         stem: Fixed start, or None where the first stage reads the image.
         stages: The elastic stages.
         head: Fixed end.
@@ -186,7 +186,7 @@ class SearchSpace:
             Such a subnet can be built and run; it is neither sampled nor encoded, and tables and
             predictors say nothing of it. Not part of the identity.
         padding: Zeros around the input of every convolution.
-        squeeze_excite: What squeeze-excite branches are like, where there are any.
+        squeeze_excite: Form of squeeze-excite branches, where there are any.
     """
 
     name: str

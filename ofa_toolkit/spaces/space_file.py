@@ -36,7 +36,7 @@ def space_from_document(document: Any, where: str) -> SearchSpace:
 
     Args:
         document: From `space_document`, or a parsed TOML file.
-        where: Where the values stand, as dotted path in messages; empty for a file of its own.
+        where: Dotted path of the values, for messages; empty for a file of its own.
 
     Raises:
         ConfigError: A key is unknown or missing, or a value cannot be built; names its dotted path.

@@ -50,9 +50,9 @@ class SubnetFile:
         space: The search space the subnet is a member of.
         supernet: Zoo name or folder of the supernet it was searched for, None where it was for none.
         subnet: The subnet.
-        predicted: What was predicted of it, each with its unit in the name; plain JSON values.
-        search: What was asked and how it was found; plain JSON values.
-        notes: What reading assumed or put in place of what the file says; not written.
+        predicted: Predictions, each with its unit in the name; plain JSON values.
+        search: The question, the method and its effort; plain JSON values.
+        notes: Assumptions that were made while reading, and replaced entries; not written.
     """
 
     space: SearchSpace
@@ -255,10 +255,10 @@ def stated_space(
     with other resolutions or fewer choices has the same networks.
 
     Args:
-        reference: What the file says, see `space_reference`.
+        reference: The space as the file states it, see `space_reference`.
         wanted: The space they are to be used in; None for the one the file means.
         subnets: Members of both.
-        where: What to call the file in errors.
+        where: Name of the file in errors.
 
     Raises:
         MismatchError: A subnet is another network in `wanted`, or the file names another unknown space.

@@ -39,10 +39,10 @@ class SupernetDescription:
     Attributes:
         space: Whose largest subnet the weights are; also says how many classes there are.
         trained_space: The part of it whose subnets are of use.
-        settings: What `Supernet` takes beside its space.
+        settings: Arguments of `Supernet` beside its space.
         class_names: Names of the outputs; empty where they are not stated.
-        preprocessing: How an image becomes network input, as `Preprocessing`; None where it is not stated.
-        recipe: What it was trained by, as plain values; empty where it is not stated.
+        preprocessing: Size, crop and normalisation, as `Preprocessing`; None where they are not stated.
+        recipe: Configuration of the training, as plain values; empty where it is not stated.
         further: Other entries, which are kept and not read.
     """
 

@@ -17,7 +17,7 @@ def feature_layers(layers: Sequence[LayerSpec], strides: Sequence[int] = STRIDES
     """For each stride the last layer of the stages whose map is so many times smaller than the image.
 
     Args:
-        layers: Of a subnet, as `lower` gives them.
+        layers: Layers of a subnet, as `lower` gives them.
         strides: Ascending.
 
     Raises:
@@ -50,8 +50,8 @@ def backbone(
 
     Args:
         network: From `extract`, with batch-norm statistics of its own.
-        layers: Its layers.
-        strides: Of the maps.
+        layers: Layers of the network.
+        strides: Strides of the maps, in input pixels.
 
     Returns:
         Network from images `(N, 3, R, R)` to a dictionary: `"8"`, `"16"`, `"32"` (the strides) to maps

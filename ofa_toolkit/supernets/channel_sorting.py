@@ -60,7 +60,7 @@ def sort_channels(
             channels: 0 lets every channel move anywhere, 1 keeps the second largest ratio's channels
             together, and so on.
         input_norms: Root mean square (in,) of each layer's inputs by its name; None for weights alone.
-        optimizer: Its per-parameter state of the parameter's shape is reordered alike.
+        optimizer: Optimizer whose state of a parameter's shape is reordered like the parameter.
 
     Returns:
         The moves in order, to repeat on a copy with `apply_moves`.
@@ -139,8 +139,8 @@ def _build_walls(importance: Tensor, widths: Sequence[int], num_protected_widths
 
     Args:
         importance: Changed in place.
-        widths: Of all expand ratios, largest first.
-        num_protected_widths: How many after the largest are walls.
+        widths: Middle widths of all expand ratios, largest first.
+        num_protected_widths: Number of widths after the largest that are walls.
     """
     right, offset = len(importance), -len(widths) * _WALL
     for left in widths[: num_protected_widths + 1]:

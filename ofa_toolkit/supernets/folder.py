@@ -42,11 +42,11 @@ def save_supernet(
 
     Args:
         folder: Made if missing; other files in it are left alone.
-        supernet: What to save; its whole space goes into the description.
+        supernet: The supernet to save; its whole space goes into the description.
         trained_space: The part of the space whose subnets were trained; None for all of it.
         class_names: Names of the outputs.
-        preprocessing: How an image becomes network input, as `Preprocessing`.
-        recipe: What it was trained by, as plain values.
+        preprocessing: Size, crop and normalisation of the images, as `Preprocessing`.
+        recipe: Configuration that it was trained with, as plain values.
         further: Other entries of `config.json`, as plain values.
         dtype: Floating-point type of the stored weights and statistics.
 

@@ -34,7 +34,7 @@ def build_network(
     Args:
         layers: In execution order; the last one is the output.
         dropout: Probability of a dropout before each linear layer; 0 adds none.
-        bn_momentum: Of every batch norm.
+        bn_momentum: Momentum of every batch norm.
         tensors_of: Gives the tensors of each layer that has weights, taken over as they are; without it
             torch's usual initialisation applies.
         outputs: Layers whose outputs are given, in a dictionary under these keys; None for the last layer's

@@ -23,7 +23,7 @@ class Supernet(nn.Module):
     that costs, extraction and export are made from.
 
     Args:
-        space: Which subnets exist; also the number of classes.
+        space: The subnets that exist, and the number of classes.
         use_kernel_transforms: Whether smaller kernels pass through learned matrices (OFA) instead of
             being plain centre crops.
         dropout: Probability before the classifier, in training mode.
@@ -93,7 +93,7 @@ class Supernet(nn.Module):
 
         Args:
             layers: In order.
-            tensors: What they read of the layers before, or `NETWORK_INPUT`, by name.
+            tensors: Outputs of earlier layers that they read, or `NETWORK_INPUT`, by name.
             wanted: Names to return: of these layers or of `tensors`.
             use_dropout: As of `forward`.
         """

@@ -33,7 +33,7 @@ def find_tensorrt(hint: str) -> Any:
     """The TensorRT package and a GPU to use it with.
 
     Args:
-        hint: What to do instead where one of them is missing.
+        hint: Advice where one of them is missing.
 
     Raises:
         MissingDependencyError: One of them is missing.
@@ -215,7 +215,7 @@ class EngineRunner:
     Args:
         library: The `tensorrt` package.
         plan: The engine.
-        memory: Where its buffers are.
+        memory: Memory that holds its buffers.
     """
 
     def __init__(self, library: Any, plan: bytes, memory: DeviceMemory) -> None:

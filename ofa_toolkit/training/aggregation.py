@@ -22,7 +22,7 @@ def divide_by_uses(supernet: Supernet, passes: Sequence[Pass], *, root: bool) ->
 
     Args:
         supernet: Holds the sum of the passes' weighted gradients; changed in place.
-        passes: Of the step.
+        passes: The passes of the step.
         root: Whether by the square root.
     """
     uses = count_uses(supernet, passes)
@@ -41,7 +41,7 @@ def count_uses(supernet: Supernet, passes: Sequence[Pass]) -> dict[str, Tensor]:
 
     Args:
         supernet: Whose parameters.
-        passes: Of the step.
+        passes: The passes of the step.
     """
     uses = {name: torch.zeros_like(parameter) for name, parameter in supernet.named_parameters()}
     for item in passes:

@@ -29,7 +29,7 @@ class Pass:
 
     Attributes:
         role: For metrics: `largest`, `smallest`, `random`.
-        subnet: What runs.
+        subnet: The subnet that runs.
         gradient_weight: Factor on the gradient (DϵpS's epsilon for all but the largest).
         hard_labels: Weight of the cross-entropy with the labels.
         soft_labels: Weight of the cross-entropy with another network's predictions.
@@ -39,7 +39,7 @@ class Pass:
             of the phase's teacher. None where `soft_labels` is 0.
         temperature: Softens both predictions.
         use_dropout: Whether dropout acts.
-        aggregation: What becomes of the sum of the step's weighted gradients, the same for all its passes.
+        aggregation: Treatment of the sum of the step's weighted gradients, the same for all its passes.
     """
 
     role: str
@@ -66,7 +66,7 @@ class Phase:
     Attributes:
         name: For logs and cost.
         first_epoch: Number of the first epoch, counted over all phases.
-        epochs: How many.
+        epochs: Number of epochs.
         space: Subnets that train in the phase; its largest and smallest are validated.
         schedule: Learning rate.
         schedule_start: Epoch at which the schedule's progress is 0.
@@ -142,7 +142,7 @@ class Algorithm(Protocol):
 
     Attributes:
         phases: In order, covering all epochs.
-        only_subnet: What trains where that is one subnet (fine-tuning); it alone is judged then.
+        only_subnet: The subnet that trains where it is the only one (fine-tuning); it alone is judged then.
     """
 
     phases: tuple[Phase, ...]
@@ -153,7 +153,7 @@ class Algorithm(Protocol):
 
         Args:
             phase: One of `phases`.
-            position: Where the run stands.
+            position: The update that comes next.
             generator: This step's own stream, the same in every process and after a resume.
         """
         ...

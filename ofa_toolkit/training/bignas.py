@@ -32,7 +32,7 @@ class BigNasConfig(AlgorithmConfig):
     num_networks: Annotated[int, Bounds(at_least=2)] = 4
     "Networks a step, largest and smallest included."
     temperature: Annotated[float, Bounds(above=0)] = 1.0
-    "Of the distillation."
+    "Temperature of the distillation."
     zero_gamma: bool = True
     "Whether the last batch norm of every residual branch starts at zero."
     aggregation: Aggregation = "sum"

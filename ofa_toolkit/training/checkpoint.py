@@ -43,8 +43,8 @@ class Checkpoint:
     """A checkpoint that was read.
 
     Attributes:
-        path: Where it lies.
-        state: Where the run stood.
+        path: File of the checkpoint.
+        state: Position and accounts of the run.
         content: All of it.
     """
 
@@ -58,7 +58,7 @@ class CheckpointStore:
 
     Args:
         folder: Made when the first checkpoint is written.
-        keep: How many of the latest to keep.
+        keep: Number of the latest checkpoints that are kept.
     """
 
     def __init__(self, folder: Path, *, keep: int) -> None:

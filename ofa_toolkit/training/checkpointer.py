@@ -30,8 +30,8 @@ class Checkpointer:
     Args:
         config: The run.
         folder: The run folder.
-        dataset: Its images, which have to be those of the checkpoint.
-        learner: What learns.
+        dataset: Images of the run, which have to be those of the checkpoint.
+        learner: The supernet with its optimizer and teacher.
         watch: The divergence watch.
         teacher: The phase that takes the method's teacher; None without one.
         process: This process among those that train together; the main one writes.

@@ -102,7 +102,7 @@ class LoopConfig:
     accumulation: Annotated[int, Bounds(at_least=1)] = 1
     "Parts a batch is computed in, to save memory; batch norm sees one part at a time."
     label_smoothing: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
-    "Of the labels."
+    "Share of the probability that label smoothing spreads over all classes."
     dropout: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
     "Probability before the classifier."
     bn_momentum: Annotated[float, Bounds(above=0, at_most=1)] = 0.1
@@ -135,11 +135,11 @@ class OptimizerConfig:
     kind: Literal["sgd", "rmsprop", "adamw"] = "sgd"
     "SGD with Nesterov momentum, RMSprop, or AdamW."
     momentum: Annotated[float, Bounds(at_least=0, below=1)] = 0.9
-    "Of SGD and RMSprop; the first beta of AdamW."
+    "Momentum of SGD and RMSprop; the first beta of AdamW."
     nesterov: bool = True
-    "Of SGD."
+    "Whether SGD uses Nesterov's momentum."
     weight_decay: Annotated[float, Bounds(at_least=0)] = 3e-5
-    "Of convolution, linear and kernel-matrix weights."
+    "Weight decay of convolution, linear and kernel-matrix weights."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ class CheckpointConfig:
     """Also keep the supernet as it is after these shares of the epochs, in snapshots/; for the command
     `study initialization`."""
     keep: Annotated[int, Bounds(at_least=1)] = 2
-    "How many of the latest to keep, beside the best."
+    "Number of the latest checkpoints to keep, beside the best."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ class DivergenceConfig:
     """What happens when the loss is not a number or jumps to chance."""
 
     rollbacks: Annotated[int, Bounds(at_least=0)] = 1
-    "How often a run may go back to the last checkpoint with a lower rate before it stops."
+    "Number of times that a run may go back to the last checkpoint with a lower rate before it stops."
     rate_factor: Annotated[float, Bounds(above=0, below=1)] = 0.5
     "The learning rate is multiplied by this after going back."
     window: Annotated[int, Bounds(at_least=1)] = 50
@@ -211,11 +211,11 @@ class RunConfig:
     recipe: str = "custom"
     "Name of the recipe."
     space: SpaceConfig
-    "Which subnets."
+    "Search space, and its part that is trained."
     data: DataConfig = field(default_factory=DataConfig)
-    "Which images."
+    "Images and their augmentation."
     algorithm: AlgorithmConfig
-    "Which method."
+    "Training method and its settings."
     training: LoopConfig
     "The loop."
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -223,16 +223,16 @@ class RunConfig:
     schedule: ScheduleConfig
     "The learning rate."
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    "What is judged on the way."
+    "Validation during training."
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
-    "What is kept."
+    "Checkpoints and snapshots."
     divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
     "When things go wrong."
     init: str | None = None
     """Weights to start from: a zoo name, a folder, `torchvision:NAME`, `timm:NAME`, or the file of a state
     dictionary, whose network must be of the space."""
     start: StartConfig = field(default_factory=StartConfig)
-    "What is done with them first."
+    "Fits to the images before training, for weights that `init` names."
     teacher: str | None = None
     """A zoo name or a folder: what that supernet's largest network predicts takes the place of the labels,
     which are only used to judge. Its classes become the run's; where it lacks one of the images', agreement
@@ -243,7 +243,7 @@ class RunConfig:
     """Fit resolution, batch size and number of epochs to the images and to this time on the machine where the
     run starts; none takes them as they are, and so does whoever names a number of epochs."""
     finish: FinishConfig = field(default_factory=FinishConfig)
-    "What follows training."
+    "Steps that follow training."
     tensorboard: bool = True
     "Whether TensorBoard events are written beside metrics.jsonl."
 

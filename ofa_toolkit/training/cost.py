@@ -18,7 +18,7 @@ class PhaseCost:
     """Cost of one phase.
 
     Attributes:
-        name: Of the phase.
+        name: Name of the phase.
         steps: Updates.
         seconds_per_step: Mean time of an update, waiting for images included.
         device_hours: Time of the updates, those that rollbacks undid included, times the number of devices.

@@ -40,7 +40,7 @@ class DepsConfig(AlgorithmConfig):
     """Share of the epochs in which only the largest network trains; 0 distils in place at once, 1 never
     shrinks."""
     epsilon_ramp: Literal["constant_increment", "effective_rate", "none"] = "constant_increment"
-    "How epsilon rises: as in the paper, as in the authors' code, or not at all (1 at once)."
+    "Rise of epsilon: as in the paper, as in the authors' code, or not at all (1 at once)."
     epsilon_start: Annotated[float, Bounds(above=0, at_most=1)] = 1e-4
     "Epsilon at the first shrinking step of constant_increment."
     ramp_share: Annotated[float, Bounds(at_least=0, at_most=1)] = 5 / 270
@@ -50,7 +50,7 @@ class DepsConfig(AlgorithmConfig):
     num_networks: Annotated[int, Bounds(at_least=2)] = 4
     "Networks a step (k), the largest included."
     temperature: Annotated[float, Bounds(above=0)] = 1.0
-    "Of the distillation."
+    "Temperature of the distillation."
     hard_labels: Annotated[float, Bounds(at_least=0)] = 0.0
     "Weight of the labels in the loss of all but the largest."
     soft_labels: Annotated[float, Bounds(at_least=0)] = 1.0

@@ -30,10 +30,10 @@ class LayerGradients:
     """Gradients of one convolution or linear layer's weight.
 
     Attributes:
-        layer: Its name.
-        norm_full: Of the full network's gradient.
-        norm_shrinking: Of the sum over k sampled networks.
-        norm_epsilon_shrinking: Of the full network's gradient plus epsilon times the others'.
+        layer: Name of the layer.
+        norm_full: Norm of the full network's gradient.
+        norm_shrinking: Norm of the sum over k sampled networks.
+        norm_epsilon_shrinking: Norm of the full network's gradient plus epsilon times the others'.
         cosine_shrinking: Between the second and the first.
         cosine_epsilon_shrinking: Between the third and the first.
     """
@@ -62,8 +62,8 @@ def compare_gradients(
     are drawn uniformly, so that the full one may be absent.
 
     Args:
-        supernet: Its weights; batch-norm statistics are restored.
-        space: Where networks are drawn from.
+        supernet: The supernet; its batch-norm statistics are restored.
+        space: The search space that networks are drawn from.
         batches: Images and labels.
         epsilon: The factor of equation 4 (0.001 in Figure 3).
         num_networks: k.

@@ -50,8 +50,8 @@ class Process:
 
     Attributes:
         rank: From 0.
-        world_size: How many there are.
-        device: Where this one computes.
+        world_size: Number of processes.
+        device: Device that this process computes on.
     """
 
     rank: int = 0

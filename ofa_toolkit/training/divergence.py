@@ -32,7 +32,7 @@ class DivergenceWatch:
         """Take in the losses of an update; returns what is wrong with them, or None.
 
         Args:
-            losses: Of its passes.
+            losses: Losses of the update's passes.
             label_weight: Sum of the weights of hard and soft labels in the first, each at ln(num_classes) by
                 chance.
         """

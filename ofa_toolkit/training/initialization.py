@@ -57,8 +57,8 @@ def load_initial_weights(
     Args:
         supernet: Changed in place; keeps its own kernel matrices where the other has none.
         source: The other supernet.
-        name: What to call it in messages.
-        space_option: What `--space` takes to train its space.
+        name: Name of the source in messages.
+        space_option: Value of `--space` with which its space is trained.
         has_same_classes: Whether both have the same classes in the same order.
         classifier_seed: Of a fresh classifier; another than that of new weights, by which the other supernet
             may have begun.

@@ -19,7 +19,7 @@ class LabelTeacher:
         network: From `extract`; kept in evaluation mode, with the statistics it has.
         resolution: Side in pixels of the images that it sees, enlarged from those of the step; None for
             the same images.
-        device: Where to compute.
+        device: Device to compute on.
     """
 
     def __init__(self, network: nn.Module, resolution: int | None, device: torch.device) -> None:

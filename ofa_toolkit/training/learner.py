@@ -26,11 +26,11 @@ class Learner:
     """Everything of a run that holds tensors.
 
     Args:
-        config: Of the run.
-        supernet: Its weights at the start; changed in place.
+        config: Configuration of the run.
+        supernet: The supernet with its weights at the start; changed in place.
         process: This process among those that train together.
         class_weights: See `Updater`.
-        label_teacher: Likewise.
+        label_teacher: Network whose predictions take the place of labels, or None.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Learner:
         """Make one update.
 
         Args:
-            passes: Of the step.
+            passes: The passes of the step.
             batch: Images (B, 3, R, R) and labels (B,): this process's part.
             rate: Learning rate.
-            seed: Of dropout, the only thing that draws from torch's own stream.
+            seed: Seed of dropout, the only thing that draws from torch's own stream.
             records_norms: Whether the gradients' norms are wanted.
         """
         set_learning_rate(self.optimizer, rate)
@@ -141,7 +141,7 @@ class Learner:
         """From a checkpoint of the same run.
 
         Args:
-            content: What `state_dict` made.
+            content: A checkpoint's content, as `state_dict` made it.
             teacher: The phase that takes its teacher, if it has one.
         """
         self.supernet.load_state_dict(content["supernet"])

@@ -18,8 +18,8 @@ def soft_cross_entropy(
     """Cross-entropy with softened predictions, times the squared temperature (Hinton et al. 2014).
 
     Args:
-        logits: Of the student, (N, classes).
-        target_logits: Of the teacher, (N, classes); no gradient flows into them.
+        logits: Logits of the student, (N, classes).
+        target_logits: Logits of the teacher, (N, classes); no gradient flows into them.
         temperature: Divides both logits.
         image_weights: (N,), multiplies the loss of each image.
 

@@ -27,10 +27,10 @@ class Stage:
     """One row of the table of phases.
 
     Attributes:
-        name: Of the phase.
-        kernel_sizes: How many of the largest kernel sizes are offered; 0 for all.
-        depths: How many of the largest depths.
-        expand_ratios: How many of the largest ratios.
+        name: Name of the phase.
+        kernel_sizes: Number of the largest kernel sizes that are offered; 0 for all.
+        depths: Number of the largest depths that are offered; 0 for all.
+        expand_ratios: Number of the largest ratios that are offered; 0 for all.
         num_networks: Subnets a step.
         epochs: The authors' number, warm-up included: a proportion here.
         rate: Learning rate, in the authors' unit (for a batch of 2,048).
@@ -98,7 +98,7 @@ class OfaConfig(PhasedConfig):
 
 
 def _rules(space: SearchSpace) -> list[PhaseRule]:
-    """The phases in this space; those that make nothing elastic which the one before did not fall away."""
+    """One rule for each phase. A phase that offers no more than the one before it is marked as not needed."""
     rules: list[PhaseRule] = []
     for stage in STAGES:
         offered = _offered(space, stage)

@@ -30,7 +30,7 @@ class PhasedConfig(AlgorithmConfig):
     distillation: Annotated[float, Bounds(at_least=0)] = 1.0
     "Weight of the teacher's predictions, beside weight 1 of the labels (the authors' KD ratio)."
     temperature: Annotated[float, Bounds(above=0)] = 1.0
-    "Of the distillation."
+    "Temperature of the distillation."
     skip_teacher: bool = False
     "Start from `--init` weights: the largest network in them is the teacher, and its phase is left out."
     phase_epochs: tuple[float, ...] = ()
@@ -52,7 +52,7 @@ class PhaseRule:
     """A phase as its method's authors set it.
 
     Attributes:
-        name: Of the phase.
+        name: Name of the phase.
         space: Subnets it offers.
         num_networks: Subnets a step.
         epochs: In any unit; only the proportion between phases counts.

@@ -50,10 +50,10 @@ def fit_classifier(
     """Fit the classifier to the features of a subnet in evaluation mode; nothing else changes.
 
     Args:
-        supernet: Its classifier is changed in place.
+        supernet: The supernet, whose classifier is changed in place.
         subnet: Whose features.
         batches: Training images (N, 3, R, R) and labels (N,), not augmented.
-        seed: Of the folds of the cross-validation.
+        seed: Seed of the folds of the cross-validation.
 
     Returns:
         Share of the images right when they were left out, in percent.

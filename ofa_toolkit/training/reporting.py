@@ -1,4 +1,4 @@
-"""Who hears of a training run, and what they hear."""
+"""Progress and messages of a training run, and the protocol of their receivers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Progress:
         epoch: From 0, of `num_epochs`.
         num_epochs: All phases.
         step: Updates made.
-        num_steps: Of the whole run.
-        loss: Of the last update's first pass.
-        images_per_second: Of this epoch so far; each image counts once, however many subnets see it.
+        num_steps: Updates of the whole run.
+        loss: Loss of the last update's first pass.
+        images_per_second: Rate in this epoch so far; each image counts once, however many subnets see it.
         seconds_left: Predicted from the phases timed so far and the MACs of the others; None at first.
     """
 
@@ -32,7 +32,7 @@ class Progress:
 
 
 class Reporter(Protocol):
-    """Who hears of a run's progress."""
+    """A receiver of a run's progress and messages."""
 
     def progress(self, progress: Progress) -> None:
         """After every update."""

@@ -60,8 +60,8 @@ def check_images(folder: Path, stored: object, dataset: ImageDataset, fingerprin
     Args:
         folder: The run folder.
         stored: The fingerprint in the checkpoint.
-        dataset: What the run would go on with.
-        fingerprint: Its own.
+        dataset: Images that the run would go on with.
+        fingerprint: The fingerprint of `dataset`.
 
     Raises:
         CheckpointError: They differ.
@@ -101,7 +101,7 @@ def check_length(
         stored: The run's configuration so far.
         old: The method as it was bound to the run.
         new: The same with the new number of epochs.
-        state: Where the run stands.
+        state: Position of the run.
         steps_per_epoch: Updates of an epoch.
 
     Raises:

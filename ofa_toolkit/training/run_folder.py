@@ -75,7 +75,7 @@ def read_config(folder: Path) -> RunConfig:
 
     Raises:
         CheckpointError: There is no run.
-        ConfigError: Its configuration was damaged.
+        ConfigError: The configuration in the folder is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():

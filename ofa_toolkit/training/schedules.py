@@ -96,7 +96,7 @@ def effective_rate_ramp(
 
     Args:
         rate: Learning rate at a step of the ramp.
-        target_rate: What epsilon times the rate approaches: the rate one epoch after the ramp.
+        target_rate: Rate that epsilon times the rate approaches: that of one epoch after the ramp.
         num_steps: Length of the ramp; epsilon is 1 from there on.
     """
     return lambda step: 1.0 if step >= num_steps else target_rate * (step + 1) / num_steps / rate(step)

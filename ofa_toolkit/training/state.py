@@ -66,8 +66,8 @@ class TrainState:
     """The position of a run and what it has met; plain values.
 
     Attributes:
-        epoch: Of the next update.
-        step_in_epoch: Of the next update.
+        epoch: Epoch of the next update, from 0.
+        step_in_epoch: Number of the next update in its epoch, from 0.
         step: Updates made.
         begun_phase: Index of the last phase whose beginning (sorting, teacher) is done; -1 for none.
         validated_epoch: The last epoch that was validated.
@@ -107,7 +107,7 @@ class TrainState:
         """Go on on the devices of `now`; returns what a user should know of it.
 
         Args:
-            now: Where the next update is made, without updates of its own.
+            now: Devices of the next update; a part without updates of its own.
         """
         if not self.parts:
             self.parts.append(now)

@@ -48,7 +48,7 @@ class StepResult:
     """What an update was like.
 
     Attributes:
-        losses: Of each pass, before its gradient weight, mean over the processes.
+        losses: Loss of each pass, before its gradient weight, mean over the processes.
         num_correct: Images that the first pass's largest logit got right, in this process: the label, or what
             the teacher in its place predicts.
         first_norm: Norm of the first pass's gradient in this process, where recorded.
@@ -74,10 +74,10 @@ class Updater:
     """Runs passes and applies their gradients.
 
     Args:
-        supernet: What trains, on `process.device`.
+        supernet: The supernet that is trained, on `process.device`.
         optimizer: Over its parameters.
         config: The loop.
-        process: Which of how many.
+        process: This process among those that train together.
         class_weights: (classes,), on the loss of an image of each class, for hard and soft labels; all alike
             where None.
         label_teacher: Whose predictions take the place of the labels; None for the labels.
@@ -119,7 +119,7 @@ class Updater:
             images: (B, 3, R, R), normalised; this process's part of the batch.
             labels: (B,).
             passes: In order.
-            teacher: Of passes whose source is `teacher`.
+            teacher: The network behind passes whose source is `teacher`.
             records_norms: Whether the gradients' norms are wanted.
         """
         self.optimizer.zero_grad(set_to_none=True)

@@ -51,11 +51,11 @@ class Trainer:
     Args:
         config: The run.
         algorithm: The method, bound to the space.
-        supernet: Its weights at the start; changed in place.
+        supernet: The supernet with its weights at the start; changed in place.
         dataset: Images.
         folder: The run folder: metrics and checkpoints.
-        process: Which of how many.
-        reporter: Who hears of it.
+        process: This process among those that train together.
+        reporter: Told of progress and messages.
         on_epoch_end: Called in the main process with the trainer and the epoch that has just ended.
         label_teacher: Whose predictions take the place of the labels; None for the labels.
     """
@@ -308,7 +308,7 @@ class Trainer:
         """Go back to the newest checkpoint from before the damage with a lower rate, or give up.
 
         Args:
-            problem: What went wrong.
+            problem: The fault, in words.
             ruined_after: The number of updates after which weights are known to be bad.
         """
         state, config = self.state, self.config.divergence

@@ -44,8 +44,8 @@ def validate(
         dataset: Held-out images, and training images for recalibration.
         phase: Whose extremes; only the largest where only it trains.
         named: Further subnets.
-        config: How.
-        device: Where.
+        config: Number of images, batch size and recalibration.
+        device: Device to compute on.
         only: Judge this subnet instead of the extremes.
     """
     if only is not None:

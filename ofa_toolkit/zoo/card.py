@@ -38,7 +38,7 @@ class FileFacts:
     """One file of an entry and how to recognise it."""
 
     path: str
-    "Where it lies in the entry's folder; forward slashes, no `..`."
+    "Path in the entry's folder; forward slashes, no `..`."
     size: Annotated[int, Bounds(at_least=0)] | None = None
     "Exact size in bytes."
     approximate_size: Annotated[int, Bounds(at_least=0)] | None = None
@@ -48,7 +48,7 @@ class FileFacts:
     git_blob_sha1: str | None = None
     "Git's identity of the content (SHA-1 over a header with the size, then the bytes), 40 digits."
     identity_source: str = ""
-    "Where the identity was read, for files of others."
+    "Document that the identity was read in, for files of others."
     mirrors: tuple[str, ...] = ()
     "Addresses that serve the file, tried in order."
 
@@ -83,11 +83,11 @@ class DataFacts:
     num_classes: Annotated[int, Bounds(at_least=2)]
     "Outputs of the classifier."
     splits: str = "unknown"
-    "Which images trained, chose and judged it, in words."
+    "Images that trained, chose and judged it, in words."
     terms: str = "unknown"
     "The terms the images come under."
     url: str = ""
-    "Where the data set is described."
+    "Address of the data set's description."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class PreprocessingFacts:
     size: Annotated[int, Bounds(at_least=1)]
     "Side of the input in pixels; for elastic resolution the largest."
     interpolation: Literal["bilinear", "bicubic"]
-    "How images are resized."
+    "Interpolation that images are resized with."
     crop: Annotated[float, Bounds(above=0, at_most=1)]
     "Share of the resized image that the central square keeps, per side; 1 keeps all of it."
 
@@ -121,7 +121,7 @@ class TrainingFacts:
     seeds: tuple[int, ...] = ()
     "Seeds of the runs that were made; the first gave the stored weights."
     hardware: str = "unknown"
-    "What it ran on."
+    "Machine that it was trained on."
     hours: Annotated[float, Bounds(above=0)] | None = None
     "Wall-clock hours of one run."
     cost: str = "unknown"
@@ -141,15 +141,15 @@ class AccuracyFact:
     top1_among_percent: Annotated[float, Bounds(at_least=0, at_most=100)] | None = None
     "The same where only the classes of the images may be named, for networks that have more."
     num_among: Annotated[int, Bounds(at_least=2)] | None = None
-    "How many classes those are."
+    "Number of those classes."
     origin: Origin
     "`measured` from the stored weights by this project, or `published` by others."
     source: str
-    "Which images, how many, and by whom."
+    "Images, their number, and who measured."
     num_images: Annotated[int, Bounds(at_least=1)] | None = None
     "Number of images judged."
     split: Literal["train", "validation", "test", "unknown"] = "unknown"
-    "Which part of the data they are."
+    "Part of the data that the images are from."
     batchnorm: BatchNormStatistics = "unknown"
     "Statistics `recalibrated` on training images, on the images the entry is `carried` with, or as `stored`."
     recalibration_images: Annotated[int, Bounds(at_least=1)] | None = None
@@ -169,11 +169,11 @@ class LicenceFacts:
     name: str
     "SPDX identifier, or `unstated`."
     statement: str
-    "What the owner says, and what is not said."
+    "Terms as the owner states them, and what is left unsaid."
     is_non_commercial: bool = False
     "Whether commercial use is excluded."
     url: str = ""
-    "Where it is stated."
+    "Address of the statement."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,7 @@ class Card:
     availability: Availability
     "`included`: the files lie beside the card; `download`: they are fetched; `link`: only described."
     layout: Layout
-    "What the files hold: our supernet folder, the authors' checkpoint, or what this project can't read."
+    "Content of the files: our supernet folder, the authors' checkpoint, or what this project can't read."
     space: str | None = None
     "Name of the search space, where this project has it."
     space_identity: str | None = None
@@ -199,17 +199,17 @@ class Card:
     resolutions: tuple[int, ...] = ()
     "Input sizes trained for, in pixels; empty: those of the named space."
     data: DataFacts
-    "What it was trained on."
+    "Training data."
     preprocessing: PreprocessingFacts | None = None
-    "How its inputs are made."
+    "Preprocessing of the inputs."
     training: TrainingFacts
-    "How it was trained."
+    "Method, recipe and cost of the training."
     licence: LicenceFacts
-    "What may be done with it."
+    "Terms of use."
     accuracy: tuple[AccuracyFact, ...] = ()
-    "How good its subnets are."
+    "Accuracies of its subnets."
     limits: tuple[str, ...] = ()
-    "What it is not good for and what is not known."
+    "Uses that it is not good for, and facts that are not known."
     links: tuple[str, ...] = ()
     "Papers and code."
     files: tuple[FileFacts, ...] = ()

@@ -87,7 +87,7 @@ def find_entry(name: str, extra: Iterable[str | os.PathLike[str]] = ()) -> ZooEn
 
     Raises:
         UnknownNameError: There is none; names the nearest.
-        FileFormatError: Its card is damaged.
+        FileFormatError: The entry's card is damaged.
     """
     entry = resources.find_entry("zoo", name, extra)
     return load_entry(entry.path, entry.origin)

@@ -25,9 +25,9 @@ class Origin:
     """Where an extracted network comes from.
 
     Attributes:
-        supernet: What it was cut out of.
-        found: Which subnet it is, and what is known of it.
-        batchnorm: Where its batch-norm statistics came from then.
+        supernet: The supernet that it was cut out of.
+        found: The subnet and its predictions.
+        batchnorm: Source of its batch-norm statistics at that time.
         weights_identity: SHA-256 of its folded weights then; others mean that it was trained since.
     """
 

@@ -29,7 +29,7 @@ def import_checkpoint(entry: ZooEntry, checkpoint: Path, identity: Identity, fol
 
     Raises:
         CheckpointError: The file holds more than weights, or is damaged; no code in it is run.
-        MismatchError: Its weights are of another space than the card says.
+        MismatchError: The weights are of another space than the card says.
     """
     from ofa_toolkit.supernets import save_supernet
 
@@ -69,8 +69,8 @@ def narrowed(weights: Mapping[str, Tensor], space: SearchSpace, *, source: str) 
 
     Args:
         weights: By name.
-        space: Of the supernet.
-        source: What to call the weights in errors.
+        space: Search space of the supernet.
+        source: Name of the weights in errors.
 
     Raises:
         CheckpointError: A weight is not finite.

@@ -28,7 +28,7 @@ class PublishedSubnet:
     """One published network."""
 
     name: str
-    "Its published name."
+    "Published name of the subnet."
     resolution: Annotated[int, Bounds(at_least=1)]
     "Side of the input images in pixels."
     depths: tuple[int, ...]
@@ -46,7 +46,7 @@ class PublishedSubnet:
     latency_ms: Annotated[float, Bounds(above=0)] | None = None
     "Published latency in milliseconds, rounded by its authors; none where MACs were the target."
     device: str | None = None
-    "What the latency was measured on."
+    "Device that the latency was measured on."
     batch_size: Annotated[int, Bounds(at_least=1)] | None = None
     "Images a batch of that measurement."
     runtime: str = "unknown"
@@ -75,9 +75,9 @@ class PublishedSubnets:
     version: Literal[1] = 1
     "Version of the format."
     source: str
-    "Where the architectures and figures were read."
+    "Document that the architectures and figures were read in."
     licence: str
-    "What the source says about its terms."
+    "Terms of use, as the source states them."
     subnets: tuple[PublishedSubnet, ...]
     "The networks."
 

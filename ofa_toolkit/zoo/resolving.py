@@ -25,7 +25,7 @@ def supernet_folder(entry: ZooEntry, store: Store | None = None) -> Path:
     """The supernet folder made from an entry's checkpoint, which is fetched where it is not here.
 
     Args:
-        entry: Of availability `download`.
+        entry: An entry of availability `download`.
         store: Where downloads are kept and how they are made; default the user's cache, with the progress
             shown as `ofa_toolkit.zoo.fetching` has it.
 
@@ -53,7 +53,7 @@ def download_supernet(name: str, *, store: Store | None = None) -> Path:
 
     Args:
         name: Name of an entry, or `hf-hub:USER/REPO[@REVISION]`.
-        store: Where downloads are kept and how they are made.
+        store: The cache of downloads, and how they are made.
 
     Returns:
         A folder with `config.json` and `model.safetensors`.

@@ -54,7 +54,7 @@ class Store:
     """The cache and how it is filled.
 
     Args:
-        root: Its folder; default `zoo` in the cache folder.
+        root: Folder of the store; default `zoo` in the cache folder.
         offline: Use what is here and local mirrors only.
         mirrors: The user's mirrors; default those in `OFA_TK_MIRROR`.
         policy: Timeouts and retries.

@@ -320,14 +320,14 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
 
     Args:
         supernet: A zoo name, a folder, `hf-hub:USER/REPO[@REVISION]`, or a loaded supernet.
-        store: Where downloads are kept; default the user's cache.
+        store: The cache of downloads; default the user's own.
 
     The folder of one published network (`net.config` and `init`) is a supernet with a single subnet.
 
     Raises:
         StoreError: The entry can only be linked to, or the folder holds no supernet.
         UnknownNameError: Neither an entry nor a folder.
-        FileFormatError: Its description is damaged.
+        FileFormatError: The supernet's description is damaged.
     """
     if isinstance(supernet, LoadedSupernet):
         return supernet

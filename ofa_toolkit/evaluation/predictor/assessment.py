@@ -32,8 +32,8 @@ class HeldOut:
     """Predictions for rows that took no part in fitting.
 
     Attributes:
-        split: What was held out.
-        rows: Which rows.
+        split: Name of what was held out.
+        rows: Numbers of the rows that were held out.
         predicted: Mean of the ensemble in percent.
         spread: Standard deviation of the ensemble in points.
         measured: The measured accuracy in percent.

@@ -21,9 +21,9 @@ class PredictorError:
     """How wrong the method is on subnets that took no part in fitting."""
 
     split: str
-    "What was held out, such as `random 20 %` or `above the 80th percentile`."
+    "Held-out subnets in words, such as `random 20 %` or `above the 80th percentile`."
     num_subnets: Annotated[int, Bounds(at_least=1)]
-    "How many subnets were held out, over all splits."
+    "Number of subnets that were held out, over all splits."
     spearman: Annotated[float, Bounds(at_least=-1, at_most=1)]
     "Rank correlation with the measured accuracy."
     kendall: Annotated[float, Bounds(at_least=-1, at_most=1)]
@@ -77,22 +77,22 @@ class PredictorCard:
     dataset: str
     "Images that the accuracy refers to."
     unit: Literal["top-1 percent"] = "top-1 percent"
-    "What is predicted."
+    "Images whose accuracy is predicted."
     resolutions: tuple[int, ...]
     "Input sizes it covers, in pixels."
     measured_resolutions: tuple[int, ...]
     "Those of them at which accuracies were measured."
     provenance: Provenance
-    "How it came about."
+    "Provenance of the predictor."
     source: str
-    "Where the accuracies come from, with their licence."
+    "Source of the accuracies, with its licence."
     method: str
     "In one sentence how they became a predictor."
     num_subnets: Annotated[int, Bounds(at_least=0)]
-    "How many measured subnets it was fitted on."
+    "Number of measured subnets that it was fitted on."
     errors: tuple[PredictorError, ...] = ()
     "Errors on held-out subnets; empty means unknown."
     caveats: tuple[str, ...] = ()
-    "What a user must know before trusting it."
+    "Reservations that a user must know before trusting it."
     interval: IntervalFacts
     "Numbers behind the interval."

@@ -56,7 +56,7 @@ class Choices:
 
         Args:
             space: Whose encoding the tables are for.
-            name: Of the predictor, for messages.
+            name: Name of the predictor, for messages.
 
         Raises:
             MismatchError: A choice of the space is unknown here.

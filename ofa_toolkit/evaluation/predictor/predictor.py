@@ -39,7 +39,7 @@ class Member:
 
     Attributes:
         first: First layer: what each choice adds, `(choices, hidden)`.
-        linear: What each choice adds to the output directly, `(choices,)`.
+        linear: Amount that each choice adds to the output directly, `(choices,)`.
         bias: Bias of the first layer `(hidden,)`.
         layers: The layers after it.
     """
@@ -55,8 +55,8 @@ class AccuracyPredictor:
     """Predicts the accuracy of the subnets of one supernet.
 
     Attributes:
-        card: Which space and supernet it is for, how it came about and how wrong it is.
-        choices: What the rows of the first layers stand for.
+        card: Space and supernet of the predictor, its provenance and its errors.
+        choices: Choices that the rows of the first layers stand for.
         members: The ensemble.
         surprisal: Minus the logarithm of each choice's share among the fitted subnets, `(choices,)`.
         resolution_effect: Added to every member at resolutions where nothing was measured: what those change,
@@ -89,7 +89,7 @@ class BoundAccuracy:
     """A predictor prepared for one space.
 
     Attributes:
-        predictor: Where the figures come from.
+        predictor: The predictor behind the figures.
         space: The space whose encoding populations have.
         uncovered_resolutions: Resolutions of the space beyond those the predictor covers.
     """

@@ -25,8 +25,8 @@ class FormatFolder:
     """What such a folder holds.
 
     Attributes:
-        folder: Where it lies.
-        form: Its format.
+        folder: The folder itself.
+        form: Format of the network.
         metadata: As of an ONNX file; precision and comparison are those of this format's files.
         converters: Distribution -> version that made it.
         hashes: File -> SHA-256.

@@ -40,7 +40,7 @@ class FormatSource:
             QuantizeLinear and DequantizeLinear.
         network: The network with its ends, in single precision and evaluation mode.
         example: One input, in the file's type, layout and batch size.
-        ends: What the file takes and gives.
+        ends: Input and output of the file.
         precision: Arithmetic, or storage of weights.
         calibration: For `int8`: inputs to find ranges on, as `example`.
     """
@@ -59,12 +59,12 @@ class Format(Protocol):
     Attributes:
         name: As the user names it.
         title: For people.
-        extra: Of this package, that installs what it needs.
+        extra: Extra of this package that installs what the format needs.
         packages: Distributions it needs.
-        suffix: Of the file that stands for all.
-        precisions: What its converter writes.
+        suffix: Suffix of the file that stands for all.
+        precisions: Precisions that its converter writes.
         reads_quantised: Whether int8 is made from our quantised ONNX file.
-        runtime: What executes it, as device files call it.
+        runtime: Name of its runtime, as device files have it.
         runs_here: Whether files can be run on this kind of machine.
     """
 

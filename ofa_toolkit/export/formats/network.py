@@ -14,9 +14,9 @@ class NetworkWithEnds(nn.Module):
 
     Args:
         network: From normalised images `(N, 3, R, R)` to logits `(N, classes)`.
-        ends: Of the file.
-        scale: A channel, `(1, 3, 1, 1)`; None where images are normalised.
-        shift: Likewise.
+        ends: Input and output of the file.
+        scale: Factor of every pixel, `(1, 3, 1, 1)`; None where the file takes normalised images.
+        shift: Amount that is added after `scale`, shaped alike; None where the file takes normalised images.
     """
 
     scale: Tensor | None

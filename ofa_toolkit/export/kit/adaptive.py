@@ -101,7 +101,7 @@ class Limit:
     Args:
         path: Holds one number.
         most: In degrees or watts.
-        unit: Of the file in these: 0.001 for millidegrees and milliwatts.
+        unit: Unit of the file in units of `most`: 0.001 for millidegrees and milliwatts.
     """
 
     def __init__(self, path: str, most: float, unit: float = 0.001) -> None:
@@ -117,8 +117,8 @@ class Controller:
     """Chooses a network for each image.
 
     Args:
-        times_ms: Of each network on this machine when nothing else ran, smallest network first.
-        budget_ms: What an image may take.
+        times_ms: Time of each network on this machine when nothing else ran, smallest network first.
+        budget_ms: Time that an image may take.
         limits: Sensors; above one of them a smaller network is taken, step by step.
     """
 
@@ -177,7 +177,7 @@ class Stream:
 
     Args:
         pack: The pack.
-        budget_ms: What an image may take.
+        budget_ms: Time that an image may take.
         limits: As for `Controller`.
         memory_bytes: For all networks together; None for all.
         log: Told a line for each image.

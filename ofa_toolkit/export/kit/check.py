@@ -70,9 +70,9 @@ class EngineLayer:
         name: As the builder calls it.
         inputs: Name and precision of every tensor it reads, what it multiplies first.
         outputs: The same of what it writes.
-        capacity: How many layers with weights it may stand for.
+        capacity: Number of layers with weights that it may stand for.
         nodes: Names of the network's nodes that it is said to be made of.
-        precision: What it computes in, or `unknown`.
+        precision: Precision that it computes in, or `unknown`.
     """
 
     def __init__(self, entry: Json) -> None:
@@ -200,7 +200,7 @@ def check_precision(document: Any, promised: List[Json], chooses: bool) -> str:
     """Raise `CheckError` unless an engine computes each layer in the precision it was promised in.
 
     Args:
-        document: What the engine inspector says.
+        document: The engine inspector's answer.
         promised: Of each convolution and linear layer of the network: its name, MACs, precision, the layers
             it reads (`reads`), and whether any precision will do (`is_free`).
         chooses: Whether the builder chooses types by speed, so that single layers may be wider.

@@ -39,7 +39,7 @@ def lint(model: onnx.ModelProto, target: Target, *, loads: bool = False) -> list
 
     Args:
         model: Any ONNX model, ours or not.
-        target: Where it is to run.
+        target: The device or software that it is to run on.
         loads: Where the target is ONNX Runtime, let the one installed here decide on operators that are not
             ONNX's own, and load the file where nothing is wrong with it.
     """
@@ -67,7 +67,7 @@ class Group:
     """What a rule found, told once.
 
     Attributes:
-        severity: Of all of it.
+        severity: Severity of all members.
         rule: The rule.
         count: Places it was found at.
         places: The first of them.

@@ -26,7 +26,7 @@ class Finding:
     Attributes:
         severity: `error` where the file is refused or computes something else, `warning` where not.
         rule: Short name of the rule.
-        message: What is wrong, and what the target takes; the same for every place it is found at.
+        message: The fault, and what the target takes; the same for every place it is found at.
         node: Name of the node or tensor, or None for the whole file.
     """
 

@@ -44,8 +44,8 @@ class Finding:
 
     Attributes:
         check: Name of the check.
-        table: Where.
-        message: What is wrong, in one sentence.
+        table: Name of the table at fault.
+        message: The fault, in one sentence.
         rows: The rows it is about.
         other: The table they were compared with; None where none was.
     """
@@ -64,7 +64,7 @@ def audit(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     """Make all checks.
 
     Args:
-        table: What to look at.
+        table: Table to look at.
         others: Rows of other devices, to find copies.
     """
     checks = (identical, scaled) if table.is_for_copies else CHECKS

@@ -37,13 +37,13 @@ class Row:
         time_ms: The time; in a bad file it may be anything.
         macs: Multiply-accumulates behind it, of the whole batch; 0 if unknown. A 3x3 convolution over all
             channels counts 1 / 2.25 of them, since Winograd's algorithm saves that much.
-        kernel_family: What it shares with rows of other kernel sizes; empty for none.
+        kernel_family: Text that it shares with rows of other kernel sizes; empty for none.
         kernel_size: Side of its kernels.
-        width_family: What it shares with rows of other widths; empty for none.
+        width_family: Text that it shares with rows of other widths; empty for none.
         width: Middle channels, or expand ratio.
         num_runs: Repeats; None if unknown.
         is_whole: Whether it is a whole network.
-        cell: What was timed, to find it in other tables; empty where that is its name.
+        cell: The timed network, to find it in other tables; empty where that is its name.
     """
 
     name: str
@@ -63,8 +63,8 @@ class AuditTable:
     """Rows that were timed under the same conditions.
 
     Attributes:
-        name: Of the table or file.
-        rows: Its times.
+        name: Name of the table or file.
+        rows: Times of the table.
         kind: Kind of the device, None if unknown.
         peak: Data sheet of the device.
         precision: Arithmetic; None if unknown.
@@ -90,7 +90,7 @@ def table_rows(table: LatencyTable, *, has_predictions: bool = True) -> list[Aud
     """A latency table as rows: its stored entries, or its predictions of related subnets.
 
     Args:
-        table: What to read.
+        table: The latency table to read.
         has_predictions: Whether to make predictions, which takes longest; stored entries are always read.
     """
     found = []

@@ -62,7 +62,7 @@ class MeasuredNetwork:
         subnet: A member of the space.
         latency_ms: Median over the runs, of a whole batch.
         spread: Interquartile range of the runs relative to the median; None if unknown.
-        num_runs: How many; None if unknown.
+        num_runs: Number of runs; None if unknown.
     """
 
     subnet: Subnet
@@ -108,7 +108,7 @@ class ImportContext:
     Attributes:
         space: Search space of the subnets; None where the file tells.
         subnets: Subnets the files belong to, in their order.
-        conditions: Of the measurement.
+        conditions: Conditions of the measurement.
     """
 
     space: SearchSpace | None = None

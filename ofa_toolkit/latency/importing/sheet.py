@@ -57,7 +57,7 @@ class Sheet:
 
     Attributes:
         path: The file.
-        columns: Its column names as written.
+        columns: Column names as they are written.
         rows: Line number and cells by name of each row, `latency` in ms as a number's text.
     """
 

@@ -17,8 +17,8 @@ class Origin:
     """Where measurements come from.
 
     Attributes:
-        source: Who measured.
-        licence: Of the source.
+        source: Person or project that measured.
+        licence: Licence of the source.
     """
 
     source: str
@@ -57,8 +57,8 @@ def imported_device(
     Args:
         name: Name of the device.
         conditions: Complete conditions, see `check_conditions`.
-        origin: Who measured.
-        account: How it became a table.
+        origin: Source of the measurements, and its licence.
+        account: Method and errors of the table.
         content: The predictors.
     """
     variant = described_variant(variant_name(origin.source, conditions), conditions, origin, account, content)

@@ -45,7 +45,7 @@ class KitSpec:
         opset: ONNX operator set of the networks.
         ir_version: File format version of the networks.
         operators: Operators the target parses; None for all.
-        precision: What to time by default: fp32, fp16 or int8.
+        precision: Precision that is timed by default: fp32, fp16 or int8.
         has_typed_networks: Also pack networks whose tensors are fp16, for trtexec without `--fp16`.
         batch_size: Images per run.
         is_onnxruntime: Whether the target runs ONNX Runtime, not TensorRT.
@@ -74,7 +74,7 @@ def build_kit(
 
     Args:
         path: The zip file.
-        spec: What the target takes.
+        spec: Form of the networks that the target takes.
         space: Whose encoding `probes` have.
         probes: Subnets in the order of timing, `(N, genes)`.
         seed: Start of the random weights.

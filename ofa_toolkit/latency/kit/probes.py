@@ -18,8 +18,8 @@ def choose_probes(population: Population, cost: npt.NDArray[np.floating], num_pr
 
     Args:
         population: Candidates `(N, genes)`.
-        cost: What to spread over, such as predicted latency, `(N,)`.
-        num_probes: How many to choose.
+        cost: Quantity to spread over, such as predicted latency, `(N,)`.
+        num_probes: Number of probes to choose.
 
     Raises:
         MeasurementError: There are fewer distinct candidates.

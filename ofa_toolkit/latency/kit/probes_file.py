@@ -30,9 +30,9 @@ class Probes:
     """Subnets of one space with their latencies.
 
     Attributes:
-        space: Where they come from.
+        space: Search space of the probes.
         population: Encoded, `(N, genes)`.
-        latencies_ms: Of a whole batch, `(N,)`; NaN where not measured yet.
+        latencies_ms: Times of a whole batch, `(N,)`; NaN where not measured yet.
     """
 
     space: SearchSpace

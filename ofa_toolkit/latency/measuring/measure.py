@@ -39,7 +39,7 @@ class Item:
     """Something to time.
 
     Attributes:
-        key: Its name in the journal.
+        key: Name of the item in the journal.
         layers: With one input from outside, called `input`.
         row: The encoded subnet where it is a whole network.
     """
@@ -104,11 +104,11 @@ def measure(
     """Time what the journal does not hold yet.
 
     Args:
-        runtime: What executes the items.
-        items: What to time; keys are distinct.
+        runtime: Runtime that executes the items.
+        items: Items to time; their keys are distinct.
         reference: A network that is timed with every chunk, to tell drift.
-        journal: Where results go.
-        effort: How long to look.
+        journal: Journal that results are appended to.
+        effort: Number of passes, rounds and runs.
         seed: Start of the order, the weights and the inputs.
         on_progress: Called with the number of results so far, of `len(items) * effort.num_passes`.
     """

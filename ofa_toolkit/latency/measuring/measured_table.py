@@ -91,11 +91,11 @@ class MeasuredSpace:
     """A space's additive table and what is known of it.
 
     Attributes:
-        space: Its name.
+        space: Name of the space.
         predictor: Entries with the correction worked in.
-        correction: What was fitted.
+        correction: The fitted correction.
         accuracy: On networks that took no part in the fit.
-        uncorrected: Of the plain sum of units, on the same networks.
+        uncorrected: Error of the plain sum of units, on the same networks.
         bound: One-sided bounds, where enough networks were held out.
         num_units: Distinct units timed.
         num_fit: Whole networks the correction was fitted on.
@@ -211,7 +211,7 @@ def fit_correction(
         space: Whose encoding `rows` have.
         times: Isolated time of every unit by signature.
         rows: Whole networks `(N, genes)`; without any there is no correction.
-        measured_ms: Their times, `(N,)`.
+        measured_ms: Measured times of the rows, `(N,)`.
     """
     if len(rows) == 0:
         return Correction()

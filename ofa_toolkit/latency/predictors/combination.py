@@ -39,7 +39,7 @@ class Member:
     Attributes:
         table: `device:variant` it was taken from.
         identity: Identity of that table.
-        predictors: Its predictors, in order of preference.
+        predictors: Predictors of the table, in order of preference.
         weight: Factor on its latency, not negative.
     """
 
@@ -78,8 +78,8 @@ class Combination:
         bias_ms: Added once per network, not negative.
         ms_per_million_macs: Not negative.
         probes_space: Identity of the space the measured networks came from.
-        probes_space_name: Its name.
-        num_probes: How many networks were measured.
+        probes_space_name: Name of that space.
+        num_probes: Number of measured networks.
     """
 
     kind: ClassVar[str] = "combination"

@@ -36,7 +36,7 @@ class Conditions:
     """What all measurements of one file set have in common; another run with others is refused.
 
     Attributes:
-        space_identity: Of the supernet's space.
+        space_identity: Identity of the supernet's space.
         supernet_identity: SHA-256 of its weights.
         data: Name of the data set.
         seed: That chose the subnets.
@@ -119,8 +119,8 @@ class AccuracyLog:
     """The files of one build folder.
 
     Args:
-        folder: Where they lie; made if missing.
-        conditions: Of this run.
+        folder: Folder of the files; made if missing.
+        conditions: Conditions of this run.
 
     Raises:
         MismatchError: The folder holds measurements under other conditions.

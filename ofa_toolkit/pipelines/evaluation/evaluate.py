@@ -51,10 +51,10 @@ class Evaluation:
 
     Attributes:
         supernet: As the user named it.
-        data: Likewise.
-        split: Which images were judged.
+        data: The data set, as the user named it.
+        split: Part of the data set that was judged.
         results: In the order judged.
-        notes: What was assumed of them, such as a resolution.
+        notes: Assumptions that were made, such as a resolution.
     """
 
     supernet: str
@@ -80,7 +80,7 @@ def evaluate_subnets(
         subnets: Files of subnets.
         resolution: Input size in pixels, in place of what the files say.
         num_random: Random subnets, where no files are given.
-        seed: Of their choice.
+        seed: Seed of the random subnets.
         on_step: Told what is done.
 
     Raises:

@@ -20,8 +20,8 @@ class Evaluator:
     Attributes:
         supernet: The supernet.
         dataset: Prepared as the supernet's training images were.
-        device: Where to compute.
-        request: How many images are used, and how.
+        device: Device to compute on.
+        request: Number of images, batch size and recalibration.
     """
 
     supernet: LoadedSupernet

@@ -71,12 +71,12 @@ class ParetoPoint:
     Attributes:
         low: Start of the bucket, in the axis's unit.
         high: End of it.
-        cost: Of the subnet.
+        cost: Cost of the subnet, in the unit of the axis.
         num_candidates: Subnets judged in the bucket.
-        validation_top1_percent: What it was chosen by.
+        validation_top1_percent: Held-out accuracy, by which it was chosen.
         num_validation_images: On how many images.
         test_top1_percent: On images that chose nothing.
-        num_test_images: How many.
+        num_test_images: Number of test images.
         architecture: As in `subnet.json`.
     """
 

@@ -42,12 +42,12 @@ class Mistake:
     """A picture that the network is wrong about.
 
     Attributes:
-        picture: Its file or row.
-        class_name: What it is.
-        taken_for: What the network takes it for.
-        probability: Of that, 0 to 1.
-        true_probability: Of what it is.
-        thumbnail: What the network saw, as a `data:` address of a JPEG.
+        picture: File or row of the picture.
+        class_name: Class that the picture belongs to.
+        taken_for: Class that the network takes it for.
+        probability: Probability of the class it is taken for, 0 to 1.
+        true_probability: Probability of the class it belongs to, 0 to 1.
+        thumbnail: The picture as the network saw it, as a `data:` address of a JPEG.
     """
 
     picture: str
@@ -64,9 +64,9 @@ class PerClass:
 
     Attributes:
         supernet: As the user named it.
-        data: Likewise.
-        split: Which images.
-        subnet: What was judged, in words.
+        data: The data set, as the user named it.
+        split: Part of the data set that was judged.
+        subnet: The judged subnet, in words.
         matrix: Counts.
         mistakes: The pictures with the least probability of what they are among the wrong ones.
     """
@@ -107,7 +107,7 @@ def judge_classes(evaluator: Evaluator, subnet: Subnet, name: str) -> PerClass:
     Args:
         evaluator: The supernet and the images.
         subnet: A member of its space.
-        name: Of the subnet, in words.
+        name: The subnet, in words.
 
     Raises:
         SubnetNotInSpaceError: The subnet is not in the space.

@@ -42,7 +42,7 @@ def write_page(result: PerClass, path: Path, picture: Path) -> None:
     """Write the page.
 
     Args:
-        result: What was found.
+        result: The figures and mistakes to show.
         path: The HTML file.
         picture: The confusion matrix as `draw_matrix` wrote it, which becomes part of the page.
     """

@@ -63,7 +63,7 @@ class BuiltPredictor:
 
     Attributes:
         path: The predictor file.
-        predictor: What it holds.
+        predictor: The predictor in the file.
         errors: On subnets it has not seen.
         learning_curve: The same for smaller numbers of subnets.
         noise_points: Mean absolute error that the finite number of images alone causes, in points.
@@ -94,13 +94,13 @@ def build_predictor(
 
     Args:
         evaluator: The supernet and its data; subnets are measured on held-out training images.
-        num_subnets: How many to measure in all, those of earlier runs counted.
-        name: Of the supernet, for the predictor's card; its own where None.
-        folder: Of the measurements; default `predictor` beside the predictor.
+        num_subnets: Number of subnets to measure in all, those of earlier runs counted.
+        name: Name of the supernet on the predictor's card; its own where None.
+        folder: Folder of the measurements; default `predictor` beside the predictor.
         out: The predictor file; default where `search` looks: in the supernet's folder, for a zoo name in the
             user's zoo folder.
         seed: That chooses the subnets.
-        config: How the ensemble is fitted.
+        config: Size and effort of the ensemble's fit.
         process: Among those that torchrun started; each measures its share, the first one fits.
         on_step: Told how many of this process's measurements are done.
 

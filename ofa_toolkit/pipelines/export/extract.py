@@ -42,15 +42,15 @@ class Extracted:
     """A network that was cut out and written.
 
     Attributes:
-        folder: Where it lies.
-        subnet: What it is.
+        folder: Folder that was written.
+        subnet: The subnet that was cut out.
         macs: Multiply-accumulates for one image.
         params: Parameters.
-        batchnorm: Where its batch-norm statistics come from.
+        batchnorm: Source of the batch-norm statistics.
         largest_difference: Between its logits and the supernet's before recalibration, relative to the
             largest logit, on seeded synthetic images.
-        files: What was written.
-        notes: What was assumed of the network, such as its resolution.
+        files: Names of the files that were written.
+        notes: Assumptions that were made, such as the resolution.
     """
 
     folder: Path

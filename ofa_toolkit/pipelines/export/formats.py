@@ -53,9 +53,9 @@ def export_format(
     """Export one subnet to another format, compared with the network in the format's own runtime.
 
     Args:
-        name: Of the format, see `FORMATS`.
+        name: Name of the format, see `FORMATS`.
         subnet: As in `export_onnx`.
-        folder: Where to write; by default `subnet-<format>`, which a former output of ours may hold.
+        folder: Folder to write; by default `subnet-<format>`, which a former output of ours may hold.
         supernet: As in `export_onnx`.
         options: As in `export_onnx`; without a target the file is for any processor.
         force: Replace any former output of ours.

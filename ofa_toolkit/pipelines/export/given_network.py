@@ -27,8 +27,8 @@ class GivenNetwork:
     """What a module is.
 
     Attributes:
-        supernet: What it was cut out of; for one trained since, with the identity of its own weights.
-        found: Which subnet it is. What was predicted of one trained since is left out but for its costs.
+        supernet: The supernet it was cut out of; for one trained since, with the identity of its own weights.
+        found: The subnet and its predictions; of one that was trained since, predicted costs only.
         network: The network, where it was trained since; None where it can be cut out again.
         options: With the images and batch-norm statistics it was cut out with.
     """

@@ -36,10 +36,10 @@ class ExportNetwork:
 
     Attributes:
         subnet: The subnet.
-        layers: Its layers.
+        layers: Layers of the network.
         network: The plain network with its own batch-norm statistics, in evaluation mode.
         weights: The same, folded.
-        batchnorm: Where the statistics come from.
+        batchnorm: Source of the batch-norm statistics.
     """
 
     subnet: Subnet
@@ -58,7 +58,7 @@ def export_network(
     images the supernet's folder carries; and are kept as they are only where that is asked for.
 
     Args:
-        supernet: What it is cut out of.
+        supernet: The supernet that it is cut out of.
         subnet: A member of its space.
         dataset: Images for the statistics.
         keep_batchnorm: Keep the statistics of the supernet, which fit none of its subnets well.

@@ -58,15 +58,15 @@ class Exported:
     """An exported network, not yet written anywhere.
 
     Attributes:
-        supernet: What the network was cut out of.
+        supernet: The supernet that the network was cut out of.
         model: The ONNX model with its metadata.
         metadata: The same, as a value.
         form: Target, precision, batch size.
         network: The network it was made from.
-        comparison: How their outputs compare.
-        counts: Of the model's graph.
+        comparison: Comparison of the file's outputs with the network's.
+        counts: MACs and parameters of the model's graph.
         floating: Convolutions and linear layers of an int8 file that compute in floating point.
-        warnings: What the target does with the file that one should know.
+        warnings: Reservations about what the target does with the file.
         check: The images compared on.
     """
 
@@ -102,7 +102,7 @@ def export_onnx(
         subnet: A found subnet, its file, a file of the once-for-all repositories, a supernet and a subnet, or
             a network as `LoadedSupernet.extract` gave it, also trained since; None for the only subnet of
             `supernet`, or for `./subnet.json`.
-        onnx_file: Where to write; nothing is written until every check has passed.
+        onnx_file: File to write; nothing is written until every check has passed.
         supernet: Name or folder of the supernet; the one searched where None.
         options: Target, precision, batch size, images.
         on_step: Told what is being done.
@@ -207,7 +207,7 @@ def open_subnet(
 
     Args:
         subnet: A subnet, its file or content; None for a single network, or for `./subnet.json`.
-        supernet: Where its weights are; None for what the file says.
+        supernet: Supernet that holds its weights; None for the one that the file names.
         resolution: Input size in pixels, in place of what the file says.
 
     Raises:

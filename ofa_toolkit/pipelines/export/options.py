@@ -45,11 +45,11 @@ class ExportOptions:
     """Whether the file takes pixels 0 to 255, as bytes where the target reads them, and scales and normalises
     them itself."""
     layout: Layout = "NCHW"
-    "Of the input."
+    "Layout of the input."
     output: str = "logits"
     "`logits`, `probabilities` or `topk=K`, see `Ends`."
     runtime: str | None = None
-    "What will execute the network, as device files call it; None for the target's own."
+    "Software that will execute the network, as device files name it; None for the target's own."
 
 
 @dataclass(frozen=True)

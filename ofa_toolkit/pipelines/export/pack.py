@@ -57,7 +57,7 @@ def write_pack(
         front: Written by `ofa-tk search --pareto front.json`.
         folder: As `output_folder` allows.
         count: Networks, evenly along the front, from its cheapest to its most accurate.
-        supernet: Where the weights are, if not where the front says.
+        supernet: Supernet that holds the weights, where it is not the one that the front names.
         data: Images for batch-norm statistics; those the supernet carries where None.
         keep_batchnorm: Keep the supernet's statistics.
         force: Replace a former output of ours.

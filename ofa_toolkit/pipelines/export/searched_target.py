@@ -20,7 +20,7 @@ def searched_target(predicted: Mapping[str, Any]) -> str:
     """The device that a subnet's latency was predicted on.
 
     Args:
-        predicted: Of a subnet file.
+        predicted: Predictions of a subnet file.
 
     Raises:
         ExportError: It was searched for none, or for several.
@@ -39,7 +39,7 @@ def searched_precision(predicted: Mapping[str, Any], target: Target) -> FilePrec
     """The precision that a subnet's latency on a target was predicted for; fp32 where nobody says one.
 
     Args:
-        predicted: Of a subnet file.
+        predicted: Predictions of a subnet file.
         target: Only latencies on this device and in its runtime count.
     """
     latencies = predicted.get("latency_ms")
@@ -60,7 +60,7 @@ def default_format(
     """The format for a device: LiteRT for phones, ONNX for all others and where none is known.
 
     Args:
-        subnet: Its file; `./subnet.json` where None.
+        subnet: File of the subnet; `./subnet.json` where None.
         target: A device by name; the one searched for where None.
         tables: Further folders of devices.
     """
@@ -78,7 +78,7 @@ def format_target(
     """The target of a format beside ONNX and TensorRT: phones count, and any processor where none is known.
 
     Args:
-        subnet: Its file or content; `./subnet.json` where None.
+        subnet: File or content of the subnet; `./subnet.json` where None.
         target: A device by name; the one searched for where None.
         tables: Further folders of devices.
     """
@@ -109,7 +109,7 @@ def export_command(
     """`ofa-tk export --onnx` for the first device a subnet was searched for, or else for a CPU.
 
     Args:
-        predicted: Of a subnet file.
+        predicted: Predictions of a subnet file.
         more: Further words.
         tables: Further folders of devices.
     """

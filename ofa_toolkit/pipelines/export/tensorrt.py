@@ -37,12 +37,12 @@ class TensorRtOutcome:
         engine: The engine's file, or None.
         kit: The kit's folder, or None.
         version: TensorRT that built the engine.
-        layers: How many of its layers with weights compute in which precision.
-        max_relative_error: Of its outputs, relative to the network's largest logit.
+        layers: Numbers of its layers with weights by precision, in words.
+        max_relative_error: Error of its outputs, relative to the network's largest logit.
         median_ms: GPU time of one run.
         p90_ms: Slowest of nine in ten.
         reason: Why there is a kit and no engine.
-        command: What the kit runs.
+        command: The command that the kit runs.
     """
 
     engine: Path | None = None

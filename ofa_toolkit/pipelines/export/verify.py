@@ -82,14 +82,14 @@ def verify_export(
 
     Args:
         file: Written by `export_onnx`.
-        supernet: Where the supernet is, if not where the metadata says.
+        supernet: Place of the supernet, where it is not that of the metadata.
         data: Images, if not those the metadata names.
         tables: Further folders of devices.
         on_step: Told what is being done.
 
     Raises:
         FileFormatError: Not an ONNX file of ours.
-        OfaToolkitError: Its search space or target is unknown here.
+        OfaToolkitError: The file's search space or target is unknown here.
     """
     say = on_step or silent
     whole = load_model(file)

@@ -30,7 +30,7 @@ class Likeness:
     Attributes:
         table: `device:variant`.
         spearman: Rank correlation of its predictions with the measurements; None where they are all equal.
-        scale: What its predictions are to be multiplied by (median over the networks).
+        scale: Factor that brings its predictions to the measured times (median over the networks).
         mape_percent: Mean absolute error after that, each network by the scale of the others.
     """
 

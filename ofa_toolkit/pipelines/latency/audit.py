@@ -29,7 +29,7 @@ class AuditReport:
         path: File or folder.
         tables: Names of the tables looked at.
         num_rows: Times looked at.
-        findings: What cannot be, or should not.
+        findings: Times that cannot be right, or should not be trusted.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def find_mistakes(
     """What cannot be true of tables, by themselves and beside those of other devices.
 
     Args:
-        own: What to look at.
+        own: Tables to look at.
         device: The known device they are of.
         more: Further tables to look for copies in.
         tables: Further folders of devices.

@@ -40,10 +40,10 @@ class Timing:
 
     Attributes:
         file: The file.
-        provider: What executed it: cpu, cuda or tensorrt of ONNX Runtime, or another format's runtime.
+        provider: Executor of the file: cpu, cuda or tensorrt of ONNX Runtime, or another format's runtime.
         threads: Threads of an operator on the CPU.
         batch_size: Images a run.
-        median_ms: Of single runs.
+        median_ms: Median time of a single run.
         p90_ms: Nine in ten runs are faster.
         images_per_second: At the median.
         ratio: Median over the first file's under the same condition.
@@ -67,9 +67,9 @@ class Benchmark:
 
     Attributes:
         processor: As the system calls it.
-        onnxruntime: Its version.
+        onnxruntime: Version of ONNX Runtime.
         timings: In the order files and conditions were given.
-        warnings: What should be known about them.
+        warnings: Reservations about the times.
     """
 
     processor: str
@@ -107,7 +107,7 @@ def benchmark(
         threads: Numbers of threads to try on the CPU.
         batch_sizes: Sizes to try with files that leave the batch size open; others keep theirs.
         num_runs: Timed runs a file and condition.
-        seed: Of the inputs.
+        seed: Seed of the inputs.
         on_step: Told what is being timed.
 
     Raises:

@@ -48,12 +48,12 @@ class ImportReport:
         table: `device:variant`.
         path: Device folder.
         read: In words, what was read.
-        provenance: How the table came about.
+        provenance: Provenance of the table.
         mape_percent: Mean absolute error on networks that were left out of the fit; None if unknown.
         spearman: Rank correlation on them.
-        num_checked: How many.
-        median_ms: Of the measured networks; None where units were measured.
-        caveats: What a user must know.
+        num_checked: Number of networks it was checked on.
+        median_ms: Median time of the measured networks; None where units were measured.
+        caveats: Reservations that a user must know.
     """
 
     table: str

@@ -35,11 +35,11 @@ class KitReport:
         target: Device or software generation.
         space: Search space of the probes.
         num_probes: Networks in it.
-        num_bytes: Its size.
+        num_bytes: Size of the zip.
         opset: ONNX operator set of the networks.
         ir_version: File format version of the networks.
-        precision: What is timed by default.
-        spread_over: What the probes were spread over: predicted latency, or MACs.
+        precision: Precision that is timed by default.
+        spread_over: Quantity that the probes were spread over: predicted latency, or MACs.
         is_device: Whether the target is a device, under whose name results can be filed.
     """
 

@@ -42,13 +42,13 @@ class MeasureReport:
         path: Device folder.
         journal: File of raw results.
         num_units: Distinct units timed.
-        accuracy: Of the table, on networks it has not seen.
-        uncorrected: Of the plain sum of units, on the same networks.
-        correction: What was fitted.
+        accuracy: Error of the table on networks it has not seen.
+        uncorrected: Error of the plain sum of units, on the same networks.
+        correction: The fitted correction.
         waiting_percent: Share of the wall time other processes had; None if unknown.
         drift_percent: Interquartile range of the reference network; None if seen too rarely.
         spread_percent: Typical interquartile range of an item's bursts.
-        caveats: What a user must know.
+        caveats: Reservations that a user must know.
     """
 
     table: str
@@ -70,7 +70,7 @@ def measure_latency(
     """Time every unit of a space and some whole subnets, and write the table.
 
     Args:
-        request: What to measure.
+        request: Space, runtime and effort.
         on_progress: Called with the finished and the total number of results.
 
     Raises:

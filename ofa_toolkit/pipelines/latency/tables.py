@@ -58,23 +58,23 @@ class PredictedLatency:
         network: File of the subnet, or name of a standard network.
         resolution: Side of its input in pixels.
         device: `device:variant`.
-        latency_ms: Of a whole batch; None where the variant tells throughput alone.
+        latency_ms: Time of a whole batch; None where the variant tells throughput alone.
         throughput_per_s: Images per second where the variant tells throughput alone, else None.
         upper_ms: What it exceeds with probability 1 - confidence; None where none was asked for or the
             variant is uncalibrated.
-        interval_90_ms: Where nine of ten networks unlike those of the fit lie; None where that is unknown.
+        interval_90_ms: Range of nine of ten networks unlike those of the fit; None where that is unknown.
         interval_90_per_s: The same of a throughput.
         interval: `calibrated` where bounds for this network are backed, else `uncalibrated`.
-        provenance: How the table came about.
+        provenance: Provenance of the table.
         error: The error of such networks on this device, or what is known beside it, short.
         is_checked: Whether that error was found on this device.
         mape_percent: Mean absolute error in percent, the worst that applies; None where it is unchecked.
-        mape_of: How that error was found: what was held out, and which networks.
+        mape_of: Networks that the error is of, and what was held out.
         batch_size: Images per run.
-        identity: Of the table.
-        extrapolations: How the network lies outside what the table was fitted on.
-        notes: What was assumed of the network, such as its resolution.
-        warnings: What to know before relying on it, a line each.
+        identity: Identity of the table.
+        extrapolations: Respects in which the network lies outside what the table was fitted on.
+        notes: Assumptions that were made, such as the resolution.
+        warnings: Reservations to know before relying on it, a line each.
     """
 
     network: str

@@ -32,10 +32,10 @@ class Classifier:
 
     Attributes:
         name: As the user named it.
-        class_names: Of the outputs, in order.
-        preprocessing: How a picture becomes network input: size, crop, interpolation, mean and std.
+        class_names: Names of the outputs, in order.
+        preprocessing: Size, crop, interpolation, mean and deviation of the network's images.
         logits: From images (N, 3, size, size), normalised, to (N, classes).
-        notes: What was assumed, such as which subnet.
+        notes: Assumptions that were made, such as the subnet.
     """
 
     name: str
@@ -52,9 +52,9 @@ def open_classifier(
 
     Args:
         model: An ONNX file that `ofa-tk export` wrote, a bundle, or a supernet: a run, folder or zoo name.
-        subnet: Of a supernet; what a run was fine-tuned for, or else its largest trained one, where None.
+        subnet: Subnet of a supernet; a run's fine-tuned one, or else the largest trained one, where None.
         data: Training images for the batch-norm statistics of a subnet, where the supernet carries none.
-        threads: Of ONNX Runtime.
+        threads: Threads of ONNX Runtime.
 
     Raises:
         OfaToolkitError: It is missing or damaged, or does not say how pictures are prepared.

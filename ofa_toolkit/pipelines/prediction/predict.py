@@ -65,7 +65,7 @@ def predict(
     Args:
         model: An ONNX file that `ofa-tk export` wrote, a bundle, a run, a supernet folder, or a zoo name.
         pictures: A file, folder or pattern, or several.
-        subnet: Of a supernet; what a run was fine-tuned for, or else its largest trained one, where None.
+        subnet: Subnet of a supernet; a run's fine-tuned one, or else the largest trained one, where None.
         data: Training images for the batch-norm statistics of a subnet, where the supernet carries none.
         top: Classes a picture; three, or as many as there are, where None.
         batch_size: Pictures at a time.

@@ -39,7 +39,7 @@ class Limit:
 
     Attributes:
         constraint: For the search.
-        kind: Of the quantity, for printing.
+        kind: Kind of the quantity, for printing.
         subject: Such as `latency`.
         where: Such as ` on jetson-nano`, or nothing.
         option: The command-line option that sets it, such as `--latency`.
@@ -61,15 +61,15 @@ class SearchContext:
     """The parts of one search, bound to one space.
 
     Attributes:
-        request: What was asked.
+        request: The search that was asked for.
         supernet: The supernet; None where a space alone is searched.
-        supernet_name: Its name, or that of the space.
+        supernet_name: Name of the supernet, or of the space without one.
         full_space: The supernet's space, as trained.
         space: The part of it that is searched.
         accuracy: The predictor, bound; None where there is none and the request needs none.
         latencies: Tables by `device:variant`, bound, in the order asked.
         limits: The constraints.
-        warnings: What the user should know about the data behind the answer.
+        warnings: Reservations about the data behind the answer.
     """
 
     def __init__(self, request: SearchRequest) -> None:
@@ -240,8 +240,8 @@ class SearchContext:
         if uncovered:
             covered = listed(self.accuracy.predictor.card.resolutions)
             self.warnings.append(
-                f"The accuracy predictor covers resolutions {covered}; at {listed(uncovered)} it goes on in "
-                "a straight line and nothing backs it."
+                f"The accuracy predictor covers resolutions {covered}; at {listed(uncovered)} it "
+                "extrapolates linearly, which no measurement supports."
             )
 
 

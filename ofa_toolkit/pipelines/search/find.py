@@ -41,7 +41,7 @@ class FoundSubnet(SubnetFile):
         candidates: The chosen subnet beside the smallest, the largest and the best uniform one.
         runners_up: The next best subnets, best first.
         not_binding: Limits that cost nothing: without them the answer is no better.
-        warnings: What to know about the data behind the answer.
+        warnings: Reservations about the data behind the answer.
         source: The supernet that was searched; None where a space alone was.
     """
 

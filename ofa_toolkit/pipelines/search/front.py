@@ -46,15 +46,15 @@ class Front:
     """Subnets that no other one beats in accuracy and all costs at once, cheapest first.
 
     Attributes:
-        space: Their search space: that of the supernet, as trained.
+        space: Search space of the subnets: that of the supernet, as trained.
         supernet: Zoo name or folder whose accuracy predictor judged them.
         costs: Names of the costs, such as `latency:jetson-nano:nvidia-tensorrt-fp16-1`, `macs`.
         subnets: The members.
         top1_percent: Predicted accuracy of each.
         values: Costs `(members, costs)`, in ms, MACs, parameters and bytes.
         predicted: All figures of each with provenance, as in `subnet.json`.
-        search: What was asked and how it was found.
-        warnings: What to know about the data behind it.
+        search: The question, the method and its effort.
+        warnings: Reservations about the data behind it.
     """
 
     space: SearchSpace

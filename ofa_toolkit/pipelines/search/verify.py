@@ -28,10 +28,10 @@ class Verified:
     """One subnet after measuring.
 
     Attributes:
-        candidate: What was predicted.
+        candidate: The candidate with its predictions.
         predicted_rank: From 1, by the prediction.
         top1_percent: Measured on held-out training images, batch norm recalibrated.
-        num_images: How many.
+        num_images: Number of images.
         latency_ms: Measured on this machine; None where latency was not measured.
     """
 
@@ -69,7 +69,7 @@ def verify_top(
     Args:
         found: The answer of the search.
         evaluator: The supernet it was for, and its data.
-        num_subnets: How many of the best to measure.
+        num_subnets: Number of the best subnets to measure.
         runtime: Also time them on this machine with this runtime.
         options: Conditions of the timing.
         most_latency_ms: Leave out subnets that measure slower; needs `runtime`.

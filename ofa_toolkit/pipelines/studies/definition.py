@@ -26,7 +26,7 @@ class VariantConfig:
     """One recipe of a study, trained once per seed."""
 
     label: str
-    "Its name in tables and folders: small letters, digits, '.', '-' and '_'."
+    "Name in tables and folders: small letters, digits, '.', '-' and '_'."
     recipe: str
     "A named recipe, or a TOML file beside the study file."
     epochs: Annotated[int, Bounds(at_least=1)] | None = None
@@ -62,7 +62,7 @@ class StudyConfig:
     candidate_seed: Annotated[int, Bounds(at_least=0)] = 0
     "Seed of the candidates."
     variants: tuple[VariantConfig, ...]
-    "What is compared."
+    "Recipes that are compared."
 
     def __post_init__(self) -> None:
         labels = [variant.label for variant in self.variants]
@@ -85,9 +85,9 @@ class StudyRun:
     """One training run of a study.
 
     Attributes:
-        variant: Its recipe.
-        seed: Its seed.
-        data: Its images.
+        variant: The recipe of the run.
+        seed: Seed of the run.
+        data: Images of the run.
         threads: CPU threads; torch's default if None.
     """
 

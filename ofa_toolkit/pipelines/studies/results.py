@@ -81,11 +81,11 @@ class RunResult:
     """One trained and measured run."""
 
     label: str
-    "Which recipe of the study."
+    "Label of the recipe in the study."
     seed: int
     "Seed of the run."
     command: str
-    "What to type to train it again."
+    "Command that trains it again."
     epochs: int
     "Passes over the training images."
     num_training_images: int

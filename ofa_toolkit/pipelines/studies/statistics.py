@@ -50,8 +50,8 @@ class Row:
     """One label of a study.
 
     Attributes:
-        label: Which recipe.
-        seeds: Its finished seeds.
+        label: Label of the recipe.
+        seeds: Seeds of the recipe's finished runs.
         is_trained: Whether it trained all subnets of the space.
         values: By name of the metric.
         differences: To the reference, over the seeds that both have; empty for the reference itself.

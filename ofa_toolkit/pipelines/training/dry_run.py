@@ -32,9 +32,9 @@ class CostPrediction:
     Attributes:
         images: The data set and the sizes of its splits.
         steps_per_epoch: Updates.
-        timed: What was timed, on what.
+        timed: The timed updates and the device, in words.
         costs: Per phase; validation is not included.
-        total_cost: Their sum.
+        total_cost: Cost of all phases.
     """
 
     images: str

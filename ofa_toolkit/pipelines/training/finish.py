@@ -25,9 +25,9 @@ def add_predictor(config: RunConfig, folder: Path, device: str, reporter: Report
 
     Args:
         config: The run.
-        folder: The supernet.
-        device: Where to compute.
-        reporter: Hears how far it is.
+        folder: Folder of the supernet.
+        device: Device to compute on.
+        reporter: Told of progress.
     """
     subnets = config.finish.predictor_subnets
     assert subnets is not None

@@ -30,7 +30,7 @@ class Fitted:
 
     Attributes:
         config: With them.
-        told: What was chosen and why, for the user.
+        told: The choice and its reasons, for the user.
     """
 
     config: RunConfig

@@ -32,11 +32,11 @@ class InitialWeights:
 
     Attributes:
         name: As the user named it.
-        space_option: What `--space` takes to train its space.
+        space_option: Value of `--space` with which its space is trained.
         network: The elastic network with the weights.
-        identity: What tells these weights from others.
+        identity: Text that tells these weights from others.
         class_names: Names of its outputs; empty where they are not stated.
-        preprocessing: How its images were prepared; None where it is not stated.
+        preprocessing: Preprocessing of its images; None where it is not stated.
     """
 
     name: str

@@ -51,7 +51,7 @@ class TrainResult:
         accuracies: Last validation: top-1 percent by name of the subnet.
         num_validation_images: On how many images.
         costs: Per phase.
-        total_cost: Their sum.
+        total_cost: Cost of all phases.
         resumed_from: The checkpoint's file name, None where the run was not resumed.
     """
 
@@ -84,8 +84,8 @@ def train(
         device: `cpu`, `cuda`, `cuda:N`; a GPU where there is one, if None.
         threads: CPU threads; torch's default if None. Bit-identical results need the same number.
         download: Fetch the data set where torchvision can.
-        price_per_hour: Of one device, for the cost in money.
-        reporter: Who hears of the progress.
+        price_per_hour: Price of an hour of one device, for the cost in money.
+        reporter: Told of progress and messages.
 
     Raises:
         OfaToolkitError: Bad data, configuration or folder; diverged training; a full disk.
@@ -186,10 +186,10 @@ def prepare(
 
     Args:
         config: The run.
-        out: Its folder.
+        out: Folder of the run.
         process: This process among those that train together.
         download: Fetch the data set where torchvision can.
-        reporter: Who hears of the progress.
+        reporter: Told of progress and messages.
         is_trial: Whether updates are only to be timed: noise will do where no images are named (see
             `StandIn`), and nothing is fitted to images.
         takes_init: Whether the weights that `config.init` names are loaded.

@@ -22,8 +22,8 @@ def start(
     Args:
         config: The run.
         supernet: With the weights of `init`, on the device.
-        dataset: Its training images are used.
-        device: Where to compute.
+        dataset: Data set whose training images are used.
+        device: Device to compute on.
         reporter: Hears what was done.
     """
     largest = config.space.trained(supernet.space.num_classes).largest()

@@ -81,7 +81,7 @@ def measure(
 
     Args:
         folder: A supernet folder; subnet files of the questions lie in it.
-        questions: What to measure.
+        questions: Subnets to measure, and how.
         data: The data set it was trained on, such as `npz:FILE`; opened with the split the training used.
         notify: Told each figure in one line, as measuring takes minutes.
         kept: Figures measured before; new ones are added.

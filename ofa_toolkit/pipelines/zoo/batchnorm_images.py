@@ -52,13 +52,13 @@ def make_batchnorm_images(
     its own, so that their noise averages out.
 
     Args:
-        folder: Of the supernet.
+        folder: Folder of the supernet.
         data: The images it was trained on.
-        num_images: How many to make; default as many as `largest_number` says.
+        num_images: Number of images to make; default as many as `largest_number` says.
         num_subnets: Size of the first pool.
         num_steps: Steps of the optimisation.
         num_correction_subnets: Size of the second pool, which has at least one at each resolution.
-        seed: Of pools, noise and order.
+        seed: Seed of pools, noise and order.
         checkpoint: File that unfinished images are kept in.
         on_step: Told how many of `num_subnets + num_steps + num_correction_subnets` steps are done.
 

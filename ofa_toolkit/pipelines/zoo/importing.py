@@ -35,13 +35,13 @@ class Imported:
 
     Attributes:
         folder: The supernet folder.
-        space: Its space.
+        space: Search space of the supernet.
         trained_space: The part of it that was trained.
         use_kernel_transforms: Whether smaller kernels pass through learned matrices.
         member_of: The registered space that a single network is a subnet of, if any.
-        loaded: What was loaded and renamed, in words.
-        left_out: What of the file was not needed, in words.
-        notes: What was assumed.
+        loaded: Tensors that were loaded and renamed, in words.
+        left_out: Parts of the file that were not needed, in words.
+        notes: Assumptions that were made.
     """
 
     folder: Path

@@ -24,8 +24,8 @@ class EntrySummary:
 
     Attributes:
         name: Name of the entry.
-        space: Its search space, None where this project does not have it.
-        dataset: What it was trained on.
+        space: Search space of the entry, None where this project does not have it.
+        dataset: Data set that it was trained on.
         num_classes: Outputs of the classifier.
         licence: Name of the licence of the files.
         is_non_commercial: Whether commercial use is excluded.

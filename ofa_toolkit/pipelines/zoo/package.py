@@ -47,7 +47,7 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
     says what a user gets.
 
     Args:
-        request: What goes into it.
+        request: Parts of the entry.
         notify: Told each figure as it is measured.
 
     Returns:

@@ -52,7 +52,7 @@ def prepare_entry(
 
     Args:
         request: The entry; needs `data`.
-        preparation: Which parts, and how.
+        preparation: Parts to make, and their effort.
         notify: Told what is made and what was there.
         progress_bar: For the long steps.
 

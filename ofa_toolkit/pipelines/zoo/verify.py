@@ -24,7 +24,7 @@ class Finding:
     Attributes:
         subject: A file, or a figure of the card.
         is_right: Whether it is what the card says.
-        detail: What was found.
+        detail: The finding in words.
         claimed: The card's figure, in percent, where the subject is one.
         measured: The figure measured now.
     """
@@ -48,7 +48,7 @@ def verify_entry(
     Args:
         entry: Bundled, downloaded, or in a folder of the user's.
         data: The data set the card's figures refer to; None checks the files only.
-        store: Where downloads are kept.
+        store: The cache of downloads.
         notify: Told each figure as it is measured.
 
     Raises:

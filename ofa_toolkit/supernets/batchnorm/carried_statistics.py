@@ -33,13 +33,13 @@ _WEIGHTS = "weights_sha256"
 
 @dataclass(frozen=True, kw_only=True)
 class Corrections:
-    """What statistics of synthetic images are off by.
+    """Errors of statistics from synthetic images, to be added to them.
 
     Attributes:
-        resolutions: R of them, in pixels.
-        shifts: By name of the batch norm in an extracted network, `(R, channels)`: to add to the mean, in
-            standard deviations. A narrower subnet's batch norm takes the leading channels.
-        log_scales: Likewise, to add to the logarithm of the standard deviation.
+        resolutions: The R sides of images in pixels.
+        shifts: Amounts to add to the mean, in standard deviations, `(R, channels)` by name of the batch norm
+            in an extracted network. A narrower subnet's batch norm takes the leading channels.
+        log_scales: Amounts to add to the logarithm of the standard deviation, shaped alike.
     """
 
     resolutions: tuple[int, ...]
@@ -123,7 +123,7 @@ def write_carried_statistics(folder: str | Path, pixels: Tensor, corrections: Co
     Args:
         folder: The supernet's.
         pixels: uint8, `(N, 3, R, R)`.
-        corrections: Of these images; stored as float16, and bound to the weights in the folder.
+        corrections: Corrections of these images; stored as float16, and bound to the weights in the folder.
     """
     path = Path(folder) / FILE
     tensors = {"images": pixels.contiguous()}
@@ -150,7 +150,7 @@ def read_carried_statistics(
 
     Raises:
         FileFormatError: The file is damaged.
-        MismatchError: Its corrections were measured on other weights than those in the folder.
+        MismatchError: The corrections were measured on other weights than those in the folder.
     """
     path = Path(folder) / FILE
     if not path.is_file():

@@ -66,10 +66,10 @@ def synthesize_batchnorm_images(
         mean: Per-channel mean that pixels in 0..1 are normalised with.
         std: Per-channel divisor.
         size: Side of the images in pixels; for other resolutions they are resized.
-        num_images: How many to make; all of them make up one batch.
+        num_images: Number of images to make; all of them make up one batch.
         num_steps: Steps of Adam, each with one subnet of the pool.
-        learning_rate: Of Adam, in normalised pixel values; falls to 0 along a cosine.
-        seed: Of the initial noise and the order.
+        learning_rate: Learning rate of Adam, in normalised pixel values; it falls to 0 along a cosine.
+        seed: Seed of the initial noise and of the order.
         checkpoint: File that unfinished images are kept in, and taken from when it was made with the same
             settings.
         progress: Called with the number of steps done and the step's mismatch in nats.

@@ -14,9 +14,9 @@ class BatchNormSource:
         kind: `data`: images given for the export; `carried`: images in the supernet's folder; `stored`:
             the supernet's own statistics, because the user said so; `own`: those of a network trained after
             it was cut out.
-        images: Which images, in words or as a data source.
-        num_images: How many.
-        seed: Of their choice and augmentation.
+        images: The images, in words or as a data source.
+        num_images: Number of images.
+        seed: Seed of the images' choice and augmentation.
     """
 
     kind: Literal["data", "carried", "stored", "own"]

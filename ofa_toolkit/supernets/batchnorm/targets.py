@@ -21,11 +21,11 @@ _LEAST_SENSITIVITY = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class NormTarget:
-    """What one batch norm should see, each `(channels,)`.
+    """Statistics of the input that one batch norm should see, each `(channels,)`.
 
     Attributes:
-        mean: Of its input on real images.
-        variance: Likewise, biased.
+        mean: Mean of the layer's input on real images.
+        variance: Biased variance of the same input.
         shift_sensitivity: Fisher information of the predicted label about a shift of the normalised input.
         scale_sensitivity: The same about the logarithm of its scale.
     """
@@ -87,12 +87,12 @@ def measure_target(
 
 
 def statistics_error(found: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], eps: float) -> Tensor:
-    """What has to be added to statistics to have the wanted ones.
+    """Amounts to add to statistics to have the wanted ones.
 
     Args:
         found: Mean and variance of one batch norm's input, each `(channels,)`.
-        wanted: Likewise.
-        eps: Of the batch norm.
+        wanted: Mean and variance to reach, each `(channels,)`.
+        eps: Epsilon of the batch norm.
 
     Returns:
         `(2, channels)`: to the mean, in wanted standard deviations, and to the logarithm of the deviation.
@@ -107,7 +107,7 @@ def statistics_errors(supernet: Supernet, target: StatisticsTarget, images: Tens
 
     Args:
         supernet: Left unchanged.
-        target: Of one subnet.
+        target: Statistics of one subnet.
         images: Normalised, `(N, 3, R, R)`; the result can be differentiated with respect to them.
 
     Returns:
@@ -138,7 +138,7 @@ def mismatch(target: StatisticsTarget, errors: Mapping[str, Tensor]) -> Tensor:
     normalised mean and log deviation times its Fisher information, summed.
 
     Args:
-        target: Of one subnet.
+        target: Statistics of one subnet.
         errors: As `statistics_errors` gives them.
     """
     terms = []

@@ -47,10 +47,10 @@ class Checkpoint:
 
     Attributes:
         path: The file.
-        weights: Its tensors by name, without prefixes.
+        weights: Tensors by name, without prefixes.
         place: Keys that lead to it, joined by dots; empty where the file is the dictionary itself.
-        prefix: What stood before every name.
-        left_out: What else the file holds: other dictionaries, counters, settings.
+        prefix: Text that stood before every name.
+        left_out: Other content of the file: dictionaries, counters, settings.
     """
 
     path: Path

@@ -29,7 +29,7 @@ def load_official_checkpoint(path: str | Path, space: SearchSpace) -> Supernet:
 
     Raises:
         CheckpointError: The file is missing, truncated, holds no weights, or objects that could run code.
-        MismatchError: Its weights are of another space; the first difference is named.
+        MismatchError: The weights are of another space; the first difference is named.
     """
     return supernet_from_official(read_weights(path), space, source=str(path))
 

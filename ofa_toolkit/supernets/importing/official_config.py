@@ -31,7 +31,7 @@ def save_official_network(folder: str | Path, network: nn.Module, space: SearchS
         folder: Made if missing.
         network: From `extract(supernet, subnet)`.
         space: The space of the subnet.
-        subnet: What the network is.
+        subnet: The subnet that the network is.
 
     Raises:
         ExportError: The space is not of the MobileNet families.

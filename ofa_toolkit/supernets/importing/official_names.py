@@ -22,7 +22,7 @@ def official_names(space: SearchSpace, layers: Iterable[LayerSpec], *, elastic: 
 
     Args:
         space: The space of the network.
-        layers: Its layers; the largest subnet's for a supernet.
+        layers: Layers of the network; the largest subnet's for a supernet.
         elastic: Whether names of elastic layers are doubled, and blocks numbered with gaps for skipped
             ones (a supernet), or not (an extracted network).
     """

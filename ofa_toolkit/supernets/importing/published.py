@@ -27,7 +27,7 @@ def supernet_from_published(
     Args:
         weights: In the order in which the layers run; any names that end as torch's do.
         space: Whose largest subnet the network is; the number of classes is the network's.
-        source: What to call the weights in errors.
+        source: Name of the weights in errors.
         bn_eps: Epsilon of the network's batch norms where it is another than the space's: the variances are
             shifted by the difference, which computes the same.
 

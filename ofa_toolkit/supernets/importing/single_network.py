@@ -21,8 +21,8 @@ def single_network_supernet(config: Config, weights: Mapping[str, Tensor], resol
 
     Args:
         config: A parsed `net.config`.
-        weights: Its state dictionary, under official names.
-        resolution: Its input size in pixels.
+        weights: State dictionary of the network, under official names.
+        resolution: Side of the network's input in pixels.
 
     Raises:
         FileFormatError: The file is malformed, or has a layer that no block of ours stands for.
