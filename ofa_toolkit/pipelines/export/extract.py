@@ -19,8 +19,8 @@ from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.pipelines.export.network import export_network
-from ofa_toolkit.pipelines.export.onnx_file import open_subnet
 from ofa_toolkit.pipelines.export.options import ExtractRequest
+from ofa_toolkit.pipelines.export.plan import open_subnet
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
 from ofa_toolkit.supernets import backbone, extract

@@ -21,8 +21,9 @@ from ofa_toolkit.export.formats.network import NetworkWithEnds
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.pipelines.export.network import ExportNetwork, calibration_batches, choose_calibration
-from ofa_toolkit.pipelines.export.onnx_file import Exported, comparison_images, export_onnx, silent
+from ofa_toolkit.pipelines.export.onnx_file import Exported, comparison_images, export_onnx
 from ofa_toolkit.pipelines.export.options import ExportOptions
+from ofa_toolkit.pipelines.export.plan import silent
 from ofa_toolkit.pipelines.export.searched_target import format_target
 from ofa_toolkit.spaces.subnet_file import SubnetLike
 from ofa_toolkit.zoo.supernet import SupernetLike

@@ -17,7 +17,8 @@ from ofa_toolkit.export.file_values import file_input, scores_of_network
 from ofa_toolkit.export.kit.check import LIMITS
 from ofa_toolkit.export.tensorrt import build_engine
 from ofa_toolkit.export.trtexec import ENGINE
-from ofa_toolkit.pipelines.export.onnx_file import Exported, check_runs_tensorrt
+from ofa_toolkit.pipelines.export.onnx_file import Exported
+from ofa_toolkit.pipelines.export.plan import check_runs_tensorrt
 from ofa_toolkit.tensorrt.engine import (
     DeviceMemory,
     EngineOptions,

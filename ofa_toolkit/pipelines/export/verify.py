@@ -39,7 +39,8 @@ from ofa_toolkit.pipelines.export.network import (
     choose_calibration,
     export_network,
 )
-from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images, silent
+from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
+from ofa_toolkit.pipelines.export.plan import silent
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference

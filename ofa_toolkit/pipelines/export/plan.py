@@ -1,0 +1,190 @@
+"""What is exported, and in which form: found, completed and refused before any work starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.export.ends import Ends, ends_for, factors
+from ofa_toolkit.export.exporter import FileForm
+from ofa_toolkit.export.target_devices import Target, resolve_target
+from ofa_toolkit.pipelines.export.given_network import EXPORTABLE, given_network
+from ofa_toolkit.pipelines.export.network import ExportNetwork
+from ofa_toolkit.pipelines.export.options import ExportOptions
+from ofa_toolkit.pipelines.export.searched_target import searched_precision, searched_target
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, stated_supernet, subnet_file
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
+
+DEFAULT_SUBNET = Path("subnet.json")
+
+
+def silent(_: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class ExportRequest(ExportOptions):
+    """A network, and how it is exported."""
+
+    subnet: SubnetLike | tuple[SupernetLike, SubnetLike] | nn.Module | None = None
+    """A found subnet, its file, a file of the once-for-all repositories, a supernet and a subnet, or a
+    network as `LoadedSupernet.extract` gave it, also trained since; None for the only subnet of `supernet`,
+    or for `./subnet.json`."""
+    onnx_file: str | Path | None = None
+    "File to write; nothing is written until every check has passed."
+    _: KW_ONLY
+    supernet: SupernetLike | None = None
+    "Name or folder of the supernet; the one searched where None."
+    options: ExportOptions | None = None
+    "Values of the other parameters, where they are not given."
+    on_step: Callable[[str], None] | None = None
+    "Told what is being done."
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        """Tells what is being done to whoever wants to hear it."""
+        return self.on_step or silent
+
+    def chosen(self) -> ExportOptions:
+        """The options, those of `options` among them."""
+        usual = ExportOptions()
+        given = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(usual)
+            if getattr(self, field.name) != getattr(usual, field.name)
+        }
+        return dataclasses.replace(self.options or usual, **given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """A subnet, and the form of its file.
+
+    Attributes:
+        source: The supernet that holds the weights.
+        described: The subnet and its predictions.
+        given: The network itself, where it was trained in Python since it was cut out; else None.
+        options: All options.
+        form: Target, precision and batch size of the file.
+        ends: Input and output of the file.
+    """
+
+    source: LoadedSupernet
+    described: SubnetFile
+    given: ExportNetwork | None
+    options: ExportOptions
+    form: FileForm
+    ends: Ends
+
+    @property
+    def runtime(self) -> str:
+        """Software that will execute the file."""
+        return self.options.runtime or self.form.target.generation.runtime
+
+
+def plan_export(request: ExportRequest) -> ExportPlan:
+    """Find what is exported, and refuse before the work starts what can be refused then."""
+    given: ExportNetwork | None = None
+    options, subnet = request.chosen(), request.subnet
+    if isinstance(options.target, str):  # A mistake in it is told before anything is fetched.
+        options = dataclasses.replace(options, target=resolve_target(options.target, options.tables))
+    if isinstance(subnet, nn.Module):
+        known_as = given_network(subnet, options)
+        given, options, subnet = known_as.network, known_as.options, (known_as.supernet, known_as.found)
+    if isinstance(subnet, Subnet) and request.supernet is not None:
+        subnet = (request.supernet, subnet)
+    if isinstance(subnet, tuple):
+        source = load_supernet(subnet[0])
+        described = subnet_file(subnet[1], source.space, resolution=options.resolution)
+    elif subnet is None or isinstance(subnet, str | os.PathLike | Mapping | SubnetFile):
+        known = getattr(subnet, "source", None) if request.supernet is None else request.supernet
+        described, source = open_subnet(subnet, known, options.resolution)
+    else:
+        raise ExportError(f"A '{type(subnet).__name__}' cannot be exported: {EXPORTABLE}.")
+    named = options.target or searched_target(described.predicted)
+    target = named if isinstance(named, Target) else resolve_target(named, options.tables)
+    precision = options.precision or searched_precision(described.predicted, target)
+    form = FileForm(target=target, precision=precision, batch_size=options.batch_size)
+    if options.precision is None and precision != "fp32":
+        request.say(f"Precision {precision}, which the latency on {target.name} was predicted for")
+    check_options(form, has_data=options.data is not None)
+    if options.engine:
+        check_runs_tensorrt(target)
+    ends = ends_for(
+        target, source.space.num_classes, pixels=options.pixels, layout=options.layout, output=options.output
+    )
+    if options.engine and ends.output == "topk":
+        raise ExportError(
+            "An engine is checked by one value a class, which topk does not give.",
+            hint="--output probabilities",
+        )
+    if ends.takes_pixels:
+        factors(source.preprocessing or {})
+    return ExportPlan(source=source, described=described, given=given, options=options, form=form, ends=ends)
+
+
+def open_subnet(
+    subnet: SubnetLike | None, supernet: SupernetLike | None, resolution: int | None = None
+) -> tuple[SubnetFile, LoadedSupernet]:
+    """The subnet, and the supernet it is cut from.
+
+    It is read as a member of the supernet's own space, which may offer other resolutions than the
+    registered one.
+
+    Args:
+        subnet: A subnet, its file or content; None for a single network, or for `./subnet.json`.
+        supernet: Supernet that holds its weights; None for the one that the file names.
+        resolution: Input size in pixels, in place of what the file says.
+
+    Raises:
+        ExportError: Nobody says which supernet.
+        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
+    """
+    if subnet is None and supernet is not None and load_supernet(supernet).trained_space.has_one_architecture:
+        subnet = load_supernet(supernet).trained_space.largest(resolution)
+    subnet = DEFAULT_SUBNET if subnet is None else subnet
+    name = supernet or _stated_supernet(subnet)
+    if name is None:
+        raise ExportError(
+            "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
+        )
+    source = load_supernet(name)
+    return subnet_file(subnet, source.space, resolution=resolution), source
+
+
+def _stated_supernet(subnet: SubnetLike) -> str | None:
+    if isinstance(subnet, Subnet):
+        return None
+    return subnet.supernet if isinstance(subnet, SubnetFile) else stated_supernet(subnet)
+
+
+def check_options(form: FileForm, *, has_data: bool) -> None:
+    """Raise `ExportError` for what cannot be written, before any work."""
+    target = form.target
+    target.check_precision(form.precision)
+    if form.batch_size is None and not target.takes_dynamic_batch:
+        raise ExportError(
+            f"Engines for {target.name} need a fixed batch size.",
+            hint="Use --batch-size N, not --dynamic-batch.",
+        )
+    if form.precision == "int8" and not has_data:
+        raise ExportError(
+            "int8 needs real images, to find the range of every activation and to judge what it costs.",
+            hint="--data SOURCE, such as imagefolder:DIR",
+        )
+
+
+def check_runs_tensorrt(target: Target) -> None:
+    """Raise `ExportError` where no engine can be built for a target."""
+    if target.generation.runtime != "tensorrt":
+        raise ExportError(
+            f"{target.name} does not run TensorRT.",
+            hint="--target DEVICE, or a generation such as tensorrt-8.6",
+        )
