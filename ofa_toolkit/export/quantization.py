@@ -78,6 +78,12 @@ def quantize(
         _free_fused_sums(quantised)
         if has_half:
             store_in_half(quantised)
+    _restore(quantised, model)
+    return quantised
+
+
+def _restore(quantised: onnx.ModelProto, model: onnx.ModelProto) -> None:
+    """Undo what the quantiser changes besides the nodes: shapes, versions, metadata, domains."""
     for field in ("input", "output"):
         quantised.graph.ClearField(field)
         getattr(quantised.graph, field).extend(getattr(model.graph, field))
@@ -89,7 +95,6 @@ def quantize(
     del quantised.opset_import[:]
     quantised.opset_import.extend(model.opset_import)
     del quantised.graph.value_info[:]
-    return quantised
 
 
 def _run_quantiser(

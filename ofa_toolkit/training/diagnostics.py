@@ -8,7 +8,8 @@ three, and the cosines of the latter two with G.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,13 +73,10 @@ def compare_gradients(
     """
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
     updater = Updater(supernet, optimizer, dataclasses.replace(config, accumulation=1), Process())
-    saved = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
-    was_training = supernet.training
-    supernet.train()
     full: Gradients = {}
     others: Gradients = {}
     shrinking: Gradients = {}
-    try:
+    with _left_as_it_was(supernet):
         for images, labels in batches:
             resolution = images.shape[-1]
             largest = Pass(role="largest", subnet=space.largest(resolution), use_dropout=False)
@@ -89,17 +87,27 @@ def compare_gradients(
             silent = dataclasses.replace(largest, gradient_weight=0.0)
             _add(others, _gradients(updater, images, labels, [silent, *small[: num_networks - 1]]))
             _add(shrinking, _gradients(updater, images, labels, [silent, *small[num_networks - 1 :]]))
-    finally:
-        optimizer.zero_grad(set_to_none=True)
-        supernet.train(was_training)
-        with torch.no_grad():
-            for name, buffer in supernet.named_buffers():
-                buffer.copy_(saved[name])
     return [
         _compare(name, full[name], shrinking[name], full[name] + epsilon * others[name])
         for name in full
         if full[name].ndim > 1
     ]
+
+
+@contextmanager
+def _left_as_it_was(supernet: Supernet) -> Iterator[None]:
+    """Train for a while, and leave neither gradients nor other statistics behind."""
+    saved = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+    was_training = supernet.training
+    supernet.train()
+    try:
+        yield
+    finally:
+        supernet.zero_grad(set_to_none=True)
+        supernet.train(was_training)
+        with torch.no_grad():
+            for name, buffer in supernet.named_buffers():
+                buffer.copy_(saved[name])
 
 
 def _distilled(subnet: Subnet) -> Pass:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import read_json_lines
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
-from ofa_toolkit.evaluation.accuracy import evaluate_on_batches, recalibration_batches
+from ofa_toolkit.evaluation.accuracy import evaluate_on_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
@@ -83,8 +83,14 @@ class SubnetMeter:
         if key in self._cache:
             yield from self._cache[key]
             return
+        evaluator = self._evaluator
         kept: Batches | None = []
-        for images, labels in self._prepare(split, resolution):
+        prepared = (
+            evaluator.training_batches(resolution)
+            if split == "train"
+            else evaluator.judged_batches("validation", resolution)
+        )
+        for images, labels in prepared:
             size = images.numel() * images.element_size()
             if kept is not None and self._cached_bytes + size <= LARGEST_CACHE_BYTES:
                 kept.append((images, labels))
@@ -95,24 +101,6 @@ class SubnetMeter:
             yield images, labels
         if kept is not None:
             self._cache[key] = kept
-
-    def _prepare(self, split: str, resolution: int) -> Any:
-        evaluator = self._evaluator
-        if split == "train":
-            return recalibration_batches(
-                evaluator.dataset,
-                resolution,
-                batch_size=evaluator.request.batch_size,
-                limit=evaluator.recalibration_images,
-                device=evaluator.device,
-            )
-        return evaluator.dataset.batches(
-            "validation",
-            evaluator.request.batch_size,
-            resolution=resolution,
-            limit=evaluator.request.images,
-            device=evaluator.device,
-        )
 
 
 class AccuracyLog:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from ofa_toolkit.datasets import ImageDataset, Split
-from ofa_toolkit.evaluation.accuracy import RECALIBRATION_IMAGES, Accuracy, evaluate_subnet
+from ofa_toolkit.datasets import Batch, ImageDataset, Split
+from ofa_toolkit.evaluation.accuracy import (
+    RECALIBRATION_IMAGES,
+    Accuracy,
+    evaluate_subnet,
+    recalibration_batches,
+)
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
@@ -35,6 +41,26 @@ class Evaluator:
         if self.request.recalibration_images is not None:
             return self.request.recalibration_images
         return RECALIBRATION_IMAGES
+
+    def training_batches(self, resolution: int) -> Iterator[Batch]:
+        """Training images to recompute batch-norm statistics from, on the device."""
+        return recalibration_batches(
+            self.dataset,
+            resolution,
+            batch_size=self.request.batch_size,
+            limit=self.recalibration_images,
+            device=self.device,
+        )
+
+    def judged_batches(self, split: Split, resolution: int) -> Iterator[Batch]:
+        """Images and labels to judge on, as many as the request says, on the device."""
+        return self.dataset.batches(
+            split,
+            self.request.batch_size,
+            resolution=resolution,
+            limit=self.request.images,
+            device=self.device,
+        )
 
     def accuracy(self, subnet: Subnet, split: Split | None = None) -> Accuracy:
         """Measure one subnet, batch norm recalibrated; on the split asked for where none is given."""

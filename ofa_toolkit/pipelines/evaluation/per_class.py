@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from ofa_toolkit.core import files
 from ofa_toolkit.datasets import ImageDataset, Split
-from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.evaluation.confusion import ConfusionMatrix, confusion_matrix
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces import Subnet
@@ -115,28 +114,14 @@ def judge_classes(evaluator: Evaluator, subnet: Subnet, name: str) -> PerClass:
     request, dataset = evaluator.request, evaluator.dataset
     network = extract(evaluator.supernet.network, subnet).to(evaluator.device)
     if evaluator.recalibration_images:
-        batches = recalibration_batches(
-            dataset,
-            subnet.resolution,
-            batch_size=request.batch_size,
-            limit=evaluator.recalibration_images,
-            device=evaluator.device,
-        )
-        recalibrate_batchnorm(network, batches)
+        recalibrate_batchnorm(network, evaluator.training_batches(subnet.resolution))
     fold_batchnorm_in_place(network)
     network.eval()
-    judged = dataset.batches(
-        request.split,
-        request.batch_size,
-        resolution=subnet.resolution,
-        limit=request.images,
-        device=evaluator.device,
-    )
     rows = dataset.rows(request.split, limit=request.images)
     worst = _Worst(dataset, request.split)
     labels, predicted = [], []
     done = 0
-    for images, truth in judged:
+    for images, truth in evaluator.judged_batches(request.split, subnet.resolution):
         logits = network(images).float()
         classes = truth
         if dataset.own_outputs is not None:

@@ -134,9 +134,8 @@ def benchmark(
                 if on_step is not None:
                     on_step(f"Timing on {provider}, {count} threads, batch {batch_size or 'as fixed'}")
                 timings += _condition(models, provider, count, batch_size, num_runs, seed)
-    warnings = [sentence for count in threads if (sentence := too_many_threads(count))]
-    if "cpu" not in providers:
-        warnings = []
+    counts = threads if "cpu" in providers else ()
+    warnings = [sentence for count in counts if (sentence := too_many_threads(count))]
     if len(models) > 1 and len({timing.batch_size for timing in timings}) > 1:
         warnings.append("The files' batch sizes differ: compare images per second, not milliseconds.")
     return Benchmark(
