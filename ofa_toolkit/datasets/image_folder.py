@@ -65,16 +65,9 @@ def open_image_folder(request: DataRequest) -> ImageDataset:
         folder, expected, request.validation_size, request.seed, name, test_size=request.test_size
     )
     size = request.resolution or (preprocessing["size"] if preprocessing else 224)
-    is_small = size <= IN_MEMORY_RESOLUTION
-    stated = preprocessing or Preprocessing(
-        size=size,
-        mean=list(IMAGENET_MEAN),
-        std=list(IMAGENET_STD),
-        interpolation="bilinear",
-        crop=1.0 if is_small else 0.875,
-    )
+    stated = preprocessing or _usual_preprocessing(size)
     own_splits = _own_splits(split_folders(folder))
-    if not is_small:
+    if size > IN_MEMORY_RESOLUTION:
         return PhotoDataset(
             name=name,
             folder=folder,
@@ -98,6 +91,16 @@ def open_image_folder(request: DataRequest) -> ImageDataset:
         own_splits=own_splits,
         left_out=[item for files in splits.values() for item in files.left_out],
         content=lambda split: file_content(folder, splits[split].paths),
+    )
+
+
+def _usual_preprocessing(size: int) -> Preprocessing:
+    return Preprocessing(
+        size=size,
+        mean=list(IMAGENET_MEAN),
+        std=list(IMAGENET_STD),
+        interpolation="bilinear",
+        crop=1.0 if size <= IN_MEMORY_RESOLUTION else 0.875,
     )
 
 

@@ -21,7 +21,7 @@ from ofa_toolkit.evaluation.predictor.assessment import (
     random_folds,
     top_rows,
 )
-from ofa_toolkit.evaluation.predictor.card import PredictorCard, PredictorError
+from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard, PredictorError
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import write_predictor
@@ -178,26 +178,14 @@ def _fit(
     rarity = surprisal(one_hot)
     errors = (inside.summary(), outside.summary())
     predictor = AccuracyPredictor(
-        card=PredictorCard(
-            space=evaluator.supernet.space.name,
-            space_identity=evaluator.supernet.space.identity,
-            supernet=Path(name).name,  # a card carries no folders of a machine
-            supernet_identity=conditions.supernet_identity,
-            dataset=f"{_place_free(conditions.data)}: {conditions.num_images} held-out training images",
-            resolutions=space.resolutions,
-            measured_resolutions=space.resolutions,
-            provenance="fitted",
-            source=(
-                f"{len(top1)} subnets of the supernet, each measured with batch norm recomputed from "
-                f"{conditions.num_recalibration_images} training images"
-            ),
-            method=f"Ensemble of {config.num_members} perceptrons fitted to the measured subnets.",
-            num_subnets=len(top1),
+        card=_card(
+            evaluator,
+            conditions,
+            name=name,
+            num_members=config.num_members,
             errors=errors,
-            caveats=(
-                f"{conditions.num_images} images tell accuracy to {noise:.2f} points; errors include that.",
-            ),
             interval=interval_facts(inside, [outside], top1, one_hot @ rarity),
+            top1=top1,
         ),
         choices=choices,
         members=fit_ensemble(choices, one_hot, top1, config=config, seed=seed),
@@ -211,6 +199,39 @@ def _fit(
         learning_curve=curve,
         noise_points=noise,
         verdict=_verdict(curve, noise),
+    )
+
+
+def _card(
+    evaluator: Evaluator,
+    conditions: Conditions,
+    *,
+    name: str,
+    num_members: int,
+    errors: tuple[PredictorError, ...],
+    interval: IntervalFacts,
+    top1: Floats,
+) -> PredictorCard:
+    images, resolutions = conditions.num_images, evaluator.supernet.trained_space.resolutions
+    noise = _noise(top1, images)
+    return PredictorCard(
+        space=evaluator.supernet.space.name,
+        space_identity=evaluator.supernet.space.identity,
+        supernet=Path(name).name,  # a card carries no folders of a machine
+        supernet_identity=conditions.supernet_identity,
+        dataset=f"{_place_free(conditions.data)}: {images} held-out training images",
+        resolutions=resolutions,
+        measured_resolutions=resolutions,
+        provenance="fitted",
+        source=(
+            f"{len(top1)} subnets of the supernet, each measured with batch norm recomputed from "
+            f"{conditions.num_recalibration_images} training images"
+        ),
+        method=f"Ensemble of {num_members} perceptrons fitted to the measured subnets.",
+        num_subnets=len(top1),
+        errors=errors,
+        caveats=(f"{images} images tell accuracy to {noise:.2f} points; errors include that.",),
+        interval=interval,
     )
 
 

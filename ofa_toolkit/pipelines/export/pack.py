@@ -71,18 +71,11 @@ def write_pack(
         VerificationError: A network of the pack does not compute what the supernet's does.
     """
     document = read_front(front)
-    members = sorted(document["members"], key=lambda member: float(member["costs"][0]))
-    if not 2 <= count <= len(members):
-        raise ConfigError(
-            f"'--count {count}' is not possible: '{front}' has {len(members)} members, and a pack takes 2 or "
-            "more.",
-            hint=f"--count {len(members)}",
-        )
+    chosen = _spread(document["members"], count, front)
     check_output_folder(folder, KIND, force=force)
     source = load_supernet(supernet or document["supernet"])
     if source.preprocessing is None:
         raise ConfigError(f"'{source.name}' does not say how pictures are prepared.")
-    chosen = [members[round(place)] for place in np.linspace(0, len(members) - 1, count)]
     dataset = None if data is None else source.open_images(data)
     networks: list[ExportNetwork] = []
     for number, member in enumerate(chosen):
@@ -115,6 +108,18 @@ def write_pack(
         on_step("Comparing every network of the pack with the supernet's")
         _check(temporary, networks)
     return manifest
+
+
+def _spread(members: list[dict[str, Any]], count: int, front: Path) -> list[dict[str, Any]]:
+    """Members spread evenly over the front by their first cost, both ends among them."""
+    if not 2 <= count <= len(members):
+        raise ConfigError(
+            f"'--count {count}' is not possible: '{front}' has {len(members)} members, and a pack takes 2 or "
+            "more.",
+            hint=f"--count {len(members)}",
+        )
+    ordered = sorted(members, key=lambda member: float(member["costs"][0]))
+    return [ordered[round(place)] for place in np.linspace(0, len(ordered) - 1, count)]
 
 
 def _parts(network: nn.Module, layer: LayerSpec) -> tuple[Array | None, Array | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,21 +91,7 @@ def verify_top(
         latencies = time_subnets(
             space, [candidate.subnet for candidate in candidates], runtime, options or RuntimeOptions()
         )
-    meter = SubnetMeter(evaluator)
-    verified = []
-    for rank, (candidate, latency) in enumerate(zip(candidates, latencies, strict=True), start=1):
-        if on_step is not None:
-            on_step(rank - 1, len(candidates))
-        top1, num_images = meter.measure(candidate.subnet)
-        verified.append(
-            Verified(
-                candidate=candidate,
-                predicted_rank=rank,
-                top1_percent=top1,
-                num_images=num_images,
-                latency_ms=latency,
-            )
-        )
+    verified = list(_measured(SubnetMeter(evaluator), candidates, latencies, on_step))
     kept = [v for v in verified if most_latency_ms is None or (v.latency_ms or 0.0) <= most_latency_ms]
     if not kept:
         fastest = min(v.latency_ms for v in verified if v.latency_ms is not None)
@@ -117,6 +103,25 @@ def verify_top(
         )
     ranked = sorted(kept, key=lambda v: (-v.top1_percent, v.predicted_rank))
     return _answer(found, ranked[0]), (*ranked, *(v for v in verified if v not in kept))
+
+
+def _measured(
+    meter: SubnetMeter,
+    candidates: Sequence[Candidate],
+    latencies: Sequence[float | None],
+    on_step: Step | None,
+) -> Iterator[Verified]:
+    for rank, (candidate, latency) in enumerate(zip(candidates, latencies, strict=True), start=1):
+        if on_step is not None:
+            on_step(rank - 1, len(candidates))
+        top1, num_images = meter.measure(candidate.subnet)
+        yield Verified(
+            candidate=candidate,
+            predicted_rank=rank,
+            top1_percent=top1,
+            num_images=num_images,
+            latency_ms=latency,
+        )
 
 
 def time_subnets(
