@@ -22,8 +22,8 @@ import numpy as np
 from ofa_toolkit.core import rng
 from ofa_toolkit.latency import load_table
 from ofa_toolkit.latency.measuring.effort import Effort
-from ofa_toolkit.latency.measuring.measure import Item, estimates, measure, open_journal
-from ofa_toolkit.latency.measuring.measured_table import CHECK, Accuracy, network_items, networks
+from ofa_toolkit.latency.measuring.measure import TimedItem, estimates, measure, open_journal
+from ofa_toolkit.latency.measuring.measured_table import CHECK, TableAccuracy, network_items, networks
 from ofa_toolkit.latency.measuring.own_table import journal_header
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
 from ofa_toolkit.spaces import get_space, sample_population
@@ -44,12 +44,12 @@ def check_space(name: str, num_networks: int, options: argparse.Namespace) -> bo
     items = network_items(space, CHECK, rows)
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(str(Path(folder) / "journal.jsonl"), journal_header(space, runtime))
-        reference = Item(key="reference", layers=items[0].layers)
+        reference = TimedItem(key="reference", layers=items[0].layers)
         effort = Effort(num_passes=options.passes)
         measure(runtime, items, reference, journal, effort, seed=options.seed, on_progress=lambda _: None)
         found = estimates(journal)
     rows, measured_ms = networks(found, CHECK)
-    accuracy = Accuracy.of(bound.predict(rows), measured_ms)
+    accuracy = TableAccuracy.of(bound.predict(rows), measured_ms)
     waiting = float(np.mean([estimate.waiting or 0.0 for estimate in found.values()]))
     spearman = accuracy.spearman or 0.0
     print(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ofa_toolkit.complexity.population import PopulationComplexity
 from ofa_toolkit.core.errors import LatencyTableError
 from ofa_toolkit.latency.device import Error
-from ofa_toolkit.latency.predictors.combination import Combination, Member
+from ofa_toolkit.latency.predictors.combination import Combination, WeighedTable
 from ofa_toolkit.latency.table import BoundLatency, LatencyTable
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.sampling import sample_population
@@ -139,7 +139,7 @@ def fit_weights(columns: Array, latencies_ms: Array) -> Array:
     return np.asarray(weights / scale, dtype=np.float64)
 
 
-def choose_probes(prior: Prior, num_probes: int, generator: np.random.Generator) -> Population:
+def spread_probes(prior: Prior, num_probes: int, generator: np.random.Generator) -> Population:
     """Subnets to measure, one from each of equal bins of predicted latency, slowest last.
 
     The prediction is the geometric mean of the prior's tables.
@@ -240,7 +240,7 @@ def expected_errors(
 
 def _combination(prior: Prior, weights: Array, num_probes: int) -> Combination:
     members = tuple(
-        Member(
+        WeighedTable(
             table=table.name,
             identity=table.identity,
             predictors=table.content.predictors,

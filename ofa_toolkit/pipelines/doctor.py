@@ -28,7 +28,7 @@ _LEAST_FREE_BYTES = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Diagnosis:
     """One finding.
 
     Args:
@@ -46,19 +46,19 @@ class Check:
     fix: str = ""
 
 
-def diagnose() -> tuple[Check, ...]:
+def diagnose() -> tuple[Diagnosis, ...]:
     """Make all checks, in the order in which a broken part breaks the others."""
     return (*_packages(), *_devices(), *_back_ends(), *_formats(), *_folders())
 
 
-def _packages() -> Iterator[Check]:
-    yield Check(
+def _packages() -> Iterator[Diagnosis]:
+    yield Diagnosis(
         group="packages", name="python", status="ok", detail=f"{platform.python_version()} ({sys.executable})"
     )
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
-        yield Check(
+        yield Diagnosis(
             group="packages",
             name=DISTRIBUTION,
             status="broken",
@@ -66,70 +66,70 @@ def _packages() -> Iterator[Check]:
             fix="pip install -e . (in the checkout)",
         )
         return
-    yield Check(group="packages", name=DISTRIBUTION, status="ok", detail=distribution.version)
+    yield Diagnosis(group="packages", name=DISTRIBUTION, status="ok", detail=distribution.version)
     for text in distribution.requires or ():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield _package(requirement)
 
 
-def _package(requirement: Requirement) -> Check:
+def _package(requirement: Requirement) -> Diagnosis:
     fix = pip_line(f"{requirement.name}{requirement.specifier}")
     try:
         version = importlib.metadata.version(requirement.name)
         if not requirement.specifier.contains(version, prereleases=True):
             detail = f"{version}, needed is {requirement.specifier}"
-            return Check(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
+            return Diagnosis(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
         importlib.import_module(import_name(requirement.name))
     except importlib.metadata.PackageNotFoundError:
-        return Check(
+        return Diagnosis(
             group="packages", name=requirement.name, status="broken", detail="not installed", fix=fix
         )
     except Exception as error:  # a broken binary package may raise anything
         detail = f"cannot be imported: {type(error).__name__}: {error}".splitlines()[0]
         fix = pip_line(f"{requirement.name}{requirement.specifier}", again=True)
-        return Check(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
-    return Check(group="packages", name=requirement.name, status="ok", detail=version)
+        return Diagnosis(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
+    return Diagnosis(group="packages", name=requirement.name, status="ok", detail=version)
 
 
-def _devices() -> Iterator[Check]:
+def _devices() -> Iterator[Diagnosis]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Check(group="devices", name="cpu", status="ok", detail=f"{cpu_name()}, {cores} cores usable")
+    yield Diagnosis(group="devices", name="cpu", status="ok", detail=f"{cpu_name()}, {cores} cores usable")
     try:
         import torch
 
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     except Exception as error:  # the package check above says what to do
-        yield Check(
+        yield Diagnosis(
             group="devices", name="cuda", status="absent", detail=f"cannot ask torch: {error}".splitlines()[0]
         )
         return
     if names:
         for index, name in enumerate(names):
-            yield Check(group="devices", name=f"cuda:{index}", status="ok", detail=name)
+            yield Diagnosis(group="devices", name=f"cuda:{index}", status="ok", detail=name)
     else:
         reason = "no GPU or no driver" if torch.version.cuda else "this torch is built without CUDA"
-        yield Check(
+        yield Diagnosis(
             group="devices", name="cuda", status="absent", detail=f"{reason}; training runs on the CPU"
         )
 
 
-def _back_ends() -> Iterator[Check]:
+def _back_ends() -> Iterator[Diagnosis]:
     try:
         import onnxruntime
 
         providers = ", ".join(
             name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
         )
-        yield Check(group="back ends", name="onnxruntime", status="ok", detail=f"providers: {providers}")
+        yield Diagnosis(group="back ends", name="onnxruntime", status="ok", detail=f"providers: {providers}")
     except Exception as error:  # the package check above says what to do
-        yield Check(group="back ends", name="onnxruntime", status="absent", detail=first_line(error))
+        yield Diagnosis(group="back ends", name="onnxruntime", status="absent", detail=first_line(error))
     try:
-        yield Check(
+        yield Diagnosis(
             group="back ends", name="tensorrt", status="ok", detail=importlib.metadata.version("tensorrt")
         )
     except importlib.metadata.PackageNotFoundError:
-        yield Check(
+        yield Diagnosis(
             group="back ends",
             name="tensorrt",
             status="absent",
@@ -137,7 +137,7 @@ def _back_ends() -> Iterator[Check]:
             fix="pip install 'ofa-toolkit[tensorrt]' (needs an NVIDIA GPU)",
         )
     program = shutil.which("trtexec")
-    yield Check(
+    yield Diagnosis(
         group="back ends",
         name="trtexec",
         status="ok" if program else "absent",
@@ -146,14 +146,14 @@ def _back_ends() -> Iterator[Check]:
     )
 
 
-def _formats() -> Iterator[Check]:
+def _formats() -> Iterator[Diagnosis]:
     """What `ofa-tk export --format` can write here."""
     from ofa_toolkit.export.formats import FORMATS
     from ofa_toolkit.export.formats.format import install_line, missing_packages, versions
 
     for name, form in FORMATS.items():
         missing = missing_packages(form)
-        yield Check(
+        yield Diagnosis(
             group="formats",
             name=name,
             status="absent" if missing else "ok",
@@ -164,11 +164,11 @@ def _formats() -> Iterator[Check]:
         )
 
 
-def _folders() -> Iterator[Check]:
+def _folders() -> Iterator[Diagnosis]:
     for kind in resources.KINDS:
         try:
             entries = resources.entries(kind)
-            yield Check(
+            yield Diagnosis(
                 group="folders",
                 name=kind,
                 status="ok",
@@ -176,13 +176,13 @@ def _folders() -> Iterator[Check]:
             )
         except Exception as error:
             fix = "pip install --force-reinstall --no-deps ofa-toolkit"
-            yield Check(group="folders", name=kind, status="broken", detail=str(error), fix=fix)
+            yield Diagnosis(group="folders", name=kind, status="broken", detail=str(error), fix=fix)
     yield _folder("cache", resources.cache_path(), "set OFA_TK_CACHE to a folder you can write to")
     yield _folder("user data", resources.user_data_path(), "set OFA_TK_DATA to a folder you can write to")
     yield _folder("temporary files", Path(tempfile.gettempdir()), "set TMPDIR to a folder you can write to")
 
 
-def _folder(name: str, path: Path, fix: str) -> Check:
+def _folder(name: str, path: Path, fix: str) -> Diagnosis:
     """Write a file where the folder is, or would be made, without making it."""
     existing = next((folder for folder in (path, *path.parents) if folder.exists()), path)
     try:
@@ -191,10 +191,10 @@ def _folder(name: str, path: Path, fix: str) -> Check:
         free = shutil.disk_usage(existing).free
     except OSError as error:
         detail = f"{path}: {error.strerror or error}"
-        return Check(group="folders", name=name, status="broken", detail=detail, fix=fix)
+        return Diagnosis(group="folders", name=name, status="broken", detail=detail, fix=fix)
     detail = f"{path}, {quantities.MEMORY.format(free)} free"
     if free < _LEAST_FREE_BYTES:
-        return Check(
+        return Diagnosis(
             group="folders", name=name, status="broken", detail=detail, fix=f"free some space, or {fix}"
         )
-    return Check(group="folders", name=name, status="ok", detail=detail)
+    return Diagnosis(group="folders", name=name, status="ok", detail=detail)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class PhaseRow:
     """One row of the table of phases.
 
     Attributes:
@@ -48,12 +48,14 @@ class Stage:
 
 
 # The reference's settings. Its teacher is a given checkpoint; 180 epochs at 2.6 are the paper's.
-STAGES = (
-    Stage(name="teacher", kernel_sizes=1, depths=1, expand_ratios=1, num_networks=1, epochs=180, rate=2.6),
-    Stage(name="kernel", kernel_sizes=0, depths=1, expand_ratios=1, num_networks=1, epochs=125, rate=0.96),
-    Stage(name="depth 1", kernel_sizes=0, depths=2, expand_ratios=1, num_networks=2, epochs=25, rate=0.08),
-    Stage(name="depth 2", kernel_sizes=0, depths=0, expand_ratios=1, num_networks=2, epochs=125, rate=0.24),
-    Stage(
+PHASES = (
+    PhaseRow(name="teacher", kernel_sizes=1, depths=1, expand_ratios=1, num_networks=1, epochs=180, rate=2.6),
+    PhaseRow(name="kernel", kernel_sizes=0, depths=1, expand_ratios=1, num_networks=1, epochs=125, rate=0.96),
+    PhaseRow(name="depth 1", kernel_sizes=0, depths=2, expand_ratios=1, num_networks=2, epochs=25, rate=0.08),
+    PhaseRow(
+        name="depth 2", kernel_sizes=0, depths=0, expand_ratios=1, num_networks=2, epochs=125, rate=0.24
+    ),
+    PhaseRow(
         name="expand 1",
         kernel_sizes=0,
         depths=0,
@@ -63,7 +65,7 @@ STAGES = (
         rate=0.08,
         sort=0,
     ),
-    Stage(
+    PhaseRow(
         name="expand 2",
         kernel_sizes=0,
         depths=0,
@@ -80,7 +82,7 @@ STAGES = (
 class OfaConfig(PhasedConfig):
     """Once-for-all progressive shrinking."""
 
-    phase_names: ClassVar[tuple[str, ...]] = tuple(stage.name for stage in STAGES)
+    phase_names: ClassVar[tuple[str, ...]] = tuple(stage.name for stage in PHASES)
 
     name: Literal["ofa"] = "ofa"
     "Once-for-all progressive shrinking."
@@ -100,7 +102,7 @@ class OfaConfig(PhasedConfig):
 def _rules(space: SearchSpace) -> list[PhaseRule]:
     """One rule for each phase. A phase that offers no more than the one before it is marked as not needed."""
     rules: list[PhaseRule] = []
-    for stage in STAGES:
+    for stage in PHASES:
         offered = _offered(space, stage)
         rules.append(
             PhaseRule(
@@ -108,7 +110,7 @@ def _rules(space: SearchSpace) -> list[PhaseRule]:
                 space=offered,
                 num_networks=stage.num_networks,
                 epochs=stage.epochs,
-                rate=stage.rate / STAGES[0].rate,
+                rate=stage.rate / PHASES[0].rate,
                 sort=stage.sort,
                 is_needed=not rules or offered != rules[-1].space,
             )
@@ -116,7 +118,7 @@ def _rules(space: SearchSpace) -> list[PhaseRule]:
     return rules
 
 
-def _offered(space: SearchSpace, stage: Stage) -> SearchSpace:
+def _offered(space: SearchSpace, stage: PhaseRow) -> SearchSpace:
     """The part of the space that is elastic in a phase."""
 
     def keep(values: set[float], count: int) -> list[float]:

@@ -83,7 +83,7 @@ class PublishedSubnets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundSubnet:
+class ListedSubnet:
     """A published subnet and the entry whose space it belongs to."""
 
     published: PublishedSubnet
@@ -115,10 +115,10 @@ def read_published_subnets(folder: Path) -> PublishedSubnets | None:
         raise FileFormatError(error.message, hint=error.hint) from error
 
 
-def list_published_subnets(entries: Iterable[ZooEntry]) -> tuple[FoundSubnet, ...]:
+def list_published_subnets(entries: Iterable[ZooEntry]) -> tuple[ListedSubnet, ...]:
     """All published subnets of these entries, cheapest first."""
     found = [
-        FoundSubnet(published=subnet, entry=entry, source=content.source)
+        ListedSubnet(published=subnet, entry=entry, source=content.source)
         for entry in entries
         if (content := read_published_subnets(entry.folder)) is not None
         for subnet in content.subnets

@@ -13,8 +13,8 @@ import torch
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.pipelines.evaluation.accuracy_log import (
+    AccuracyConditions,
     AccuracyLog,
-    Conditions,
     SubnetMeter,
     measure_missing,
 )
@@ -30,7 +30,7 @@ from tests.integration.process_pair import start_pair
 
 FAKE = EvaluationRequest(data="fake", images=24, recalibration_images=24, batch_size=24, device="cpu")
 CONFIG = EnsembleConfig(num_members=2, hidden=(8,), num_steps=60)
-CONDITIONS = Conditions(
+CONDITIONS = AccuracyConditions(
     space_identity="s",
     supernet_identity="w",
     data="d",
@@ -193,7 +193,7 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
     space = get_space("mobilenet-v3-compact")
     (subnet,) = sample_subnets(space, 1, np.random.default_rng(0))
     AccuracyLog(tmp_path, CONDITIONS).append(0, 0, subnet, 50.0, 10)
-    other = Conditions(**{**vars(CONDITIONS), "supernet_identity": "another"})
+    other = AccuracyConditions(**{**vars(CONDITIONS), "supernet_identity": "another"})
     with pytest.raises(MismatchError, match="another supernet_identity"):
         AccuracyLog(tmp_path, other)
 

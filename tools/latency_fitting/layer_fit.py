@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 
 from latency_fitting.measurements import NetworkMeasurements
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES
-from ofa_toolkit.latency.predictors.layer_model import Correction, LayerModel, correction_inputs, matern
+from ofa_toolkit.latency.predictors.layer_model import KernelCorrection, LayerModel, correction_inputs, matern
 
 Array = npt.NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def corrected_model(data: NetworkMeasurements, fitted_on: str) -> LayerModel:
     within = matern(centres, centres, _LENGTH).astype(np.float64)
     normal = across.T @ across / _NOISE**2 + within / _AMPLITUDE**2 + 1e-8 * np.eye(count)
     weights = np.linalg.solve(normal, across.T @ left / _NOISE**2)
-    correction = Correction(
+    correction = KernelCorrection(
         mean=mean.astype(np.float32),
         scale=spread.astype(np.float32),
         centres=centres,

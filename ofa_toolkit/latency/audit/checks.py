@@ -39,7 +39,7 @@ _FASTEST_TFLOPS = {"cpu": 20.0, "phone": 10.0, "embedded-gpu": 300.0, "gpu": 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class AuditFinding:
     """Something that cannot be, or should not.
 
     Attributes:
@@ -57,10 +57,10 @@ class Finding:
     other: str | None = None
 
 
-Check = Callable[[AuditTable, Sequence[AuditTable]], list[Finding]]
+Check = Callable[[AuditTable, Sequence[AuditTable]], list[AuditFinding]]
 
 
-def audit(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def audit(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """Make all checks.
 
     Args:
@@ -71,14 +71,14 @@ def audit(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return [finding for check in checks for finding in check(table, others)]
 
 
-def positive(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def positive(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """Times are positive numbers."""
     del others
     bad = [row.name for row in table.rows if not (math.isfinite(row.time_ms) and row.time_ms > 0)]
     return _found("positive", table, "times that are not positive numbers", bad)
 
 
-def identical(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def identical(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """No two devices take equally long to the last digit: not once with six digits, seldom with fewer."""
     findings = []
     for other in others:
@@ -91,7 +91,7 @@ def identical(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return findings
 
 
-def scaled(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def scaled(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """No device is another one times a factor, in every kind of work alike."""
     findings = []
     most = _SCALED_PREDICTED if table.is_prediction else _SCALED_MEASURED
@@ -110,7 +110,7 @@ def scaled(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return findings
 
 
-def smooth(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def smooth(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """No row is far from what its neighbours say: two rows swapped, or one times three."""
     del others
     if table.is_prediction:
@@ -119,7 +119,7 @@ def smooth(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return _found("smooth", table, message, odd_rows(table))
 
 
-def kernel_effect(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def kernel_effect(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """Larger kernels take longer; where they do not, the timing did not wait for the device.
 
     Predictions for whole networks are excused where wider blocks hardly take longer either: such a network
@@ -137,7 +137,7 @@ def kernel_effect(table: AuditTable, others: Sequence[AuditTable]) -> list[Findi
     return _found("kernel-effect", table, message, names)
 
 
-def monotone(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def monotone(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """More work of the same kind does not take much less time."""
     del others
     tolerance = _DROP_PREDICTED if table.is_prediction else _DROP_MEASURED
@@ -153,7 +153,7 @@ def monotone(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return _found("monotone", table, message, sorted(set(bad)))
 
 
-def growth(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def growth(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """Time does not grow faster than the work behind it.
 
     A kernel's work is its area and is only part of a block's, so a block's time never grows as much as the
@@ -179,7 +179,7 @@ def growth(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
     return findings + _found("growth", table, message, bad)
 
 
-def units(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def units(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """No row is a thousand times off its neighbours, and the whole is not a thousand times too slow."""
     del others
     findings = []
@@ -212,7 +212,7 @@ def _is_too_slow(rows: Sequence[Row], peak_tflops: float | None, *, is_whole: bo
     return float(np.median([row.time_ms / limit for row, limit in zip(rows, most, strict=True)])) > 1
 
 
-def throughput(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def throughput(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """Nothing computes faster than the chip can."""
     del others
     limit, source = _limit_tflops(table)
@@ -221,7 +221,7 @@ def throughput(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]
     return _found("throughput", table, message, bad)
 
 
-def repeats(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def repeats(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """A time is a median over several runs."""
     del others
     few = [row.name for row in table.rows if row.num_runs is not None and row.num_runs < _FEWEST_RUNS]
@@ -233,16 +233,16 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _found(check: str, table: AuditTable, message: str, rows: Sequence[str]) -> list[Finding]:
+def _found(check: str, table: AuditTable, message: str, rows: Sequence[str]) -> list[AuditFinding]:
     if not rows:
         return []
     text = f"{len(rows)} of {len(table.rows)} rows: {message}"
-    return [Finding(check=check, table=table.name, message=text, rows=tuple(rows))]
+    return [AuditFinding(check=check, table=table.name, message=text, rows=tuple(rows))]
 
 
 def _compared(
     check: str, table: AuditTable, other: AuditTable, message: str, rows: Sequence[str]
-) -> list[Finding]:
+) -> list[AuditFinding]:
     return [replace(found, other=other.name) for found in _found(check, table, message, rows)]
 
 

@@ -26,7 +26,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class Derivation:
     """How measurements became a table, in words and figures; the fields are those of a `Variant`."""
 
     provenance: Provenance
@@ -50,7 +50,7 @@ def check_conditions(conditions: Conditions) -> None:
 
 
 def imported_device(
-    name: str, conditions: Conditions, origin: Origin, account: Account, content: TableContent
+    name: str, conditions: Conditions, origin: Origin, account: Derivation, content: TableContent
 ) -> Device:
     """A device with the imported table as its variant.
 
@@ -86,7 +86,7 @@ def _power_mode(conditions: Conditions) -> str | None:
 
 
 def described_variant(
-    name: str, conditions: Conditions, origin: Origin, account: Account, content: TableContent
+    name: str, conditions: Conditions, origin: Origin, account: Derivation, content: TableContent
 ) -> Variant:
     """A variant of today under complete conditions, see `check_conditions`."""
     assert conditions.runtime is not None

@@ -35,7 +35,7 @@ _FEWEST_RUNS, _MOST_RUNS = 5, 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class TimedItem:
     """Something to time.
 
     Attributes:
@@ -93,8 +93,8 @@ def open_journal(path: str, header: Mapping[str, Any]) -> Journal:
 
 def measure(
     runtime: Runtime,
-    items: Sequence[Item],
-    reference: Item,
+    items: Sequence[TimedItem],
+    reference: TimedItem,
     journal: Journal,
     effort: Effort,
     *,
@@ -129,7 +129,7 @@ def measure(
 
 
 def _measure_chunk(
-    runtime: Runtime, standing: Session, chunk: Sequence[Item], effort: Effort, seed: int
+    runtime: Runtime, standing: Session, chunk: Sequence[TimedItem], effort: Effort, seed: int
 ) -> list[dict[str, Any]]:
     """Bursts of every item of a chunk, going round; the lines for the journal."""
     before = dataclasses.asdict(system_state())

@@ -20,7 +20,7 @@ from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.core.rank_correlation import spearman
 from ofa_toolkit.latency.device import Error
-from ofa_toolkit.latency.measuring.measure import Estimate, Item
+from ofa_toolkit.latency.measuring.measure import Estimate, TimedItem
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.intervals import ConformalBound
 from ofa_toolkit.latency.predictors.predictor import NotCovered
@@ -38,7 +38,7 @@ _HOLD = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correction:
+class UnitCorrection:
     """What turns a unit's time on its own into its share of a network's.
 
     Attributes:
@@ -58,7 +58,7 @@ class Correction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracy:
+class TableAccuracy:
     """How well predictions meet measurements of networks that took no part in the fit."""
 
     mape_percent: float
@@ -66,7 +66,7 @@ class Accuracy:
     num_networks: int
 
     @classmethod
-    def of(cls, predicted_ms: Array, measured_ms: Array) -> Accuracy:
+    def of(cls, predicted_ms: Array, measured_ms: Array) -> TableAccuracy:
         """Compare; a rank correlation needs at least three networks."""
         errors = np.abs(predicted_ms - measured_ms) / measured_ms
         return cls(
@@ -105,9 +105,9 @@ class MeasuredSpace:
 
     space: str
     predictor: EntryPredictor
-    correction: Correction
-    accuracy: Accuracy
-    uncorrected: Accuracy
+    correction: UnitCorrection
+    accuracy: TableAccuracy
+    uncorrected: TableAccuracy
     bound: ConformalBound | None
     num_units: int
     num_fit: int
@@ -138,8 +138,8 @@ def build_table(space: SearchSpace, found: Mapping[str, Estimate]) -> MeasuredSp
         space=space.name,
         predictor=predictor,
         correction=correction,
-        accuracy=Accuracy.of(predicted_ms, measured_ms),
-        uncorrected=Accuracy.of(plain_ms, measured_ms),
+        accuracy=TableAccuracy.of(predicted_ms, measured_ms),
+        uncorrected=TableAccuracy.of(plain_ms, measured_ms),
         bound=ConformalBound.from_held_out(measured_ms, predicted_ms),
         num_units=len(times),
         num_fit=len(fit_rows),
@@ -148,23 +148,23 @@ def build_table(space: SearchSpace, found: Mapping[str, Estimate]) -> MeasuredSp
     )
 
 
-def unit_items(space: SearchSpace) -> list[Item]:
+def unit_items(space: SearchSpace) -> list[TimedItem]:
     """Every distinct unit of a space, once."""
-    found: dict[str, Item] = {}
+    found: dict[str, TimedItem] = {}
     for _, by_unit in UnitTables(space).combinations():
         for layers in by_unit.values():
             if layers:
                 signature = unit_signature(layers)
                 if signature not in found:
-                    found[signature] = Item(key=f"{UNIT} {signature}", layers=isolate(layers))
+                    found[signature] = TimedItem(key=f"{UNIT} {signature}", layers=isolate(layers))
     return list(found.values())
 
 
-def network_items(space: SearchSpace, kind: str, rows: Population) -> list[Item]:
+def network_items(space: SearchSpace, kind: str, rows: Population) -> list[TimedItem]:
     """Whole subnets as items."""
     subnets = Encoding(space).decode(rows)
     return [
-        Item(key=f"{kind} {index}", layers=lower(space, subnet), row=tuple(int(code) for code in row))
+        TimedItem(key=f"{kind} {index}", layers=lower(space, subnet), row=tuple(int(code) for code in row))
         for index, (row, subnet) in enumerate(zip(rows, subnets, strict=True))
     ]
 
@@ -204,7 +204,7 @@ def networks(found: Mapping[str, Estimate], kind: str) -> tuple[Population, Arra
 
 def fit_correction(
     space: SearchSpace, times: Mapping[str, float], rows: Population, measured_ms: Array
-) -> Correction:
+) -> UnitCorrection:
     """Least squares on relative errors over whole networks, with a slight pull to no correction.
 
     Args:
@@ -214,7 +214,7 @@ def fit_correction(
         measured_ms: Measured times of the rows, `(N,)`.
     """
     if len(rows) == 0:
-        return Correction()
+        return UnitCorrection()
     features = np.array([_features(layers, times) for layers in _lowered(space, rows)])
     relative = features / measured_ms[:, None]
     neutral = np.array([1.0, 0.0, 0.0])
@@ -222,13 +222,13 @@ def fit_correction(
     left = np.vstack([relative, pull])
     right = np.concatenate([np.ones(len(rows)), pull @ neutral])
     solution, *_ = np.linalg.lstsq(left, right, rcond=None)
-    return Correction(
+    return UnitCorrection(
         scale=float(solution[0]), per_unit_ms=float(solution[1]), per_megabyte_ms=float(solution[2])
     )
 
 
 def corrected_predictor(
-    space: SearchSpace, times: Mapping[str, float], correction: Correction
+    space: SearchSpace, times: Mapping[str, float], correction: UnitCorrection
 ) -> EntryPredictor:
     """The additive table with the correction worked into every entry."""
     corrected: dict[str, float] = {}

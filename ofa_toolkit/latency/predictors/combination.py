@@ -33,7 +33,7 @@ _MILLION = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class WeighedTable:
     """One part of a combination.
 
     Attributes:
@@ -84,7 +84,7 @@ class Combination:
 
     kind: ClassVar[str] = "combination"
 
-    members: tuple[Member, ...]
+    members: tuple[WeighedTable, ...]
     bias_ms: float
     ms_per_million_macs: float
     probes_space: str
@@ -151,7 +151,7 @@ class Combination:
                 own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
                 predictors.append(PREDICTORS[part["kind"]].from_parts(part, own))
             members.append(
-                Member(
+                WeighedTable(
                     table=str(described["table"]),
                     identity=str(described["identity"]),
                     predictors=tuple(predictors),

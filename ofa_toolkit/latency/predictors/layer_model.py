@@ -78,7 +78,7 @@ def matern(points: Array, centres: Array, length: float) -> Array:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correction:
+class KernelCorrection:
     """`exp(kernel((inputs - mean) / scale, centres) @ weights)`.
 
     Attributes:
@@ -118,7 +118,7 @@ class LayerModel:
 
     coefficients: npt.NDArray[np.float64]
     bias_ms: float
-    correction: Correction | None
+    correction: KernelCorrection | None
     fitted_on: str
     smallest: npt.NDArray[np.float64]
     largest: npt.NDArray[np.float64]
@@ -214,7 +214,7 @@ class LayerModel:
         correction = None
         if length is not None:
             parts = {name: tensors[f"correction_{name}"] for name in ("mean", "scale", "centres", "weights")}
-            correction = Correction(**parts, length=float(length))
+            correction = KernelCorrection(**parts, length=float(length))
         smallest_resolution, largest_resolution = description["resolutions"]
         return cls(
             coefficients=tensors["coefficients"],

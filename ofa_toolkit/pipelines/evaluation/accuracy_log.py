@@ -32,7 +32,7 @@ Batches = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conditions:
+class AccuracyConditions:
     """What all measurements of one file set have in common; another run with others is refused.
 
     Attributes:
@@ -115,7 +115,7 @@ class AccuracyLog:
         FileFormatError: A file in it is not ours.
     """
 
-    def __init__(self, folder: Path, conditions: Conditions) -> None:
+    def __init__(self, folder: Path, conditions: AccuracyConditions) -> None:
         self._folder = folder
         self._conditions = conditions
         folder.mkdir(parents=True, exist_ok=True)

@@ -29,8 +29,8 @@ from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.pipelines.evaluation.accuracy_log import (
+    AccuracyConditions,
     AccuracyLog,
-    Conditions,
     SubnetMeter,
     measure_missing,
 )
@@ -139,9 +139,9 @@ def build_predictor(
     )
 
 
-def _conditions(evaluator: Evaluator, seed: int) -> Conditions:
+def _conditions(evaluator: Evaluator, seed: int) -> AccuracyConditions:
     available = evaluator.dataset.num_images("validation")
-    return Conditions(
+    return AccuracyConditions(
         space_identity=evaluator.supernet.space.identity,
         supernet_identity=evaluator.supernet.identity,
         data=evaluator.dataset.name,
@@ -155,7 +155,7 @@ def _fit(
     evaluator: Evaluator,
     population: Population,
     top1: Floats,
-    conditions: Conditions,
+    conditions: AccuracyConditions,
     *,
     name: str,
     out: Path,
@@ -204,7 +204,7 @@ def _fit(
 
 def _card(
     evaluator: Evaluator,
-    conditions: Conditions,
+    conditions: AccuracyConditions,
     *,
     name: str,
     num_members: int,

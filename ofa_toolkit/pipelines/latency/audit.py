@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.latency.audit.checks import Finding, audit
+from ofa_toolkit.latency.audit.checks import AuditFinding, audit
 from ofa_toolkit.latency.audit.files import file_rows, unit_rows
 from ofa_toolkit.latency.audit.rows import AuditTable, table_rows
 from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
@@ -35,7 +35,7 @@ class AuditReport:
     path: Path
     tables: tuple[str, ...]
     num_rows: int
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
 
     @property
     def is_clean(self) -> bool:
@@ -80,7 +80,7 @@ def find_mistakes(
     device: Device | None = None,
     more: Sequence[AuditTable] = (),
     tables: Sequence[Path] = (),
-) -> tuple[Finding, ...]:
+) -> tuple[AuditFinding, ...]:
     """What cannot be true of tables, by themselves and beside those of other devices.
 
     Args:
@@ -99,7 +99,7 @@ def find_mistakes(
         if entry.name not in names and _may_hold_copies(own):
             for folder in (entry.path, *entry.below):
                 others += _device_tables(folder, has_predictions=has_predictions)
-    findings: list[Finding] = []
+    findings: list[AuditFinding] = []
     for table in own:
         foreign = [other for other in others if _is_another(table, other)]
         findings += audit(table, foreign)
@@ -151,7 +151,7 @@ def _is_another(table: AuditTable, other: AuditTable) -> bool:
     return table.name.partition(":")[0] != other.name.partition(":")[0]
 
 
-def _copied_units(table: AuditTable, others: Sequence[AuditTable]) -> list[Finding]:
+def _copied_units(table: AuditTable, others: Sequence[AuditTable]) -> list[AuditFinding]:
     """Rows of the once-for-all repositories' kind against the units of other tables, named by their keys."""
     rows, keys = unit_rows(table)
     return [

@@ -22,7 +22,7 @@ from ofa_toolkit.latency.importing import (
     detect_format,
 )
 from ofa_toolkit.latency.importing.ofa_yaml import block_files
-from ofa_toolkit.latency.importing.variant import Account, Origin, check_conditions, imported_device
+from ofa_toolkit.latency.importing.variant import Derivation, Origin, check_conditions, imported_device
 from ofa_toolkit.latency.predictors.combination import Combination
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
@@ -165,7 +165,7 @@ def _context(request: ImportRequest) -> ImportContext:
     return ImportContext(space=space, subnets=subnets, conditions=request.conditions)
 
 
-def _compose(measured: UnitMeasurements) -> tuple[TableContent, Account]:
+def _compose(measured: UnitMeasurements) -> tuple[TableContent, Derivation]:
     """Times of units as they are: by resolution where they were timed so, and by what is computed."""
     predictor = EntryPredictor(times_ms=measured.times_ms, bias_ms=measured.bias_ms)
     own = () if not measured.by_resolution else (_by_resolution(measured),)
@@ -174,7 +174,7 @@ def _compose(measured: UnitMeasurements) -> tuple[TableContent, Account]:
         if measured.num_missing
         else ()
     )
-    account = Account(
+    account = Derivation(
         provenance="measured",
         method="Times of units that were measured on the device are added up.",
         networks=f"{len(measured.times_ms)} units of {measured.space.name}",
@@ -199,7 +199,7 @@ def _by_resolution(measured: UnitMeasurements) -> SpaceTable:
     return SpaceTable(space=measured.space, head="sum", tables=tuple(tables), resolutions=sizes)
 
 
-def _calibrate(measured: NetworkMeasurements, folder: Path | None) -> tuple[TableContent, Account]:
+def _calibrate(measured: NetworkMeasurements, folder: Path | None) -> tuple[TableContent, Derivation]:
     """Other devices' tables weighed by the measured networks."""
     networks = _distinct(measured)
     population = Encoding(measured.space).encode([network.subnet for network in networks])
@@ -211,7 +211,7 @@ def _calibrate(measured: NetworkMeasurements, folder: Path | None) -> tuple[Tabl
             f"No other device's table covers {measured.space.name}: fitted on MACs and a constant only.",
         )
     calibration = calibrate(Prior(measured.space, tables), population, latencies)
-    account = Account(
+    account = Derivation(
         provenance="transferred",
         method=(
             f"Non-negative combination of other devices' predictions ({calibration.members}), MACs and a "

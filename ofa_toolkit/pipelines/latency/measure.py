@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ofa_toolkit.latency.filing import device_folder
 from ofa_toolkit.latency.measuring.measure import (
-    Item,
+    TimedItem,
     estimates,
     measure,
     open_journal,
@@ -17,8 +17,8 @@ from ofa_toolkit.latency.measuring.measure import (
 from ofa_toolkit.latency.measuring.measured_table import (
     CHECK,
     FIT,
-    Accuracy,
-    Correction,
+    TableAccuracy,
+    UnitCorrection,
     build_table,
     draw_networks,
     network_items,
@@ -55,9 +55,9 @@ class MeasureReport:
     path: Path
     journal: Path
     num_units: int
-    accuracy: Accuracy
-    uncorrected: Accuracy
-    correction: Correction
+    accuracy: TableAccuracy
+    uncorrected: TableAccuracy
+    correction: UnitCorrection
     waiting_percent: float | None
     drift_percent: float | None
     spread_percent: float
@@ -92,7 +92,7 @@ def measure_latency(
     measure(
         runtime,
         items,
-        Item(key="reference", layers=items[-1].layers),
+        TimedItem(key="reference", layers=items[-1].layers),
         journal,
         request.effort,
         seed=request.seed,
@@ -126,7 +126,7 @@ def _space(request: MeasureRequest) -> SearchSpace:
     return space
 
 
-def _items(request: MeasureRequest, space: SearchSpace) -> list[Item]:
+def _items(request: MeasureRequest, space: SearchSpace) -> list[TimedItem]:
     """Units first, then the networks; the order of timing is shuffled anyway."""
     fit, check = draw_networks(space, request.num_fit, request.num_check, request.seed)
     return [*unit_items(space), *network_items(space, CHECK, check), *network_items(space, FIT, fit)]

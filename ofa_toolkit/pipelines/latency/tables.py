@@ -18,14 +18,14 @@ from ofa_toolkit.latency.calibration import (
     ExpectedError,
     Prior,
     calibrate,
-    choose_probes,
     expected_errors,
+    spread_probes,
 )
 from ofa_toolkit.latency.device import UNKNOWN, Device, Kind, Provenance
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.filing import device_folder, file_variant
 from ofa_toolkit.latency.importing.measurements import Conditions
-from ofa_toolkit.latency.importing.variant import Account, Origin, described_variant
+from ofa_toolkit.latency.importing.variant import Derivation, Origin, described_variant
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes
 from ofa_toolkit.latency.measuring.standard_networks import standard_network
 from ofa_toolkit.latency.stated_error import StatedError
@@ -255,7 +255,7 @@ def prior_tables(
 def plan_probes(space_name: str, num_probes: int, tables: Sequence[LatencyTable], seed: int) -> Probes:
     """Subnets that tell most when measured."""
     space = open_space(space_name)
-    population = choose_probes(Prior(space, tables), num_probes, rng.generator(seed, "latency-probes"))
+    population = spread_probes(Prior(space, tables), num_probes, rng.generator(seed, "latency-probes"))
     return Probes(space=space, population=population, latencies_ms=np.full(len(population), np.nan))
 
 
@@ -283,7 +283,7 @@ def calibrate_device(request: CalibrationRequest, prior: Sequence[LatencyTable])
     bound_prior = Prior(probes.space, prior)
     calibration = calibrate(bound_prior, probes.population, probes.latencies_ms)
     content = TableContent(predictors=(calibration.predictor,))
-    account = Account(
+    account = Derivation(
         provenance="transferred",
         method=f"non-negative combination fitted to the probes; members: {calibration.members}",
         networks=f"{len(probes.population)} subnets of {probes.space.name}",

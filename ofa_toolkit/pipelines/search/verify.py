@@ -11,7 +11,7 @@ from typing import Any
 
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError
 from ofa_toolkit.latency.measuring.effort import Effort
-from ofa_toolkit.latency.measuring.measure import Item, estimates, measure, open_journal
+from ofa_toolkit.latency.measuring.measure import TimedItem, estimates, measure, open_journal
 from ofa_toolkit.latency.measuring.own_table import journal_header
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
 from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
@@ -129,7 +129,7 @@ def time_subnets(
 ) -> list[float]:
     """Time of a batch of each subnet on this machine in ms, bursts interleaved."""
     executor = RUNTIMES[runtime](options)
-    items = [Item(key=str(number), layers=lower(space, subnet)) for number, subnet in enumerate(subnets)]
+    items = [TimedItem(key=str(number), layers=lower(space, subnet)) for number, subnet in enumerate(subnets)]
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(str(Path(folder) / "journal.jsonl"), journal_header(space, executor))
         measure(executor, items, items[0], journal, Effort(), seed=0, on_progress=lambda _done: None)

@@ -23,7 +23,7 @@ from ofa_toolkit.pipelines.studies.results import (
     EpochResult,
     PhaseResult,
     RunResult,
-    SubnetResult,
+    SubnetAccuracy,
     write_result,
 )
 from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet
@@ -108,9 +108,9 @@ def _spaces(study: StudyConfig, num_classes: int) -> list[SearchSpace]:
 def _curve(evaluator: Evaluator, space: SearchSpace, study: StudyConfig, *, is_trained: bool) -> CurveResult:
     cost_of, encoding = macs_cost(space), Encoding(space)
 
-    def measured(subnet: Subnet, cost: float, splits: Sequence[Split]) -> SubnetResult:
+    def measured(subnet: Subnet, cost: float, splits: Sequence[Split]) -> SubnetAccuracy:
         top1 = {split: evaluator.accuracy(subnet, split).top1_percent for split in splits}
-        return SubnetResult(
+        return SubnetAccuracy(
             mmacs=cost, validation_top1_percent=top1["validation"], test_top1_percent=top1.get("test")
         )
 

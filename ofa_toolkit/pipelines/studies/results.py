@@ -17,7 +17,7 @@ FORMAT, VERSION = "ofa-toolkit/study-result", 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubnetResult:
+class SubnetAccuracy:
     """A subnet of one run."""
 
     mmacs: float
@@ -36,13 +36,13 @@ class CurveResult:
     "Name of the space the candidates are drawn from."
     is_trained: bool
     "Whether the run trained all subnets of that space."
-    smallest: SubnetResult
+    smallest: SubnetAccuracy
     "The space's smallest subnet."
-    largest: SubnetResult
+    largest: SubnetAccuracy
     "The space's largest subnet."
-    candidates: tuple[SubnetResult, ...]
+    candidates: tuple[SubnetAccuracy, ...]
     "All that were judged, cheapest first."
-    points: tuple[SubnetResult, ...]
+    points: tuple[SubnetAccuracy, ...]
     "The most accurate candidate of each bucket, chosen on held-out images."
     mean_pareto_accuracy_percent: float
     "Area under test accuracy of the points over normalised MACs."

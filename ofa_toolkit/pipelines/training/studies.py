@@ -65,7 +65,7 @@ def initialization_study(
     points = []
     for number, snapshot in enumerate(snapshots):
         evaluator = open_evaluator(snapshot, request)
-        chosen = uniform_subnets(evaluator.supernet.trained_space)
+        chosen = named_uniform_subnets(evaluator.supernet.trained_space)
         for index, (name, subnet) in enumerate(chosen.items()):
             if on_step is not None:
                 on_step(number * len(chosen) + index, len(snapshots) * len(chosen))
@@ -80,7 +80,7 @@ def initialization_study(
     return points
 
 
-def uniform_subnets(space: SearchSpace) -> dict[str, Subnet]:
+def named_uniform_subnets(space: SearchSpace) -> dict[str, Subnet]:
     """Subnets with one depth and one expand ratio throughout and the largest kernels, cheapest first."""
     depths = sorted({d for stage in space.stages for d in stage.depths if len(stage.depths) > 1})
     ratios = sorted({e for s in space.stages for e in s.expand_ratios if len(s.expand_ratios) > 1})

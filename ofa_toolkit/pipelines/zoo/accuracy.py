@@ -29,7 +29,7 @@ JudgedSplit = Literal["validation", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class AccuracyQuery:
     """One accuracy to measure.
 
     Attributes:
@@ -49,7 +49,7 @@ class Question:
     num_images: int | None = None
 
     @classmethod
-    def of_fact(cls, fact: AccuracyFact, index: int) -> Question:
+    def of_fact(cls, fact: AccuracyFact, index: int) -> AccuracyQuery:
         """What has to be measured to check a figure of a card.
 
         Raises:
@@ -72,7 +72,7 @@ class Question:
 
 def measure(
     folder: Path,
-    questions: Iterable[Question],
+    questions: Iterable[AccuracyQuery],
     data: str,
     notify: Notify | None = None,
     kept: KeptFigures | None = None,
@@ -107,7 +107,7 @@ def measure(
         yield dataclasses.replace(fact, subnet=question.subnet)
 
 
-def _figure(evaluator: Evaluator, subnet: Subnet, question: Question) -> AccuracyFact:
+def _figure(evaluator: Evaluator, subnet: Subnet, question: AccuracyQuery) -> AccuracyFact:
     result = _measured(evaluator, subnet, question)
     layers, among = lower(evaluator.supernet.space, subnet), result.top1_among_percent
     return AccuracyFact(
@@ -127,7 +127,7 @@ def _figure(evaluator: Evaluator, subnet: Subnet, question: Question) -> Accurac
     )
 
 
-def _conditions(folder: Path, subnet: Subnet, question: Question, data: str) -> dict[str, Any]:
+def _conditions(folder: Path, subnet: Subnet, question: AccuracyQuery, data: str) -> dict[str, Any]:
     """All that decides a figure."""
     from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 
@@ -137,7 +137,7 @@ def _conditions(folder: Path, subnet: Subnet, question: Question, data: str) -> 
     return {**asked, **identities, "data": data, "architecture": subnet_document(subnet)}
 
 
-def _measured(evaluator: Evaluator, subnet: Subnet, question: Question) -> Accuracy:
+def _measured(evaluator: Evaluator, subnet: Subnet, question: AccuracyQuery) -> Accuracy:
     from ofa_toolkit.evaluation.accuracy import evaluate
     from ofa_toolkit.zoo.extraction import origin_of
 
@@ -161,13 +161,13 @@ def _measured(evaluator: Evaluator, subnet: Subnet, question: Question) -> Accur
     )
 
 
-def _statistics(question: Question) -> BatchNormStatistics:
+def _statistics(question: AccuracyQuery) -> BatchNormStatistics:
     if question.use_carried:
         return "carried"
     return "recalibrated" if question.recalibration_images else "stored"
 
 
-def _subnet(folder: Path, space: SearchSpace, question: Question) -> Subnet:
+def _subnet(folder: Path, space: SearchSpace, question: AccuracyQuery) -> Subnet:
     if question.subnet == "largest":
         return space.largest(question.resolution)
     if question.subnet == "smallest":

@@ -14,7 +14,7 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.zoo.card import Availability, Card
 from ofa_toolkit.zoo.entries import ZooEntry, is_hub_name, list_entries, load_entry
 from ofa_toolkit.zoo.hub import hub_folder
-from ofa_toolkit.zoo.published_subnets import FoundSubnet, list_published_subnets
+from ofa_toolkit.zoo.published_subnets import ListedSubnet, list_published_subnets
 from ofa_toolkit.zoo.store import Store
 
 
@@ -54,7 +54,7 @@ def summarize_entries(entries: Iterable[ZooEntry], store: Store | None = None) -
     return tuple(_summarize(entry, store or Store()) for entry in entries)
 
 
-def find(name_or_dir: str) -> ZooEntry | FoundSubnet:
+def find(name_or_dir: str) -> ZooEntry | ListedSubnet:
     """An entry by name or folder, or of the hub, or a published subnet by name.
 
     Raises:
@@ -66,7 +66,7 @@ def find(name_or_dir: str) -> ZooEntry | FoundSubnet:
     if os.sep in name_or_dir or name_or_dir.startswith("."):
         return load_entry(Path(name_or_dir))
     entries = list_entries()
-    by_name: dict[str, ZooEntry | FoundSubnet] = {entry.name: entry for entry in entries}
+    by_name: dict[str, ZooEntry | ListedSubnet] = {entry.name: entry for entry in entries}
     by_name |= {found.published.name: found for found in list_published_subnets(entries)}
     # The authors' own spelling of a subnet has `@` where file names have `-`.
     name = name_or_dir if name_or_dir in by_name else name_or_dir.replace("@", "-")
@@ -81,7 +81,7 @@ def find(name_or_dir: str) -> ZooEntry | FoundSubnet:
     return by_name[name]
 
 
-def write_published_subnet(found: FoundSubnet, path: Path) -> bool:
+def write_published_subnet(found: ListedSubnet, path: Path) -> bool:
     """Write a published architecture as `subnet.json`.
 
     Returns:

@@ -16,7 +16,7 @@ from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
 from ofa_toolkit.pipelines.search.front_file import read_front
-from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
+from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, Notify, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.pipelines.zoo.request import PackageRequest
 from ofa_toolkit.spaces import SearchSpace
@@ -227,9 +227,9 @@ def _accuracy(
     trained = read_description(folder).trained_space
     if trained.has_one_architecture:  # a single network has statistics of its own
         names, images = ("largest", "smallest")[: len(trained.resolutions)], 0
-    questions = [Question(subnet=name, recalibration_images=images) for name in names]
+    questions = [AccuracyQuery(subnet=name, recalibration_images=images) for name in names]
     if (folder / CARRIED_IMAGES).is_file():
-        questions += [Question(subnet=name, use_carried=True) for name in names]
+        questions += [AccuracyQuery(subnet=name, use_carried=True) for name in names]
     kept = None if request.kept_figures is None else KeptFigures(request.kept_figures)
     facts = list(measure(folder, questions, request.data, notify, kept))
     # What is carried belongs to the stored weights alone.
@@ -245,7 +245,7 @@ def _accuracy(
 
 
 def _of_other_seed(
-    run: Path, folder: Path, questions: Sequence[Question], data: str, kept: KeptFigures | None
+    run: Path, folder: Path, questions: Sequence[AccuracyQuery], data: str, kept: KeptFigures | None
 ) -> list[AccuracyFact]:
     """Figures for a run with another seed, stored in the same precision for the time being."""
     source = load_supernet(run).folder

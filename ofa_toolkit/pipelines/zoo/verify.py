@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import StoreError, VerificationError
-from ofa_toolkit.pipelines.zoo.accuracy import Notify, Question, measure
+from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, Notify, measure
 from ofa_toolkit.zoo.checking import check_file
 from ofa_toolkit.zoo.entries import ZooEntry
 from ofa_toolkit.zoo.readme import accuracy_of
@@ -18,7 +18,7 @@ TOLERANCE_POINTS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class VerifiedClaim:
     """One thing that was checked.
 
     Attributes:
@@ -42,7 +42,7 @@ def verify_entry(
     data: str | None = None,
     store: Store | None = None,
     notify: Notify | None = None,
-) -> tuple[Finding, ...]:
+) -> tuple[VerifiedClaim, ...]:
     """Re-hash every file of an entry, fetched first; with a data set, re-evaluate every measured figure.
 
     Args:
@@ -68,7 +68,7 @@ def verify_entry(
     return tuple(findings)
 
 
-def _files(entry: ZooEntry, given: Store | None) -> Iterator[Finding]:
+def _files(entry: ZooEntry, given: Store | None) -> Iterator[VerifiedClaim]:
     card, store = entry.card, given or Store()
     if card.availability == "link":
         raise StoreError(f"'{entry.name}' is only described here; there are no files to check.")
@@ -80,14 +80,16 @@ def _files(entry: ZooEntry, given: Store | None) -> Iterator[Finding]:
         else:
             problem = None
             fetch_checkpoint(entry, given)  # which checks it
-        yield Finding(
+        yield VerifiedClaim(
             subject=file.path, is_right=problem is None, detail=problem or "is the file of the card"
         )
 
 
-def _figures(entry: ZooEntry, data: str, store: Store | None, notify: Notify | None) -> Iterator[Finding]:
+def _figures(
+    entry: ZooEntry, data: str, store: Store | None, notify: Notify | None
+) -> Iterator[VerifiedClaim]:
     claimed = [fact for fact in entry.card.accuracy if fact.origin == "measured"]
-    questions = [Question.of_fact(fact, index) for index, fact in enumerate(claimed)]
+    questions = [AccuracyQuery.of_fact(fact, index) for index, fact in enumerate(claimed)]
     if not claimed:
         return
     folder = entry.folder if entry.card.availability == "included" else supernet_folder(entry, store)
@@ -100,7 +102,7 @@ def _figures(entry: ZooEntry, data: str, store: Store | None, notify: Notify | N
         detail = f"card {accuracy_of(fact)}, measured {accuracy_of(found)}"
         if not same_cost:
             detail += f"; MACs and parameters are {found.macs} and {found.params}"
-        yield Finding(
+        yield VerifiedClaim(
             subject=f"{fact.subnet} at {fact.resolution} pixels",
             is_right=difference <= TOLERANCE_POINTS and same_cost,
             detail=detail,

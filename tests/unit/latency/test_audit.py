@@ -13,7 +13,7 @@ import yaml
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.latency.audit.checks import Finding, audit
+from ofa_toolkit.latency.audit.checks import AuditFinding, audit
 from ofa_toolkit.latency.audit.rows import AuditTable, Row, entry_rows, signature_macs, table_rows
 from ofa_toolkit.latency.device import Device, Peak, Variant
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
@@ -56,7 +56,7 @@ def table_of(times: dict[str, float], name: str = "board") -> AuditTable:
     return AuditTable(name=name, rows=tuple(entry_rows(times, 1)), kind="cpu", peak=PEAK, precision="fp32")
 
 
-def checks(findings: list[Finding]) -> set[str]:
+def checks(findings: list[AuditFinding]) -> set[str]:
     return {finding.check for finding in findings}
 
 

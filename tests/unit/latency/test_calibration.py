@@ -17,8 +17,8 @@ from ofa_toolkit.latency.calibration import (
     Calibration,
     Prior,
     calibrate,
-    choose_probes,
     expected_errors,
+    spread_probes,
     spread_rows,
 )
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes, write_probes
@@ -36,7 +36,7 @@ def prior() -> Prior:
 
 def test_ten_probes_recover_a_mixture(prior: Prior) -> None:
     weights = np.array([0.4, 0.0, 0.2, 0.01, 1.5])
-    probes = choose_probes(prior, 10, np.random.default_rng(0))
+    probes = spread_probes(prior, 10, np.random.default_rng(0))
     found = calibrate(prior, probes, prior.columns(probes) @ weights)
     assert found.fitted_mape_percent < 0.1
     assert found.held_out_mape_percent is not None
@@ -47,7 +47,7 @@ def test_ten_probes_recover_a_mixture(prior: Prior) -> None:
 
 
 def test_no_weight_is_negative(prior: Prior) -> None:
-    probes = choose_probes(prior, 8, np.random.default_rng(3))
+    probes = spread_probes(prior, 8, np.random.default_rng(3))
     odd = np.random.default_rng(4).uniform(5, 50, 8)
     found = calibrate(prior, probes, odd).predictor
     assert all(member.weight > 0 for member in found.members)
@@ -66,7 +66,7 @@ def test_probes_spread_over_the_range() -> None:
 
 
 def test_what_cannot_be_fitted_is_refused(prior: Prior) -> None:
-    probes = choose_probes(prior, 4, np.random.default_rng(0))
+    probes = spread_probes(prior, 4, np.random.default_rng(0))
     good = np.full(4, 10.0)
     with pytest.raises(LatencyTableError, match="too few"):
         calibrate(prior, probes[:2], good[:2])

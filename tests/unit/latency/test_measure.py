@@ -23,8 +23,8 @@ from ofa_toolkit.latency.importing import READERS
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.measuring.measure import Estimate
 from ofa_toolkit.latency.measuring.measured_table import (
-    Accuracy,
-    Correction,
+    TableAccuracy,
+    UnitCorrection,
     build_table,
     draw_networks,
     network_items,
@@ -199,11 +199,11 @@ def test_a_part_becomes_a_network_of_its_own() -> None:
 
 
 def test_a_correction_never_turns_a_time_negative() -> None:
-    assert Correction(scale=0.9, per_unit_ms=-1.0).apply(0.5, 0.0) == pytest.approx(0.1)
+    assert UnitCorrection(scale=0.9, per_unit_ms=-1.0).apply(0.5, 0.0) == pytest.approx(0.1)
 
 
 def test_accuracy_ranks_ties_fairly() -> None:
-    accuracy = Accuracy.of(np.array([1.0, 1.0, 2.0, 3.0]), np.array([1.0, 1.0, 2.0, 4.0]))
+    accuracy = TableAccuracy.of(np.array([1.0, 1.0, 2.0, 3.0]), np.array([1.0, 1.0, 2.0, 4.0]))
     assert accuracy.spearman == pytest.approx(1.0)
     assert accuracy.mape_percent == pytest.approx(6.25)
 

@@ -11,9 +11,9 @@ import pytest
 
 from ofa_toolkit.core.errors import LatencyTableError
 from ofa_toolkit.latency.device import Device, Variant
-from ofa_toolkit.latency.predictors.combination import Combination, Member
+from ofa_toolkit.latency.predictors.combination import Combination, WeighedTable
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_features
-from ofa_toolkit.latency.predictors.layer_model import CORRECTION_FEATURES, Correction, LayerModel
+from ofa_toolkit.latency.predictors.layer_model import CORRECTION_FEATURES, KernelCorrection, LayerModel
 from ofa_toolkit.latency.predictors.predictor import NotCovered, Predictor
 from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.latency.table import LatencyTable, load_table, read_table, write_table
@@ -41,7 +41,7 @@ def layer_model(space: SearchSpace = SPACE, *, corrected: bool = True) -> LayerM
     rng = np.random.default_rng(1)
     features = np.array([layer_features(lower(space, s)) for s in Encoding(space).decode(rows(space))])
     size = len(CORRECTION_FEATURES)
-    correction = Correction(
+    correction = KernelCorrection(
         mean=np.zeros(size, dtype=np.float32),
         scale=np.full(size, 5, dtype=np.float32),
         centres=rng.normal(size=(8, size)).astype(np.float32),
@@ -94,7 +94,9 @@ def table_of(*predictors: Predictor) -> LatencyTable:
 
 
 def combination() -> Combination:
-    member = Member(table="a:b", identity="0" * 16, predictors=(space_table(), layer_model(WIDE)), weight=0.5)
+    member = WeighedTable(
+        table="a:b", identity="0" * 16, predictors=(space_table(), layer_model(WIDE)), weight=0.5
+    )
     return Combination(
         members=(member,),
         bias_ms=0.5,

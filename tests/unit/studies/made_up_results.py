@@ -7,15 +7,15 @@ from ofa_toolkit.pipelines.studies.results import (
     EpochResult,
     PhaseResult,
     RunResult,
-    SubnetResult,
+    SubnetAccuracy,
 )
 
 
 def result(label: str, seed: int, *, accuracy: float, hours: float = 1.0) -> RunResult:
     """A run whose mean Pareto accuracy, smallest and largest follow from `accuracy`."""
 
-    def subnet(mmacs: float, top1: float) -> SubnetResult:
-        return SubnetResult(mmacs=mmacs, validation_top1_percent=top1 + 1, test_top1_percent=top1)
+    def subnet(mmacs: float, top1: float) -> SubnetAccuracy:
+        return SubnetAccuracy(mmacs=mmacs, validation_top1_percent=top1 + 1, test_top1_percent=top1)
 
     return RunResult(
         label=label,

@@ -16,7 +16,7 @@ from ofa_toolkit.core.quantities import LATENCY
 from ofa_toolkit.pipelines.latency.request import MeasureRequest
 
 if TYPE_CHECKING:
-    from ofa_toolkit.latency.measuring.measured_table import Accuracy
+    from ofa_toolkit.latency.measuring.measured_table import TableAccuracy
     from ofa_toolkit.pipelines.latency.measure import MeasureReport
 
 
@@ -66,7 +66,7 @@ def _progress() -> Callable[[int, int], None]:
 
 
 def _print(report: MeasureReport) -> None:
-    def line(accuracy: Accuracy) -> str:
+    def line(accuracy: TableAccuracy) -> str:
         rank = "" if accuracy.spearman is None else f", Spearman {accuracy.spearman:.4f}"
         return (
             f"{accuracy.mape_percent:.2f} % mean absolute error{rank}, {accuracy.num_networks} unseen subnets"

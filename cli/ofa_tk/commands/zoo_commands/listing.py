@@ -13,7 +13,7 @@ from ofa_toolkit.core import quantities
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.zoo.listing import EntrySummary
-    from ofa_toolkit.zoo.published_subnets import FoundSubnet
+    from ofa_toolkit.zoo.published_subnets import ListedSubnet
 
 _AVAILABILITY = {"included": "included", "download": "to download", "link": "link only"}
 
@@ -71,7 +71,7 @@ def _list_row(summary: EntrySummary) -> tuple[object, ...]:
     )
 
 
-def _list_subnets(found: tuple[FoundSubnet, ...], as_json: bool) -> None:
+def _list_subnets(found: tuple[ListedSubnet, ...], as_json: bool) -> None:
     if as_json:
         output.print_json([{"supernet": each.entry.name, **each.figures()} for each in found])
         return
@@ -90,7 +90,7 @@ def _list_subnets(found: tuple[FoundSubnet, ...], as_json: bool) -> None:
     )
 
 
-def _subnet_row(found: FoundSubnet) -> tuple[object, ...]:
+def _subnet_row(found: ListedSubnet) -> tuple[object, ...]:
     subnet = found.published
     on = "" if subnet.device is None else f"{subnet.device}, batch {subnet.batch_size}"
     latency = "" if subnet.latency_ms is None else quantities.LATENCY.format(subnet.latency_ms)

@@ -12,7 +12,7 @@ from ofa_tk.output import Column
 
 if TYPE_CHECKING:
     from ofa_toolkit.zoo.entries import ZooEntry
-    from ofa_toolkit.zoo.published_subnets import FoundSubnet
+    from ofa_toolkit.zoo.published_subnets import ListedSubnet
 
 
 @click.command("show")
@@ -63,7 +63,7 @@ def _show_entry(entry: ZooEntry, as_json: bool) -> None:
     output.line(text.partition("---\n\n")[2].rstrip())
 
 
-def _show_subnet(found: FoundSubnet, as_json: bool) -> None:
+def _show_subnet(found: ListedSubnet, as_json: bool) -> None:
     from ofa_toolkit.spaces.subnet_file import subnet_document
 
     if as_json:
