@@ -97,6 +97,10 @@ def _gradient_of_images(
 ) -> Tensor:
     """Gradient with respect to the images, (B, C, H, W)."""
     height, width = weight.shape[2:]
+    # Pixel x reaches output y by tap x - y + padding, so the gradient at x sums outputs under the kernel read
+    # backwards: a convolution with the kernel turned by 180 degrees, padded so that its sides are the
+    # image's. A stride would leave gaps between the outputs, and more padding than kernel would need a
+    # negative one.
     if stride == 1 and height == width > padding:
         return _forward(gradient, weight.flip(2, 3), 1, height - 1 - padding)
     return _torch_gradients(gradient, images, weight, stride, (padding, padding), (True, False))[0]

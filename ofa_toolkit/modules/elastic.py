@@ -59,6 +59,10 @@ class ElasticConv(nn.Module):
         channels, size = (layer.out_channels, layer.in_channels // layer.groups), self.weight.shape[-1]
         if size == layer.kernel_size or not self._transforms:
             return leading(self.weight, *channels, kernel=layer.kernel_size)
+        # From 7x7 to 3x3 the way leads through 5x5: each matrix maps the centre of the next larger kernel as
+        # it was transformed already, so 3x3 and 5x5 share the first step. One matrix serves all channels,
+        # which keeps the cost at k^4 numbers a step, and it starts as the identity, which is the plain centre
+        # crop.
         weight = leading(self.weight, *channels)
         for larger, smaller in reversed(self._transforms):
             if layer.kernel_size <= smaller < size:

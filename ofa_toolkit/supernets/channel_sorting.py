@@ -18,7 +18,9 @@ from ofa_toolkit.spaces.lowering import lower
 from ofa_toolkit.spaces.rounding import middle_channels
 from ofa_toolkit.supernets.supernet import Supernet
 
-# Larger than any sum of absolute weights: keeps the ranges between protected widths apart.
+# Larger than any sum of absolute weights, so that the ranges between protected widths stay apart. The value
+# is the reference's. In float32 a wall costs resolution: importances that differ by less than about 0.01 tie
+# behind one, and ties fall as in the reference because its sort is used as well.
 _WALL = 1e5
 
 
@@ -142,6 +144,9 @@ def _build_walls(importance: Tensor, widths: Sequence[int], num_protected_widths
         widths: Middle widths of all expand ratios, largest first.
         num_protected_widths: Number of widths after the largest that are walls.
     """
+    # Channels [w2, w1) between two protected widths sink by the same amount, those further back by one wall
+    # more. A descending sort therefore permutes channels inside a range and never across its ends, so the set
+    # of the first w2 channels stays what the subnets of that width were trained with.
     right, offset = len(importance), -len(widths) * _WALL
     for left in widths[: num_protected_widths + 1]:
         importance[left:right] += offset

@@ -99,4 +99,7 @@ def effective_rate_ramp(
         target_rate: Rate that epsilon times the rate approaches: that of one epoch after the ramp.
         num_steps: Length of the ramp; epsilon is 1 from there on.
     """
+    # Weights move by epsilon times the rate. The rate falls during the ramp, so an epsilon that rises
+    # linearly would bend what they feel; dividing by the present rate makes the product the straight line.
+    # The line ends where the schedule itself will be, so that setting epsilon to 1 is no jump.
     return lambda step: 1.0 if step >= num_steps else target_rate * (step + 1) / num_steps / rate(step)

@@ -155,6 +155,9 @@ class Trainer:
         """Train to the end of the present epoch, or to a rollback."""
         if self.state.begun_phase < index:
             self._begin(index, phase)
+        # Order, sizes, augmentation and subnets of a step are drawn from streams named by seed, epoch and
+        # step, not from one generator that runs along. A resumed epoch therefore starts at its step without
+        # replaying those before, and trains on what an unbroken run would have seen.
         epoch, first_step = self.state.epoch, self.state.step_in_epoch
         started, waited = time.monotonic(), 0.0
         batches = self.dataset.epoch(

@@ -76,5 +76,8 @@ class IntervalModel:
 def score_quantiles(errors: Floats, spread: Floats, noise_points: float) -> tuple[float, ...]:
     """Quantiles of |error| over scale at `CONFIDENCES`, with the correction for the number of rows."""
     scores = np.abs(errors) / np.hypot(noise_points, spread)
+    # A new subnet's score falls into one of the n + 1 gaps between n held-out ones, hence levels (n + 1) / n
+    # times as high. "higher" takes a score that occurred: between two, coverage would no longer be
+    # guaranteed. With so few rows that a level passes 1 the largest score has to do.
     levels = np.minimum(1.0, np.asarray(CONFIDENCES) * (1 + 1 / len(scores)))
     return tuple(float(q) for q in np.quantile(scores, levels, method="higher"))

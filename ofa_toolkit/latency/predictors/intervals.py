@@ -45,6 +45,9 @@ class ConformalBound:
             raise LatencyTableError(
                 f"A confidence of '{confidence:g}' is not between 0 and 1.", hint="For example 0.9."
             )
+        # A new network's score is equally likely to fall into each of the n + 1 gaps between n held-out
+        # scores. Hence n + 1, not n: the plain quantile of the scores would be exceeded a little too often.
+        # Scores are logarithms because errors grow with the latency; a quantile of them is a factor.
         count = len(self.scores)
         rank = math.ceil((count + 1) * confidence)
         if rank > count:

@@ -62,6 +62,9 @@ class Corrections:
             assert norm.running_mean is not None
             assert norm.running_var is not None
             channels = slice(norm.num_features)
+            # The scale first: shifts were measured in standard deviations of real images, which is what the
+            # corrected variance stands for. Epsilon counts as variance, as in the layer's own division, so a
+            # dead channel has no enormous correction.
             variance = norm.running_var + norm.eps
             variance = variance * (2 * self.log_scales[name][row, channels].float()).exp()
             norm.running_mean += self.shifts[name][row, channels].float() * variance.sqrt()

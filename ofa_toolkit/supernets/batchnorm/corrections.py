@@ -63,6 +63,8 @@ def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 def _means(errors: Sequence[tuple[int, Tensor]], num_rows: int) -> Tensor:
     """Shrunken means `(rows, 2, channels)` of errors `(2, leading channels)`."""
     total = torch.zeros(num_rows, 2, max(error.shape[1] for _, error in errors))
+    # Counts start at one for the subnet without an error: a channel that only one subnet has is corrected by
+    # half of what was seen there, which may be that subnet's own; with many subnets the one does not matter.
     count = torch.ones(num_rows, 1, total.shape[2])
     for row, error in errors:
         total[row, :, : error.shape[1]] += error
