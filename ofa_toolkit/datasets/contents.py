@@ -113,11 +113,7 @@ def read_contents(
             name = dataset.class_names[label]
             if digest is not None:
                 places[digest].append(Place(split=split, class_name=name, picture=picture.name))
-    repeated = tuple(
-        tuple(group)
-        for group in places.values()
-        if len({place.split for place in group}) > 1 or len({place.class_name for place in group}) > 1
-    )
+    repeated = tuple(tuple(group) for group in places.values() if _crosses(group))
     counts = {split: class_counts(dataset, (split,)).tolist() for split in SPLITS}
     return Contents(
         summary=summary(dataset),
@@ -135,6 +131,11 @@ def read_contents(
         repeated=repeated,
         warnings=(*warnings(dataset), *_problems(len(unreadable), repeated)),
     )
+
+
+def _crosses(group: Sequence[Place]) -> bool:
+    """Whether one picture lies in several splits or several classes."""
+    return len({place.split for place in group}) > 1 or len({place.class_name for place in group}) > 1
 
 
 def _sample(sizes: Sequence[int], most: int | None) -> list[npt.NDArray[np.bool_]]:

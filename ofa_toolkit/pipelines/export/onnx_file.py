@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ofa_toolkit.export.choices import CalibrationMethod
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, check_precision, finish, write_model
 from ofa_toolkit.export.file_values import rounded_to_pixels
-from ofa_toolkit.export.lint import check_lint
+from ofa_toolkit.export.lint import Finding, check_lint
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.export.verify import stored_weights
@@ -32,10 +32,8 @@ from ofa_toolkit.pipelines.export.network import (
     choose_calibration,
     export_network,
 )
-from ofa_toolkit.pipelines.export.options import ExportOptions
-from ofa_toolkit.pipelines.export.plan import ExportRequest, plan_export
+from ofa_toolkit.pipelines.export.plan import ExportPlan, ExportRequest, plan_export
 from ofa_toolkit.spaces.space_file import space_reference
-from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
@@ -123,17 +121,25 @@ def export_onnx(request: ExportRequest) -> Exported:
         comparison=comparison,
         counts=count_graph(model),
         floating=floating,
-        warnings=(
-            *(plan.described.notes or source.notes),
-            *(finding.message for finding in findings),
-            *_other_conditions(plan.described, form, plan.runtime),
-            *_kept(options, source, subnet),
-        ),
+        warnings=_warnings(plan, findings),
         check=rounded_to_pixels(check, plan.ends, metadata.preprocessing),
     )
     if request.onnx_file is not None:
         files.write_bytes(request.onnx_file, exported.content)
     return exported
+
+
+def _warnings(plan: ExportPlan, findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Reservations about supernet, target, predictions and batch norm."""
+    source, subnet = plan.source, plan.described.subnet
+    fits = not plan.options.keep_batchnorm or source.has_statistics_of(subnet)
+    kept = "Batch-norm statistics are the supernet's; they fit none of its subnets well."
+    return (
+        *(plan.described.notes or source.notes),
+        *(finding.message for finding in findings),
+        *_other_conditions(plan.described, plan.form, plan.runtime),
+        *(() if fits else (kept,)),
+    )
 
 
 def _other_conditions(described: SubnetFile, form: FileForm, runtime: str) -> list[str]:
@@ -159,12 +165,6 @@ def _other_conditions(described: SubnetFile, form: FileForm, runtime: str) -> li
                     f"has {value}: {option} exports what was searched."
                 )
     return warnings
-
-
-def _kept(options: ExportOptions, supernet: LoadedSupernet, subnet: Subnet) -> list[str]:
-    if not options.keep_batchnorm or supernet.has_statistics_of(subnet):
-        return []
-    return ["Batch-norm statistics are the supernet's; they fit none of its subnets well."]
 
 
 def _runtime_of(entry: Any) -> str | None:

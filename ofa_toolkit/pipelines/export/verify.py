@@ -97,8 +97,7 @@ def verify_export(
     metadata = read_metadata(whole)
     check_model(whole, file)
     model = strip(whole, metadata.ends, OUTPUT_NAME, metadata.num_classes)
-    space = space_of(metadata)
-    space.check(metadata.subnet)
+    space, space_check = stated_space(metadata)
     layers = lower(space, metadata.subnet)
     form = FileForm(
         target=resolve_target(metadata.target, tables),
@@ -106,11 +105,7 @@ def verify_export(
         batch_size=metadata.batch_size,
     )
     checks = [
-        judge(
-            "search space",
-            (space.identity, space.name) == (metadata.space_identity, metadata.space),
-            f"'{space.name}' here has identity {space.identity}",
-        ),
+        space_check,
         judge(
             "target's software",
             form.target.generation.name == metadata.generation,
@@ -124,13 +119,28 @@ def verify_export(
     return Verification(metadata=metadata, checks=tuple(checks))
 
 
-def space_of(metadata: ExportMetadata) -> SearchSpace:
-    """The search space that the metadata states, with its classes and resolution."""
+def stated_space(metadata: ExportMetadata) -> tuple[SearchSpace, Check]:
+    """The search space that the metadata states, and whether it is the one that goes by this name here.
+
+    Raises:
+        OfaToolkitError: It is unknown here, or the subnet is not a member.
+    """
     space = space_from_reference(metadata.space_table or metadata.space)
     space = space.with_num_classes(metadata.num_classes)
-    if metadata.subnet.resolution in space.resolutions:
-        return space
-    return space.with_resolutions((*space.resolutions, metadata.subnet.resolution))
+    if metadata.subnet.resolution not in space.resolutions:
+        space = space.with_resolutions((*space.resolutions, metadata.subnet.resolution))
+    space.check(metadata.subnet)
+    is_same = (space.identity, space.name) == (metadata.space_identity, metadata.space)
+    return space, judge("search space", is_same, f"'{space.name}' here has identity {space.identity}")
+
+
+def check_supernet(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
+    """Are the weights those that the file was made from?"""
+    return judge(
+        "supernet",
+        source.identity == metadata.supernet_identity,
+        f"'{source.name}' has SHA-256 {source.identity[:16]}",
+    )
 
 
 def _derive_again(
@@ -149,16 +159,13 @@ def _derive_again(
     try:
         source, dataset, missing = open_source(name, data, metadata)
         source.network.eval()  # reads the weights: what is wrong with them is told here
-        identity = source.identity
+        supernet_check = check_supernet(source, metadata)
     except FileFormatError:
         raise
     except OfaToolkitError as error:
         if data is not None:
             raise
         return [skip(claim, error.message) for claim in ("supernet", *_from_supernet(metadata))]
-    supernet_check = judge(
-        "supernet", identity == metadata.supernet_identity, f"'{source.name}' has SHA-256 {identity[:16]}"
-    )
     if supernet_check.status == "failed":
         missing = "another supernet lies there"
     checks = [supernet_check]

@@ -20,8 +20,9 @@ from ofa_toolkit.pipelines.export.verify import (
     Verification,
     check_description,
     check_figures,
+    check_supernet,
     open_source,
-    space_of,
+    stated_space,
 )
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import lower
@@ -43,17 +44,12 @@ def verify_format(
     """
     made = read_format_folder(folder)
     metadata = made.metadata
-    space = space_of(metadata)
-    space.check(metadata.subnet)
+    space, space_check = stated_space(metadata)
     layers, changed = lower(space, metadata.subnet), made.changed()
     macs, params = count_macs(layers), count_folded_params(layers)
     checks = [
         judge("files", not changed, f"changed: {', '.join(changed)}" if changed else "as they were written"),
-        judge(
-            "search space",
-            (space.identity, space.name) == (metadata.space_identity, metadata.space),
-            f"'{space.name}' here has identity {space.identity}",
-        ),
+        space_check,
         judge(
             "MACs and parameters",
             (macs, params) == (metadata.macs, metadata.params),
@@ -71,20 +67,12 @@ def _from_supernet(
     metadata, form = made.metadata, made.form
     try:
         source, dataset, missing = open_source(supernet or metadata.supernet, data, metadata)
-        identity = source.identity
+        checks = [check_supernet(source, metadata)]
     except OfaToolkitError as error:
         if data is not None:
             raise
         return [skip(claim, error.message) for claim in ("supernet", "outputs")]
-    checks = [
-        judge(
-            "supernet",
-            identity == metadata.supernet_identity,
-            f"'{source.name}' has SHA-256 {identity[:16]}",
-        ),
-        check_description(source, metadata),
-        *verify_predicted_accuracy(metadata, source),
-    ]
+    checks += [check_description(source, metadata), *verify_predicted_accuracy(metadata, source)]
     if missing is None and not form.runs_here:
         missing = f"{form.title} files do not run on this machine"
     if missing is not None:
