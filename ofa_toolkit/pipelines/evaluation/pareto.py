@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, MismatchError
+from ofa_toolkit.core.figures import finish_axes, new_figure, png
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets import Split
 from ofa_toolkit.evaluation.accuracy import Accuracy
@@ -295,10 +296,7 @@ def _common_space(evaluators: Sequence[Evaluator]) -> SearchSpace:
 
 def draw(result: ParetoStudy, path: Path) -> None:
     """Write the curves as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = new_figure()
     for curve in result.curves:
         axes.plot(
             [point.cost for point in curve.points],
@@ -309,9 +307,5 @@ def draw(result: ParetoStudy, path: Path) -> None:
     for published in result.published:
         axes.plot(published.mmacs, published.top1_percent, marker="x", color="grey", linestyle="none")
         axes.annotate(published.name, (published.mmacs, published.top1_percent), fontsize=7)
-    axes.set_xlabel(result.axis)
-    axes.set_ylabel("Test top-1 (%)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    finish_axes(axes, result.axis, "Test top-1 (%)")
+    files.write_bytes(path, png(figure))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import heapq
 import io
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ofa_toolkit.core import files
+from ofa_toolkit.core.csv_table import csv_table
+from ofa_toolkit.core.figures import new_figure, png
 from ofa_toolkit.datasets import ImageDataset, Split
 from ofa_toolkit.evaluation.confusion import ConfusionMatrix, confusion_matrix
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
@@ -186,28 +187,24 @@ class _Worst:
 
 def write_table(result: PerClass, path: Path) -> None:
     """Write a CSV file: a row for each class, with its figures and its row of the confusion matrix."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [f"taken for {name}" for name in result.matrix.class_names]
-    writer.writerow(["class", "images", "recall_percent", "precision_percent", *names])
+    rows: list[list[str | int]] = []
     for figures, row in zip(result.matrix.classes(), result.matrix.counts.tolist(), strict=True):
         shares = [figures.recall_percent, figures.precision_percent]
         written = ["" if share is None else f"{share:.2f}" for share in shares]
-        writer.writerow([figures.name, figures.num_images, *written, *row])
-    files.write_text(path, text.getvalue())
+        rows.append([figures.name, figures.num_images, *written, *row])
+    header = ["class", "images", "recall_percent", "precision_percent", *names]
+    files.write_text(path, csv_table(header, rows))
 
 
 def draw_matrix(result: PerClass, path: Path) -> None:
     """Write the confusion matrix as a PNG: colours are shares of a row, numbers are images."""
-    from matplotlib.figure import Figure
-
     counts = result.matrix.counts
     classes = len(counts)
     names = [_short(name) for name in result.matrix.class_names]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(3.5 + 0.45 * classes, 16)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = new_figure(side + 1, side)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = max(2.0, min(9.0, 260 / classes))
     is_flat = max(map(len, names)) * classes < _LONGEST_ROW
@@ -233,8 +230,7 @@ def draw_matrix(result: PerClass, path: Path) -> None:
                     fontsize=size,
                 )
     figure.colorbar(image, label="share of the class's images", shrink=0.8)
-    with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    files.write_bytes(path, png(figure))
 
 
 def _short(name: str) -> str:

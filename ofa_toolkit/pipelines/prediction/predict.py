@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.datasets.picture import PictureError, network_input
 from ofa_toolkit.pipelines.prediction.classifier import (
@@ -125,12 +124,10 @@ def _guesses(names: Sequence[str], shares: Floats, top: int) -> tuple[Guess, ...
 
 def csv_text(predictions: Iterable[Prediction]) -> str:
     """One row for each picture and class; a picture that cannot be read has one row with its problem."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["picture", "rank", "class", "probability", "problem"])
+    rows: list[tuple[object, ...]] = []
     for item in predictions:
         for rank, guess in enumerate(item.guesses, start=1):
-            writer.writerow([item.picture, rank, guess.class_name, f"{guess.probability:.6f}", ""])
+            rows.append((item.picture, rank, guess.class_name, f"{guess.probability:.6f}", ""))
         if item.problem is not None:
-            writer.writerow([item.picture, "", "", "", item.problem])
-    return text.getvalue()
+            rows.append((item.picture, "", "", "", item.problem))
+    return csv_table(["picture", "rank", "class", "probability", "problem"], rows)

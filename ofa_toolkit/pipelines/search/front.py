@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from collections.abc import Mapping
@@ -14,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from ofa_toolkit.core import files
+from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.figures import finish_axes, new_figure, png
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.pipelines.search.answer import infeasible
 from ofa_toolkit.pipelines.search.colors import resolution_colors
@@ -108,11 +108,7 @@ class Front:
 
     def csv(self) -> str:
         """One line per member; depths, kernel sizes and expand ratios joined by dashes, stages by slashes."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(
-            ["top1_percent", *self.costs, "resolution", "depths", "kernel_sizes", "expand_ratios", "widths"]
-        )
+        rows: list[list[Any]] = []
         for subnet, accuracy, values in zip(self.subnets, self.top1_percent, self.values, strict=True):
             stages = subnet.stages
             architecture = (
@@ -121,19 +117,15 @@ class Front:
                 "/".join("-".join(f"{e:g}" for e in stage.expand_ratios) for stage in stages),
                 "-".join(str(stage.width) for stage in stages if stage.width is not None),
             )
-            writer.writerow([accuracy, *values, subnet.resolution, *architecture])
-        return text.getvalue()
+            rows.append([accuracy, *values, subnet.resolution, *architecture])
+        return csv_table(
+            ["top1_percent", *self.costs, "resolution", "depths", "kernel_sizes", "expand_ratios", "widths"],
+            rows,
+        )
 
     def _write_png(self, path: str | os.PathLike[str]) -> None:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt
-
-        figure, axes = plt.subplots(
-            1, len(self.costs), figsize=(5.5 * len(self.costs), 4), squeeze=False, layout="constrained"
-        )
-        for column, (cost, axis) in enumerate(zip(self.costs, axes[0], strict=True)):
+        figure, axes = new_figure(5.5 * len(self.costs), 4, columns=len(self.costs))
+        for column, (cost, axis) in enumerate(zip(self.costs, axes, strict=True)):
             values = np.array([row[column] for row in self.values]) / _SCALES.get(cost, 1)
             resolutions = np.array([subnet.resolution for subnet in self.subnets])
             for resolution, color in resolution_colors(resolutions.tolist()).items():
@@ -146,14 +138,9 @@ class Front:
                     color=color,
                     label=f"{resolution} px",
                 )
-            axis.set_xlabel(label(cost))
-            axis.set_ylabel("Predicted top-1 (%)")
-            axis.grid(visible=True, alpha=0.3)
-            axis.legend(title="Resolution", fontsize="small")
+            finish_axes(axis, label(cost), "Predicted top-1 (%)", title="Resolution", fontsize="small")
         figure.suptitle(f"{self.supernet}: predicted, not measured", fontsize="medium")
-        with files.atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=150)
-        plt.close(figure)
+        files.write_bytes(path, png(figure))
 
 
 def label(cost: str) -> str:

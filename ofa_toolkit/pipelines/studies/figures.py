@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ofa_toolkit.core.figures import finish_axes, new_figure, png
 from ofa_toolkit.pipelines.studies.results import RunResult, space_names
 from ofa_toolkit.pipelines.studies.statistics import DEVICE_HOURS, MEAN_PARETO, Row, summarize
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 def draw_figures(results: Sequence[RunResult], labels: Sequence[str], reference: str) -> dict[str, bytes]:
     """PNG files by name; equal results give equal files with one version of matplotlib."""
     present = [label for label in labels if any(result.label == label for result in results)]
-    figures = {"epochs.png": _png(lambda axes: _draw_epochs(axes, results, present))}
+    figures = {
+        "epochs.png": _png(
+            lambda axes: _draw_epochs(axes, results, present),
+            "Epoch (▾: a phase begins)",
+            "Largest network, held-out top-1 (%)",
+        )
+    }
     for number, space in enumerate(space_names(results)):
         rows = summarize(results, space, labels, reference)
         suffix = f"-{number + 1}" if number else ""
@@ -30,8 +36,8 @@ def draw_figures(results: Sequence[RunResult], labels: Sequence[str], reference:
         def cost(axes: Axes, rows: Sequence[Row] = rows) -> None:
             _draw_cost(axes, rows)
 
-        figures[f"pareto{suffix}.png"] = _png(pareto)
-        figures[f"cost{suffix}.png"] = _png(cost)
+        figures[f"pareto{suffix}.png"] = _png(pareto, "10⁶ MACs", "Test top-1 (%)")
+        figures[f"cost{suffix}.png"] = _png(cost, "Device-hours", "Mean Pareto top-1 on test images (%)")
     return figures
 
 
@@ -48,8 +54,6 @@ def _draw_pareto(axes: Axes, results: Sequence[RunResult], labels: Sequence[str]
             axes.plot(*own.T, color=f"C{number}", alpha=0.3, linewidth=0.8)
         dashes = "-" if curves[0].is_trained else "--"
         axes.plot(*points.mean(axis=0).T, dashes, color=f"C{number}", marker="o", markersize=4, label=label)
-    axes.set_xlabel("10⁶ MACs")
-    axes.set_ylabel("Test top-1 (%)")
     axes.set_title(f"Subnets of {space}", fontsize=10)
 
 
@@ -66,8 +70,6 @@ def _draw_cost(axes: Axes, rows: Sequence[Row]) -> None:
             label=row.label,
             capsize=3,
         )
-    axes.set_xlabel("Device-hours")
-    axes.set_ylabel("Mean Pareto top-1 on test images (%)")
 
 
 def _draw_epochs(axes: Axes, results: Sequence[RunResult], labels: Sequence[str]) -> None:
@@ -91,19 +93,10 @@ def _draw_epochs(axes: Axes, results: Sequence[RunResult], labels: Sequence[str]
         axes.plot(
             marked, [means[epochs.index(e)] for e in marked], color=f"C{number}", marker="v", linestyle=""
         )
-    axes.set_xlabel("Epoch (▾: a phase begins)")
-    axes.set_ylabel("Largest network, held-out top-1 (%)")
 
 
-def _png(draw: Callable[[Axes], None]) -> bytes:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+def _png(draw: Callable[[Axes], None], x_label: str, y_label: str) -> bytes:
+    figure, (axes,) = new_figure()
     draw(axes)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    # Without the version of matplotlib and the date, which would make equal figures different files.
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
-    return stream.getvalue()
+    finish_axes(axes, x_label, y_label, fontsize=8)
+    return png(figure)

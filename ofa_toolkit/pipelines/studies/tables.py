@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
+from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.pipelines.studies.results import RunResult, space_names
 from ofa_toolkit.pipelines.studies.statistics import METRICS, Estimate, Row, summarize
 
@@ -32,27 +31,25 @@ def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str
 
 def runs_csv(results: Sequence[RunResult]) -> str:
     """One line for each run and space."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["label", "seed", "space", "is_trained", "epochs", *METRICS, "command"])
+    rows: list[list[Any]] = []
     for result in results:
         for curve in result.curves:
             numbers = [f"{metric(result, curve.space):.6g}" for metric in METRICS.values()]
             head = [result.label, result.seed, curve.space, curve.is_trained, result.epochs]
-            writer.writerow([*head, *numbers, result.command])
-    return text.getvalue()
+            rows.append([*head, *numbers, result.command])
+    return csv_table(["label", "seed", "space", "is_trained", "epochs", *METRICS, "command"], rows)
 
 
 def points_csv(results: Sequence[RunResult]) -> str:
     """One line for each point of each curve."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["label", "seed", "space", "mmacs", "validation_top1_percent", "test_top1_percent"])
-    for result in results:
-        for curve in result.curves:
-            for point in curve.points:
-                writer.writerow([result.label, result.seed, curve.space, *dataclasses.astuple(point)])
-    return text.getvalue()
+    rows = (
+        (result.label, result.seed, curve.space, *dataclasses.astuple(point))
+        for result in results
+        for curve in result.curves
+        for point in curve.points
+    )
+    header = ["label", "seed", "space", "mmacs", "validation_top1_percent", "test_top1_percent"]
+    return csv_table(header, rows)
 
 
 def summary_document(results: Sequence[RunResult], labels: Sequence[str], reference: str) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,9 @@ from typing import Any
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
+from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.core.errors import CheckpointError, DataError
+from ofa_toolkit.core.figures import finish_axes, new_figure, png
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.pipelines.evaluation.evaluate import Step
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
@@ -189,46 +189,27 @@ def write_csv(path: Path, rows: Sequence[Any]) -> None:
             table += [{"run": row.run, "x": x, "y": y} for x, y in zip(row.x, row.y, strict=True)]
         else:
             table.append(dataclasses.asdict(row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    files.write_text(path, text.getvalue())
+    files.write_text(path, csv_table(list(table[0]), (row.values() for row in table)))
 
 
 def draw_curves(path: Path, curves: Sequence[Curve], *, x_label: str, y_label: str) -> None:
     """Write curves as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = new_figure()
     for curve in curves:
         axes.plot(curve.x, curve.y, marker="." if len(curve.x) < 100 else None, label=curve.run)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    finish_axes(axes, x_label, y_label)
+    files.write_bytes(path, png(figure))
 
 
 def draw_gradients(path: Path, layers: Sequence[LayerGradients]) -> None:
     """Write norms and cosines per layer as a PNG (Figure 3)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    norms, cosines = figure.subplots(1, 2)
+    figure, (norms, cosines) = new_figure(11, columns=2)
     numbers = range(1, len(layers) + 1)
     norms.semilogy(numbers, [layer.norm_full for layer in layers], label="full network")
     norms.semilogy(numbers, [layer.norm_shrinking for layer in layers], label="shrinking")
     norms.semilogy(numbers, [layer.norm_epsilon_shrinking for layer in layers], label="ϵ-shrinking")
     cosines.plot(numbers, [layer.cosine_shrinking for layer in layers], label="shrinking")
     cosines.plot(numbers, [layer.cosine_epsilon_shrinking for layer in layers], label="ϵ-shrinking")
-    norms.set_ylabel("Norm of the gradient")
-    cosines.set_ylabel("Cosine with the full network's gradient")
-    for axes in (norms, cosines):
-        axes.set_xlabel("Layer")
-        axes.grid(alpha=0.3)
-        axes.legend()
-    with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    finish_axes(norms, "Layer", "Norm of the gradient")
+    finish_axes(cosines, "Layer", "Cosine with the full network's gradient")
+    files.write_bytes(path, png(figure))
