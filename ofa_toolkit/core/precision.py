@@ -10,11 +10,11 @@ from ofa_toolkit.core.errors import unknown_name
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 FilePrecision = Literal["fp32", "fp16", "int8"]
-"""Of exported files and of kits."""
+"""Precision of an exported file or of a kit."""
 FloatPrecision = Literal["fp32", "fp16"]
-"""Of graphs whose weights are as they were trained, and of networks timed on this machine."""
+"""Precision of a graph whose weights are as they were trained, or of a network timed on this machine."""
 TrainingPrecision = Literal["fp32", "bf16", "fp16"]
-"""Of forward and backward passes."""
+"""Precision of forward and backward passes."""
 
 PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
 FILE_PRECISIONS: tuple[FilePrecision, ...] = typing.get_args(FilePrecision)

@@ -117,7 +117,7 @@ class SmallPhotoDataset(ArrayDataset):
         self._other_sizes: dict[tuple[Split, int], torch.Tensor] = {}
 
     def picture_name(self, split: Split, row: int) -> str:
-        """Its file."""
+        """The picture's file."""
         return str(self._files[split].paths[row])
 
     def _squares(self, split: Split, resolution: int) -> torch.Tensor:

@@ -57,7 +57,7 @@ class PhotoDataset(ImageDataset):
         self.num_workers = num_workers
 
     def picture_name(self, split: Split, row: int) -> str:
-        """Its file."""
+        """The picture's file."""
         return str(self.splits[split].paths[row])
 
     def pictures(self, split: Split) -> Iterator[Picture]:

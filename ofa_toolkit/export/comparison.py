@@ -30,8 +30,9 @@ MIN_AGREEMENT: dict[FilePrecision, float] = {"fp32": 100.0, "fp16": 98.0, "int8"
 """Percent of images for which file and network must name the same class, where nothing tells the accuracy."""
 
 MIN_AGREEMENT_JUDGED: dict[FilePrecision, float] = {"fp32": 100.0, "fp16": 90.0, "int8": 50.0}
-"""The same where accuracy was measured: on images that both get wrong they may differ, but a network that is
-wrong on most of them loses no accuracy whatever the file computes."""
+"""Percent of images for which both must name the same class where accuracy was measured. On images that both
+get wrong they may differ, but a network that is wrong on most of them loses no accuracy whatever the file
+computes."""
 
 _PROBE_IMAGES = 4
 

@@ -57,7 +57,7 @@ def scores_of_file(outputs: Sequence[npt.NDArray[Any]], ends: Ends, num_classes:
 
 
 def scores_of_network(logits: Images, ends: Ends) -> Images:
-    """The same of the network's logits."""
+    """The network's logits as scores of the kind that the file gives."""
     if ends.output == "logits":
         return logits
     powers = np.exp(logits - logits.max(1, keepdims=True))

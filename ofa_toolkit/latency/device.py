@@ -56,7 +56,7 @@ class Peak:
     fp32_tflops: Annotated[float, Bounds(above=0)] | None = None
     "Trillion floating point operations per second (2 per MAC) in fp32 outside tensor cores."
     fp16_tflops: Annotated[float, Bounds(above=0)] | None = None
-    "The same in fp16, with tensor cores where the chip has them."
+    "Trillion floating point operations per second in fp16, with tensor cores where the chip has them."
     int8_tops: Annotated[float, Bounds(above=0)] | None = None
     "Trillion int8 operations per second, with tensor cores where the chip has them."
     memory_gb_per_s: Annotated[float, Bounds(above=0)] | None = None

@@ -249,7 +249,7 @@ class BoundLatency:
 
     @property
     def interval(self) -> str:
-        """The same in a word."""
+        """Whether `upper_bound` is backed by held-out subnets, in a word."""
         return CALIBRATED if self.is_calibrated else UNCALIBRATED
 
     def _bound_covers(self, content: TableContent) -> bool:

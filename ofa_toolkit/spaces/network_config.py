@@ -20,7 +20,7 @@ Config = Mapping[str, Any]
 FAMILIES = ("MobileNetV3", "ProxylessNASNets", "ResNets")
 
 _LARGEST = 65_536
-"""Of any number in a file; what is larger is a mistake, and would only fail later."""
+"""Largest number allowed in a file; what exceeds it is a mistake, and would only fail later."""
 
 
 def is_network_config(document: Config) -> bool:

@@ -27,7 +27,7 @@ WEIGHTS_FILE = "init"
 EXTRACTED_FILE = "network.json"
 
 DEFAULT_RESOLUTION = 224
-"""Of a network that is in no space and states none: that of the repositories' ImageNet."""
+"""Input size of a network that is in no space and states none: that of the repositories' ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True)

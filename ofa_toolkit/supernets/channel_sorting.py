@@ -129,7 +129,7 @@ def _blocks(layers: Sequence[LayerSpec]) -> Iterator[tuple[str, dict[str, LayerS
 
 
 def _importance(reader_weight: Tensor, input_norm: Tensor | None = None) -> Tensor:
-    """Of each channel, `(in,)`, from the weight `(out, in, k, k)` that reads it; see `sort_channels`."""
+    """Importance of each channel, `(in,)`, from the weight `(out, in, k, k)` that reads it."""
     weight = reader_weight.detach()
     if input_norm is None:
         return weight.abs().sum((0, 2, 3))

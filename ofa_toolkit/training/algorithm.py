@@ -55,7 +55,7 @@ class Pass:
 
     @property
     def label_weight(self) -> float:
-        """Of hard and soft labels together."""
+        """Weight of hard and soft labels together."""
         return self.hard_labels + self.soft_labels
 
 

@@ -36,8 +36,8 @@ class BigNasConfig(AlgorithmConfig):
     zero_gamma: bool = True
     "Whether the last batch norm of every residual branch starts at zero."
     aggregation: Aggregation = "sum"
-    """Of the gradients of a step's networks: their sum; each entry's mean over the networks that use it; or
-    the sum over the root of their number (avg_sqrt)."""
+    """How the gradients of a step's networks become one: their sum; each entry's mean over the networks that
+    use it; or the sum over the root of their number (avg_sqrt)."""
     dropout_on_largest_only: bool = True
     "Whether dropout acts on the largest network only."
 

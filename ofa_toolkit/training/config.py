@@ -114,7 +114,7 @@ class LoopConfig:
     ema_decay: Annotated[float, Bounds(above=0, below=1)] | None = None
     "Keep a moving average of the weights with this decay an update; it is validated and saved."
     precision: TrainingPrecision = "fp32"
-    "Of the forward and backward passes; fp16 needs a GPU."
+    "Arithmetic of the forward and backward passes; fp16 needs a GPU."
     channels_last: bool = True
     "Memory order of images and weights; faster on most devices."
     compile: bool = False

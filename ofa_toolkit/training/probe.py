@@ -18,7 +18,7 @@ from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.supernets import Supernet
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
-"""Of the squared weights, on features scaled to unit mean square; chosen by cross-validation."""
+"""Penalties of the squared weights, on features scaled to unit mean square; chosen by cross-validation."""
 
 _FOLDS = 3
 _ITERATIONS = 200

@@ -145,7 +145,7 @@ class TrainState:
 
     @property
     def mean_accuracy(self) -> float:
-        """Of the latest validation, percent."""
+        """Mean accuracy of the named subnets in the latest validation, percent."""
         return sum(self.accuracies.values()) / len(self.accuracies)
 
     @property
@@ -165,7 +165,7 @@ class TrainState:
 
     @property
     def phase_device_seconds(self) -> dict[str, float]:
-        """The same and the time lost to rollbacks, times the number of devices of each part."""
+        """Time of the updates and of those lost to rollbacks, by phase, times the number of devices."""
         paid = [_summed([part.seconds, part.lost]) for part in self.parts]
         return _summed([_times(t, part.num_devices) for part, t in zip(self.parts, paid, strict=True)])
 

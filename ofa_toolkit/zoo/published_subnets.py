@@ -91,7 +91,7 @@ class ListedSubnet:
     source: str
 
     def figures(self) -> dict[str, Any]:
-        """Its published figures by field name, without the architecture."""
+        """The subnet's published figures by field name, without the architecture."""
         values = dataclasses.asdict(self.published)
         return {
             name: value

@@ -146,7 +146,7 @@ class LoadedSupernet:
 
     @cached_property
     def predictor(self) -> AccuracyPredictor | None:
-        """Its accuracy predictor; None where there is none.
+        """The supernet's accuracy predictor; None where there is none.
 
         Raises:
             MismatchError: The predictor was built for other weights.

@@ -23,6 +23,6 @@ class EnsembleConfig:
     learning_rate: Annotated[float, Bounds(above=0)] = 5e-3
     "Peak of the one-cycle schedule."
     weight_decay: Annotated[float, Bounds(at_least=0)] = 1.0
-    "Of the perceptron's weights."
+    "Weight decay of the perceptron's weights."
     linear_weight_decay: Annotated[float, Bounds(at_least=0)] = 1e-2
-    "Of the linear bypass."
+    "Weight decay of the linear bypass."

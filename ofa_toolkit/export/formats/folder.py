@@ -45,7 +45,7 @@ class FormatFolder:
 
     @property
     def num_bytes(self) -> int:
-        """Of the network's files."""
+        """Size of the network's files together."""
         return sum((self.folder / name).stat().st_size for name in self.hashes)
 
     def changed(self) -> list[str]:

@@ -25,7 +25,7 @@ from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import extract, fold_batchnorm_in_place, recalibrate_batchnorm
 
 MOST_PICTURES = 24
-"""Of the pictures that the network is most wrong about."""
+"""Pictures on the page at most: those that the network is most wrong about."""
 
 _LONGEST_NAME = 18
 """Letters of a class on the figure."""

@@ -43,7 +43,7 @@ CHECK_IMAGES: Mapping[FilePrecision, int] = {"fp32": 128, "fp16": 1000, "int8": 
 """Images that outputs are compared on: differences in fp32 show on few, lost accuracy needs many."""
 
 SYNTHETIC_IMAGES: Mapping[FilePrecision, int] = {"fp32": 32, "fp16": 64, "int8": 128}
-"""The same, where there are no real ones."""
+"""Synthetic images that outputs are compared on where there are no real ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,7 @@ def export_command(
 
 
 def export_file_command(subnet: Path, *more: object) -> str:
-    """The same for a subnet file of ours."""
+    """The command that exports a subnet file of ours; see `export_command`."""
     document = read_object(subnet, "a subnet file")
     return export_command(document.get("predicted") or {}, "--subnet", subnet, *more)
 

@@ -150,7 +150,7 @@ class SearchContext:
 
     @property
     def bytes_per_value(self) -> int:
-        """Of an activation, in the first device's precision."""
+        """Bytes of one value of an activation, in the first device's precision."""
         for bound in self.latencies.values():
             return BYTES_PER_VALUE[bound.table.variant.precision]
         return BYTES_PER_VALUE["fp32"]

@@ -18,7 +18,7 @@ _PAGE = Path(__file__).with_name("report_page.html")
 _SLOT = "__DATA__"
 _SCALES = {"macs": 1e6, "params": 1e6, "memory": 1e6}
 _MOST_MEMBERS = 200
-"""Of a front on the page, spread over it; its file holds all."""
+"""Members of a front on the page at most, spread over it; the front's file holds all."""
 
 
 def write_report(path: str | os.PathLike[str], fronts: Sequence[dict[str, Any]]) -> None:

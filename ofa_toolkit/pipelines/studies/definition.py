@@ -98,7 +98,7 @@ class StudyRun:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the run's folder."""
         return f"{self.variant.label}-s{self.seed}"
 
     def config(self) -> RunConfig:
@@ -124,7 +124,7 @@ class StudyRun:
         return [*arguments, "--resume", "auto", "--out", out]
 
     def command(self, out: str) -> list[str]:
-        """The same as a command of this Python."""
+        """The command that trains it, run by this Python."""
         return [sys.executable, "-m", "ofa_tk", *self.arguments(out)]
 
     def printed_command(self) -> str:

@@ -15,7 +15,7 @@ from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.distributed import Process
 
 _SHARE_OF_UPDATES = 0.7
-"""Of the time; the rest is for the start, validation and the predictor."""
+"""Share of the time for updates; the rest is for the start, validation and the predictor."""
 
 _LEAST_EPOCHS, _MOST_EPOCHS = 20, 200
 """Epochs for which a larger resolution is given up, and beyond which time is left unused."""
