@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import read_object
-from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, OutputError
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.space import SearchSpace
@@ -61,6 +61,19 @@ def write_probes(path: str | os.PathLike[str], probes: Probes) -> None:
         "probes": entries,
     }
     files.write_json(path, document)
+
+
+def check_no_times(path: Path) -> None:
+    """Raise `OutputError` for a probes file with times in it, which somebody measured and filled in."""
+    try:
+        has_times = bool(len(read_probes(path).measured().population))
+    except OfaToolkitError:
+        return  # Missing, or no such file: others judge that.
+    if has_times:
+        raise OutputError(
+            f"'{path}' holds times that were filled in; they would be lost.",
+            hint="Name another path with --out, or add --force.",
+        )
 
 
 def read_probes(path: str | os.PathLike[str]) -> Probes:

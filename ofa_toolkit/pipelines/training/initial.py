@@ -15,6 +15,7 @@ from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.datasets import Preprocessing
 from ofa_toolkit.datasets.imagenet_names import imagenet_titles
 from ofa_toolkit.spaces import SearchSpace, get_space
+from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.supernets import Supernet, extract
 from ofa_toolkit.supernets.importing import timm_networks, torchvision_networks
 from ofa_toolkit.supernets.importing.checkpoint_file import read_checkpoint
@@ -81,9 +82,11 @@ def open_initial(source: str, space: SearchSpace) -> InitialWeights:
             "timm:NAME and hf-hub:USER/REPO."
         )
     loaded = load_supernet(source)
+    named = space_reference(loaded.space)
+    place = loaded.name if Path(loaded.name).is_dir() else str(loaded.folder)
     return InitialWeights(
         name=loaded.name,
-        space_option=loaded.name,
+        space_option=named if isinstance(named, str) else place,
         network=loaded.network,
         identity=loaded.identity,
         class_names=loaded.class_names,

@@ -210,7 +210,7 @@ EXPORTING = (
     ),
     Situation(
         typed="ofa-tk export --bundle board --target onnxruntime-cpu",
-        file="board/README.md",
+        file="board/MODEL.md",
         given=("a subnet",),
         line="`ofa-tk verify model.onnx` checks all of this again.",
         fill={"model.onnx": "board/model.onnx"},

@@ -285,12 +285,18 @@ CALIBRATING = (
     ),
     Situation(
         typed=f"ofa-tk latency calibrate --plan 10 --space {SPACE} --device my-board",
-        given=("timed probes",),
         line="ofa-tk latency calibrate probes.json --device my-board --runtime onnxruntime --precision fp32",
         runs={
             "ofa-tk latency calibrate probes.json --device my-board --runtime onnxruntime "
-            "--precision fp32": ""
+            "--precision fp32": "0 measured networks are too few"  # before their times are filled in
         },
+    ),
+    Situation(
+        typed=f"ofa-tk latency calibrate --plan 10 --space {SPACE}",
+        given=("timed probes",),
+        line="Name another path with --out, or add --force.",
+        runs={"--force": ""},
+        says=("--out",),
     ),
     Situation(
         typed=f"ofa-tk latency calibrate --plan 10 --space {SPACE} --device my-board --force",

@@ -41,8 +41,8 @@ TRAINING = (
     Situation(
         typed=DRY.replace("--dry-run", "--init deps-compact-imagenette"),
         base=f"{DRY} --init deps-compact-imagenette",
-        line="Train that one: --space deps-compact-imagenette",
-        runs={"--space deps-compact-imagenette": ""},
+        line="Train that one: --space mobilenet-v3-compact-96",
+        runs={"--space mobilenet-v3-compact-96": ""},
     ),
     Situation(
         unseen="needs weights with kernel matrices",

@@ -118,7 +118,10 @@ def test_the_commands_lead_from_a_plan_to_a_table(
     probes = read_probes("probes.json")
     truth = PopulationComplexity(probes.space).macs(probes.population) / 1e7 + 3
     write_probes("probes.json", Probes(space=probes.space, population=probes.population, latencies_ms=truth))
-    capsys.readouterr()
+    filled_in = Path("probes.json").read_bytes()
+    assert run(["latency", "calibrate", "--plan", "6", "--space", "ofa-mobilenet-v3-w1.2", *like]) == 1
+    assert "'probes.json' holds times that were filled in" in capsys.readouterr().err
+    assert Path("probes.json").read_bytes() == filled_in
     command = ["latency", "calibrate", "probes.json", "--device", "my-board", "--runtime", "tensorrt"]
     assert run([*command, "--precision", "fp16", *like, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

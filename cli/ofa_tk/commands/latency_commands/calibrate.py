@@ -40,6 +40,7 @@ def command(
     program that times them; or time them yourself, fill in `latency_ms`, and give the file back. The table
     combines what is known of other devices with the batch size, weighed by your measurements.
     """
+    from ofa_toolkit.latency.kit.probes_file import check_no_times
     from ofa_toolkit.pipelines.latency.tables import calibrate_device, prior_tables
 
     if [plan is not None, samples, request.probes is not None].count(True) != 1:
@@ -50,6 +51,8 @@ def command(
     prior = prior_tables(request.like, batch_size=batch_size, exclude=request.exclude, tables=request.tables)
     if plan is not None:
         path = request.out or Path("probes.json")
+        if not request.force:
+            check_no_times(path)
         files.check_output(path, is_default=request.out is None, force=request.force)
         _plan(space, plan, prior, request.seed, path)
         if as_json:
