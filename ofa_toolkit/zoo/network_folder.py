@@ -42,6 +42,21 @@ def converted_network(folder: Path, store: Store | None = None) -> Path:
     return store.converted(f"network-{content.hexdigest()[:16]}", write)
 
 
+def weights_beside(folder: Path) -> Path:
+    """The file with the weights of a folder's `net.config`.
+
+    Raises:
+        CheckpointError: It is missing.
+    """
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise CheckpointError(
+            f"'{folder}' has a {CONFIG_FILE} without its weights.",
+            hint=f"They are expected in '{weights}', as `ofa-tk extract --layout official` writes them.",
+        )
+    return weights
+
+
 def write_network_supernet(
     folder: Path, target: Path, *, resolution: int | None = None, further: Mapping[str, Any] | None = None
 ) -> tuple[str, ...]:
@@ -64,12 +79,7 @@ def write_network_supernet(
     from ofa_toolkit.supernets.importing.single_network import single_network_supernet
 
     config = read_object(folder / CONFIG_FILE, "a net.config")
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        raise CheckpointError(
-            f"'{folder}' has a {CONFIG_FILE} without its weights.",
-            hint=f"They are expected in '{weights}', as `ofa-tk extract --layout official` writes them.",
-        )
+    weights = weights_beside(folder)
     stated, source = resolution_beside(folder)
     chosen, notes = Resolution(asked=resolution, stated=stated, source=source).choose(f"'{folder}'", None)
     supernet = single_network_supernet(config, read_weights(weights), chosen)

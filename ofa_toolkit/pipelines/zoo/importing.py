@@ -24,7 +24,7 @@ from ofa_toolkit.spaces.supernet_description import read_description
 from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.supernets.importing.checkpoint_file import Checkpoint, read_checkpoint
 from ofa_toolkit.zoo.importing import narrowed
-from ofa_toolkit.zoo.network_folder import write_network_supernet
+from ofa_toolkit.zoo.network_folder import weights_beside, write_network_supernet
 
 KIND = "imported supernet"
 
@@ -81,9 +81,10 @@ def _import_network(request: ImportRequest, folder: Path) -> Imported:
         raise ConfigError(f"'{folder}' is a single network: it has one resolution, not several.")
     resolution = request.resolutions[0] if request.resolutions else None
     wanted = None if request.space is None else open_space(request.space)
+    weights = weights_beside(folder)
     with output_folder(request.out, KIND, force=request.force) as temporary:
         notes = write_network_supernet(
-            folder, temporary, resolution=resolution, further={"imported": _provenance(folder / "init")}
+            folder, temporary, resolution=resolution, further={"imported": _provenance(weights)}
         )
         description = read_description(temporary)
         space = description.space
