@@ -27,6 +27,7 @@ from measured_top1 import (
     read_specialized,
 )
 
+from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
@@ -40,6 +41,7 @@ from ofa_toolkit.evaluation.predictor.assessment import (
 )
 from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard
 from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.chosen import chosen_facts
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.interval import CONFIDENCES
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, Member
@@ -116,10 +118,18 @@ def fit_w10(raw: Path) -> AccuracyPredictor:
     choices = Choices.of(space, PREDICTOR_RESOLUTIONS)
     one_hot = choices.one_hot(space, measured.population)
     inside, top, searches = assess(measured, fold_fit(choices, one_hot, measured.top1))
+    rarity = surprisal(one_hot)
+    facts = interval_facts(inside, [top], measured.top1, one_hot @ rarity, origins=searches)
+    chosen = chosen_facts(
+        inside,
+        PopulationComplexity(space).macs(measured.population),
+        generator(SEED, "searches"),
+        noise_points=facts.noise_points,
+        ceiling_percent=float(measured.top1.max()),  # the largest network was not measured
+    )
     theirs = published(one_hot, list(choices.rows))
     slope, _ = np.polyfit(theirs, measured.top1, 1)
     effect, effect_error = resolution_effect(space, choices, published, float(slope))
-    rarity = surprisal(one_hot)
     predictor = AccuracyPredictor(
         card=PredictorCard(
             space=full.name,
@@ -149,7 +159,7 @@ def fit_w10(raw: Path) -> AccuracyPredictor:
                     "of four left-out ones, and for 73 % of the fifth's."
                 ),
             ),
-            interval=interval_facts(inside, [top], measured.top1, one_hot @ rarity, origins=searches),
+            interval=dataclasses.replace(facts, chosen=chosen),
         ),
         choices=choices,
         members=fit_ensemble(choices, one_hot, measured.top1, config=ENSEMBLE, seed=SEED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,9 @@ MIN_AGREEMENT_JUDGED: dict[FilePrecision, float] = {"fp32": 100.0, "fp16": 90.0,
 """Percent of images for which both must name the same class where accuracy was measured. On images that both
 get wrong they may differ, but a network that is wrong on most of them loses no accuracy whatever the file
 computes."""
+
+MAX_HALF_MAP_ERROR = 2e-2
+"""fp16, for networks without classes: largest difference in a map, relative to its largest value."""
 
 _PROBE_IMAGES = 4
 
@@ -70,8 +74,9 @@ class Comparison:
     Attributes:
         images: On which images.
         num_images: Number of images.
-        max_relative_error: Largest difference of a logit over the network's largest logit.
-        agreement_percent: Images for which both name the same class.
+        max_relative_error: Largest difference of a logit over the network's largest logit; or, of a network
+            without classifier, in a map over the map's largest value.
+        agreement_percent: Images for which both name the same class; None where there are no classes.
         network_top1_percent: Accuracy of the network on them, where there are labels.
         file_top1_percent: The same of the file.
         largest_activation: In an fp16 file: largest magnitude between its nodes; fp16 ends at 65,504.
@@ -80,7 +85,7 @@ class Comparison:
     images: str
     num_images: int
     max_relative_error: float
-    agreement_percent: float
+    agreement_percent: float | None
     network_top1_percent: float | None = None
     file_top1_percent: float | None = None
     largest_activation: float | None = None
@@ -119,8 +124,8 @@ def compare(run: Scores, network: nn.Module, check: CheckImages, scores: Scores 
                 "statistics are damaged, whatever the file."
             )
         expected = expected if scores is None else scores(expected)
-        error = max(error, _largest(logits - expected))
-        scale = max(scale, _largest(expected))
+        error = max(error, largest_magnitude(logits - expected))
+        scale = max(scale, largest_magnitude(expected))
         guesses, expected_guesses = logits.argmax(1), expected.argmax(1)
         agreeing += int((guesses == expected_guesses).sum())
         num_images += len(images)
@@ -158,7 +163,7 @@ def largest_half_activation(model: onnx.ModelProto, check: CheckImages) -> float
     probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in between)
     images = next(iter(check.batches()))[0][:_PROBE_IMAGES]
     found = ModelRunner(probe).run_all(images)
-    largest = {name: _largest(value) for name, value in zip(between, found, strict=True)}
+    largest = {name: largest_magnitude(value) for name, value in zip(between, found, strict=True)}
     for name, value in largest.items():
         if not np.isfinite(value):
             raise VerificationError(
@@ -184,8 +189,16 @@ def check_comparison(
     if precision == "fp32":
         if error > MAX_RELATIVE_ERROR:
             raise VerificationError(
-                f"The file's outputs differ from the network's by {error:.1e} of the largest logit {on}; "
+                f"The file's outputs differ from the network's by {error:.1e} of the largest {on}; "
                 f"fp32 allows {MAX_RELATIVE_ERROR:.0e}."
+            )
+        return
+    if comparison.agreement_percent is None:
+        if error > MAX_HALF_MAP_ERROR:
+            raise VerificationError(
+                f"The file's maps differ from the network's by {error:.1e} of the largest value {on}; "
+                f"{precision} allows {MAX_HALF_MAP_ERROR:.0e}.",
+                hint="--precision fp32",
             )
         return
     limit = MAX_ACCURACY_DROP[precision] if max_accuracy_drop is None else max_accuracy_drop
@@ -211,13 +224,20 @@ def check_comparison(
 @torch.inference_mode()
 def run_network(network: nn.Module, images: Images) -> Images:
     """Logits of a network in evaluation mode, `(N, classes)`."""
+    with in_evaluation(network):
+        logits: Images = network(torch.from_numpy(images)).float().numpy()
+    return logits
+
+
+@contextlib.contextmanager
+def in_evaluation(network: nn.Module) -> Iterator[None]:
+    """A network in evaluation mode, put back into its own afterwards."""
     was_training = network.training
     network.eval()
     try:
-        logits: Images = network(torch.from_numpy(images)).float().numpy()
+        yield
     finally:
         network.train(was_training)
-    return logits
 
 
 class ModelRunner:
@@ -254,7 +274,8 @@ class ModelRunner:
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
 
 
-def _largest(values: Images) -> float:
+def largest_magnitude(values: Images) -> float:
+    """Largest absolute value; infinite where one is not finite."""
     # max() of Python would drop a NaN; NumPy's keeps it, and it becomes infinity here.
     largest = float(np.abs(values).max())
     return largest if np.isfinite(largest) else float("inf")

@@ -20,10 +20,11 @@ from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.export.choices import Layout
 from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT
+from ofa_toolkit.supernets.backbone import STRIDES
 
 Images = npt.NDArray[np.float32]
 Input = Literal["normalised", "uint8", "float255"]
-Output = Literal["logits", "probabilities", "topk"]
+Output = Literal["logits", "probabilities", "topk", "features"]
 
 PIXELS = "pixels"
 _PREFIX = "ends."
@@ -39,7 +40,8 @@ class Ends:
             (`float255`) for targets that take no bytes. Pixels are scaled and normalised inside.
         layout: Layout of the input: `(N, 3, R, R)` or `(N, R, R, 3)`.
         output: `logits` `(N, classes)`; their softmax as `probabilities`; or the `topk` largest of these:
-            `values` and `indices`, `(N, k)` each, largest first.
+            `values` and `indices`, `(N, k)` each, largest first. Or, of a network without its classifier,
+            its maps as `features`, see `feature_maps`.
         k: For `topk`.
     """
 
@@ -65,7 +67,12 @@ class Ends:
     @property
     def is_plain(self) -> bool:
         """Whether nothing stands before or behind the network."""
-        return self == Ends()
+        return not self.takes_pixels and self.layout == "NCHW" and self.output in ("logits", "features")
+
+    @property
+    def gives_maps(self) -> bool:
+        """Whether the network is without its classifier."""
+        return self.output == "features"
 
     def input_shape(self, batch: Any, size: int) -> list[Any]:
         """Shape of the input."""
@@ -78,11 +85,20 @@ class Ends:
 
     def told_output(self) -> str:
         """For people."""
+        if self.gives_maps:
+            return f"maps {', '.join(self.output_names())}"
         return self.output if self.k is None else f"values and indices of the {self.k} likeliest classes"
 
     def output_names(self) -> list[str]:
         """Names of the outputs."""
+        if self.gives_maps:
+            return [map_name(stride) for stride in STRIDES]
         return ["values", "indices"] if self.output == "topk" else [self.output]
+
+
+def map_name(stride: int) -> str:
+    """Of the output with the map of a stride."""
+    return f"stride{stride}"
 
 
 def ends_for(target: Target, num_classes: int, *, pixels: bool, layout: Layout, output: str) -> Ends:
@@ -93,11 +109,15 @@ def ends_for(target: Target, num_classes: int, *, pixels: bool, layout: Layout, 
         num_classes: Outputs of the network.
         pixels: Whether pictures go in as they are.
         layout: Layout of the input.
-        output: `logits`, `probabilities` or `topk=K`.
+        output: `logits`, `probabilities`, `topk=K` or `features`.
 
     Raises:
         ExportError: There is no such output.
     """
+    takes_bytes = "UINT8" in target.generation.data_types
+    taken: Input = "normalised" if not pixels else "uint8" if takes_bytes else "float255"
+    if output == "features":
+        return Ends(input=taken, layout=layout, output="features")
     match = re.fullmatch(r"topk=(\d+)", output)
     if output not in ("logits", "probabilities") and match is None:
         raise ExportError(
@@ -110,9 +130,8 @@ def ends_for(target: Target, num_classes: int, *, pixels: bool, layout: Layout, 
             f"'{output}' is not possible: the network has {num_classes} classes.",
             hint=f"--output topk={min(5, num_classes)}",
         )
-    takes_bytes = "UINT8" in target.generation.data_types
     return Ends(
-        input="normalised" if not pixels else "uint8" if takes_bytes else "float255",
+        input=taken,
         layout=layout,
         output="topk" if match else "probabilities" if output == "probabilities" else "logits",
         k=k,
@@ -148,7 +167,7 @@ def wrap(model: onnx.ModelProto, ends: Ends, preprocessing: Mapping[str, Any]) -
     if ends.is_plain:
         return wrapped
     graph = wrapped.graph
-    [source], [logits] = graph.input, graph.output
+    [source], logits = graph.input, graph.output[0]
     batch, _, size, _ = (d.dim_param or d.dim_value for d in source.type.tensor_type.shape.dim)
     before, constants = _input_nodes(ends, source.name, preprocessing)
     after = _output_nodes(ends, logits.name, constants)
@@ -192,7 +211,7 @@ def strip(model: onnx.ModelProto, ends: Ends, logits: str, num_classes: int) -> 
     if ends.takes_pixels or ends.layout == "NHWC":
         shape = [batch, 3, side, side]
         graph.input[0].CopyFrom(helper.make_tensor_value_info(NETWORK_INPUT, TensorProto.FLOAT, shape))
-    if ends.output != "logits":
+    if ends.output in ("probabilities", "topk"):
         del graph.output[:]
         graph.output.append(helper.make_tensor_value_info(logits, TensorProto.FLOAT, [batch, num_classes]))
     return bare
@@ -223,7 +242,7 @@ def _input_nodes(
 
 
 def _output_nodes(ends: Ends, logits: str, constants: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
-    if ends.output == "logits":
+    if ends.output in ("logits", "features"):
         return []
     shares = "probabilities" if ends.output == "probabilities" else f"{_PREFIX}probabilities"
     nodes = [helper.make_node("Softmax", [logits], [shares], name=f"{_PREFIX}softmax", axis=1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from ofa_toolkit.export.comparison import (
     largest_half_activation,
 )
 from ofa_toolkit.export.ends import wrap
+from ofa_toolkit.export.feature_maps import compare_maps, map_layers
 from ofa_toolkit.export.file_values import (
     file_input,
     rounded_to_pixels,
@@ -46,6 +47,7 @@ from ofa_toolkit.graphs import (
 )
 from ofa_toolkit.graphs.builder import HARD_SWISH_OPSET
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.supernets.backbone import feature_layers
 
 OUTPUT_NAME = "logits"
 
@@ -60,11 +62,17 @@ class FileForm:
         target: The device or software that it will run on.
         precision: Arithmetic.
         batch_size: Images a run; None for any number.
+        gives_maps: Whether the network is without its classifier, see `feature_maps`.
     """
 
     target: Target
     precision: FilePrecision = "fp32"
     batch_size: int | None = 1
+    gives_maps: bool = False
+
+    def outputs(self, layers: Sequence[LayerSpec]) -> dict[str, str] | None:
+        """Output -> layer, where there are several."""
+        return map_layers(layers) if self.gives_maps else None
 
 
 def write_model(
@@ -104,6 +112,7 @@ def write_model(
         use_hard_swish=has_hard_swish and row.export_opset >= HARD_SWISH_OPSET and form.precision != "int8",
         use_clip=row.reads_half_constants or not is_half,
         output_name=OUTPUT_NAME,
+        outputs=form.outputs(layers),
     )
     if form.precision == "int8":
         if calibration is None:
@@ -133,10 +142,12 @@ def check_form(model: onnx.ModelProto, layers: Sequence[LayerSpec], form: FileFo
             raise VerificationError(f"The file has {found:,} {what}; the subnet has {expected:,}.")
     batch = form.batch_size or "batch"
     first, last = layers[0], layers[-1]
-    expected_shapes = [
-        [batch, first.in_channels, first.in_size, first.in_size],
-        [batch, last.out_channels],
-    ]
+    expected_shapes: list[list[int | str]] = [[batch, first.in_channels, first.in_size, first.in_size]]
+    if form.gives_maps:
+        maps = feature_layers(layers).values()
+        expected_shapes += [[batch, map_.out_channels, map_.out_size, map_.out_size] for map_ in maps]
+    else:
+        expected_shapes.append([batch, last.out_channels])
     shapes = [_shape(value) for value in (*model.graph.input, *model.graph.output)]
     if shapes != expected_shapes:
         raise VerificationError(f"The file takes and gives {shapes}; the subnet {expected_shapes}.")
@@ -203,8 +214,11 @@ def compare_file(
     """
     ends = metadata.ends
     check = rounded_to_pixels(check, ends, metadata.preprocessing)
-    run = file_scores(file, metadata)
-    comparison = compare(run, network, check, lambda logits: scores_of_network(logits, ends))
+    if ends.gives_maps:
+        comparison = compare_maps(file_outputs(file, metadata), network, check)
+    else:
+        run = file_scores(file, metadata)
+        comparison = compare(run, network, check, lambda logits: scores_of_network(logits, ends))
     if metadata.precision != "fp16":
         return comparison
     return dataclasses.replace(comparison, largest_activation=largest_half_activation(model, check))
@@ -218,13 +232,16 @@ def file_scores(file: onnx.ModelProto, metadata: ExportMetadata, *, num_threads:
         metadata: Metadata of the file.
         num_threads: Threads of ONNX Runtime.
     """
-    runner, ends = ModelRunner(file, num_threads=num_threads), metadata.ends
+    outputs = file_outputs(file, metadata, num_threads=num_threads)
+    return lambda images: scores_of_file(outputs(images), metadata.ends, metadata.num_classes)
 
-    def run(images: Images) -> Images:
-        outputs = runner.run_all(file_input(images, ends, metadata.preprocessing))
-        return scores_of_file(outputs, ends, metadata.num_classes)
 
-    return run
+def file_outputs(
+    file: onnx.ModelProto, metadata: ExportMetadata, *, num_threads: int = 1
+) -> Callable[[Images], list[Images]]:
+    """A file as a function from normalised images `(N, 3, R, R)` to its outputs."""
+    runner = ModelRunner(file, num_threads=num_threads)
+    return lambda images: runner.run_all(file_input(images, metadata.ends, metadata.preprocessing))
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -82,6 +82,7 @@ class ExportMetadata:
         comparison: Comparison with the network's outputs when the file was made.
         toolkit: Version that wrote it.
         ends: Input and output of the file.
+        features: Maps of a network without its classifier: output -> stride, channels, side in pixels, layer.
     """
 
     space: str
@@ -106,6 +107,7 @@ class ExportMetadata:
     toolkit: str = __version__
     space_table: Mapping[str, Any] | None = None
     ends: Ends = field(default_factory=Ends)
+    features: Mapping[str, Any] | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -278,6 +278,7 @@ def _graph_equals(
         use_hard_swish="HardSwish" in operators,
         use_clip="Min" not in operators,
         output_name=OUTPUT_NAME,
+        outputs=form.outputs(layers),
     )
     for found, wanted in zip(model.graph.node, expected.graph.node, strict=False):
         if found != wanted:

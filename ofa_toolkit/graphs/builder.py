@@ -39,6 +39,7 @@ def build_onnx(
     use_hard_swish: bool = False,
     use_clip: bool = True,
     output_name: str = "output",
+    outputs: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Write layers as an ONNX model: a whole network, a block, or one layer.
@@ -60,34 +61,38 @@ def build_onnx(
         use_clip: Write ReLU6 as the one operator Clip; otherwise as Relu and Min, for parsers that read
             the bounds of a Clip as single precision whatever they are.
         output_name: Name of the output tensor.
+        outputs: For several outputs, in place of `output_name`: each one's name, and the layer that gives it.
         metadata: Written into the file's metadata.
 
     Raises:
         MismatchError: Weights are missing, superfluous, or of other shapes.
-        ExportError: The options do not go together, or the layers do not end in one output.
+        ExportError: The options do not go together, or other layers than the outputs' are read by nobody.
     """
     _check_options(opset, use_hard_swish)
     check_weights(layers, weights)
     writer = GraphWriter(is_half=precision == "fp16", use_hard_swish=use_hard_swish, use_clip=use_clip)
     inputs = _graph_inputs(layers)
-    output = _single_output(layers)
+    given = _outputs(layers, output_name, outputs)
     for name in inputs:
         writer.names[name] = (
             writer.cast(name, f"{name}.half", TensorProto.FLOAT16) if writer.is_half else name
         )
     for layer in layers:
         writer.names[layer.name] = layer.name
-        if layer is output:
-            writer.names[layer.name] = f"{output_name}.half" if writer.is_half else output_name
+        if layer.name in given:
+            name = given[layer.name]
+            writer.names[layer.name] = f"{name}.half" if writer.is_half else name
         WRITERS[layer.kind](writer, layer, weights)
     if writer.is_half:
-        writer.cast(writer.names[output.name], output_name, TensorProto.FLOAT)
+        for layer_name, name in given.items():
+            writer.cast(writer.names[layer_name], name, TensorProto.FLOAT)
     batch = BATCH_DIMENSION if batch_size is None else batch_size
+    shapes = {given[layer.name]: _shape(layer) for layer in layers if layer.name in given}
     graph = helper.make_graph(
         writer.nodes,
         "network",
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *shape]) for n, shape in inputs.items()],
-        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, [batch, *_shape(output)])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *shape]) for n, shape in shapes.items()],
         writer.initializers,
     )
     return _model(graph, opset, ir_version, metadata)
@@ -121,13 +126,21 @@ def _graph_inputs(layers: Sequence[LayerSpec]) -> dict[str, tuple[int, int, int]
     return inputs
 
 
-def _single_output(layers: Sequence[LayerSpec]) -> LayerSpec:
+def _outputs(
+    layers: Sequence[LayerSpec], output_name: str, outputs: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Layer -> name of the graph output that it gives."""
     read = {name for layer in layers for name in layer.inputs}
-    unread = [layer for layer in layers if layer.name not in read]
-    if len(unread) != 1:
-        names = ", ".join(f"'{layer.name}'" for layer in unread) or "none"
-        raise ExportError(f"The layers must end in one output; nobody reads {names}.")
-    return unread[0]
+    unread = [layer.name for layer in layers if layer.name not in read]
+    names = ", ".join(f"'{name}'" for name in unread) or "none"
+    if outputs is None:
+        if len(unread) != 1:
+            raise ExportError(f"The layers must end in one output; nobody reads {names}.")
+        return {unread[0]: output_name}
+    given = {layer: name for name, layer in outputs.items()}
+    if not given.keys() >= set(unread):
+        raise ExportError(f"The layers must end in outputs; nobody reads {names}.")
+    return given
 
 
 def _shape(layer: LayerSpec) -> tuple[int, ...]:

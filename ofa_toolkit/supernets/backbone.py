@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor, fx
 
@@ -23,18 +23,28 @@ def feature_layers(layers: Sequence[LayerSpec], strides: Sequence[int] = STRIDES
     Raises:
         ConfigError: The network has no map of a stride.
     """
+    found = map_layers(layers)
+    check_strides(strides, found)
+    return {stride: found[stride] for stride in sorted(strides)}
+
+
+def map_layers(layers: Sequence[LayerSpec]) -> dict[int, LayerSpec]:
+    """As `feature_layers`, of every stride there is."""
     reached = {NETWORK_INPUT: 1}
     blocks: dict[str, LayerSpec] = {}
     for layer in layers:
         reached[layer.name] = reached[layer.inputs[0]] * layer.stride
         if layer.name.startswith("stages."):
             blocks[".".join(layer.name.split(".")[:3])] = layer  # in the end its last one
-    found = {reached[layer.name]: layer for layer in blocks.values()}
+    return {reached[layer.name]: layer for layer in blocks.values()}
+
+
+def check_strides(strides: Sequence[int], found: Collection[int]) -> None:
+    """Raise `ConfigError` for a stride that is not among those of a network's maps."""
     missing = [stride for stride in strides if stride not in found]
     if missing:
         offered = ", ".join(map(str, sorted(found)))
         raise ConfigError(f"strides: the network has no map of stride {missing[0]}; it has {offered}.")
-    return {stride: found[stride] for stride in sorted(strides)}
 
 
 def without_head(layers: Sequence[LayerSpec], strides: Sequence[int] = STRIDES) -> tuple[LayerSpec, ...]:

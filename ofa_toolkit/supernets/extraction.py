@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import fx
 
 from ofa_toolkit.modules import ElasticLayer
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.lowering import lower
 from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.supernets.extracted import ExtractedNetwork, mark_maps
 from ofa_toolkit.supernets.network import Tensors, build_network
 from ofa_toolkit.supernets.supernet import Supernet
 
 
 @torch.no_grad()
-def extract(supernet: Supernet, subnet: Subnet, *, dropout: float = 0.0) -> fx.GraphModule:
+def extract(supernet: Supernet, subnet: Subnet, *, dropout: float = 0.0) -> ExtractedNetwork:
     """Copy one subnet out of the supernet as a plain network.
 
     Output equals `supernet(images, subnet)` in evaluation mode to float32 rounding. Batch-norm statistics
@@ -28,17 +28,22 @@ def extract(supernet: Supernet, subnet: Subnet, *, dropout: float = 0.0) -> fx.G
 
     Returns:
         Network from `(N, 3, R, R)` images to `(N, num_classes)` logits, R = `subnet.resolution`, in the
-        supernet's mode, on its device. It holds `torch.nn` modules only.
+        supernet's mode, on its device. It holds `torch.nn` modules only; `network.features(images)` gives
+        its maps at strides 8, 16 and 32.
 
     Raises:
         SubnetNotInSpaceError: `subnet` holds a choice the space does not offer.
     """
+    layers = lower(supernet.space, subnet)
     network = build_network(
-        lower(supernet.space, subnet),
+        layers,
         dropout=dropout,
         bn_momentum=supernet.bn_momentum,
         tensors_of=lambda layer: _copied(supernet.layer(layer.name), layer),
+        module_class=ExtractedNetwork,
     )
+    assert isinstance(network, ExtractedNetwork)
+    mark_maps(network, layers)
     return network if supernet.training else network.eval()
 
 

@@ -24,6 +24,7 @@ def build_network(
     bn_momentum: float = 0.1,
     tensors_of: TensorSource | None = None,
     outputs: Mapping[str, str] | None = None,
+    module_class: type[fx.GraphModule] = fx.GraphModule,
 ) -> fx.GraphModule:
     """Build the network a list of layers describes.
 
@@ -39,6 +40,7 @@ def build_network(
             torch's usual initialisation applies.
         outputs: Layers whose outputs are given, in a dictionary under these keys; None for the last layer's
             alone.
+        module_class: Of the result.
 
     Returns:
         Network from `(N, 3, R, R)` images to the last layer's output, `(N, num_classes)` for a linear one.
@@ -63,12 +65,13 @@ def build_network(
             modules[name] = nn.Sequential(parts[name])
         if name in modules:
             node = graph.create_node("call_module", name, (node,))
+        node.meta["layer"] = last.name
         nodes[last.name] = node
     if outputs is None:
         graph.output(nodes[layers[-1].name])
     else:
         graph.output({key: nodes[name] for key, name in outputs.items()})
-    return fx.GraphModule(modules, graph, class_name="Network")
+    return module_class(modules, graph, class_name="Network")
 
 
 def _chains(layers: Sequence[LayerSpec]) -> Iterator[tuple[str, list[LayerSpec]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import fx, nn
+from torch import nn
 
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.datasets import ImageDataset
@@ -14,6 +14,7 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile
 from ofa_toolkit.supernets import extract, fold_batchnorm, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm import carried_statistics
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
+from ofa_toolkit.supernets.extracted import ExtractedNetwork
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
 _KEY = "ofa_toolkit_origin"
@@ -55,7 +56,7 @@ def extract_subnet(
     *,
     data: str | ImageDataset | None = None,
     keep_batchnorm: bool = False,
-) -> fx.GraphModule:
+) -> ExtractedNetwork:
     """As `LoadedSupernet.extract`."""
     subnet = found.subnet
     network = extract(supernet.network, subnet)

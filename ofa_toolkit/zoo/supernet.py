@@ -22,11 +22,10 @@ from ofa_toolkit.zoo.card import Card
 from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, is_hub_name, load_entry, refuse_link
 
 if TYPE_CHECKING:
-    from torch import fx
-
     from ofa_toolkit.datasets import ImageDataset, Preprocessing
     from ofa_toolkit.supernets import Supernet
     from ofa_toolkit.supernets.batchnorm.carried_statistics import CarriedStatistics
+    from ofa_toolkit.supernets.extracted import ExtractedNetwork
     from ofa_toolkit.zoo.store import Store
 
 _IMAGENET = "ImageNet (ILSVRC 2012)"
@@ -119,6 +118,13 @@ class LoadedSupernet:
         """Which subnet the stored batch-norm statistics are of, in words; None where that is not stated."""
         stated = self._description.further.get("batchnorm_statistics")
         return None if stated is None else str(stated)
+
+    @property
+    def test_top1_of_largest(self) -> float | None:
+        """What the entry's card measured of the largest subnet on test images, in percent; None without."""
+        facts = () if self._entry is None else self._entry.card.accuracy
+        found = [fact for fact in facts if fact.subnet == "largest" and fact.split == "test"]
+        return max(found, key=lambda fact: fact.resolution).top1_percent if found else None
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -268,7 +274,7 @@ class LoadedSupernet:
 
     def extract(
         self, subnet: SubnetLike, *, data: str | ImageDataset | None = None, keep_batchnorm: bool = False
-    ) -> fx.GraphModule:
+    ) -> ExtractedNetwork:
         """Cut a subnet out as a plain network with batch-norm statistics of its own.
 
         Args:

@@ -120,6 +120,43 @@ def test_latency_of_another_runtime_is_not_carried_on(here: Path) -> None:
     assert "on jetson-nano:a was predicted for pytorch; this file is for tensorrt" in warning
 
 
+def test_a_network_without_its_classifier_gives_its_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = get_space("efficientnet-lite0").with_num_classes(3)
+    save_supernet(
+        "net", Supernet(space), class_names=list("abc"), preprocessing={**PREPROCESSING, "size": 64}
+    )
+    write_subnet("subnet.json", SubnetFile(space=space, supernet="net", subnet=space.smallest(96)))
+    words = ["export", "--features", "--onnx", "maps.onnx", "--keep-batchnorm", "--input", "uint8"]
+    assert run([*words, "--target", "onnxruntime-cpu", "--json"]) == 0
+    stated = out(capsys)["metadata"]
+    outputs = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in load_model("maps.onnx").graph.output
+    }
+    assert outputs == {
+        name: [1, entry["channels"], entry["size"], entry["size"]]
+        for name, entry in stated["features"].items()
+    }
+    assert [entry["size"] for entry in stated["features"].values()] == [12, 6, 3]
+    assert stated["comparison"]["agreement_percent"] is None
+    assert run(["verify", "maps.onnx"]) == 0
+    model = load_model("maps.onnx")
+    stated["features"]["stride8"]["channels"] += 1
+    onnx.helper.set_model_props(model, {FORMAT: json.dumps(stated)})
+    onnx.save(model, "changed.onnx")
+    capsys.readouterr()
+    assert run(["verify", "changed.onnx", "--json"]) == 1
+    failed = [check["claim"] for check in out(capsys)["checks"] if check["status"] == "failed"]
+    assert failed == ["maps"]
+    assert run(["predict", "maps.onnx", "maps.onnx"]) == 1
+    assert "names no classes" in capsys.readouterr().err
+    for refused in (["--tensorrt"], ["--bundle", "b"], ["--output", "logits"], ["--precision", "int8"]):
+        assert run(["export", "--features", *refused, "--data", DATA, "--target", "jetson-orin-nano"]) != 0
+
+
 def test_the_exported_file_is_not_as_large_as_the_uncut_network(here: Path) -> None:
     exported = export_onnx("subnet.json", precision="fp32")
     largest = count_params(lower(SPACE, SPACE.largest()))

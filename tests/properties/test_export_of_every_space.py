@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import ExportError
@@ -56,7 +56,7 @@ def small(name: str) -> SearchSpace:
     return get_space(name).with_num_classes(7).with_resolutions((RESOLUTION,))
 
 
-def trained(space: SearchSpace, subnet: Subnet, seed: int) -> nn.Module:
+def trained(space: SearchSpace, subnet: Subnet, seed: int) -> fx.GraphModule:
     """A plain network whose batch norms are not the identity."""
     torch.manual_seed(torch_seed(seed, "export", space.name))
     network = build_network(lower(space, subnet)).eval()

@@ -96,6 +96,11 @@ _DEFAULT = "(default)"
     metavar="KIND",
     help="logits, probabilities, or topk=K. Default: logits; probabilities for a bundle.",
 )
+@click.option(
+    "--features",
+    is_flag=True,
+    help="Leave the classifier out: ONNX outputs stride8, stride16, stride32, for detection.",
+)
 @options.force_option
 @options.json_option
 @click.pass_context
@@ -116,6 +121,7 @@ def command(
     input_kind: str | None,
     layout: Any,
     output_kind: str | None,
+    features: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -132,6 +138,7 @@ def command(
         return
     if dynamic_batch and ctx.get_parameter_source("batch_size") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--dynamic-batch leaves the batch size open; leave out --batch-size.")
+    form = _with_features(ctx) if features else form
     if onnx_file is None and engine_file is None and bundle is None:
         form, onnx_file, engine_file = _asked(form, out, subnet, request)
     elif form is not None or out is not None:
@@ -152,7 +159,7 @@ def command(
         engine=engine is not None,
         pixels=input_kind == "uint8",
         layout=layout or ("NHWC" if input_kind == "uint8" else "NCHW"),
-        output=output_kind or "logits",
+        output="features" if features else output_kind or "logits",
     )
     if form is not None:
         from ofa_tk.format_export import export_to_format
@@ -178,6 +185,14 @@ def command(
         output.print_fields(_fields(exported, describe_target(exported.form.target)))
         _print_paths(written, outcome, bundle)
     output.next_step(_next(exported, written, outcome, bundle, request.data))
+
+
+def _with_features(ctx: click.Context) -> str | None:
+    """The format of a network without its classifier, once the other options go with that."""
+    given = ctx.params
+    if given["bundle"] is not None or given["output_kind"] is not None or given["form"] not in (None, "onnx"):
+        raise click.UsageError("--features goes with --onnx, not with --bundle, --output or other formats.")
+    return None if given["onnx_file"] or given["engine_file"] else "onnx"
 
 
 def _asked(
@@ -247,9 +262,15 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
         f"{count_params(exported.network.layers):,} with batch norm, which is folded here)",
         "batch norm": _batchnorm(exported),
         "compared on": comparison.images,
-        "largest difference": f"{comparison.max_relative_error:.1e} of the largest logit",
-        "same class": f"{comparison.agreement_percent:.1f} %",
+        "largest difference": f"{comparison.max_relative_error:.1e} of the largest "
+        + ("value of its map" if metadata.features else "logit"),
     }
+    for name, entry in (metadata.features or {}).items():
+        fields[name] = (
+            f"{entry['channels']} channels, {entry['size']} x {entry['size']}, after {entry['layer']}"
+        )
+    if comparison.agreement_percent is not None:
+        fields["same class"] = f"{comparison.agreement_percent:.1f} %"
     if exported.floating:
         fields["floating point"] = _floating(exported)
     if comparison.largest_activation is not None:

@@ -176,7 +176,8 @@ def _print(found: FoundSubnet, out: Path) -> None:
         low, high = accuracy["interval"]
         lines["predicted top-1"] = (
             f"{accuracy['value']:.2f} % ({low:.2f} to {high:.2f} in {100 * accuracy['confidence']:.0f} % of "
-            f"cases; {accuracy['provenance']}{', extrapolated' if accuracy['is_extrapolation'] else ''})"
+            f"cases; {accuracy['provenance']}{', extrapolated' if accuracy['is_extrapolation'] else ''}"
+            f"{'' if accuracy['calibrated_for_search'] else ', unchecked for searched subnets'})"
         )
     for quantity, unit, digits in (("latency", "ms", 2), ("throughput", "images/s", 0)):
         figures = found.predicted.get("latency_ms" if quantity == "latency" else "throughput_per_s", {})

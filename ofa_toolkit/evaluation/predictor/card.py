@@ -11,6 +11,9 @@ from ofa_toolkit.core.errors import ConfigError
 FORMAT: Literal["ofa-toolkit/accuracy-predictor"] = "ofa-toolkit/accuracy-predictor"
 VERSION: Literal[1] = 1
 
+HELD_OUT_TRAINING = "held-out training images"
+"""Ends `PredictorCard.dataset` where the images were set aside from the training images."""
+
 Provenance = Literal["fitted", "transferred"]
 """`fitted`: to measured accuracies of subnets of this supernet. `transferred`: the ranking is another
 predictor's, only its scale was set by measured accuracies."""
@@ -35,6 +38,23 @@ class PredictorError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChosenFacts:
+    """How wrong predictions are of subnets that a search chose; see `predictor.chosen`."""
+
+    how: str
+    "How they were found."
+    num_subnets: Annotated[int, Bounds(at_least=1)]
+    "How many different ones there were."
+    offset_points: float
+    "Mean of predicted minus measured, in points: taken off the predictions of searched subnets."
+    quantiles: tuple[float, ...]
+    "Quantiles of what is left over scale, one per level."
+    ceiling_percent: Annotated[float, Bounds(at_least=0, at_most=100)] | None = None
+    """No searched subnet is predicted above this: the prediction for the largest network and what measured
+    subnets gained over it, or the best measured one where the largest was not measured; None for no limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class IntervalFacts:
     """Numbers behind the interval; see `predictor_interval.IntervalModel`."""
 
@@ -55,9 +75,12 @@ class IntervalFacts:
     "Predictions above count as unlike the fitted subnets."
     highest_surprisal: float
     "Subnets whose choices are rarer than this among the fitted ones (nats) count as unlike them."
+    chosen: ChosenFacts | None = None
+    "For subnets chosen by a search; None where nothing tells, as in files of before."
 
     def __post_init__(self) -> None:
         lengths = {len(self.confidences), len(self.inside), len(self.outside), len(self.unmeasured_points)}
+        lengths |= set() if self.chosen is None else {len(self.chosen.quantiles)}
         if len(lengths) != 1 or not self.confidences:
             raise ConfigError("interval: the quantiles do not match the confidences.")
 

@@ -36,6 +36,8 @@ class IntervalModel:
         is_measured: npt.NDArray[np.bool_],
         is_extrapolation: npt.NDArray[np.bool_],
         confidence: float,
+        *,
+        is_chosen: bool = False,
     ) -> npt.NDArray[np.float64]:
         """Half of each interval in points, `(N,)`.
 
@@ -44,6 +46,7 @@ class IntervalModel:
             is_measured: Whether accuracies were measured at the subnet's resolution.
             is_extrapolation: Whether the subnet is unlike the fitted ones.
             confidence: Share of intervals that contain the truth.
+            is_chosen: Whether a search chose the subnets.
 
         Raises:
             ConfigError: The confidence is beyond the levels at which quantiles were taken.
@@ -60,6 +63,10 @@ class IntervalModel:
         )
         scale = np.hypot(self.facts.noise_points, spread.astype(np.float64))
         half = np.where(is_extrapolation, outside, inside) * scale
+        if is_chosen and self.facts.chosen is not None:
+            # What is known of such subnets; one unlike the measured ones keeps at least the wider interval.
+            own = float(np.interp(confidence, levels, self.facts.chosen.quantiles)) * scale
+            half = np.where(is_extrapolation, np.maximum(own, half), own)
         return np.where(is_measured, half, np.hypot(half, unmeasured))
 
     def is_inside(self, predicted: Floats, surprisal: Floats) -> npt.NDArray[np.bool_]:

@@ -132,15 +132,35 @@ class BoundAccuracy:
         # Few or noisy measurements can lead the fit beyond what a share can be.
         return result.clip(0, 100)
 
+    @property
+    def is_calibrated_for_search(self) -> bool:
+        """Whether errors on subnets chosen by a search are known."""
+        return self.predictor.card.interval.chosen is not None
+
+    def predict_chosen(self, population: Population) -> Percent:
+        """Expected top-1 in percent where a search chose the subnets by these predictions, `(N,)`.
+
+        The mean error of such choices is taken off, and what measured subnets reached is not exceeded;
+        `predict` where nothing is known of them.
+        """
+        facts = self.predictor.card.interval.chosen
+        if facts is None:
+            return self.predict(population)
+        ceiling = 100.0 if facts.ceiling_percent is None else facts.ceiling_percent
+        return (self.predict(population) - facts.offset_points).clip(0, ceiling)
+
     def spread(self, population: Population) -> Percent:
         """Standard deviation of the members' predictions in points, `(N,)`."""
         spread: Percent = self._members(population).std(axis=1).astype(np.float64)
         return spread
 
-    def interval(self, population: Population, confidence: float = 0.9) -> tuple[Percent, Percent]:
+    def interval(
+        self, population: Population, confidence: float = 0.9, *, is_chosen: bool = False
+    ) -> tuple[Percent, Percent]:
         """Lower and upper end, in percent, of what held-out subnets' accuracies lie between so often.
 
-        Where `is_extrapolation` says so the ends come from errors on subnets unlike the fitted ones.
+        Where `is_extrapolation` says so the ends come from errors on subnets unlike the fitted ones. With
+        `is_chosen` they are for subnets that a search chose, around `predict_chosen`, where that is known.
 
         Raises:
             ConfigError: The confidence is out of the reach of the held-out errors.
@@ -151,8 +171,9 @@ class BoundAccuracy:
             self._is_measured[population[:, 0]],
             self.is_extrapolation(population),
             confidence,
+            is_chosen=is_chosen,
         )
-        middle = members.mean(axis=1)
+        middle = self.predict_chosen(population) if is_chosen else members.mean(axis=1)
         return (middle - half).clip(0, 100), (middle + half).clip(0, 100)
 
     def is_extrapolation(self, population: Population) -> npt.NDArray[np.bool_]:

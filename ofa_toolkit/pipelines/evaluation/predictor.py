@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.rank_correlation import spearman
 from ofa_toolkit.core.rng import generator
@@ -16,13 +18,20 @@ from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
     TOP,
     Fit,
+    HeldOut,
     hold_out,
     interval_facts,
     random_folds,
     top_rows,
 )
-from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard, PredictorError
+from ofa_toolkit.evaluation.predictor.card import (
+    HELD_OUT_TRAINING,
+    IntervalFacts,
+    PredictorCard,
+    PredictorError,
+)
 from ofa_toolkit.evaluation.predictor.choices import Choices
+from ofa_toolkit.evaluation.predictor.chosen import chosen_facts, gain_seen, largest_row
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
@@ -35,7 +44,7 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     measure_missing,
 )
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
-from ofa_toolkit.spaces import Encoding
+from ofa_toolkit.spaces import Encoding, SearchSpace
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.training.distributed import Process
 
@@ -173,9 +182,12 @@ def _fit(
     folds = random_folds(len(top1), NUM_FOLDS, generator(seed, "predictor", "folds"))
     inside = hold_out(RANDOM, folds, top1, fit)
     outside = hold_out(TOP, [top_rows(top1)], top1, fit)
+    members = fit_ensemble(choices, one_hot, top1, config=config, seed=seed)
     curve = _learning_curve(top1, fit, inside.summary(), seed)
     noise = _noise(top1, conditions.num_images)
     rarity = surprisal(one_hot)
+    facts = interval_facts(inside, [outside], top1, one_hot @ rarity)
+    fitted = predict_members(members, one_hot).mean(axis=1)
     errors = (inside.summary(), outside.summary())
     predictor = AccuracyPredictor(
         card=_card(
@@ -184,11 +196,11 @@ def _fit(
             name=name,
             num_members=config.num_members,
             errors=errors,
-            interval=interval_facts(inside, [outside], top1, one_hot @ rarity),
+            interval=_with_searches(facts, space, population, inside, top1, fitted, seed),
             top1=top1,
         ),
         choices=choices,
-        members=fit_ensemble(choices, one_hot, top1, config=config, seed=seed),
+        members=members,
         surprisal=rarity,
     )
     write_predictor(out, predictor)
@@ -200,6 +212,30 @@ def _fit(
         noise_points=noise,
         verdict=_verdict(curve, noise),
     )
+
+
+def _with_searches(
+    facts: IntervalFacts,
+    space: SearchSpace,
+    population: Population,
+    inside: HeldOut,
+    top1: Floats,
+    fitted: Floats,
+    seed: int,
+) -> IntervalFacts:
+    """With what nested searches among the measured subnets tell of those that a search chooses."""
+    largest = largest_row(population, Encoding(space).encode([space.largest()])[0])
+    ceiling = float(top1.max())
+    if largest is not None:
+        ceiling = min(100.0, float(fitted[largest]) + gain_seen(inside, float(top1[largest])))
+    chosen = chosen_facts(
+        inside,
+        PopulationComplexity(space).macs(population),
+        generator(seed, "predictor", "searches"),
+        noise_points=facts.noise_points,
+        ceiling_percent=ceiling,
+    )
+    return dataclasses.replace(facts, chosen=chosen)
 
 
 def _card(
@@ -219,7 +255,7 @@ def _card(
         space_identity=evaluator.supernet.space.identity,
         supernet=Path(name).name,  # a card carries no folders of a machine
         supernet_identity=conditions.supernet_identity,
-        dataset=f"{_place_free(conditions.data)}: {images} held-out training images",
+        dataset=f"{_place_free(conditions.data)}: {images} {HELD_OUT_TRAINING}",
         resolutions=resolutions,
         measured_resolutions=resolutions,
         provenance="fitted",

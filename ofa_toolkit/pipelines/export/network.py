@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import fx, nn
 
 from ofa_toolkit.core.places import portable
 from ofa_toolkit.datasets import ImageDataset
@@ -18,7 +19,8 @@ from ofa_toolkit.export.metadata import QuantisationSource
 from ofa_toolkit.graphs import FoldedWeights
 from ofa_toolkit.spaces import Subnet, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
-from ofa_toolkit.supernets import fold_batchnorm
+from ofa_toolkit.supernets import backbone, fold_batchnorm
+from ofa_toolkit.supernets.backbone import without_head
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.zoo.extraction import origin_of
 from ofa_toolkit.zoo.supernet import LoadedSupernet
@@ -76,6 +78,19 @@ def export_network(
         network=network,
         weights=fold_batchnorm(network),
         batchnorm=origin.batchnorm,
+    )
+
+
+def without_classifier(whole: ExportNetwork) -> ExportNetwork:
+    """The part of a network that gives its maps, see `backbone`.
+
+    Raises:
+        ConfigError: It has no maps of the usual strides.
+    """
+    assert isinstance(whole.network, fx.GraphModule)
+    body = backbone(whole.network, whole.layers)
+    return dataclasses.replace(
+        whole, layers=without_head(whole.layers), network=body, weights=fold_batchnorm(body)
     )
 
 

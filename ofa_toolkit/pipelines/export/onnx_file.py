@@ -19,6 +19,7 @@ from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.choices import CalibrationMethod
 from ofa_toolkit.export.comparison import CheckImages, Comparison, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, check_precision, finish, write_model
+from ofa_toolkit.export.feature_maps import described_maps
 from ofa_toolkit.export.file_values import rounded_to_pixels
 from ofa_toolkit.export.lint import Finding, check_lint
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
@@ -31,6 +32,7 @@ from ofa_toolkit.pipelines.export.network import (
     check_images,
     choose_calibration,
     export_network,
+    without_classifier,
 )
 from ofa_toolkit.pipelines.export.plan import ExportPlan, ExportRequest, plan_export
 from ofa_toolkit.spaces.space_file import space_reference
@@ -38,6 +40,10 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
 DEFAULT_ONNX = Path("subnet.onnx")
+
+_OF_THE_WHOLE = (
+    "What was predicted is of the whole network; the file, without its classifier, does not carry it on."
+)
 
 CHECK_IMAGES: Mapping[FilePrecision, int] = {"fp32": 128, "fp16": 1000, "int8": 1000}
 """Images that outputs are compared on: differences in fp32 show on few, lost accuracy needs many."""
@@ -95,15 +101,13 @@ def export_onnx(request: ExportRequest) -> Exported:
     plan, say = plan_export(request), request.say
     source, subnet, form, options = plan.source, plan.described.subnet, plan.form, plan.options
     dataset = None if options.data is None else source.open_images(options.data)
-    if plan.given is None and not source.has_statistics_of(subnet):
-        say("Recomputing batch-norm statistics")
-    network = plan.given or export_network(source, subnet, dataset, keep_batchnorm=options.keep_batchnorm)
+    network = _network(plan, dataset, say)
     say(f"Writing the network for {form.target.name}")
     model, quantisation = _write(dataset, network, form, options.method, say)
     metadata = dataclasses.replace(
         _metadata(source, network, form, model, quantisation),
         ends=plan.ends,
-        predicted=_own_predictions(plan.described, plan.runtime),
+        predicted={} if form.gives_maps else _own_predictions(plan.described, plan.runtime),
     )
     check = comparison_images(dataset, subnet.resolution, form.precision)
     say(f"Comparing with the network on {check.description}")
@@ -129,15 +133,27 @@ def export_onnx(request: ExportRequest) -> Exported:
     return exported
 
 
+def _network(plan: ExportPlan, dataset: ImageDataset | None, say: Callable[[str], None]) -> ExportNetwork:
+    """The network with batch-norm statistics of its own, without its classifier where maps are asked for."""
+    subnet, keep = plan.described.subnet, plan.options.keep_batchnorm
+    if plan.given is None and not plan.source.has_statistics_of(subnet):
+        say("Recomputing batch-norm statistics")
+    network = plan.given or export_network(plan.source, subnet, dataset, keep_batchnorm=keep)
+    return without_classifier(network) if plan.form.gives_maps else network
+
+
 def _warnings(plan: ExportPlan, findings: Iterable[Finding]) -> tuple[str, ...]:
     """Reservations about supernet, target, predictions and batch norm."""
     source, subnet = plan.source, plan.described.subnet
     fits = not plan.options.keep_batchnorm or source.has_statistics_of(subnet)
     kept = "Batch-norm statistics are the supernet's; they fit none of its subnets well."
+    predictions = _other_conditions(plan.described, plan.form, plan.runtime)
+    if plan.form.gives_maps:
+        predictions = [_OF_THE_WHOLE] if plan.described.predicted else []
     return (
         *(plan.described.notes or source.notes),
         *(finding.message for finding in findings),
-        *_other_conditions(plan.described, plan.form, plan.runtime),
+        *predictions,
         *(() if fits else (kept,)),
     )
 
@@ -225,6 +241,7 @@ def _metadata(
         quantisation=quantisation,
         preprocessing=preprocessing,
         class_names=class_names,
+        features=described_maps(network.layers) if form.gives_maps else None,
     )
 
 

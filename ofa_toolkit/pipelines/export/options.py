@@ -47,7 +47,8 @@ class ExportOptions:
     layout: Layout = "NCHW"
     "Layout of the input."
     output: str = "logits"
-    "`logits`, `probabilities` or `topk=K`, see `Ends`."
+    """`logits`, `probabilities`, `topk=K`, or `features` for a network without its classifier, which gives
+    its maps at strides 8, 16 and 32; see `Ends`."""
     runtime: str | None = None
     "Software that will execute the network, as device files name it; None for the target's own."
 

@@ -111,7 +111,8 @@ def plan_export(request: ExportRequest) -> ExportPlan:
     named = options.target or searched_target(described.predicted)
     target = named if isinstance(named, Target) else resolve_target(named, options.tables)
     precision = options.precision or searched_precision(described.predicted, target)
-    form = FileForm(target=target, precision=precision, batch_size=options.batch_size)
+    gives_maps = options.output == "features"
+    form = FileForm(target=target, precision=precision, batch_size=options.batch_size, gives_maps=gives_maps)
     if options.precision is None and precision != "fp32":
         request.say(f"Precision {precision}, which the latency on {target.name} was predicted for")
     check_options(form, has_data=options.data is not None)
@@ -120,11 +121,8 @@ def plan_export(request: ExportRequest) -> ExportPlan:
     ends = ends_for(
         target, source.space.num_classes, pixels=options.pixels, layout=options.layout, output=options.output
     )
-    if options.engine and ends.output == "topk":
-        raise ExportError(
-            "An engine is checked by one value a class, which topk does not give.",
-            hint="--output probabilities",
-        )
+    if options.engine:
+        check_engine_output(ends)
     if ends.takes_pixels:
         factors(source.preprocessing or {})
     return ExportPlan(source=source, described=described, given=given, options=options, form=form, ends=ends)
@@ -178,6 +176,25 @@ def check_options(form: FileForm, *, has_data: bool) -> None:
         raise ExportError(
             "int8 needs real images, to find the range of every activation and to judge what it costs.",
             hint="--data SOURCE, such as imagefolder:DIR",
+        )
+    if form.precision == "int8" and form.gives_maps:
+        raise ExportError(
+            "int8 is judged by the accuracy it costs, which maps without a classifier do not tell.",
+            hint="--precision fp16, and quantise the whole detector",
+        )
+
+
+def check_engine_output(ends: Ends) -> None:
+    """Raise `ExportError` for an engine whose outputs its check cannot judge."""
+    if ends.output == "topk":
+        raise ExportError(
+            "An engine is checked by one value a class, which topk does not give.",
+            hint="--output probabilities",
+        )
+    if ends.gives_maps:
+        raise ExportError(
+            "An engine is checked by one value a class, which maps without a classifier do not give.",
+            hint="Write the file with --onnx; trtexec --onnx=FILE builds the engine.",
         )
 
 

@@ -64,9 +64,12 @@ def default_format(
         target: A device by name; the one searched for where None.
         tables: Further folders of devices.
     """
+    return _format_for([target] if target is not None else _searched(subnet), tables)
+
+
+def _format_for(devices: Iterable[str], tables: Iterable[str | os.PathLike[str]]) -> str:
     try:
-        names = [target] if target is not None else _searched(subnet)
-        kinds = {find_device(name.partition(":")[0], tables).device.kind for name in names}
+        kinds = {find_device(name.partition(":")[0], tables).device.kind for name in devices}
     except UnknownNameError:  # software, or a mistake that is told where the target is resolved
         return "onnx"
     return "litert" if kinds == {"phone"} else "onnx"
@@ -106,7 +109,7 @@ def _searched(subnet: SubnetLike | None) -> list[str]:
 def export_command(
     predicted: Mapping[str, Any], *more: object, tables: Iterable[str | os.PathLike[str]] = ()
 ) -> str:
-    """`ofa-tk export --onnx` for the first device a subnet was searched for, or else for a CPU.
+    """`ofa-tk export` in the format of the first device a subnet was searched for, or else ONNX for a CPU.
 
     Args:
         predicted: Predictions of a subnet file.
@@ -114,9 +117,12 @@ def export_command(
         tables: Further folders of devices.
     """
     tables, targets = list(tables), _targets(predicted)
-    words = ["export", "--onnx", *more]
+    form = _format_for(targets, tables) if targets else "onnx"
+    words = ["export", *(("--onnx",) if form == "onnx" else ("--format", form)), *more]
     for folder in tables:
         words += ["--tables", folder]
+    if form != "onnx":
+        return command_line(*words, *(("--target", targets[0]) if len(targets) > 1 else ()))
     if len(targets) == 1 and _reads_onnx(targets[0], tables):
         return command_line(*words)
     readers = [name for name in targets if _reads_onnx(name, tables)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import MAX_RELATIVE_ERROR, CheckImages, check_comparison
 from ofa_toolkit.export.ends import strip
 from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, compare_file, write_model
+from ofa_toolkit.export.feature_maps import described_maps
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource, read_metadata
 from ofa_toolkit.export.model_file import check_model, load_model
 from ofa_toolkit.export.target_devices import resolve_target
@@ -38,12 +39,15 @@ from ofa_toolkit.pipelines.export.network import (
     calibration_batches,
     choose_calibration,
     export_network,
+    without_classifier,
 )
 from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
 from ofa_toolkit.pipelines.export.plan import silent
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import SearchSpace, lower
+from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
+from ofa_toolkit.supernets.backbone import without_head
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 _TOP1_TOLERANCE = 0.5
@@ -99,10 +103,13 @@ def verify_export(
     model = strip(whole, metadata.ends, OUTPUT_NAME, metadata.num_classes)
     space, space_check = stated_space(metadata)
     layers = lower(space, metadata.subnet)
+    if metadata.ends.gives_maps:
+        layers = without_head(layers)
     form = FileForm(
         target=resolve_target(metadata.target, tables),
         precision=metadata.precision,
         batch_size=metadata.batch_size,
+        gives_maps=metadata.ends.gives_maps,
     )
     checks = [
         space_check,
@@ -113,10 +120,20 @@ def verify_export(
         ),
         verify_ends(whole, model, metadata, form),
         *verify_file(model, metadata, layers, form),
+        *_maps(metadata, layers),
         *verify_predictions(metadata, space, tables),
     ]
     checks += _derive_again(whole, model, metadata, form, supernet, data, say)
     return Verification(metadata=metadata, checks=tuple(checks))
+
+
+def _maps(metadata: ExportMetadata, layers: Sequence[LayerSpec]) -> list[Check]:
+    """Are the maps of a file without classifier those it states?"""
+    expected = described_maps(layers) if metadata.ends.gives_maps else None
+    if expected is None and metadata.features is None:
+        return []
+    told = ", ".join(f"{name}: {entry['channels']} channels" for name, entry in (expected or {}).items())
+    return [judge("maps", metadata.features == expected, f"the subnet has {told or 'none'}")]
 
 
 def stated_space(metadata: ExportMetadata) -> tuple[SearchSpace, Check]:
@@ -174,7 +191,7 @@ def _derive_again(
     if missing is not None:
         return [*checks, *(skip(claim, missing) for claim in _from_supernet(metadata))]
     say("Cutting the subnet out again and recomputing batch-norm statistics")
-    network = export_network(source, metadata.subnet, dataset, keep_batchnorm=origin.kind == "stored")
+    network = _cut_out_again(source, metadata, dataset)
     if data is None and metadata.batchnorm != network.batchnorm:
         checks.append(judge("batch norm", False, f"it comes from {network.batchnorm} here"))
     if (network.batchnorm.kind, network.batchnorm.num_images) != (origin.kind, origin.num_images):
@@ -190,6 +207,14 @@ def _derive_again(
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
     say(f"Comparing with the network on {check.description}")
     return [*checks, _outputs(whole, model, network, metadata, check)]
+
+
+def _cut_out_again(
+    source: LoadedSupernet, metadata: ExportMetadata, dataset: ImageDataset | None
+) -> ExportNetwork:
+    stored = metadata.batchnorm.kind == "stored"
+    network = export_network(source, metadata.subnet, dataset, keep_batchnorm=stored)
+    return without_classifier(network) if metadata.ends.gives_maps else network
 
 
 def check_description(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
@@ -257,10 +282,9 @@ def _outputs(
         check_comparison(comparison, metadata.precision, max_accuracy_drop=allowed)
         if metadata.comparison.get("images") == comparison.images:
             check_figures(metadata.comparison, dataclasses.asdict(comparison))
-        return (
-            f"largest difference {comparison.max_relative_error:.1e}, same class "
-            f"{comparison.agreement_percent:.1f} % on {comparison.images}"
-        )
+        agreement = comparison.agreement_percent
+        same = "" if agreement is None else f", same class {agreement:.1f} %"
+        return f"largest difference {comparison.max_relative_error:.1e}{same} on {comparison.images}"
 
     return attempt("outputs", compare_again)
 

@@ -69,7 +69,8 @@ def verify_predicted_accuracy(metadata: ExportMetadata, source: LoadedSupernet) 
 
     def predict() -> str:
         row = Encoding(source.space).encode([metadata.subnet])
-        return _compare(claimed, accuracy_document(bound, row), "%")
+        is_chosen = _entry(claimed).get("calibrated_for_search", False) is True
+        return _compare(claimed, accuracy_document(bound, row, is_chosen=is_chosen), "%")
 
     return [attempt(claim, predict)]
 

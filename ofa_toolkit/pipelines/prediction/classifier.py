@@ -77,6 +77,11 @@ def open_classifier(
 def _from_file(path: Path, threads: int) -> Classifier:
     model = load_model(path)
     metadata = read_metadata(model)
+    if metadata.ends.gives_maps:
+        raise ExportError(
+            f"'{path}' is a network without its classifier: it names no classes.",
+            hint="Export the whole network: ofa-tk export --onnx",
+        )
     return Classifier(
         name=str(path),
         class_names=metadata.class_names or numbered(metadata.num_classes),

@@ -62,13 +62,16 @@ class Candidate:
         }
 
 
-def describe_candidate(context: SearchContext, name: str, row: Population) -> Candidate:
-    """All figures of one encoded subnet `(1, genes)`."""
+def describe_candidate(
+    context: SearchContext, name: str, row: Population, *, is_chosen: bool = True
+) -> Candidate:
+    """All figures of one encoded subnet `(1, genes)`, which the search chose or is compared with."""
     violations = context.problem().evaluate(row).is_feasible
+    figures = predicted(context, row, is_chosen=is_chosen)
     return Candidate(
         name=name,
         subnet=Encoding(context.space).decode(row)[0],
-        top1_percent=float(context.accuracy.predict(row)[0]) if context.accuracy else None,
+        top1_percent=figures["top1_percent"]["value"] if context.accuracy else None,
         latency_ms={
             device: float(bound.predict(row)[0])
             for device, bound in context.latencies.items()
@@ -82,7 +85,7 @@ def describe_candidate(context: SearchContext, name: str, row: Population) -> Ca
         macs=int(context.figure("macs")(row)[0]),
         params=int(context.figure("params")(row)[0]),
         is_feasible=bool(violations[0]),
-        predicted=predicted(context, row),
+        predicted=figures,
     )
 
 

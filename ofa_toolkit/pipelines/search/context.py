@@ -5,6 +5,7 @@ Whatever does not belong together is refused by name here, before anything is se
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import quantities
 from ofa_toolkit.core.errors import ConfigError, unknown_name
 from ofa_toolkit.core.quantities import QuantityKind
+from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING
 from ofa_toolkit.evaluation.predictor.predictor import (
     AccuracyPredictor,
     BoundAccuracy,
@@ -181,7 +183,10 @@ class SearchContext:
             value = in_base_unit(kind, given)
             if value is not None:
                 is_minimum = name == "accuracy"
-                constraint = Constraint(figure=self.figure(name), limit=value, is_minimum=is_minimum)
+                figure = self.figure(name)
+                if is_minimum and self.accuracy is not None:  # as it is printed once the subnet is chosen
+                    figure = dataclasses.replace(figure, evaluate=self.accuracy.predict_chosen)
+                constraint = Constraint(figure=figure, limit=value, is_minimum=is_minimum)
                 limits.append(
                     Limit(constraint=constraint, kind=kind, subject=subject, where="", option=f"--{name}")
                 )
@@ -236,6 +241,13 @@ class SearchContext:
         if self.accuracy is None:
             self.warnings.append("No accuracy is predicted: the supernet has no accuracy predictor.")
             return
+        dataset = self.accuracy.predictor.card.dataset
+        tested = None if self.supernet is None else self.supernet.test_top1_of_largest
+        if HELD_OUT_TRAINING in dataset and tested is not None:
+            self.warnings.append(
+                f"Accuracy is predicted for {dataset}; on test images the largest subnet has "
+                f"{tested:.2f} %, measured."
+            )
         uncovered = self.accuracy.uncovered_resolutions
         if uncovered:
             covered = listed(self.accuracy.predictor.card.resolutions)

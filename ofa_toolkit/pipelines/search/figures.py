@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 INTERVAL_CONFIDENCE = 0.9
 
 
-def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
-    """Every figure of one encoded subnet `(1, genes)`, each with how it came about."""
+def predicted(context: SearchContext, row: Any, *, is_chosen: bool = True) -> dict[str, Any]:
+    """Every figure of one encoded subnet `(1, genes)`, each with how it came about.
+
+    Args:
+        context: Of the search.
+        row: The subnet.
+        is_chosen: Whether the search chose it.
+    """
     document: dict[str, Any] = {}
     if context.accuracy is not None:
-        document["top1_percent"] = accuracy_document(context.accuracy, row)
+        document["top1_percent"] = accuracy_document(context.accuracy, row, is_chosen=is_chosen)
     confidence = context.request.confidence or INTERVAL_CONFIDENCE
     for name, bound in context.latencies.items():
         described = latency_document(bound, row, confidence)
@@ -36,16 +42,25 @@ def predicted(context: SearchContext, row: Any) -> dict[str, Any]:
     }
 
 
-def accuracy_document(accuracy: BoundAccuracy, row: Any) -> dict[str, Any]:
-    """Predicted top-1 of one encoded subnet `(1, genes)` in percent, with what is known of it."""
+def accuracy_document(accuracy: BoundAccuracy, row: Any, *, is_chosen: bool) -> dict[str, Any]:
+    """Predicted top-1 of one encoded subnet `(1, genes)` in percent, with what is known of it.
+
+    Args:
+        accuracy: The predictor, bound.
+        row: The subnet.
+        is_chosen: Whether it was chosen by its prediction: value and interval are then for such subnets, if
+            errors on them are known; `calibrated_for_search` says so.
+    """
     card = accuracy.predictor.card
-    low, high = accuracy.interval(row, INTERVAL_CONFIDENCE)
+    low, high = accuracy.interval(row, INTERVAL_CONFIDENCE, is_chosen=is_chosen)
+    value = accuracy.predict_chosen(row) if is_chosen else accuracy.predict(row)
     return {
-        "value": round(float(accuracy.predict(row)[0]), 3),
+        "value": round(float(value[0]), 3),
         "interval": [round(float(low[0]), 3), round(float(high[0]), 3)],
         "confidence": INTERVAL_CONFIDENCE,
         "provenance": card.provenance,
         "is_extrapolation": bool(accuracy.is_extrapolation(row)[0]),
+        "calibrated_for_search": is_chosen and accuracy.is_calibrated_for_search,
         "dataset": card.dataset,
     }
 

@@ -143,8 +143,8 @@ def _references(context: SearchContext, problem: SearchProblem) -> list[Candidat
     """The smallest and largest subnet, and the best uniform one within the limits."""
     encoding = Encoding(context.space)
     references = [
-        describe_candidate(context, "smallest", encoding.encode([context.space.smallest()])),
-        describe_candidate(context, "largest", encoding.encode([context.space.largest()])),
+        describe_candidate(context, "smallest", encoding.encode([context.space.smallest()]), is_chosen=False),
+        describe_candidate(context, "largest", encoding.encode([context.space.largest()]), is_chosen=False),
     ]
     uniform = uniform_subnets(context.space)
     scores = problem.evaluate(uniform)

@@ -186,14 +186,15 @@ def search_front(request: FrontRequest) -> Front:
     order = np.argsort(result.scores.objectives[:, 1], kind="stable")
     rows = result.population[order]
     values = result.scores.objectives[order]
+    described = tuple(predicted(context, rows[index : index + 1]) for index in range(len(rows)))
     return Front(
         space=context.full_space,
         supernet=context.supernet_name,
         costs=tuple(names),
         subnets=tuple(Encoding(context.space).decode(rows)),
-        top1_percent=tuple(float(-value) for value in values[:, 0]),
+        top1_percent=tuple(float(figures["top1_percent"]["value"]) for figures in described),
         values=tuple(tuple(float(v) for v in row) for row in values[:, 1:]),
-        predicted=tuple(predicted(context, rows[index : index + 1]) for index in range(len(rows))),
+        predicted=described,
         search={
             "objective": ["accuracy", *names],
             "limits": limits_document(context),

@@ -8,6 +8,25 @@ INT8 = f"{ONNX} --precision int8 --data {FAKE}"
 
 EXPORTING = (
     Situation(
+        typed=f"{ONNX} --features --precision int8 --data {FAKE}",
+        given=("a subnet",),
+        line="--precision fp16, and quantise the whole detector",
+        runs={"--precision fp16": "is not possible on onnxruntime-cpu"},
+    ),
+    Situation(
+        typed="ofa-tk export --features --tensorrt --target jetson-nano",
+        given=("a subnet",),
+        line="Write the file with --onnx; trtexec --onnx=FILE builds the engine.",
+        base="ofa-tk export --features --target jetson-nano --supernet efficientnet-lite0",
+        runs={"--onnx": PARSED},
+    ),
+    Situation(
+        unseen="needs a supernet of photos to cut the network out of",
+        line="Export the whole network: ofa-tk export --onnx",
+        given=("a subnet",),
+        runs={"ofa-tk export --onnx": ""},
+    ),
+    Situation(
         typed="ofa-tk extract --features --supernet efficientnet-lite0 --layout official --out features",
         line="--layout torch",
         runs={"--layout torch": ""},

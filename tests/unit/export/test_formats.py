@@ -22,12 +22,23 @@ from ofa_toolkit.export.formats import FORMATS
 from ofa_toolkit.export.formats.format import check_installed, in_batches
 from ofa_toolkit.export.formats.network import NetworkWithEnds
 from ofa_toolkit.pipelines.export.formats import check_format
-from ofa_toolkit.pipelines.export.searched_target import default_format, format_target
+from ofa_toolkit.pipelines.export.searched_target import default_format, export_command, format_target
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from tests.unit.export.openvino_standin import make_module
 
 SETTINGS = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
+
+
+def test_the_next_command_is_in_the_devices_own_format(tmp_path: Path) -> None:
+    def proposed(*devices: str, **options: object) -> str:
+        return export_command({"latency_ms": {f"{device}:a": {} for device in devices}}, **options)
+
+    assert proposed("note10") == "ofa-tk export --format litert"
+    assert proposed("note10", "pixel1") == "ofa-tk export --format litert --target note10"
+    assert proposed("note10", "jetson-nano") == "ofa-tk export --onnx --target jetson-nano"
+    assert proposed("jetson-nano") == "ofa-tk export --onnx"
+    assert proposed() == "ofa-tk export --onnx --target onnxruntime-cpu"
 
 
 def test_every_file_is_registered() -> None:

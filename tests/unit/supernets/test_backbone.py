@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import OrderedDict
 from pathlib import Path
@@ -59,6 +60,23 @@ def test_maps_are_those_inside_the_network() -> None:
         last = feature_layers(layers)[32].name
         outputs = supernet.run_part(rest, {last: maps["32"]}, {rest[-1].name})
     torch.testing.assert_close(outputs[rest[-1].name], network(images))
+
+
+def test_extracted_networks_and_their_copies_give_their_maps() -> None:
+    torch.manual_seed(0)
+    network = extract(Supernet(SPACE).eval(), SUBNET)
+    images = torch.randn(2, 3, 96, 96)
+    expected = backbone(network, lower(SPACE, SUBNET))(images)
+    for each in (network, copy.deepcopy(network)):
+        found = each.features(images)
+        assert list(found) == ["8", "16", "32"]
+        for stride, value in found.items():
+            assert torch.equal(value, expected[stride])
+    sum(value.square().mean() for value in network.features(images, (4, 8)).values()).backward()
+    late = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    assert any(name.startswith("classifier") for name in late), "the network ran on behind its last map"
+    with pytest.raises(ConfigError, match="no map of stride 64; it has 4, 8, 16, 32"):
+        network.features(images, (64,))
 
 
 def test_a_space_of_small_pictures_says_which_maps_it_has() -> None:
