@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, evaluate, recalibration_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
@@ -65,9 +66,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.make:
-        make_batchnorm_images(
-            arguments.folder, arguments.data, on_step=lambda done: print(done, end="\r", flush=True)
-        )
+        with TerminalReporter() as reporter:
+            make_batchnorm_images(arguments.folder, arguments.data, reporter=reporter)
     print("pixels   real  carried  other real")
     results = judge_batchnorm_images(
         arguments.folder,

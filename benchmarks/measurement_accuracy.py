@@ -46,7 +46,7 @@ def check_space(name: str, num_networks: int, options: argparse.Namespace) -> bo
         journal = open_journal(str(Path(folder) / "journal.jsonl"), journal_header(space, runtime))
         reference = TimedItem(key="reference", layers=items[0].layers)
         effort = Effort(num_passes=options.passes)
-        measure(runtime, items, reference, journal, effort, seed=options.seed, on_progress=lambda _: None)
+        measure(runtime, items, reference, journal, effort, seed=options.seed)
         found = estimates(journal)
     rows, measured_ms = networks(found, CHECK)
     accuracy = TableAccuracy.of(bound.predict(rows), measured_ms)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofa_tk import output
+from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def export_to_format(
     from ofa_toolkit.pipelines.export.formats import export_format
 
     made, exported = export_format(
-        name, subnet, folder, supernet=supernet, options=options, force=force, on_step=output.note
+        name, subnet, folder, supernet=supernet, options=options, force=force, reporter=TerminalReporter()
     )
     form, metadata, comparison = made.form, made.metadata, made.metadata.comparison
     for warning in exported.warnings:

@@ -7,7 +7,6 @@ Control characters, which a card or a file's name may hold, are shown instead of
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import os
@@ -15,7 +14,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,65 +179,6 @@ def error(message: str, hint: str | None) -> None:
     click.echo(f"{click.style('Error:', fg='red', bold=True)} {clean(message)}", err=True)
     if hint:
         click.echo(f"{click.style('Hint:', bold=True)} {clean(hint)}", err=True)
-
-
-@contextlib.contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show progress on stderr; yields a function that takes the number of finished steps.
-
-    In a terminal this is a bar with the time left; elsewhere one line every tenth of the way.
-    """
-    if not sys.stderr.isatty():
-        yield _tenths(label, total)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(clean(label), total=total)
-        yield lambda completed: progress.update(task, completed=completed)
-
-
-@contextlib.contextmanager
-def steps_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """As `progress_bar`, for work that tells its total with every step."""
-    with contextlib.ExitStack() as stack:
-        shows: list[Callable[[int], None]] = []
-
-        def on_step(done: int, total: int) -> None:
-            if not shows:
-                shows.append(stack.enter_context(progress_bar(label, total)))
-            shows[0](done)
-
-        yield on_step
-
-
-def _tenths(label: str, total: int) -> Callable[[int], None]:
-    last = -1
-
-    def show(completed: int) -> None:
-        nonlocal last
-        tenth = 10 * completed // max(total, 1)
-        if tenth != last:
-            last = tenth
-            note(f"{label}: {completed}/{total}")
-
-    return show
 
 
 def _jsonable(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ofa_tk import output
+from ofa_tk.reporter import TerminalReporter
 
 _PLAIN = {"front", "pack", "count", "supernet", "offline", "data", "keep_batchnorm", "force", "as_json"}
 
@@ -35,7 +36,7 @@ def export_pack(ctx: click.Context) -> None:
         data=given["data"],
         keep_batchnorm=given["keep_batchnorm"],
         force=given["force"],
-        on_step=output.note,
+        reporter=TerminalReporter(),
     )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     alone = [4 * entry["params"] for entry in manifest["subnets"]]

@@ -176,3 +176,12 @@ PERCENT = QuantityKind(
     print_units=("%",),
     largest=100.0,
 )
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the two largest fitting units: `1 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.dataset import SPLITS, ImageDataset, Split
 from ofa_toolkit.datasets.picture import PictureError
@@ -78,7 +79,7 @@ class Contents:
 
 def read_contents(
     dataset: ImageDataset,
-    on_step: Callable[[int], None] | None = None,
+    reporter: Reporter = SILENT,
     *,
     most_decoded: int | None = SAMPLE,
 ) -> Contents:
@@ -87,20 +88,19 @@ def read_contents(
     Args:
         dataset: Opened.
         most_decoded: Pictures that are decoded at most; None for all.
-        on_step: Told how many pictures are read.
+        reporter: Hears how far it is.
     """
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
     unreadable: list[Skipped] = []
     places: defaultdict[bytes, list[Place]] = defaultdict(list)
-    done = 0
+    done, total = 0, sum(len(labels) for labels in dataset.labels.values())
     sample = _sample([dataset.num_images(split) for split in SPLITS], most_decoded)
     for split, decoded in zip(SPLITS, sample, strict=True):
         described = zip(dataset.labels[split], decoded, dataset.pictures(split), strict=True)
         for label, is_decoded, picture in described:
             done += 1
-            if on_step is not None:
-                on_step(done)
+            reporter.progress(Progress("Reading pictures", done, total))
             try:
                 if picture.problem is not None:
                     raise PictureError(picture.problem)

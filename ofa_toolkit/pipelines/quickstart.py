@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.output_folder import output_folder
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.graphs.session import open_session
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.runtimes.onnxruntime import OnnxRuntimeSession
@@ -85,8 +85,7 @@ def quickstart(
     supernet: SupernetLike = BUNDLED,
     replace: bool = True,
     force: bool = False,
-    on_step: Callable[[str], None] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> QuickstartReport:
     """Measure this CPU, find the most accurate subnet for three budgets, export, compare and time each.
 
@@ -97,17 +96,15 @@ def quickstart(
         supernet: Zoo name or folder.
         replace: Replace a former quickstart.
         force: Replace any former output of ours, changed since or not.
-        on_step: Told what is being done.
-        on_progress: Finished and total number of timings.
+        reporter: Hears what is being done.
 
     Raises:
         OutputError: The folder holds something that may not be replaced.
         OfaToolkitError: The supernet is missing or damaged, or the processor cannot be timed.
     """
-    say = on_step or (lambda _: None)
     supernet = load_supernet(supernet)
     with output_folder(folder, KIND, replace=replace, force=force) as staging:
-        report = _run(staging, supernet, say, on_progress or (lambda _done, _total: None))
+        report = _run(staging, supernet, reporter)
     folder = Path(folder)
     rows = tuple(
         dataclasses.replace(
@@ -128,12 +125,11 @@ def quickstart(
 def _run(
     folder: Path,
     supernet: LoadedSupernet,
-    say: Callable[[str], None],
-    on_progress: Callable[[int, int], None],
+    reporter: Reporter,
 ) -> QuickstartReport:
     space = supernet.space
     tables = folder / TABLES
-    say(f"Timing the parts of {space.name} on this CPU (onnxruntime, one thread)")
+    reporter.message(f"Timing the parts of {space.name} on this CPU (onnxruntime, one thread)")
     report = measure_latency(
         MeasureRequest(
             space=space.name,
@@ -145,13 +141,13 @@ def _run(
             effort=_QUICK,
             folder=tables,
         ),
-        on_progress,
+        reporter,
     )
     fastest, slowest = _extremes(space, report.table, tables)
     rows = []
     for number, share in enumerate(_SHARES, start=1):
         budget = round(fastest + share * (slowest - fastest), 3)
-        say(f"Searching, exporting and checking: at most {budget:.3f} ms")
+        reporter.message(f"Searching, exporting and checking: at most {budget:.3f} ms")
         rows.append(_one_budget(folder, number, budget, supernet, report.table, tables))
     predictor = supernet.predictor
     card = supernet.folder / CARD_FILE

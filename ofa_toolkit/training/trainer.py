@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.errors import CheckpointError, TrainingError
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset
 from ofa_toolkit.datasets.report import class_counts
@@ -29,7 +30,7 @@ from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.learner import Learner
 from ofa_toolkit.training.losses import balanced_class_weights
 from ofa_toolkit.training.metrics import MetricsLog
-from ofa_toolkit.training.reporting import Progress, Reporter, Silent
+from ofa_toolkit.training.reporting import TrainingProgress
 from ofa_toolkit.training.resuming import how_to_go_on
 from ofa_toolkit.training.state import TrainState
 from ofa_toolkit.training.step import StepResult
@@ -69,7 +70,7 @@ class Trainer:
         folder: Path,
         *,
         process: Process | None = None,
-        reporter: Reporter | None = None,
+        reporter: Reporter = SILENT,
         on_epoch_end: Callable[[Trainer, int], None] | None = None,
         label_teacher: LabelTeacher | None = None,
     ) -> None:
@@ -77,7 +78,7 @@ class Trainer:
         self.algorithm = algorithm
         self.dataset = dataset
         self.process = process or Process()
-        self.reporter = reporter if reporter is not None and self.process.is_main else Silent()
+        self.reporter = reporter if self.process.is_main else SILENT
         self.folder = folder
         if config.training.batch_size % (self.process.world_size * config.training.accumulation):
             raise TrainingError(
@@ -351,16 +352,15 @@ class Trainer:
         self, phase: Phase, result: StepResult, num_images: int, seconds: float, first_step: int
     ) -> None:
         images = (self.state.step_in_epoch - first_step) * num_images * self.process.world_size
+        num_epochs, loss = self.algorithm.phases[-1].end_epoch, result.losses[0]
         self.reporter.progress(
-            Progress(
-                phase=phase.name,
-                epoch=self.state.epoch,
-                num_epochs=self.algorithm.phases[-1].end_epoch,
-                step=self.state.step,
-                num_steps=self.num_steps,
-                loss=result.losses[0],
-                images_per_second=images / max(seconds, 1e-9),
+            TrainingProgress(
+                what=f"epoch {self.state.epoch + 1}/{num_epochs} {phase.name}",
+                done=self.state.step,
+                total=self.num_steps,
+                facts=f"loss {loss:.3f}  {images / max(seconds, 1e-9):.0f} images/s",
                 seconds_left=self._time_left.predict(self.state.phase_steps, self.state.phase_seconds),
+                loss=loss,
             )
         )
 

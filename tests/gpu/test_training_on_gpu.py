@@ -83,7 +83,7 @@ class _StopsAfter(Recorder):
 
     def progress(self, progress: Any) -> None:
         super().progress(progress)
-        if progress.step == self.step:
+        if progress.done == self.step:
             os.kill(os.getpid(), 2)
 
 

@@ -15,13 +15,15 @@ import safetensors.torch
 import torch
 
 from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.mobilenet_v3_family import mobilenet_v3
 from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.training.config import RunConfig, from_values
-from ofa_toolkit.training.reporting import Progress
+from ofa_toolkit.training.reporting import TrainingProgress
 from ofa_toolkit.training.run_folder import Resume
+from tests.heard import Heard
 
 IMAGES = "fake:classes=4,size=8,train=40,test=12"
 
@@ -67,18 +69,17 @@ def small_config(algorithm: dict[str, Any], **tables: dict[str, Any]) -> RunConf
     return from_values(values)
 
 
-class Recorder:
-    """A reporter that keeps what it hears."""
+class Recorder(Heard):
+    """A reporter that keeps the losses of a run and what it hears."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.losses: list[float] = []
-        self.messages: list[str] = []
 
     def progress(self, progress: Progress) -> None:
-        self.losses.append(progress.loss)
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
+        super().progress(progress)
+        if isinstance(progress, TrainingProgress):
+            self.losses.append(progress.loss)
 
 
 def run(config: RunConfig, out: Path, **options: Any) -> tuple[TrainResult, Recorder]:
@@ -104,7 +105,7 @@ class PipeReporter:
         self.connection = connection
 
     def progress(self, progress: Progress) -> None:
-        self.connection.send(progress.step)
+        self.connection.send(progress.done)
 
     def message(self, text: str) -> None:
         pass

@@ -36,6 +36,7 @@ from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
+from tests.heard import Heard
 from tests.unit.export.tensorrt_standin import HostMemory, make_library
 
 SPACE = get_space("mobilenet-v3-compact")
@@ -100,10 +101,10 @@ def test_defaults_read_subnet_json_and_write_for_the_device_searched(
 def test_latency_predicted_for_another_precision_is_pointed_out(here: Path) -> None:
     [warning] = export_onnx("subnet.json", precision="fp32").warnings
     assert "predicted for precision fp16, the file has fp32: --precision fp16" in warning
-    said: list[str] = []
-    exported = export_onnx("subnet.json", on_step=said.append)
+    heard = Heard()
+    exported = export_onnx("subnet.json", reporter=heard)
     assert (exported.form.precision, exported.warnings) == ("fp16", ())
-    assert "Precision fp16, which the latency on jetson-nano was predicted for" in said
+    assert "Precision fp16, which the latency on jetson-nano was predicted for" in heard.messages
     assert export_onnx("subnet.json", options=ExportOptions(target="tensorrt-8.2")).warnings == ()
 
 

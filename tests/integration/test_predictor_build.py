@@ -26,7 +26,9 @@ from ofa_toolkit.pipelines.search.verify import verify_top
 from ofa_toolkit.spaces import Encoding, get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.training.distributed import join, leave
+from tests.heard import Heard
 from tests.integration.process_pair import start_pair
+from tests.integration.small_runs import PipeReporter
 
 FAKE = EvaluationRequest(data="fake", images=24, recalibration_images=24, batch_size=24, device="cpu")
 CONFIG = EnsembleConfig(num_members=2, hidden=(8,), num_steps=60)
@@ -56,16 +58,16 @@ def evaluator(folder: Path) -> Evaluator:
 def test_a_build_measures_once_fits_and_serves_search_and_verification(
     folder: Path, evaluator: Evaluator
 ) -> None:
-    steps: list[int] = []
+    heard = Heard()
     built = build_predictor(
         evaluator,
         name=str(folder),
         num_subnets=30,
         config=CONFIG,
-        on_step=lambda _done, missing: steps.append(missing),
+        reporter=heard,
     )
     assert built is not None
-    assert steps[0] == 30
+    assert (heard.steps[0].done, heard.steps[0].total) == (0, 30)
     lines = (folder / "predictor" / "accuracies-0.jsonl").read_text().splitlines()
     assert len(lines) == 31
     card = built.predictor.card
@@ -80,9 +82,9 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(
         name=str(folder),
         num_subnets=30,
         config=CONFIG,
-        on_step=lambda _done, missing: steps.append(missing),
+        reporter=heard,
     )
-    assert steps[-1] == 0
+    assert [step.done for step in heard.steps[-2:]] == [30, 30]
     assert again is not None
     assert again.predictor.card == card
     found = find_subnet(
@@ -147,7 +149,7 @@ def build_in_child(folder: str, connection: Any) -> None:
         num_subnets=30,
         config=CONFIG,
         process=process,
-        on_step=lambda done, share: connection.send((done, share)),
+        reporter=PipeReporter(connection),
     )
     connection.send("built")
     leave(process)
@@ -163,16 +165,17 @@ def test_two_processes_killed_half_way_and_resumed_build_what_one_does(folder: P
 
     pair = start_pair(build_in_child, str(shared))
     for _, receiver in pair:
-        while (step := receiver.recv())[0] < 5:
-            assert step[1] == 15  # half each
+        assert receiver.recv() == 0
+        while receiver.recv() < 10:  # of 30, half of them its own
+            pass
     for process, _ in pair:
         process.kill()
         process.join()
     finished = len(measured_lines(shared))
     assert 10 <= finished < 30
     pair = start_pair(build_in_child, str(shared))
-    shares = [receiver.recv()[1] for _, receiver in pair]
-    assert sum(shares) == 30 - finished
+    left = [30 - receiver.recv() for _, receiver in pair]
+    assert sum(left) / 2 == 30 - finished
     for process, receiver in pair:
         while receiver.recv() != "built":
             pass

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ofa_tk.app import run as command
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.pipelines.training.run import train
-from ofa_toolkit.training.reporting import Progress
 from tests.integration.small_runs import Recorder, differing, run, small_config, weights
 
 DEPS = {
@@ -29,7 +29,7 @@ class _Killer(Recorder):
     """Stops the run after an update."""
 
     def progress(self, progress: Progress) -> None:
-        if progress.step == 6:
+        if progress.done == 6:
             raise _KilledError
 
 

@@ -25,13 +25,13 @@ from ofa_toolkit.core.errors import (
     OutputError,
     TrainingError,
 )
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.pipelines.training.run import train
 from ofa_toolkit.supernets import read_supernet, save_supernet
 from ofa_toolkit.training import run_folder, run_lock
 from ofa_toolkit.training.checkpoint import read_checkpoint
 from ofa_toolkit.training.learner import Learner
 from ofa_toolkit.training.metrics import read_metrics
-from ofa_toolkit.training.reporting import Progress
 from ofa_toolkit.training.step import StepResult
 from ofa_toolkit.training.trainer import TrainingStoppedError
 from tests.integration.small_runs import Recorder, differing, run, small_config, weights
@@ -75,7 +75,7 @@ def test_a_request_to_stop_writes_a_checkpoint(finished: Path, tmp_path: Path) -
     class Stopping(Recorder):
         def progress(self, progress: Progress) -> None:
             super().progress(progress)
-            if progress.step == 5:
+            if progress.done == 5:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(TrainingStoppedError, match="Stopped after update 5") as caught:

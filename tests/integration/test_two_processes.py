@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.pipelines.training.run import prepare, train
 from ofa_toolkit.training.algorithm import Position
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.optimizer import set_learning_rate
-from ofa_toolkit.training.reporting import Progress
 from ofa_toolkit.training.shared_batchnorm import share_batch_norm, shared_batch_norm
 from ofa_toolkit.training.trainer import TrainingStoppedError
 from tests.integration.process_pair import start_pair
@@ -88,7 +88,7 @@ class _Stopping(Recorder):
 
     def progress(self, progress: Progress) -> None:
         super().progress(progress)
-        if progress.step == 2:
+        if progress.done == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
 

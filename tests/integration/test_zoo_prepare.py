@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from safetensors.torch import load_file
 
 from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, OutputError
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 from ofa_toolkit.pipelines.zoo import batchnorm_images
@@ -24,6 +23,7 @@ from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from ofa_toolkit.zoo.card import Card
 from ofa_toolkit.zoo.entries import load_entry
+from tests.heard import Heard
 from tests.integration.small_runs import IMAGES, run, small_config
 
 SMALL = Preparation(
@@ -48,19 +48,13 @@ class Watcher:
         self.steps: dict[str, list[int]] = {}
         self.notes: list[str] = []
 
-    @contextlib.contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        steps = self.steps.setdefault(label.partition(" ")[0], [])
+    def progress(self, progress: Progress) -> None:
+        assert progress.done <= progress.total
+        self.steps.setdefault(progress.what.partition(" ")[0], []).append(progress.done)
+        if progress.what.startswith(self.stage or "never") and progress.done == self.at:
+            raise Killed
 
-        def show(done: int) -> None:
-            assert done <= total
-            steps.append(done)
-            if label.startswith(self.stage or "never") and done == self.at:
-                raise Killed
-
-        yield show
-
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.notes.append(text)
         if self.stage == "card" and text.startswith("smallest"):
             raise Killed
@@ -77,8 +71,8 @@ def make(trained: Path, out: Path, watcher: Watcher, work: Path, **changes: Any)
     known = {"source": trained, "name": "tiny", "out": out, "data": IMAGES, "recalibration_images": 16}
     request = PackageRequest(**{**known, **changes})
     how = Preparation(**{**vars(SMALL), "work": work})
-    prepared = prepare_entry(request, how, notify=watcher.note, progress_bar=watcher.bar)
-    return package_entry(prepared, notify=watcher.note)
+    prepared = prepare_entry(request, how, reporter=watcher)
+    return package_entry(prepared, reporter=watcher)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -125,12 +119,12 @@ def test_unfinished_images_go_on_at_their_last_step(
 ) -> None:
     monkeypatch.setattr("ofa_toolkit.supernets.batchnorm.images._CHECKPOINT_STEPS", 2)
     supernet, checkpoint = trained / "supernet", tmp_path / "images.pt"
-    seen: list[int] = []
 
-    def watch(done: int) -> None:
-        seen.append(done)
-        if len(seen) == 3 + 3:
-            raise Killed
+    class Watching(Heard):
+        def progress(self, progress: Progress) -> None:
+            super().progress(progress)
+            if len(self.steps) == 3 + 3:
+                raise Killed
 
     def images(folder: Path, **options: Any) -> Any:
         (tmp_path / folder).mkdir()
@@ -147,10 +141,10 @@ def test_unfinished_images_go_on_at_their_last_step(
         )
 
     with pytest.raises(Killed):
-        images(Path("first"), checkpoint=checkpoint, on_step=watch)
-    seen[:] = range(100)
-    resumed = images(Path("second"), checkpoint=checkpoint, on_step=seen.append)
-    assert seen[100:] == [1, 2, 3, 6, 7, 8, 9, 10, 11]
+        images(Path("first"), checkpoint=checkpoint, reporter=Watching())
+    heard = Heard()
+    resumed = images(Path("second"), checkpoint=checkpoint, reporter=heard)
+    assert [step.done for step in heard.steps] == [1, 2, 3, 6, 7, 8, 9, 10, 11]
     assert resumed.read_bytes() == images(Path("straight")).read_bytes()
 
 
@@ -162,7 +156,7 @@ def test_settings_that_change_make_a_part_anew(
     again = Watcher()
     request = PackageRequest(source=trained, name="tiny", out=tmp_path / "two", data=IMAGES)
     more = Preparation(**{**vars(SMALL), "work": work, "num_subnets": 34, "parts": ("images", "predictor")})
-    prepared = prepare_entry(request, more, notify=again.note, progress_bar=again.bar)
+    prepared = prepare_entry(request, more, reporter=again)
     assert list(again.steps) == ["Measuring"]
     # Two subnets more: the 32 that were measured before stay.
     assert again.steps["Measuring"] == [32, 33, 34]

@@ -12,8 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.pipelines.training.run import train
-from ofa_toolkit.training.reporting import Progress
 from tests.integration.small_runs import TINY_SPACE, small_config
 
 METHOD = {"name": "deps", "warmup_share": 0.5, "ramp_share": 0.5, "num_networks": 2}
@@ -33,7 +33,7 @@ class Reporter:
 
     def progress(self, progress: Progress) -> None:
         """A step was made."""
-        if progress.step == self.dies_at and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        if progress.done == self.dies_at and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             os.kill(os.getpid(), signal.SIGKILL)
 
     def message(self, text: str) -> None:

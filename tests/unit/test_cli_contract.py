@@ -58,7 +58,7 @@ def test_only_the_output_module_prints() -> None:
         for path in folder.rglob("*.py")
         if printing.search(path.read_text(encoding="utf-8"))
     }
-    assert found - {"training_progress.py"} == {"output.py"}  # the former lets rich print above its bar
+    assert found - {"reporter.py"} == {"output.py"}  # the former lets rich print above its bar
 
 
 @pytest.mark.parametrize(

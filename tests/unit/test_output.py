@@ -13,7 +13,9 @@ import pytest
 
 from ofa_tk import options, output
 from ofa_tk.output import Column
+from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core import quantities
+from ofa_toolkit.core.reporting import Progress
 
 Captured = pytest.CaptureFixture[str]
 
@@ -118,12 +120,20 @@ def test_notes_go_to_stderr(capsys: Captured) -> None:
 
 
 def test_progress_outside_a_terminal_is_a_line_a_tenth(capsys: Captured) -> None:
-    with output.progress_bar("train", 40) as advance:
+    with TerminalReporter() as reporter:
         for step in range(41):
-            advance(step)
+            reporter.progress(Progress("train", step, 40))
+        reporter.message("next")
+        reporter.progress(Progress("export", 0, 2, facts="fp16", seconds_left=3720))
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines() == [f"train: {step}/40" for step in range(0, 41, 4)]
+    lines = captured.err.splitlines()
+    assert [line.partition("  ")[0] for line in lines[:11]] == [
+        f"train: {step}/40" for step in range(0, 41, 4)
+    ]
+    assert lines[0] == "train: 0/40"
+    assert lines[1].endswith(" left")
+    assert lines[10:] == ["train: 40/40", "next", "export: 0/2  fp16  about 1 h 02 min left"]
 
 
 def test_quantity_option() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 
 
 @click.command()
@@ -55,7 +56,7 @@ def command(
         batch_sizes=batch_sizes,
         num_runs=runs,
         seed=seed,
-        on_step=output.note,
+        reporter=TerminalReporter(),
     )
     if as_json:
         output.print_json(result)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 
 if TYPE_CHECKING:
     from ofa_toolkit.datasets.contents import Contents, Skipped
@@ -38,9 +39,8 @@ def show(source: str, download: bool, is_all: bool, overrides: tuple[str, ...], 
     from ofa_toolkit.pipelines.data import open_for_showing
 
     dataset = open_for_showing(source, overrides, download=download)
-    total = sum(len(labels) for labels in dataset.labels.values())
-    with output.progress_bar("Reading pictures", total) as progress:
-        contents = read_contents(dataset, progress, most_decoded=None if is_all else SAMPLE)
+    with TerminalReporter() as reporter:
+        contents = read_contents(dataset, reporter, most_decoded=None if is_all else SAMPLE)
     if as_json:
         output.print_json(dataclasses.asdict(contents))
     else:

@@ -10,6 +10,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.per_class import check_files, report
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
@@ -119,17 +120,15 @@ def command(
     if per_class:
         report(evaluator, next(iter(subnets), None), resolution, outputs, as_json=as_json)
         return
-    total = len(subnets) or 2 + num_random
-    with output.progress_bar("Measuring subnets", total) as show:
+    with TerminalReporter() as reporter:
         evaluation = evaluate_subnets(
             evaluator,
             subnets=subnets,
             resolution=resolution,
             num_random=num_random,
             seed=seed,
-            on_step=lambda done, _: show(done),
+            reporter=reporter,
         )
-        show(total)
     if as_json:
         output.print_json(dataclasses.asdict(evaluation))
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.places import leads_back
@@ -166,7 +167,7 @@ def command(
 
         export_to_format(form, subnet, out, supernet=supernet, options=chosen, force=force, as_json=as_json)
         return
-    exported = export_onnx(subnet, written, supernet=supernet, options=chosen, on_step=output.note)
+    exported = export_onnx(subnet, written, supernet=supernet, options=chosen, reporter=TerminalReporter())
     outcome = None
     if engine is not None:
         from ofa_toolkit.pipelines.export.tensorrt import export_tensorrt

@@ -9,8 +9,8 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.commands.train import print_costs
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
-from ofa_tk.training_progress import TrainingProgress
 from ofa_toolkit.pipelines.training.request import FinetuneRequest
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def command(request: FinetuneRequest, resume: Resume, as_json: bool) -> None:
     from ofa_toolkit.pipelines.training.finetune import finetune
     from ofa_toolkit.training.distributed import is_main_process
 
-    with TrainingProgress() as progress:
-        result, path = finetune(request, resume=resume, reporter=progress)
+    with TerminalReporter() as reporter:
+        result, path = finetune(request, resume=resume, reporter=reporter)
     if not is_main_process():
         return
     if as_json:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
 from ofa_toolkit.pipelines.evaluation.request import ParetoRequest
@@ -28,8 +29,8 @@ def command(request: ParetoRequest, out: Path, force: bool, as_json: bool) -> No
     from ofa_toolkit.pipelines.evaluation import pareto
 
     table, picture = options.stem_files(out, ".json", force=force)
-    with output.steps_bar("Measuring subnets") as on_step:
-        result = pareto.study(request, on_step=on_step)
+    with TerminalReporter() as reporter:
+        result = pareto.study(request, reporter=reporter)
     document = dataclasses.asdict(result)
     files.write_json(table, document)
     pareto.draw(result, picture)

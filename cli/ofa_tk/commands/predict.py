@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.prediction.predict import Prediction
@@ -72,8 +73,8 @@ def command(
     for file in left_out:
         if file.reason != HIDDEN:
             output.note(f"Not read: {file.path} ({file.reason})")
-    with output.progress_bar("Classifying pictures", len(paths)) as show:
-        found = predict(classifier, paths, top=top, batch_size=batch_size, on_step=show)
+    with TerminalReporter() as reporter:
+        found = predict(classifier, paths, top=top, batch_size=batch_size, reporter=reporter)
     if table is not None:
         files.write_text(table, csv_text(found))
     if as_json:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
+from ofa_toolkit.core.reporting import SILENT
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 
 if TYPE_CHECKING:
-    from ofa_toolkit.training.distributed import Process
+    pass
 
 
 @click.group()
@@ -77,7 +77,7 @@ def build(
     process = join(request.device)
     try:
         evaluator = open_evaluator(opened, dataclasses.replace(request, device=str(process.device)))
-        with _progress(process, num_subnets) as show:
+        with TerminalReporter() as reporter:
             built = build_predictor(
                 evaluator,
                 num_subnets=num_subnets,
@@ -85,7 +85,7 @@ def build(
                 out=out,
                 seed=seed,
                 process=process,
-                on_step=show,
+                reporter=reporter if process.is_main else SILENT,
             )
     finally:
         leave(process)
@@ -116,16 +116,6 @@ def build(
         output.note(built.verdict)
         output.note(f"Wrote {built.path}")
     output.next_step(search_command(supernet=evaluator.supernet))
-
-
-@contextmanager
-def _progress(process: Process, num_subnets: int) -> Iterator[Callable[[int, int], None]]:
-    """The first process shows how far all are, from its own share."""
-    if not process.is_main:
-        yield lambda _done, _share: None
-        return
-    with output.progress_bar("Measuring subnets", num_subnets) as show:
-        yield lambda done, share: show(max(0, num_subnets - process.world_size * (share - done)))
 
 
 @command.command()

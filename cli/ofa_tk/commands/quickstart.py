@@ -10,6 +10,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.output import Column
+from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core import quantities
 from ofa_toolkit.core.command_line import command_line
 
@@ -35,14 +36,13 @@ def command(ctx: click.Context, supernet: str | None, out: Path, force: bool, as
 
     is_default = options.is_default_out(ctx)
     check_output_folder(out, KIND, replace=is_default, force=force)
-    with output.steps_bar("timing") as on_progress:
+    with TerminalReporter() as reporter:
         report = quickstart(
             out,
             supernet=supernet or BUNDLED,
             replace=is_default,
             force=force,
-            on_step=output.note,
-            on_progress=on_progress,
+            reporter=reporter,
         )
     if as_json:
         output.print_json(_document(report))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
 from ofa_toolkit.core.config import apply_overrides
@@ -120,14 +121,14 @@ def _verify(
     from ofa_toolkit.pipelines.search.verify import verify_top
 
     limits = [device.latency_ms for device in request.devices if device.latency_ms is not None]
-    with output.progress_bar("Measuring subnets", num_subnets) as show:
+    with TerminalReporter() as reporter:
         return verify_top(
             found,
             open_evaluator(supernet, EvaluationRequest(data=data)),
             num_subnets=num_subnets,
             runtime=runtime,
             most_latency_ms=min(limits) if runtime is not None and limits else None,
-            on_step=lambda done, _total: show(done),
+            reporter=reporter,
         )
 
 

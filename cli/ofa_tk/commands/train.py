@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
-from ofa_tk.training_progress import TrainingProgress, duration
 from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.core.quantities import duration
 from ofa_toolkit.pipelines.training.request import TrainRequest
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def command(
     assert out is not None
     from ofa_toolkit.pipelines.training.run import train
 
-    with TrainingProgress() as progress:
+    with TerminalReporter() as reporter:
         result = train(
             config,
             out,
@@ -68,7 +69,7 @@ def command(
             threads=request.threads,
             download=request.download,
             price_per_hour=request.price_per_hour,
-            reporter=progress,
+            reporter=reporter,
         )
     _print_result(result, config, as_json)
 

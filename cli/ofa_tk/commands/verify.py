@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core.errors import VerificationError
 
 
@@ -30,7 +31,7 @@ def command(
     from ofa_toolkit.pipelines.export.verify_format import verify_format
 
     verify = verify_format if is_format_folder(file) else verify_export
-    result = verify(file, supernet=supernet, data=data, tables=tables, on_step=output.note)
+    result = verify(file, supernet=supernet, data=data, tables=tables, reporter=TerminalReporter())
     if as_json:
         output.print_json(
             {

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files, rng
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.core.precision import FilePrecision, FloatPrecision
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs import build_onnx, random_weights
 from ofa_toolkit.latency.kit.program import agent_program
@@ -68,7 +69,7 @@ def build_kit(
     probes: Population,
     *,
     seed: int,
-    on_progress: Callable[[int], None] = lambda _done: None,
+    reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Write a kit and return its manifest.
 
@@ -78,7 +79,7 @@ def build_kit(
         space: Whose encoding `probes` have.
         probes: Subnets in the order of timing, `(N, genes)`.
         seed: Start of the random weights.
-        on_progress: Called with the number of networks written.
+        reporter: Hears how far it is.
 
     Raises:
         MeasurementError: A network needs an operator the target does not parse.
@@ -101,7 +102,7 @@ def build_kit(
                     "files": _write_networks(archive, spec, layers, f"{index:03d}", seed),
                 }
             )
-            on_progress(index + 1)
+            reporter.progress(Progress("building networks", index + 1, len(subnets)))
         manifest = _manifest(spec, space, entries)
         _write(archive, AGENT, agent_program().encode())
         _write(archive, MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.measuring.system import system_state
@@ -99,7 +100,7 @@ def measure(
     effort: Effort,
     *,
     seed: int,
-    on_progress: Callable[[int], None],
+    reporter: Reporter = SILENT,
 ) -> None:
     """Time what the journal does not hold yet.
 
@@ -110,11 +111,13 @@ def measure(
         journal: Journal that results are appended to.
         effort: Number of passes, rounds and runs.
         seed: Start of the order, the weights and the inputs.
-        on_progress: Called with the number of results so far, of `len(items) * effort.num_passes`.
+        reporter: Hears how many results there are.
     """
     done = {(line["item"], line["pass"]) for line in journal.of_type("result")}
-    num_done = len(done)
-    on_progress(num_done)
+    num_done, total = len(done), len(items) * effort.num_passes
+    if num_done:
+        reporter.message(f"{num_done} of {total} results are there from before.")
+    reporter.progress(Progress("timing", num_done, total))
     with pinned(runtime):
         standing = runtime.prepare(reference.layers, seed)
         for number in range(effort.num_passes):
@@ -125,7 +128,7 @@ def measure(
                 for line in _measure_chunk(runtime, standing, chunk, effort, seed):
                     journal.append({**line, "pass": number})
                 num_done += len(chunk)
-                on_progress(num_done)
+                reporter.progress(Progress("timing", num_done, total))
 
 
 def _measure_chunk(

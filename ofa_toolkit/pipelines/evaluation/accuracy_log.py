@@ -18,6 +18,7 @@ from torch import Tensor
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import read_json_lines
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.evaluation.accuracy import evaluate_on_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces.subnet import Subnet
@@ -167,7 +168,7 @@ def measure_missing(
     measure: Callable[[Subnet], tuple[float, int]],
     *,
     process: Process | None = None,
-    on_step: Callable[[int, int], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> None:
     """Measure this process's share of the subnets that no file holds yet; all are measured on return."""
     process = process or Process()
@@ -176,13 +177,16 @@ def measure_missing(
     process.barrier()
     missing = [index for index in range(len(subnets)) if index not in known]
     share = missing[process.rank :: process.world_size]
+
+    def tell(done: int) -> None:
+        left = process.world_size * (len(share) - done)
+        reporter.progress(Progress("Measuring subnets", max(0, len(subnets) - left), len(subnets)))
+
     for done, index in enumerate(share):
-        if on_step is not None:
-            on_step(done, len(share))
+        tell(done)
         top1_percent, num_images = measure(subnets[index])
         log.append(process.rank, index, subnets[index], top1_percent, num_images)
-    if on_step is not None:
-        on_step(len(share), len(share))
+    tell(len(share))
     process.barrier()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.complexity import count_macs, count_params
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets import Split
 from ofa_toolkit.evaluation.accuracy import Accuracy
@@ -15,7 +16,6 @@ from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower, sample_subnets
 from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
 
-Step = Callable[[int, int], None]
 """Told how many of how many subnets are done."""
 
 
@@ -71,7 +71,7 @@ def evaluate_subnets(
     resolution: int | None = None,
     num_random: int = 3,
     seed: int = 0,
-    on_step: Step | None = None,
+    reporter: Reporter = SILENT,
 ) -> Evaluation:
     """Measure given subnets; the largest, the smallest and random ones where none are given.
 
@@ -81,7 +81,7 @@ def evaluate_subnets(
         resolution: Input size in pixels, in place of what the files say.
         num_random: Random subnets, where no files are given.
         seed: Seed of the random subnets.
-        on_step: Told what is done.
+        reporter: Hears how far it is.
 
     Raises:
         FileFormatError: A subnet file cannot be read.
@@ -102,9 +102,9 @@ def evaluate_subnets(
         chosen += [(f"random {number}", subnet) for number, subnet in enumerate(drawn, start=1)]
     results = []
     for number, (name, subnet) in enumerate(chosen):
-        if on_step is not None:
-            on_step(number, len(chosen))
+        reporter.progress(Progress("Measuring subnets", number, len(chosen)))
         results.append(describe(name, subnet, supernet.space, evaluator.accuracy(subnet)))
+    reporter.progress(Progress("Measuring subnets", len(chosen), len(chosen)))
     return Evaluation(
         supernet=supernet.name,
         data=evaluator.dataset.source,

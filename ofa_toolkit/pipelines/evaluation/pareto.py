@@ -22,11 +22,11 @@ from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.figures import finish_axes, new_figure, png
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets import Split
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
-from ofa_toolkit.pipelines.evaluation.evaluate import Step
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.pipelines.evaluation.request import ParetoRequest
 from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet, restrict, sample_population
@@ -145,12 +145,12 @@ def latency_cost(name: str, space: SearchSpace, tables: Sequence[Path] = ()) -> 
     return lambda population: np.asarray(bound.predict(population), dtype=float)
 
 
-def study(request: ParetoRequest, *, on_step: Step | None = None) -> ParetoStudy:
+def study(request: ParetoRequest, *, reporter: Reporter = SILENT) -> ParetoStudy:
     """Measure the same candidates of each supernet and pick the best of each bucket.
 
     Args:
         request: Supernets, images, cost axis and effort.
-        on_step: Told of progress.
+        reporter: Hears how far it is.
 
     Raises:
         MismatchError: The supernets are of different spaces.
@@ -172,8 +172,7 @@ def study(request: ParetoRequest, *, on_step: Step | None = None) -> ParetoStudy
     done = itertools.count()
 
     def judge(evaluator: Evaluator, subnet: Subnet, split: Split) -> Accuracy:
-        if on_step is not None:
-            on_step(next(done), total)
+        reporter.progress(Progress("Measuring subnets", next(done), total))
         return evaluator.accuracy(subnet, split)
 
     return ParetoStudy(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.rank_correlation import spearman
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
@@ -53,7 +54,6 @@ NUM_FOLDS = 5
 CURVE_SHARES = (0.25, 0.5, 1.0)
 WORTHWHILE_GAIN = 0.1
 
-Step = Callable[[int, int], None]
 Floats = npt.NDArray[np.float64]
 
 
@@ -97,7 +97,7 @@ def build_predictor(
     seed: int = 0,
     config: EnsembleConfig | None = None,
     process: Process | None = None,
-    on_step: Step | None = None,
+    reporter: Reporter = SILENT,
 ) -> BuiltPredictor | None:
     """Measure, fit, test, write.
 
@@ -111,7 +111,7 @@ def build_predictor(
         seed: That chooses the subnets.
         config: Size and effort of the ensemble's fit.
         process: Among those that torchrun started; each measures its share, the first one fits.
-        on_step: Told how many of this process's measurements are done.
+        reporter: Hears how far all processes are, as far as this one can tell.
 
     Returns:
         The predictor; None in processes other than the first.
@@ -131,7 +131,7 @@ def build_predictor(
     subnets = Encoding(space).decode(population)
     conditions = _conditions(evaluator, seed)
     log = AccuracyLog(folder or supernet.own_predictor_file.parent / "predictor", conditions)
-    measure_missing(log, subnets, SubnetMeter(evaluator).measure, process=process, on_step=on_step)
+    measure_missing(log, subnets, SubnetMeter(evaluator).measure, process=process, reporter=reporter)
     if not process.is_main:
         return None
     measured = log.read()

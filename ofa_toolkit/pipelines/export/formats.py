@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ofa_toolkit.core.errors import ExportError
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.export.comparison import CheckImages, Comparison, check_comparison, compare
 from ofa_toolkit.export.ends import factors
 from ofa_toolkit.export.file_values import file_input, rounded_to_pixels, scores_of_file, scores_of_network
@@ -23,7 +24,6 @@ from ofa_toolkit.export.target_devices import Target
 from ofa_toolkit.pipelines.export.network import ExportNetwork, calibration_batches, choose_calibration
 from ofa_toolkit.pipelines.export.onnx_file import Exported, comparison_images, export_onnx
 from ofa_toolkit.pipelines.export.options import ExportOptions
-from ofa_toolkit.pipelines.export.plan import silent
 from ofa_toolkit.pipelines.export.searched_target import format_target
 from ofa_toolkit.spaces.subnet_file import SubnetLike
 from ofa_toolkit.zoo.supernet import SupernetLike
@@ -49,7 +49,7 @@ def export_format(
     supernet: SupernetLike | None = None,
     options: ExportOptions | None = None,
     force: bool = False,
-    on_step: Callable[[str], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> tuple[FormatFolder, Exported]:
     """Export one subnet to another format, compared with the network in the format's own runtime.
 
@@ -60,7 +60,7 @@ def export_format(
         supernet: As in `export_onnx`.
         options: As in `export_onnx`; without a target the file is for any processor.
         force: Replace any former output of ours.
-        on_step: Told what is being done.
+        reporter: Hears what is being done.
 
     Returns:
         The folder, and the ONNX export it was made beside.
@@ -70,7 +70,7 @@ def export_format(
         ExportError: The format has no such precision, or does not take such ends.
         VerificationError: The file does not compute what the network computes.
     """
-    form, chosen, say = FORMATS[name], options or ExportOptions(), on_step or silent
+    form, chosen = FORMATS[name], options or ExportOptions()
     precision: FilePrecision = chosen.precision or "fp32"
     check_format(form, precision, has_data=chosen.data is not None)
     out = default_folder(name) if folder is None else Path(folder)
@@ -83,14 +83,14 @@ def export_format(
         subnet,
         supernet=supernet,
         options=dataclasses.replace(chosen, target=target, precision=base, runtime=form.runtime),
-        on_step=on_step,
+        reporter=reporter,
     )
     form.check(exported.metadata.ends)
     if chosen.batch_size is None:
         raise ExportError(f"{form.title} files get a fixed batch size.", hint="--batch-size N")
-    source = _source(exported, form, precision, chosen, say)
+    source = _source(exported, form, precision, chosen, reporter)
     with output_folder(out, folder_kind(form), replace=folder is None, force=force) as temporary:
-        say(f"Converting to {form.title}")
+        reporter.message(f"Converting to {form.title}")
         convert(form, source, temporary / f"{STEM}{form.suffix}")
         metadata = dataclasses.replace(exported.metadata, precision=precision, comparison={})
         if precision == "int8" and not form.reads_quantised:
@@ -98,7 +98,7 @@ def export_format(
         if form.runs_here:
             data = None if chosen.data is None else exported.supernet.open_images(chosen.data)
             check = comparison_images(data, exported.metadata.subnet.resolution, precision)
-            say(f"Comparing in {form.title} with the network on {check.description}")
+            reporter.message(f"Comparing in {form.title} with the network on {check.description}")
             run = open_runner(form, temporary / f"{STEM}{form.suffix}", 1)
             found = compare_format(run, exported.network, metadata, check)
             check_comparison(found, precision, max_accuracy_drop=chosen.max_accuracy_drop)
@@ -141,7 +141,7 @@ def _source(
     form: Format,
     precision: FilePrecision,
     options: ExportOptions,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> FormatSource:
     metadata = exported.metadata
     ends, settings, size = metadata.ends, metadata.preprocessing, options.batch_size or 1
@@ -152,7 +152,7 @@ def _source(
 
     calibration: tuple[Array, ...] = ()
     if precision == "int8" and not form.reads_quantised:
-        calibration = tuple(inputs(images) for images in _one_by_one(exported, options, say))
+        calibration = tuple(inputs(images) for images in _one_by_one(exported, options, reporter))
     return FormatSource(
         model=exported.model,
         network=NetworkWithEnds(exported.network.network, ends, scale, shift).eval(),
@@ -169,8 +169,8 @@ def _calibration(exported: Exported, options: ExportOptions) -> QuantisationSour
     return dataclasses.replace(recipe, num_images=min(recipe.num_images, _CALIBRATION_IMAGES))
 
 
-def _one_by_one(exported: Exported, options: ExportOptions, say: Callable[[str], None]) -> Iterator[Array]:
+def _one_by_one(exported: Exported, options: ExportOptions, reporter: Reporter) -> Iterator[Array]:
     assert options.data is not None
     dataset, recipe = exported.supernet.open_images(options.data), _calibration(exported, options)
-    for batch in calibration_batches(dataset, exported.metadata.subnet.resolution, recipe, say):
+    for batch in calibration_batches(dataset, exported.metadata.subnet.resolution, recipe, reporter):
         yield from (batch[index : index + 1] for index in range(len(batch)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from torch import fx, nn
 
 from ofa_toolkit.core.places import portable
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.datasets.dataset import Split
 from ofa_toolkit.export.choices import CalibrationMethod
@@ -121,11 +122,11 @@ def calibration_batches(
     dataset: ImageDataset,
     resolution: int,
     source: QuantisationSource,
-    say: Callable[[str], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
     """The images of a recipe as they are judged, in batches `(N, 3, R, R)`.
 
-    `say` is told every now and then how many were asked for.
+    The reporter is told every now and then how many were asked for.
     """
     given = told = 0
     for images, _ in dataset.batches(
@@ -133,6 +134,6 @@ def calibration_batches(
     ):
         yield images.numpy()
         given += len(images)
-        if say is not None and (given - told >= _STEP or given >= source.num_images):
+        if given - told >= _STEP or given >= source.num_images:
             told = given
-            say(f"Finding 8-bit ranges: {given} of {source.num_images} images")
+            reporter.message(f"Finding 8-bit ranges: {given} of {source.num_images} images")

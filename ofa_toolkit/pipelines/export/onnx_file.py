@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files
 from ofa_toolkit.core.places import portable
 from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.core.reporting import Reporter
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.choices import CalibrationMethod
@@ -98,19 +99,19 @@ def export_onnx(request: ExportRequest) -> Exported:
         VerificationError: The file would not compute what the network computes.
         OfaToolkitError: The supernet, the subnet or the images are missing or do not belong together.
     """
-    plan, say = plan_export(request), request.say
+    plan, reporter = plan_export(request), request.reporter
     source, subnet, form, options = plan.source, plan.described.subnet, plan.form, plan.options
     dataset = None if options.data is None else source.open_images(options.data)
-    network = _network(plan, dataset, say)
-    say(f"Writing the network for {form.target.name}")
-    model, quantisation = _write(dataset, network, form, options.method, say)
+    network = _network(plan, dataset, reporter)
+    reporter.message(f"Writing the network for {form.target.name}")
+    model, quantisation = _write(dataset, network, form, options.method, reporter)
     metadata = dataclasses.replace(
         _metadata(source, network, form, model, quantisation),
         ends=plan.ends,
         predicted={} if form.gives_maps else _own_predictions(plan.described, plan.runtime),
     )
     check = comparison_images(dataset, subnet.resolution, form.precision)
-    say(f"Comparing with the network on {check.description}")
+    reporter.message(f"Comparing with the network on {check.description}")
     floating = check_precision(model, form.precision)
     model, metadata, comparison = finish(
         model, network.network, check, metadata, max_accuracy_drop=options.max_accuracy_drop
@@ -133,11 +134,11 @@ def export_onnx(request: ExportRequest) -> Exported:
     return exported
 
 
-def _network(plan: ExportPlan, dataset: ImageDataset | None, say: Callable[[str], None]) -> ExportNetwork:
+def _network(plan: ExportPlan, dataset: ImageDataset | None, reporter: Reporter) -> ExportNetwork:
     """The network with batch-norm statistics of its own, without its classifier where maps are asked for."""
     subnet, keep = plan.described.subnet, plan.options.keep_batchnorm
     if plan.given is None and not plan.source.has_statistics_of(subnet):
-        say("Recomputing batch-norm statistics")
+        reporter.message("Recomputing batch-norm statistics")
     network = plan.given or export_network(plan.source, subnet, dataset, keep_batchnorm=keep)
     return without_classifier(network) if plan.form.gives_maps else network
 
@@ -202,13 +203,13 @@ def _write(
     network: ExportNetwork,
     form: FileForm,
     method: CalibrationMethod,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> tuple[onnx.ModelProto, QuantisationSource | None]:
     if form.precision != "int8":
         return write_model(network.layers, network.weights, form), None
     assert dataset is not None
     used = choose_calibration(dataset, method)
-    batches = calibration_batches(dataset, network.subnet.resolution, used, say)
+    batches = calibration_batches(dataset, network.subnet.resolution, used, reporter)
     model = write_model(network.layers, network.weights, form, calibration=batches, method=used.method)
     return model, used
 

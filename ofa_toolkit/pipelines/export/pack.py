@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 from ofa_toolkit.complexity import peak_activation_elements
 from ofa_toolkit.core.errors import ConfigError, MissingDependencyError
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.datasets import picture
 from ofa_toolkit.export.comparison import check_comparison, compare, synthetic_images
 from ofa_toolkit.export.exporter import FileForm, write_model
@@ -46,7 +46,7 @@ def write_pack(
     data: str | None = None,
     keep_batchnorm: bool = False,
     force: bool = False,
-    on_step: Callable[[str], None],
+    reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Write a pack, each network compared with the one cut out of the supernet, by the pack's own runtime.
 
@@ -61,7 +61,7 @@ def write_pack(
         data: Images for batch-norm statistics; those the supernet carries where None.
         keep_batchnorm: Keep the supernet's statistics.
         force: Replace a former output of ours.
-        on_step: Told what is being done.
+        reporter: Hears what is being done.
 
     Returns:
         The manifest.
@@ -79,7 +79,7 @@ def write_pack(
     dataset = None if data is None else source.open_images(data)
     networks: list[ExportNetwork] = []
     for number, member in enumerate(chosen):
-        on_step(f"Recomputing batch-norm statistics: network {number + 1} of {count}")
+        reporter.message(f"Recomputing batch-norm statistics: network {number + 1} of {count}")
         subnet = subnet_from_document(member)
         source.space.check(subnet)
         networks.append(export_network(source, subnet, dataset, keep_batchnorm=keep_batchnorm))
@@ -105,7 +105,7 @@ def write_pack(
         (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         for file in (Path(kit_file).with_name(RUNTIME), Path(picture.__file__)):
             shutil.copyfile(file, temporary / file.name)
-        on_step("Comparing every network of the pack with the supernet's")
+        reporter.message("Comparing every network of the pack with the supernet's")
         _check(temporary, networks)
     return manifest
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from torch import nn
 
 from ofa_toolkit.core.errors import ExportError
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.export.ends import Ends, ends_for, factors
 from ofa_toolkit.export.exporter import FileForm
 from ofa_toolkit.export.target_devices import Target, resolve_target
@@ -23,10 +24,6 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, stated_supern
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 DEFAULT_SUBNET = Path("subnet.json")
-
-
-def silent(_: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,8 @@ class ExportRequest(ExportOptions):
     "Name or folder of the supernet; the one searched where None."
     options: ExportOptions | None = None
     "Values of the other parameters, where they are not given."
-    on_step: Callable[[str], None] | None = None
-    "Told what is being done."
-
-    @property
-    def say(self) -> Callable[[str], None]:
-        """Tells what is being done to whoever wants to hear it."""
-        return self.on_step or silent
+    reporter: Reporter = SILENT
+    "Hears what is being done."
 
     def chosen(self) -> ExportOptions:
         """The options, those of `options` among them."""
@@ -114,7 +106,8 @@ def plan_export(request: ExportRequest) -> ExportPlan:
     gives_maps = options.output == "features"
     form = FileForm(target=target, precision=precision, batch_size=options.batch_size, gives_maps=gives_maps)
     if options.precision is None and precision != "fp32":
-        request.say(f"Precision {precision}, which the latency on {target.name} was predicted for")
+        told = f"Precision {precision}, which the latency on {target.name} was predicted for"
+        request.reporter.message(told)
     check_options(form, has_data=options.data is not None)
     if options.engine:
         check_runs_tensorrt(target)

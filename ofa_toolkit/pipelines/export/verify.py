@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ofa_toolkit.core.errors import (
     OfaToolkitError,
     VerificationError,
 )
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import MAX_RELATIVE_ERROR, CheckImages, check_comparison
 from ofa_toolkit.export.ends import strip
@@ -42,7 +43,6 @@ from ofa_toolkit.pipelines.export.network import (
     without_classifier,
 )
 from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
-from ofa_toolkit.pipelines.export.plan import silent
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -78,7 +78,7 @@ def verify_export(
     supernet: SupernetLike | None = None,
     data: str | None = None,
     tables: tuple[Path, ...] = (),
-    on_step: Callable[[str], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> Verification:
     """Derive everything in a file's metadata again, and compare.
 
@@ -90,13 +90,12 @@ def verify_export(
         supernet: Place of the supernet, where it is not that of the metadata.
         data: Images, if not those the metadata names.
         tables: Further folders of devices.
-        on_step: Told what is being done.
+        reporter: Hears what is being done.
 
     Raises:
         FileFormatError: Not an ONNX file of ours.
         OfaToolkitError: The file's search space or target is unknown here.
     """
-    say = on_step or silent
     whole = load_model(file)
     metadata = read_metadata(whole)
     check_model(whole, file)
@@ -123,7 +122,7 @@ def verify_export(
         *_maps(metadata, layers),
         *verify_predictions(metadata, space, tables),
     ]
-    checks += _derive_again(whole, model, metadata, form, supernet, data, say)
+    checks += _derive_again(whole, model, metadata, form, supernet, data, reporter)
     return Verification(metadata=metadata, checks=tuple(checks))
 
 
@@ -167,7 +166,7 @@ def _derive_again(
     form: FileForm,
     supernet: SupernetLike | None,
     data: str | None,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> list[Check]:
     name, origin = supernet or metadata.supernet, metadata.batchnorm
     if origin.kind == "own":
@@ -190,7 +189,7 @@ def _derive_again(
         checks += [check_description(source, metadata), *verify_predicted_accuracy(metadata, source)]
     if missing is not None:
         return [*checks, *(skip(claim, missing) for claim in _from_supernet(metadata))]
-    say("Cutting the subnet out again and recomputing batch-norm statistics")
+    reporter.message("Cutting the subnet out again and recomputing batch-norm statistics")
     network = _cut_out_again(source, metadata, dataset)
     if data is None and metadata.batchnorm != network.batchnorm:
         checks.append(judge("batch norm", False, f"it comes from {network.batchnorm} here"))
@@ -199,13 +198,13 @@ def _derive_again(
         return [*checks, *(skip(claim, reason) for claim in _from_supernet(metadata))]
     checks.append(verify_weights(model, network.layers, network.weights, form))
     if metadata.quantisation is not None:
-        say("Finding the 8-bit ranges again")
+        reporter.message("Finding the 8-bit ranges again")
         if dataset is not None and data is None:
             recipe = choose_calibration(dataset, metadata.quantisation.method)
             checks.append(judge("8-bit calibration", recipe == metadata.quantisation, f"on {recipe}"))
-        checks.append(_ranges(model, network, dataset, metadata.quantisation, form, say))
+        checks.append(_ranges(model, network, dataset, metadata.quantisation, form, reporter))
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
-    say(f"Comparing with the network on {check.description}")
+    reporter.message(f"Comparing with the network on {check.description}")
     return [*checks, _outputs(whole, model, network, metadata, check)]
 
 
@@ -257,11 +256,11 @@ def _ranges(
     dataset: ImageDataset | None,
     recipe: QuantisationSource,
     form: FileForm,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> Check:
     if dataset is None:
         return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
-    batches = calibration_batches(dataset, network.subnet.resolution, recipe, say)
+    batches = calibration_batches(dataset, network.subnet.resolution, recipe, reporter)
     again = write_model(network.layers, network.weights, form, calibration=batches, method=recipe.method)
     return verify_ranges(model, again, recipe.method)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import OfaToolkitError
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.export.comparison import check_comparison
 from ofa_toolkit.export.formats.folder import FormatFolder, read_format_folder
 from ofa_toolkit.export.formats.format import check_installed, open_runner
@@ -35,7 +35,7 @@ def verify_format(
     supernet: SupernetLike | None = None,
     data: str | None = None,
     tables: tuple[Path, ...] = (),
-    on_step: Callable[[str], None],
+    reporter: Reporter = SILENT,
 ) -> Verification:
     """As `verify_export` for a folder that `export_format` wrote.
 
@@ -56,13 +56,13 @@ def verify_format(
             f"the subnet has {macs:,} and {params:,}, the metadata {metadata.macs:,} and {metadata.params:,}",
         ),
         *verify_predictions(metadata, space, tables),
-        *_from_supernet(made, supernet, data, on_step),
+        *_from_supernet(made, supernet, data, reporter),
     ]
     return Verification(metadata=metadata, checks=tuple(checks))
 
 
 def _from_supernet(
-    made: FormatFolder, supernet: SupernetLike | None, data: str | None, say: Callable[[str], None]
+    made: FormatFolder, supernet: SupernetLike | None, data: str | None, reporter: Reporter
 ) -> list[Check]:
     metadata, form = made.metadata, made.form
     try:
@@ -85,7 +85,7 @@ def _from_supernet(
         source, metadata.subnet, dataset, keep_batchnorm=metadata.batchnorm.kind == "stored"
     )
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
-    say(f"Comparing in {form.title} with the network on {check.description}")
+    reporter.message(f"Comparing in {form.title} with the network on {check.description}")
 
     def compare_again() -> str:
         found = compare_format(open_runner(form, made.file, 1), network, metadata, check)

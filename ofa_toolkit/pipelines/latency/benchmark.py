@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.formats.folder import FormatFolder, is_format_folder, read_format_folder
 from ofa_toolkit.export.formats.format import check_installed, open_runner
@@ -94,7 +95,7 @@ def benchmark(
     batch_sizes: Sequence[int] = (),
     num_runs: int = 100,
     seed: int = 0,
-    on_step: Callable[[str], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> Benchmark:
     """Time single runs of every file under every condition, on seeded random inputs.
 
@@ -108,7 +109,7 @@ def benchmark(
         batch_sizes: Sizes to try with files that leave the batch size open; others keep theirs.
         num_runs: Timed runs a file and condition.
         seed: Seed of the inputs.
-        on_step: Told what is being timed.
+        reporter: Hears what is being timed.
 
     Raises:
         MeasurementError: A provider is missing, or a file cannot be run.
@@ -131,8 +132,7 @@ def benchmark(
     for provider in providers:
         for count in threads if provider == "cpu" else (1,):
             for batch_size in _batch_sizes(models, batch_sizes):
-                if on_step is not None:
-                    on_step(f"Timing on {provider}, {count} threads, batch {batch_size or 'as fixed'}")
+                reporter.message(f"Timing on {provider}, {count} threads, batch {batch_size or 'as fixed'}")
                 timings += _condition(models, provider, count, batch_size, num_runs, seed)
     counts = threads if "cpu" in providers else ()
     warnings = [sentence for count in counts if (sentence := too_many_threads(count))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import ConfigError, LatencyTableError, MeasurementError, UnknownNameError
 from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.export.target_devices import Target, is_software, resolve_target
 from ofa_toolkit.latency.kit.build import KitSpec, build_kit
 from ofa_toolkit.latency.kit.probes import choose_probes
@@ -55,12 +55,12 @@ class KitReport:
     is_device: bool
 
 
-def make_kit(request: KitRequest, on_progress: Callable[[int], None] = lambda _done: None) -> KitReport:
+def make_kit(request: KitRequest, reporter: Reporter = SILENT) -> KitReport:
     """Choose probes and pack them.
 
     Args:
         request: For a device, a software generation (`tensorrt-8.2`), or `onnxruntime-cpu`.
-        on_progress: Called with the number of networks written.
+        reporter: Hears how far it is.
     """
     tables, num_probes = list(request.tables), request.num_probes or DEFAULT_PROBES
     target = resolve_target(request.target, tables)
@@ -80,7 +80,7 @@ def make_kit(request: KitRequest, on_progress: Callable[[int], None] = lambda _d
         candidates, num_probes = planned.population, len(planned.population)
     cost, spread_over = _cost(target, space, candidates, tables)
     probes = choose_probes(candidates, cost, num_probes)
-    build_kit(request.out, spec, space, probes, seed=request.seed, on_progress=on_progress)
+    build_kit(request.out, spec, space, probes, seed=request.seed, reporter=reporter)
     return KitReport(
         path=request.out,
         target=target.name,

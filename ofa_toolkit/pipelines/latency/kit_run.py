@@ -15,6 +15,7 @@ from typing import Any
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import MeasurementError, OutputError, UnknownNameError
 from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.filing import device_folder, known_device
 from ofa_toolkit.latency.importing import Conditions
@@ -34,13 +35,14 @@ _KILLED = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listener:
-    """What is told while it goes on; `pause` waits for so many seconds before the board is asked again."""
+class Clock:
+    """What waiting goes by, in seconds."""
 
-    on_note: Callable[[str], None]
-    on_built: Callable[[int], None]
     pause: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.monotonic
+
+
+_CLOCK = Clock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class _Progress:
     """Lines of the results as they arrive; a new connection sends them all again."""
 
     total: int
-    on_note: Callable[[str], None]
+    reporter: Reporter
     lines: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
@@ -76,10 +78,12 @@ class _Progress:
         self.seconds.append(float(line.get("seconds", 0.0)))
         left = remaining_time(self.seconds, self.total - len(self.seen))
         took = f"{line['median_ms']:.3f} ms" if "median_ms" in line else f"failed: {line.get('error')}"
-        self.on_note(f"{len(self.seen)} of {self.total} networks: {took}{left}")
+        self.reporter.message(f"{len(self.seen)} of {self.total} networks: {took}{left}")
 
 
-def measure_board(request: BoardRequest, listener: Listener) -> ImportReport:
+def measure_board(
+    request: BoardRequest, reporter: Reporter = SILENT, *, clock: Clock = _CLOCK
+) -> ImportReport:
     """Build the kit, run it on the board, fetch and audit its results, and file the table.
 
     The board measures on when the connection breaks; the same request goes on where the last one stopped,
@@ -92,7 +96,7 @@ def measure_board(request: BoardRequest, listener: Listener) -> ImportReport:
     """
     device_folder(request.tables, request.device or "unnamed")
     found = describe(request)
-    listener.on_note(f"{request.board.host} is {_title(found.description)}, filed as {found.device}.")
+    reporter.message(f"{request.board.host} is {_title(found.description)}, filed as {found.device}.")
     with tempfile.TemporaryDirectory() as folder:
         kit = Path(folder) / "kit.zip"
         report = make_kit(
@@ -105,18 +109,18 @@ def measure_board(request: BoardRequest, listener: Listener) -> ImportReport:
                 out=kit,
                 seed=request.seed,
             ),
-            on_progress=listener.on_built,
+            reporter=reporter,
         )
         _check_not_there(request, found, report.precision)
-        place = _carry_over(request, kit, listener)
+        place = _carry_over(request, kit, reporter)
     mode = _file_word(found.description.get("power_mode") or found.description.get("governors") or "any-mode")
     words = [request.python, f"{place}/{AGENT}", "--kit", f"{place}/kit.zip"]
     words += ["--out", f"{place}/results-{found.back_end}-{report.precision}-{mode}.jsonl"]
     words += ["--backend", found.back_end, "--precision", report.precision, "--threads", str(request.threads)]
     words += ["--trtexec", request.trtexec] if request.trtexec else []
-    progress = _Progress(request.num_probes, listener.on_note)
+    progress = _Progress(request.num_probes, reporter)
     try:
-        _measure(request, [*words, "--background"], progress, listener)
+        _measure(request, [*words, "--background"], progress, clock)
     finally:
         if progress.seen:
             files.write_text(request.out, "\n".join(progress.lines) + "\n")
@@ -207,7 +211,7 @@ def _check_not_there(request: BoardRequest, found: Found, precision: FilePrecisi
         )
 
 
-def _carry_over(request: BoardRequest, kit: Path, listener: Listener) -> str:
+def _carry_over(request: BoardRequest, kit: Path, reporter: Reporter) -> str:
     """Put the kit on the board unless it is there; the folder is named after its content."""
     with zipfile.ZipFile(kit) as archive:
         identity = json.loads(archive.read("kit.json"))["id"]
@@ -215,7 +219,7 @@ def _carry_over(request: BoardRequest, kit: Path, listener: Listener) -> str:
     place, content = f"{_FOLDER}/{identity}", kit.read_bytes()
     there = request.board.run(["sh", "-c", f"wc -c < {place}/kit.zip 2>/dev/null || echo none"])
     if there.strip() != str(len(content)):
-        listener.on_note(f"Copying the kit to {request.board.host}:{place} ({len(content) / 1e6:.1f} MB)")
+        reporter.message(f"Copying the kit to {request.board.host}:{place} ({len(content) / 1e6:.1f} MB)")
         _put(request.board, f"{place}/kit.zip", content)
     _put(request.board, f"{place}/{AGENT}", program)
     return place
@@ -228,9 +232,9 @@ def _put(board: Board, path: str, content: bytes) -> None:
     board.run(["sh", "-c", script], content=content)
 
 
-def _measure(request: BoardRequest, words: list[str], progress: _Progress, listener: Listener) -> None:
+def _measure(request: BoardRequest, words: list[str], progress: _Progress, clock: Clock) -> None:
     """Have the board measure until every network has a result, however often the connection breaks."""
-    num_ends, num_tries, since = 0, 0, listener.clock()
+    num_ends, num_tries, since = 0, 0, clock.now()
     while True:
         before = len(progress.seen)
         progress.lines.clear()
@@ -238,9 +242,9 @@ def _measure(request: BoardRequest, words: list[str], progress: _Progress, liste
         if status == 0:
             return
         if len(progress.seen) > before:
-            num_ends, num_tries, since = 0, 0, listener.clock()
+            num_ends, num_tries, since = 0, 0, clock.now()
         num_ends += status == _ENDED_EARLY
-        is_patient = listener.clock() - since < 60.0 * request.patience and num_ends < _MOST_ENDS
+        is_patient = clock.now() - since < 60.0 * request.patience and num_ends < _MOST_ENDS
         if status not in (_ENDED_EARLY, BROKEN) and status < _KILLED:
             reason = complaint.removeprefix("Error: ") or f"the program there ended with {status}"
             raise MeasurementError(f"{request.board.host}: {reason}")
@@ -250,8 +254,10 @@ def _measure(request: BoardRequest, words: list[str], progress: _Progress, liste
                 f"measured: {complaint.splitlines()[-1] if complaint else 'no reason given'}",
                 hint="Run the same command again: it goes on where it stopped.",
             )
-        listener.on_note(f"The connection to {request.board.host} broke; the board goes on. Trying again.")
-        listener.pause(min(5.0 * 2**num_tries, _LONGEST_PAUSE_S))
+        progress.reporter.message(
+            f"The connection to {request.board.host} broke; the board goes on. Trying again."
+        )
+        clock.pause(min(5.0 * 2**num_tries, _LONGEST_PAUSE_S))
         num_tries += 1
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.latency.filing import device_folder
 from ofa_toolkit.latency.measuring.measure import (
     TimedItem,
@@ -29,8 +29,6 @@ from ofa_toolkit.latency.runtimes import RUNTIMES
 from ofa_toolkit.pipelines.latency.request import MeasureRequest
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.space_file import open_space
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +62,12 @@ class MeasureReport:
     caveats: tuple[str, ...]
 
 
-def measure_latency(
-    request: MeasureRequest, on_progress: Progress = lambda _done, _total: None
-) -> MeasureReport:
+def measure_latency(request: MeasureRequest, reporter: Reporter = SILENT) -> MeasureReport:
     """Time every unit of a space and some whole subnets, and write the table.
 
     Args:
         request: Space, runtime and effort.
-        on_progress: Called with the finished and the total number of results.
+        reporter: Hears how far it is.
 
     Raises:
         MeasurementError: The runtime cannot do what is asked, or results of other conditions are in the way.
@@ -88,7 +84,6 @@ def measure_latency(
         path.unlink(missing_ok=True)
     drawn = {"seed": request.seed, "num_fit": request.num_fit, "num_check": request.num_check}
     journal = open_journal(str(path), {**journal_header(space, runtime), **drawn})
-    total = len(items) * request.effort.num_passes
     measure(
         runtime,
         items,
@@ -96,7 +91,7 @@ def measure_latency(
         journal,
         request.effort,
         seed=request.seed,
-        on_progress=lambda done: on_progress(done, total),
+        reporter=reporter,
     )
     measured, drift = build_table(space, estimates(journal)), reference_drift(journal)
     table = file_table(request.folder, request.device, runtime, measured, drift, space)

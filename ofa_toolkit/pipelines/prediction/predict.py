@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.datasets.picture import PictureError, network_input
 from ofa_toolkit.pipelines.prediction.classifier import (
     Classifier,
@@ -57,7 +58,7 @@ def predict(
     data: str | None = None,
     top: int | None = None,
     batch_size: int = 32,
-    on_step: Callable[[int], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> list[Prediction]:
     """Classify pictures. One that cannot be read gets a `problem`; the others are classified all the same.
 
@@ -68,7 +69,7 @@ def predict(
         data: Training images for the batch-norm statistics of a subnet, where the supernet carries none.
         top: Classes a picture; three, or as many as there are, where None.
         batch_size: Pictures at a time.
-        on_step: Told how many pictures are done.
+        reporter: Hears how far it is.
 
     Raises:
         OfaToolkitError: The model or a file is missing, or the model has fewer classes than `top`.
@@ -80,8 +81,7 @@ def predict(
     found: list[Prediction] = []
     for start in range(0, len(paths), batch_size):
         found += _predict_batch(opened, paths[start : start + batch_size], shown)
-        if on_step is not None:
-            on_step(len(found))
+        reporter.progress(Progress("Classifying pictures", len(found), len(paths)))
     return found
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.measuring.measure import TimedItem, estimates, measure, open_journal
 from ofa_toolkit.latency.measuring.own_table import journal_header
@@ -19,8 +20,6 @@ from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.pipelines.search.answer import Candidate
 from ofa_toolkit.pipelines.search.find import FoundSubnet
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
-
-Step = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ def verify_top(
     runtime: str | None = None,
     options: RuntimeOptions | None = None,
     most_latency_ms: float | None = None,
-    on_step: Step | None = None,
+    reporter: Reporter = SILENT,
 ) -> tuple[FoundSubnet, tuple[Verified, ...]]:
     """Measure the best subnets of a search and rank them by measured accuracy.
 
@@ -73,7 +72,7 @@ def verify_top(
         runtime: Also time them on this machine with this runtime.
         options: Conditions of the timing.
         most_latency_ms: Leave out subnets that measure slower; needs `runtime`.
-        on_step: Told how many are done.
+        reporter: Hears how far it is.
 
     Returns:
         The search's answer with the best measured subnet in the first place, and all measured ones.
@@ -91,7 +90,7 @@ def verify_top(
         latencies = time_subnets(
             space, [candidate.subnet for candidate in candidates], runtime, options or RuntimeOptions()
         )
-    verified = list(_measured(SubnetMeter(evaluator), candidates, latencies, on_step))
+    verified = list(_measured(SubnetMeter(evaluator), candidates, latencies, reporter))
     kept = [v for v in verified if most_latency_ms is None or (v.latency_ms or 0.0) <= most_latency_ms]
     if not kept:
         fastest = min(v.latency_ms for v in verified if v.latency_ms is not None)
@@ -109,11 +108,10 @@ def _measured(
     meter: SubnetMeter,
     candidates: Sequence[Candidate],
     latencies: Sequence[float | None],
-    on_step: Step | None,
+    reporter: Reporter,
 ) -> Iterator[Verified]:
     for rank, (candidate, latency) in enumerate(zip(candidates, latencies, strict=True), start=1):
-        if on_step is not None:
-            on_step(rank - 1, len(candidates))
+        reporter.progress(Progress("Measuring subnets", rank - 1, len(candidates)))
         top1, num_images = meter.measure(candidate.subnet)
         yield Verified(
             candidate=candidate,
@@ -132,7 +130,7 @@ def time_subnets(
     items = [TimedItem(key=str(number), layers=lower(space, subnet)) for number, subnet in enumerate(subnets)]
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(str(Path(folder) / "journal.jsonl"), journal_header(space, executor))
-        measure(executor, items, items[0], journal, Effort(), seed=0, on_progress=lambda _done: None)
+        measure(executor, items, items[0], journal, Effort(), seed=0)
         found = estimates(journal)
     return [found[item.key].time_ms for item in items]
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs_of
 from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
 from ofa_toolkit.pipelines.studies.launchers import Launcher
 
 _STOPPED = 130
 """Exit code of a command that was asked to stop and kept all that it did."""
-
-Event = Callable[[StudyRun, str], None]
-"""Told what happens to a run: `training`, `measuring`, or the state it ended in."""
 
 
 def run_study(
@@ -30,7 +28,7 @@ def run_study(
     *,
     jobs: int = 1,
     retry_failed: bool = False,
-    on_event: Event | None = None,
+    reporter: Reporter = SILENT,
 ) -> dict[str, State]:
     """Train and measure all runs that are not finished, `jobs` at a time; the state of each by name.
 
@@ -44,7 +42,7 @@ def run_study(
     if retry_failed:
         for run in runs:
             folder.failure(run.name).unlink(missing_ok=True)
-    queue = _Queue(folder, launcher, on_event or (lambda _run, _what: None))
+    queue = _Queue(folder, launcher, reporter)
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         try:
             for done in [pool.submit(queue.work, run) for run in runs]:
@@ -58,11 +56,11 @@ def run_study(
 
 
 class _Queue:
-    def __init__(self, folder: StudyFolder, launcher: Launcher, on_event: Event) -> None:
+    def __init__(self, folder: StudyFolder, launcher: Launcher, reporter: Reporter) -> None:
         self.stopped = threading.Event()
         self._folder = folder
         self._launcher = launcher
-        self._tell = on_event
+        self._reporter = reporter
 
     def work(self, run: StudyRun) -> None:
         """Train and measure one run, unless it is finished, failed or held by another process."""
@@ -80,6 +78,10 @@ class _Queue:
                     self._tell(run, "failed")
                     return
         self._tell(run, "measured")
+
+    def _tell(self, run: StudyRun, what: str) -> None:
+        where = f", see {self._folder.log(run.name)}" if what == "failed" else ""
+        self._reporter.message(f"{run.name}: {what}{where}")
 
     def _launch(self, run: StudyRun, command: Sequence[str], claim: int) -> bool:
         code = self._launcher.run(command, self._folder.log(run.name), claim)

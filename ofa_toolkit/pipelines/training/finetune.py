@@ -7,12 +7,12 @@ from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.training.request import FinetuneRequest
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, stated_supernet, write_subnet
 from ofa_toolkit.training.config import RunConfig, from_values
-from ofa_toolkit.training.reporting import Reporter
 from ofa_toolkit.training.run_folder import Resume
 from ofa_toolkit.zoo.supernet import load_supernet
 
@@ -60,7 +60,7 @@ def _config(request: FinetuneRequest) -> RunConfig:
 
 
 def finetune(
-    request: FinetuneRequest, *, resume: Resume = False, reporter: Reporter | None = None
+    request: FinetuneRequest, *, resume: Resume = False, reporter: Reporter = SILENT
 ) -> tuple[TrainResult, Path]:
     """Run it; returns the result and a subnet file in `out` that exports like any other.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.places import portable_document
+from ofa_toolkit.core.reporting import Reporter
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
@@ -14,7 +15,6 @@ from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.supernets import recalibrate_batchnorm, save_supernet
 from ofa_toolkit.training import run_folder
 from ofa_toolkit.training.config import RunConfig
-from ofa_toolkit.training.reporting import Reporter
 from ofa_toolkit.training.trainer import Trainer
 
 
@@ -34,12 +34,11 @@ def add_predictor(config: RunConfig, folder: Path, device: str, reporter: Report
     assert config.data.source is not None
     request = EvaluationRequest(data=config.data.source, device=device, num_workers=config.data.num_workers)
 
-    def told(done: int, total: int) -> None:
-        if done % max(1, total // 5) == 0:
-            reporter.message(f"Measuring subnets for the accuracy predictor: {done} of {total}")
-
     built = build_predictor(
-        open_evaluator(str(folder), request), num_subnets=subnets, seed=config.training.seed, on_step=told
+        open_evaluator(str(folder), request),
+        num_subnets=subnets,
+        seed=config.training.seed,
+        reporter=reporter,
     )
     assert built is not None
     reporter.message(f"Accuracy predictor: {built.verdict}")

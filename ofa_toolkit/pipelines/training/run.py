@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
 from ofa_toolkit.datasets.report import (
@@ -34,7 +35,6 @@ from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
 from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.metrics import require_tensorboard
-from ofa_toolkit.training.reporting import Reporter, Silent
 from ofa_toolkit.training.resuming import check_length, check_settings
 from ofa_toolkit.training.run_folder import Resume
 from ofa_toolkit.training.trainer import Trainer
@@ -73,7 +73,7 @@ def train(
     threads: int | None = None,
     download: bool = False,
     price_per_hour: float | None = None,
-    reporter: Reporter | None = None,
+    reporter: Reporter = SILENT,
 ) -> TrainResult:
     """Train a supernet into a run folder.
 
@@ -96,7 +96,7 @@ def train(
     process = join(device)
     try:
         with _held(out, process):
-            return _train(config, out, process, resume, download, price_per_hour, reporter or Silent())
+            return _train(config, out, process, resume, download, price_per_hour, reporter)
     finally:
         leave(process)
 
@@ -177,7 +177,7 @@ def prepare(
     *,
     process: Process,
     download: bool = False,
-    reporter: Reporter | None = None,
+    reporter: Reporter = SILENT,
     takes_init: bool = True,
     is_trial: bool = False,
     on_epoch_end: Callable[[Trainer, int], None] | None = None,
@@ -198,7 +198,7 @@ def prepare(
     Raises:
         OfaToolkitError: Something of it is missing or bad.
     """
-    reporter = reporter if reporter is not None and process.is_main else Silent()
+    reporter = reporter if process.is_main else SILENT
     if config.tensorboard and process.is_main:
         require_tensorboard()
     space_resolutions = config.space.whole(1).resolutions

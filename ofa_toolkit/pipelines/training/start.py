@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ofa_toolkit.core.reporting import Reporter
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
@@ -11,7 +12,6 @@ from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.supernets.batchnorm.fitting import fit_batchnorm
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.probe import fit_classifier
-from ofa_toolkit.training.reporting import Reporter
 
 
 def start(

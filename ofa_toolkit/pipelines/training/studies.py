@@ -14,8 +14,8 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.core.errors import CheckpointError, DataError
 from ofa_toolkit.core.figures import finish_axes, new_figure, png
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.rng import generator
-from ofa_toolkit.pipelines.evaluation.evaluate import Step
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower, restrict
@@ -43,14 +43,14 @@ class InitializationPoint:
 
 
 def initialization_study(
-    run: str, request: EvaluationRequest, *, on_step: Step | None = None
+    run: str, request: EvaluationRequest, *, reporter: Reporter = SILENT
 ) -> list[InitializationPoint]:
     """Measure the uniform subnets of every snapshot of a run.
 
     Args:
         run: A run folder with snapshots.
         request: Images.
-        on_step: Told of progress.
+        reporter: Hears how far it is.
 
     Raises:
         CheckpointError: The run kept no snapshots.
@@ -67,8 +67,8 @@ def initialization_study(
         evaluator = open_evaluator(snapshot, request)
         chosen = named_uniform_subnets(evaluator.supernet.trained_space)
         for index, (name, subnet) in enumerate(chosen.items()):
-            if on_step is not None:
-                on_step(number * len(chosen) + index, len(snapshots) * len(chosen))
+            done, total = number * len(chosen) + index, len(snapshots) * len(chosen)
+            reporter.progress(Progress("Measuring subnets", done, total))
             points.append(
                 InitializationPoint(
                     trained_percent=int(snapshot.name),

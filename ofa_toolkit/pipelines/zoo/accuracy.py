@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ofa_toolkit.evaluation.accuracy import Accuracy
     from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 
-Notify = Callable[[str], None]
 JudgedSplit = Literal["validation", "test"]
 
 
@@ -74,7 +74,7 @@ def measure(
     folder: Path,
     questions: Iterable[AccuracyQuery],
     data: str,
-    notify: Notify | None = None,
+    reporter: Reporter = SILENT,
     kept: KeptFigures | None = None,
 ) -> Iterator[AccuracyFact]:
     """Answer each question with a measured figure.
@@ -83,7 +83,7 @@ def measure(
         folder: A supernet folder; subnet files of the questions lie in it.
         questions: Subnets to measure, and how.
         data: The data set it was trained on, such as `npz:FILE`; opened with the split the training used.
-        notify: Told each figure in one line, as measuring takes minutes.
+        reporter: Told each figure in one line, as measuring takes minutes.
         kept: Figures measured before; new ones are added.
 
     Raises:
@@ -101,9 +101,8 @@ def measure(
         else:
             conditions = _conditions(folder, subnet, question, data)
             fact = kept.get_or_measure(conditions, partial(_figure, evaluator, subnet, question))
-        if notify is not None:
-            how = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
-            notify(f"{question.subnet} ({how}): {accuracy_of(fact)}")
+        how = f"{subnet.resolution} pixels, {_statistics(question)} batch norm"
+        reporter.message(f"{question.subnet} ({how}): {accuracy_of(fact)}")
         yield dataclasses.replace(fact, subnet=question.subnet)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
@@ -43,7 +44,7 @@ def make_batchnorm_images(
     num_correction_subnets: int = DEFAULT_CORRECTION_SUBNETS,
     seed: int = 0,
     checkpoint: Path | None = None,
-    on_step: Callable[[int], None] = lambda _: None,
+    reporter: Reporter = SILENT,
 ) -> Path:
     """Optimise synthetic images on a pool of subnets, measure what they get wrong on another, write both.
 
@@ -60,7 +61,7 @@ def make_batchnorm_images(
         num_correction_subnets: Size of the second pool, which has at least one at each resolution.
         seed: Seed of pools, noise and order.
         checkpoint: File that unfinished images are kept in.
-        on_step: Told how many of `num_subnets + num_steps + num_correction_subnets` steps are done.
+        reporter: Hears how many of `num_subnets + num_steps + num_correction_subnets` steps are done.
 
     Raises:
         MismatchError: The data has no statistics to normalise with, or other classes.
@@ -70,10 +71,15 @@ def make_batchnorm_images(
     preprocessing = supernet.preprocessing
     if preprocessing is None:
         raise MismatchError(f"'{folder}' does not say how its images are normalised.")
+    total = num_subnets + num_steps + num_correction_subnets
+
+    def tell(done: int) -> None:
+        reporter.progress(Progress("Making images for batch-norm statistics", done, total))
+
     targets = []
     for number, subnet in enumerate(_pool(supernet.trained_space, num_subnets, seed)):
         targets.append(_target(evaluator, subnet, number, seed))
-        on_step(number + 1)
+        tell(number + 1)
     resolutions = supernet.trained_space.resolutions
     if num_images is None:
         largest = extract(supernet.network, supernet.trained_space.largest())
@@ -88,10 +94,10 @@ def make_batchnorm_images(
         num_steps=num_steps,
         seed=seed,
         checkpoint=checkpoint,
-        progress=lambda step, _: on_step(len(targets) + step),
+        progress=lambda step, _: tell(len(targets) + step),
     )
     networks = _networks(
-        evaluator, num_correction_subnets, seed, lambda n: on_step(len(targets) + num_steps + n)
+        evaluator, num_correction_subnets, seed, lambda n: tell(len(targets) + num_steps + n)
     )
     corrections = measure_corrections(normalized(pixels, preprocessing), networks, resolutions)
     return write_carried_statistics(folder, pixels, corrections)

@@ -14,9 +14,10 @@ from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
 from ofa_toolkit.pipelines.search.front_file import read_front
-from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, Notify, measure
+from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.pipelines.zoo.request import PackageRequest
 from ofa_toolkit.spaces import SearchSpace
@@ -40,7 +41,7 @@ KIND = "zoo entry"
 Document = dict[str, Any]
 
 
-def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> Card:
+def package_entry(request: PackageRequest, *, reporter: Reporter = SILENT) -> Card:
     """Write an entry's folder: weights in float16, configuration, predictor, subnets, card, README.
 
     Accuracy is measured from the stored float16 weights after the folder is complete, so that the card
@@ -48,7 +49,7 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
 
     Args:
         request: Parts of the entry.
-        notify: Told each figure as it is measured.
+        reporter: Hears each figure as it is measured.
 
     Returns:
         The card.
@@ -72,7 +73,7 @@ def package_entry(request: PackageRequest, *, notify: Notify | None = None) -> C
         where = str(request.facts or request.source)
         # Checked before minutes are spent on measuring.
         configuration.from_dict(Card, document, source=where)
-        document["accuracy"] = _accuracy(request, folder, subnet_paths, notify)
+        document["accuracy"] = _accuracy(request, folder, subnet_paths, reporter)
         card = configuration.from_dict(Card, document, source=where)
         write_card(folder / CARD_FILE, card)
         files.write_text(folder / README_FILE, render_readme(card))
@@ -219,7 +220,7 @@ def _without_place(dataset: str, name: str | None) -> str:
 
 
 def _accuracy(
-    request: PackageRequest, folder: Path, subnet_paths: Sequence[str], notify: Notify | None
+    request: PackageRequest, folder: Path, subnet_paths: Sequence[str], reporter: Reporter
 ) -> list[Document]:
     if request.data is None:
         return []
@@ -231,7 +232,7 @@ def _accuracy(
     if (folder / CARRIED_IMAGES).is_file():
         questions += [AccuracyQuery(subnet=name, use_carried=True) for name in names]
     kept = None if request.kept_figures is None else KeptFigures(request.kept_figures)
-    facts = list(measure(folder, questions, request.data, notify, kept))
+    facts = list(measure(folder, questions, request.data, reporter, kept))
     # What is carried belongs to the stored weights alone.
     common = [question for question in questions if not question.use_carried]
     others = [_of_other_seed(run, folder, common, request.data, kept) for run in request.seed_runs]

@@ -7,11 +7,9 @@ images and the card with the next step and figure.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,8 @@ from ofa_toolkit.core.config import to_dict
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
-from ofa_toolkit.pipelines.zoo.accuracy import Notify
 from ofa_toolkit.pipelines.zoo.package import (
     KIND,
     SUBNETS_FOLDER,
@@ -37,24 +35,19 @@ from ofa_toolkit.zoo.supernet import load_supernet
 
 WORK_FOLDER = "packaging"
 
-ProgressBar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
-"""Opens a bar for so many steps; yields what takes the number of finished ones."""
-
 
 def prepare_entry(
     request: PackageRequest,
     preparation: Preparation,
     *,
-    notify: Notify,
-    progress_bar: ProgressBar,
+    reporter: Reporter = SILENT,
 ) -> PackageRequest:
     """Make the parts, and say to `package_entry` where they are.
 
     Args:
         request: The entry; needs `data`.
         preparation: Parts to make, and their effort.
-        notify: Told what is made and what was there.
-        progress_bar: For the long steps.
+        reporter: Hears what is made, what was there, and how far it is.
 
     Returns:
         The request for `package_entry`, which measures and assembles.
@@ -89,10 +82,9 @@ def prepare_entry(
         data=request.data,
         source=source,
         work=work,
-        notify=notify,
-        progress_bar=progress_bar,
+        reporter=reporter,
     )
-    notify(f"Work is kept in {work}")
+    reporter.message(f"Work is kept in {work}")
     if loaded.trained_space.has_one_architecture:
         return prepared  # there is nothing to predict or to choose from, and no statistics to recompute
     maker.make_images()
@@ -109,8 +101,7 @@ class _Maker:
     data: str
     source: Path
     work: Path
-    notify: Notify
-    progress_bar: ProgressBar
+    reporter: Reporter
 
     @property
     def supernet(self) -> Path:
@@ -137,18 +128,16 @@ class _Maker:
         steps = how.image_steps or DEFAULT_STEPS
         subnets = how.image_subnets or DEFAULT_SUBNETS
         corrected = how.correction_subnets or DEFAULT_CORRECTION_SUBNETS
-        total = subnets + steps + corrected
-        with self.progress_bar("Making images for batch-norm statistics", total) as show:
-            make_batchnorm_images(
-                self.supernet,
-                self.data,
-                num_subnets=subnets,
-                num_steps=steps,
-                num_correction_subnets=corrected,
-                seed=how.seed,
-                checkpoint=self.work / "images.pt",
-                on_step=show,
-            )
+        make_batchnorm_images(
+            self.supernet,
+            self.data,
+            num_subnets=subnets,
+            num_steps=steps,
+            num_correction_subnets=corrected,
+            seed=how.seed,
+            checkpoint=self.work / "images.pt",
+            reporter=self.reporter,
+        )
         self._record("images", settings)
 
     def make_predictor(self) -> None:
@@ -170,23 +159,22 @@ class _Maker:
             self.supernet.absolute(), EvaluationRequest(data=self.data, images=how.predictor_images)
         )
         folder = self.work / f"predictor-{how.predictor_images}-images-seed-{how.seed}"
-        with self.progress_bar("Measuring subnets for the predictor", how.num_subnets) as show:
-            built = build_predictor(
-                evaluator,
-                name=self.request.name,
-                num_subnets=how.num_subnets,
-                folder=folder,
-                seed=how.seed,
-                config=how.ensemble,
-                on_step=lambda done, missing: show(how.num_subnets - missing + done),
-            )
+        built = build_predictor(
+            evaluator,
+            name=self.request.name,
+            num_subnets=how.num_subnets,
+            folder=folder,
+            seed=how.seed,
+            config=how.ensemble,
+            reporter=self.reporter,
+        )
         assert built is not None
         for error in built.errors:
-            self.notify(
+            self.reporter.message(
                 f"Predictor, {error.split}: wrong by {error.mae_points:.2f} points on average, "
                 f"Spearman {error.spearman:.3f}"
             )
-        self.notify(built.verdict)
+        self.reporter.message(built.verdict)
         self._record("predictor", settings)
 
     def make_front(self) -> Path | None:
@@ -210,10 +198,10 @@ class _Maker:
         if part not in self.preparation.parts:
             return False
         if (self.source / path.name).is_file():
-            self.notify(f"{path.name}: from {self.source}")
+            self.reporter.message(f"{path.name}: from {self.source}")
             return False
         if path.is_file() and self._records().get(part) == settings:
-            self.notify(f"{path.name}: made before")
+            self.reporter.message(f"{path.name}: made before")
             return False
         return True
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import StoreError, VerificationError
-from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, Notify, measure
+from ofa_toolkit.core.reporting import SILENT, Reporter
+from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, measure
 from ofa_toolkit.zoo.checking import check_file
 from ofa_toolkit.zoo.entries import ZooEntry
 from ofa_toolkit.zoo.readme import accuracy_of
@@ -41,7 +42,7 @@ def verify_entry(
     *,
     data: str | None = None,
     store: Store | None = None,
-    notify: Notify | None = None,
+    reporter: Reporter = SILENT,
 ) -> tuple[VerifiedClaim, ...]:
     """Re-hash every file of an entry, fetched first; with a data set, re-evaluate every measured figure.
 
@@ -49,7 +50,7 @@ def verify_entry(
         entry: Bundled, downloaded, or in a folder of the user's.
         data: The data set the card's figures refer to; None checks the files only.
         store: The cache of downloads.
-        notify: Told each figure as it is measured.
+        reporter: Hears each figure as it is measured.
 
     Raises:
         StoreError: The entry cannot be fetched.
@@ -64,7 +65,7 @@ def verify_entry(
                 f"'{entry.name}': the files are not those of the card, so its figures are not theirs.",
                 hint=f"`{command_line('zoo', 'verify', place)}` without --data lists what is wrong.",
             )
-        findings += _figures(entry, data, store, notify)
+        findings += _figures(entry, data, store, reporter)
     return tuple(findings)
 
 
@@ -85,15 +86,13 @@ def _files(entry: ZooEntry, given: Store | None) -> Iterator[VerifiedClaim]:
         )
 
 
-def _figures(
-    entry: ZooEntry, data: str, store: Store | None, notify: Notify | None
-) -> Iterator[VerifiedClaim]:
+def _figures(entry: ZooEntry, data: str, store: Store | None, reporter: Reporter) -> Iterator[VerifiedClaim]:
     claimed = [fact for fact in entry.card.accuracy if fact.origin == "measured"]
     questions = [AccuracyQuery.of_fact(fact, index) for index, fact in enumerate(claimed)]
     if not claimed:
         return
     folder = entry.folder if entry.card.availability == "included" else supernet_folder(entry, store)
-    for fact, found in zip(claimed, measure(folder, questions, data, notify), strict=True):
+    for fact, found in zip(claimed, measure(folder, questions, data, reporter), strict=True):
         difference = max(
             abs(found.top1_percent - fact.top1_percent),
             abs((found.top1_among_percent or 0) - (fact.top1_among_percent or 0)),

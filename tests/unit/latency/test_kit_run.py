@@ -15,8 +15,9 @@ from ofa_toolkit.latency.importing.kit_results import read_kit_results
 from ofa_toolkit.latency.kit.ssh import Board, ConnectionBrokenError
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.latency import importing
-from ofa_toolkit.pipelines.latency.kit_run import Listener, measure_board
+from ofa_toolkit.pipelines.latency.kit_run import Clock, measure_board
 from ofa_toolkit.pipelines.latency.request import BoardRequest
+from tests.heard import Heard
 from tests.unit.latency.board_stand_in import running_board
 from tests.unit.latency.trtexec_stand_in import write_stand_in
 
@@ -49,14 +50,13 @@ def test_a_board_is_measured_through_a_broken_connection_and_a_reboot(tmp_path: 
         (programs / "trtexec").chmod(0o755)
         (programs / "nvpmodel").write_text("#!/bin/sh\necho 'NV Power Mode: MODE_10W_2CORE'\necho 1\n")
         (programs / "nvpmodel").chmod(0o755)
-        notes: list[str] = []
-        listener = Listener(on_note=notes.append, on_built=lambda _done: None, pause=lambda _seconds: None)
+        heard, clock = Heard(), Clock(pause=lambda _seconds: None)
         request = BoardRequest(board=board, space=SPACE, num_probes=4)
-        report = measure_board(request, listener)
+        report = measure_board(request, heard, clock=clock)
         assert report.table == "board:own-measurements-tensorrt-fp16-1-10w-2core"
         assert load_table("board").variant.power_mode == "10w-2core"
-        assert any("broke" in note for note in notes)
-        assert any("less than a minute left" in note for note in notes)
+        assert any("broke" in note for note in heard.messages)
+        assert any("less than a minute left" in note for note in heard.messages)
         measured = read_kit_results([Path("results.jsonl")], ImportContext())
         assert len(measured.networks) == 4
         assert measured.conditions.runtime_version == "8.2.1"
@@ -66,11 +66,11 @@ def test_a_board_is_measured_through_a_broken_connection_and_a_reboot(tmp_path: 
         assert sorted(probes) == ["000", "001", "002", "003"]  # nothing was measured twice
         assert [line["type"] for line in lines].count("session") == 2
         with pytest.raises(OutputError, match="already has a table"):
-            measure_board(request, listener)
+            measure_board(request, clock=clock)
         with pytest.raises(MeasurementError, match="onnxruntime cannot be used"):
-            measure_board(BoardRequest(board=board, space=SPACE, back_end="onnxruntime"), listener)
+            measure_board(BoardRequest(board=board, space=SPACE, back_end="onnxruntime"), clock=clock)
         with pytest.raises(MeasurementError, match=r"'python9' does not run on board"):
-            measure_board(BoardRequest(board=board, space=SPACE, python="python9"), listener)
+            measure_board(BoardRequest(board=board, space=SPACE, python="python9"), clock=clock)
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not installed here.")

@@ -8,6 +8,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.commands.latency_commands import kit_run
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
 from ofa_toolkit.core.quantities import MEMORY
@@ -30,19 +31,16 @@ def build(ctx: click.Context, request: KitRequest, as_json: bool) -> None:
     onnxruntime, survives a reboot, and any part of its results can be imported.
     """
     from ofa_toolkit.latency.kit.build import is_kit
-    from ofa_toolkit.latency.kit.probes_file import read_probes
-    from ofa_toolkit.pipelines.latency.kit import DEFAULT_PROBES, make_kit
+    from ofa_toolkit.pipelines.latency.kit import make_kit
 
-    probes, num_probes = request.probes, request.num_probes
-    if (request.space is None) == (probes is None):
+    if (request.space is None) == (request.probes is None):
         raise click.UsageError("Give --space NAME, or --probes FILE.")
-    if probes is not None and num_probes is not None:
+    if request.probes is not None and request.num_probes is not None:
         raise click.UsageError("--probes times all networks of its file; leave out --num-probes.")
     is_default = options.is_default_out(ctx)
     files.check_output(request.out, is_default=is_default, force=request.force, is_ours=is_kit)
-    num_probes = num_probes or (DEFAULT_PROBES if probes is None else len(read_probes(probes).population))
-    with output.progress_bar("networks", num_probes) as on_progress:
-        report = make_kit(request, on_progress)
+    with TerminalReporter() as reporter:
+        report = make_kit(request, reporter)
     if as_json:
         output.print_json(dataclasses.asdict(report))
         return

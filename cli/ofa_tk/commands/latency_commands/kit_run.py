@@ -8,6 +8,7 @@ import shlex
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
 from ofa_toolkit.core.command_line import command_line
@@ -37,14 +38,13 @@ def command(
     """
     from ofa_tk.commands.latency_commands.importing import print_report
     from ofa_toolkit.latency.importing.kit_results import is_kit_results
-    from ofa_toolkit.pipelines.latency.kit_run import Listener, measure_board
+    from ofa_toolkit.pipelines.latency.kit_run import measure_board
 
     search = _search_words(ctx, has_then, words, as_json=as_json)
     is_default = options.is_default_out(ctx)
     files.check_output(request.out, is_default=is_default, force=request.force, is_ours=is_kit_results)
-    with output.progress_bar("building networks", request.num_probes) as on_built:
-        listener = Listener(on_note=output.note, on_built=on_built)
-        report = measure_board(request, listener)
+    with TerminalReporter() as reporter:
+        report = measure_board(request, reporter)
     if as_json:
         output.print_json(dataclasses.asdict(report))
         return

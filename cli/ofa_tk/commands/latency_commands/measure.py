@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
-from ofa_toolkit.core.quantities import LATENCY
 from ofa_toolkit.pipelines.latency.request import MeasureRequest
 
 if TYPE_CHECKING:
@@ -36,33 +34,14 @@ def command(request: MeasureRequest, as_json: bool) -> None:
     threads = request.options.num_threads
     if request.options.processor == "cpu" and (sentence := too_many_threads(threads)):
         output.warn(sentence)
-    report = measure_latency(request, _progress())
+    with TerminalReporter() as reporter:
+        report = measure_latency(request, reporter)
     if as_json:
         output.print_json(dataclasses.asdict(report))
         return
     _print(report)
     where = () if request.folder is None else ("--tables", request.folder)
     output.next_step(command_line("latency", "show", request.device, *where))
-
-
-def _progress() -> Callable[[int, int], None]:
-    """A line on stderr now and then, with the time that is left once it can be told."""
-    start, first, shown = time.monotonic(), -1, -1
-
-    def show(done: int, total: int) -> None:
-        nonlocal first, shown
-        if first < 0:
-            first = done
-            if done:
-                output.note(f"{done} of {total} results are there from before.")
-        step = 20 * done // max(total, 1)
-        if step == shown or done == first:
-            return
-        shown = step
-        seconds = (time.monotonic() - start) / (done - first) * (total - done)
-        output.note(f"{done}/{total}, about {LATENCY.format(1e3 * seconds, digits=2)} left")
-
-    return show
 
 
 def _print(report: MeasureReport) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import F, request_options
 from ofa_toolkit.core.documents import read_text
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
@@ -41,8 +42,8 @@ def initialization(run: str, request: EvaluationRequest, out: Path, force: bool,
     from ofa_toolkit.pipelines.training.studies import Curve, draw_curves, initialization_study
 
     table, picture = options.stem_files(out, ".csv", force=force)
-    with output.steps_bar("Measuring subnets") as on_step:
-        points = initialization_study(run, request, on_step=on_step)
+    with TerminalReporter() as reporter:
+        points = initialization_study(run, request, reporter=reporter)
     curves = []
     for percent in sorted({point.trained_percent for point in points}):
         part = [point for point in points if point.trained_percent == percent]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run_command(
     Stopped or killed, the same command goes on. Several machines may work in one shared folder.
     """
     from ofa_toolkit.core.errors import ConfigError
-    from ofa_toolkit.pipelines.studies.definition import StudyRun, load_study
+    from ofa_toolkit.pipelines.studies.definition import load_study
     from ofa_toolkit.pipelines.studies.folder import StudyFolder
     from ofa_toolkit.pipelines.studies.launchers import LAUNCHERS
     from ofa_toolkit.pipelines.studies.queue import run_study
@@ -58,18 +59,13 @@ def run_command(
         raise ConfigError("--launcher-set is not of the form name=value.")
     study_folder = StudyFolder(folder)
 
-    def tell(run: StudyRun, what: str) -> None:
-        output.note(
-            f"{run.name}: {what}" + (f", see {study_folder.log(run.name)}" if what == "failed" else "")
-        )
-
     states = run_study(
         load_study(file),
         study_folder,
         LAUNCHERS[launcher](chosen),
         jobs=jobs,
         retry_failed=retry_failed,
-        on_event=tell,
+        reporter=TerminalReporter(),
     )
     _print_states(study_folder, states, as_json)
     if "measured" in states.values():

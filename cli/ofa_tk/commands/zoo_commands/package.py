@@ -7,6 +7,7 @@ import dataclasses
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.pipelines.zoo.request import PARTS, PackageRequest, Preparation
@@ -46,8 +47,9 @@ def command(
     if request.data is not None:
         parts = tuple(part for part in PARTS if part not in skip)
         preparation = dataclasses.replace(preparation, parts=parts)
-        request = prepare_entry(request, preparation, notify=output.note, progress_bar=output.progress_bar)
-    card = package_entry(request, notify=output.note)
+        with TerminalReporter() as reporter:
+            request = prepare_entry(request, preparation, reporter=reporter)
+    card = package_entry(request, reporter=TerminalReporter())
     if as_json:
         output.print_json({"folder": str(request.folder), "card": config.to_dict(card)})
     else:

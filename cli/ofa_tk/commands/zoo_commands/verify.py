@@ -7,6 +7,7 @@ import dataclasses
 import click
 
 from ofa_tk import options, output
+from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core.errors import VerificationError
 
 
@@ -24,7 +25,7 @@ def command(name: str, data: str | None, as_json: bool) -> None:
     found = zoo.find(name)
     if not isinstance(found, ZooEntry):
         raise click.UsageError(f"'{name}' is a published subnet; only supernets have files to check.")
-    findings = verify_entry(found, data=data, notify=output.note)
+    findings = verify_entry(found, data=data, reporter=TerminalReporter())
     wrong = [finding for finding in findings if not finding.is_right]
     if as_json:
         document = {"is_right": not wrong, "findings": [dataclasses.asdict(finding) for finding in findings]}
