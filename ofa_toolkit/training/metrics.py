@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.dependencies import missing_dependency
-from ofa_toolkit.core.documents import read_json_lines
+from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.journal import Journal
+from ofa_toolkit.core.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,7 +27,7 @@ class MetricsLog:
         folder: The run folder.
         last_step: Lines after this step are dropped: a resumed run writes them again.
         use_tensorboard: Whether events are written to `<folder>/tensorboard`.
-        tell: Hears of damaged lines, which are dropped.
+        reporter: Hears of damaged lines, which are dropped.
     """
 
     def __init__(
@@ -34,15 +36,12 @@ class MetricsLog:
         *,
         last_step: int,
         use_tensorboard: bool,
-        tell: Callable[[str], object] | None = None,
+        reporter: Reporter = SILENT,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_FILE
         if self.path.exists():
-            lines, damaged = _parse(self.path)
-            if damaged and tell is not None:
-                numbers = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
-                tell(f"'{self.path}': dropped damaged or cut-off line(s) {numbers}.")
+            lines = Journal(self.path, reporter, is_line=_is_line).lines
             kept = [line for line in lines if line["step"] <= last_step]
             files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._writer: SummaryWriter | None = None
@@ -83,19 +82,13 @@ def require_tensorboard() -> None:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All lines of a metrics file; those that are damaged, or cut short by a crash, are left out."""
-    return _parse(path)[0]
+    if not path.is_file():
+        raise FileFormatError(f"No such file: '{path}'.")
+    return Journal(path, is_line=_is_line).lines
 
 
-def _parse(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
-    """The lines, and the numbers (from 1) of damaged ones."""
-    lines: list[dict[str, Any]] = []
-    damaged: list[int] = []
-    for number, line in read_json_lines(path):
-        if line and isinstance(line.get("step"), int) and isinstance(line.get("kind"), str):
-            lines.append(line)
-        else:
-            damaged.append(number)
-    return lines, damaged
+def _is_line(line: Mapping[str, Any]) -> bool:
+    return isinstance(line.get("step"), int) and isinstance(line.get("kind"), str)
 
 
 def _plain(value: Any) -> Any:

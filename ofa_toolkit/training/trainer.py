@@ -135,7 +135,7 @@ class Trainer:
                 self.folder,
                 last_step=self.state.step,
                 use_tensorboard=self.config.tensorboard,
-                tell=self.reporter.message,
+                reporter=self.reporter,
             )
         if self.state.step == 0:
             self.checkpointer.save()

@@ -16,11 +16,11 @@ from PIL import Image
 from ofa_tk.app import cli
 from ofa_tk.session import Session
 from ofa_toolkit.core import resources
+from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.file import read_predictor
 from ofa_toolkit.latency.importing import READERS, ImportContext, detect_format
-from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.kit.build import is_kit
 from ofa_toolkit.latency.kit.probes_file import Probes, read_probes, write_probes
 from ofa_toolkit.pipelines.training.recipes import load_recipe
@@ -285,7 +285,7 @@ FORMATS = (
     Format("trtexec profile", "a.json", _writes("a.json", PROFILE), _import),
     Format("trtexec log", "a.txt", _writes("a.txt", LOG), _import),
     Format("kit results", "a.jsonl", _writes("a.jsonl", RESULTS), lambda p: _import(p, space=SPACE.name)),
-    Format("journal", "a.jsonl", _writes("a.jsonl", RESULTS), lambda path: Journal(str(path))),
+    Format("journal", "a.jsonl", _writes("a.jsonl", RESULTS), Journal),
     Format("kit", "kit.zip", lambda folder: command(*KIT, "--out", folder / "kit.zip"), is_kit, 3),
     Format("checkpoint", "a.pt", _checkpoint, read_weights),
     Format("own checkpoint", "a.pt", _own_checkpoint, read_checkpoint),

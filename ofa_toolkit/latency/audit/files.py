@@ -10,6 +10,7 @@ from typing import Any
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError
+from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.latency.audit.rows import AuditTable, Row, entry_rows, network_macs
 from ofa_toolkit.latency.importing.block_file import KEY, BlockTime, read_blocks
 from ofa_toolkit.latency.importing.detection import detect_format
@@ -17,7 +18,7 @@ from ofa_toolkit.latency.importing.measurements import NetworkMeasurements, Unit
 from ofa_toolkit.latency.importing.networks_csv import row_subnet
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.importing.sheet import LATENCY, read_sheet
-from ofa_toolkit.latency.kit.board.journal import RESULTS_FORMAT, Journal
+from ofa_toolkit.latency.kit.board.journal import RESULTS_FORMAT
 from ofa_toolkit.latency.measuring.measure import FORMAT as JOURNAL_FORMAT
 from ofa_toolkit.latency.measuring.measured_table import UNIT, unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature
@@ -152,7 +153,7 @@ def _sheet_rows(path: Path, space: SearchSpace | None, batch_size: int) -> Itera
 
 
 def _journal_rows(path: Path) -> Iterator[Row]:
-    journal = Journal(str(path), read_only=True)
+    journal = Journal(path)
     tag = journal.lines[0].get("format") if journal.lines else None
     if tag == RESULTS_FORMAT:
         yield from _kit_rows(journal)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ofa_toolkit.core.documents import damage_explained
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     ImportContext,
@@ -15,7 +16,7 @@ from ofa_toolkit.latency.importing.measurements import (
     NetworkMeasurements,
     positive_number,
 )
-from ofa_toolkit.latency.kit.board.journal import FIXED_CONDITIONS, FORMAT_VERSION, RESULTS_FORMAT, Journal
+from ofa_toolkit.latency.kit.board.journal import FIXED_CONDITIONS, FORMAT_VERSION, RESULTS_FORMAT
 from ofa_toolkit.spaces.space_file import space_from_reference
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
@@ -37,7 +38,7 @@ def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMe
 
 
 def _read(path: Path, context: ImportContext) -> NetworkMeasurements:
-    journal = Journal(str(path), read_only=True)
+    journal = Journal(path)
     sessions = journal.of_type("session")
     if not sessions or sessions[0].get("format") != RESULTS_FORMAT:
         raise FileFormatError(f"'{path}' holds no results of a measuring kit.")
@@ -107,7 +108,7 @@ def _conditions(journal: Journal, session: dict[str, Any]) -> Conditions:
 
 def is_kit_results(path: Path) -> bool:
     """Whether a file is what `measure.py` of a kit writes."""
-    sessions = Journal(str(path), read_only=True).of_type("session")
+    sessions = Journal(path).of_type("session")
     return bool(sessions) and sessions[0].get("format") == RESULTS_FORMAT
 
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
-from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.measuring.system import system_state
 from ofa_toolkit.latency.runtimes import Runtime, Session
@@ -71,24 +71,23 @@ class Estimate:
     row: tuple[int, ...] | None
 
 
-def open_journal(path: str, header: Mapping[str, Any]) -> Journal:
+def open_journal(
+    path: str | os.PathLike[str], header: Mapping[str, Any], reporter: Reporter = SILENT
+) -> Journal:
     """Start a journal, or go on with one that was begun under the same conditions.
 
     Raises:
         MeasurementError: It was begun under others; names the first.
     """
     wanted = {"type": "header", "format": FORMAT, "version": VERSION, **header}
-    journal = Journal(path)
+    journal = Journal(path, reporter)
     if not journal.lines:
         journal.append(wanted)
-        return journal
-    found = journal.lines[0]
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise MeasurementError(
-                f"'{path}' was begun with {name} = {found.get(name)!r}; now it is {value!r}.",
-                hint="Add --restart to throw the old measurements away, or measure with the old settings.",
-            )
+    if (name := journal.other_than(wanted)) is not None:
+        raise MeasurementError(
+            f"'{path}' was begun with {name} = {journal.lines[0].get(name)!r}; now it is {wanted[name]!r}.",
+            hint="Add --restart to throw the old measurements away, or measure with the old settings.",
+        )
     return journal
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.errors import MeasurementError, MismatchError
+from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.latency.device import UNKNOWN, Device, Variant
 from ofa_toolkit.latency.filing import device_folder, file_variant, known_device, today
-from ofa_toolkit.latency.kit.board.journal import Journal
 from ofa_toolkit.latency.measuring.measure import estimates
 from ofa_toolkit.latency.measuring.measured_table import MeasuredSpace, build_table
 from ofa_toolkit.latency.measuring.system import governor, is_this_processor, system_state
@@ -75,7 +75,7 @@ def check_machine(parent: Path | None, name: str, runtime: Runtime) -> None:
     ):
         others.add(known.chip)
     for path in (device_folder(parent, name) / JOURNALS).glob("*.jsonl"):
-        others.update(header["device_name"] for header in Journal(str(path), read_only=True).lines[:1])
+        others.update(header["device_name"] for header in Journal(path).lines[:1])
     for other in sorted(others - {here}):
         raise MismatchError(
             f"'{name}' is '{other}'; this machine is '{here}'.",
@@ -124,7 +124,7 @@ def _other_spaces(folder: Path, runtime: Runtime, space: SearchSpace) -> list[Me
     """What finished journals of other spaces give."""
     own, found = journal_path(folder, runtime, space.name), []
     for path in sorted(own.parent.glob(f"{variant_name(runtime)}.*.jsonl")):
-        journal = Journal(str(path))
+        journal = Journal(path)
         if path == own or not journal.lines:
             continue
         header = journal.lines[0]

@@ -7,17 +7,14 @@ processes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from ofa_toolkit.core import files
-from ofa_toolkit.core.documents import read_json_lines
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
+from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.evaluation.accuracy import evaluate_on_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
@@ -110,56 +107,51 @@ class AccuracyLog:
     Args:
         folder: Folder of the files; made if missing.
         conditions: Conditions of this run.
+        reporter: Hears of damaged lines, whose subnets are measured again.
 
     Raises:
         MismatchError: The folder holds measurements under other conditions.
         FileFormatError: A file in it is not ours.
     """
 
-    def __init__(self, folder: Path, conditions: AccuracyConditions) -> None:
+    def __init__(self, folder: Path, conditions: AccuracyConditions, reporter: Reporter = SILENT) -> None:
         self._folder = folder
-        self._conditions = conditions
+        self._header = {"format": FORMAT, "version": VERSION, **vars(conditions)}
         folder.mkdir(parents=True, exist_ok=True)
-        self.read()
+        self.read(reporter)
 
-    def read(self) -> dict[int, float]:
+    def read(self, reporter: Reporter = SILENT) -> dict[int, float]:
         """Top-1 in percent by the subnet's number, from all files."""
         found: dict[int, float] = {}
         for path in sorted(self._folder.glob("accuracies-*.jsonl")):
-            # What a killed run left of a line, or somebody damaged, is measured again.
-            for number, record in read_json_lines(path):
-                if number == 1:
-                    self._check(path, record or {})
-                elif (
-                    record and isinstance(record.get("index"), int) and _is_number(record.get("top1_percent"))
-                ):
-                    found[record["index"]] = float(record["top1_percent"])
+            journal = Journal(path, reporter)
+            self._check(journal)
+            for line in journal.lines[1:]:
+                if isinstance(line.get("index"), int) and isinstance(line.get("top1_percent"), int | float):
+                    found[line["index"]] = float(line["top1_percent"])
         return found
 
     def append(self, rank: int, index: int, subnet: Subnet, top1_percent: float, num_images: int) -> None:
         """Write one result and flush it to disk."""
-        path = self._folder / f"accuracies-{rank}.jsonl"
-        record = {
+        journal = Journal(self._folder / f"accuracies-{rank}.jsonl")
+        line = {
             "index": index,
             "top1_percent": top1_percent,
             "num_images": num_images,
             **subnet_document(subnet),
         }
-        header = [] if path.exists() else [self._header()]
-        files.append_lines(path, *map(json.dumps, (*header, record)))
+        journal.append(*([] if journal.lines else [self._header]), line)
 
-    def _header(self) -> dict[str, Any]:
-        return {"format": FORMAT, "version": VERSION, **vars(self._conditions)}
-
-    def _check(self, path: Path, header: dict[str, Any]) -> None:
-        if header.get("format") != FORMAT or header.get("version") != VERSION:
-            raise FileFormatError(f"'{path}' holds no measured accuracies of ofa-toolkit.")
-        for name, wanted in vars(self._conditions).items():
-            if header.get(name) != wanted:
-                raise MismatchError(
-                    f"'{path}' was measured with another {name} ({header.get(name)!r}, now {wanted!r}).",
-                    hint="Use another folder with --out, or the former settings.",
-                )
+    def _check(self, journal: Journal) -> None:
+        name = journal.other_than(self._header)
+        if name in ("format", "version"):
+            raise FileFormatError(f"'{journal.path}' holds no measured accuracies of ofa-toolkit.")
+        if name is not None:
+            found, wanted = journal.lines[0].get(name), self._header[name]
+            raise MismatchError(
+                f"'{journal.path}' was measured with another {name} ({found!r}, now {wanted!r}).",
+                hint="Use another folder with --out, or the former settings.",
+            )
 
 
 def measure_missing(
@@ -188,7 +180,3 @@ def measure_missing(
         log.append(process.rank, index, subnets[index], top1_percent, num_images)
     tell(len(share))
     process.barrier()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float))

@@ -130,7 +130,7 @@ def build_predictor(
     population = stratified_population(space, num_subnets, seed)
     subnets = Encoding(space).decode(population)
     conditions = _conditions(evaluator, seed)
-    log = AccuracyLog(folder or supernet.own_predictor_file.parent / "predictor", conditions)
+    log = AccuracyLog(folder or supernet.own_predictor_file.parent / "predictor", conditions, reporter)
     measure_missing(log, subnets, SubnetMeter(evaluator).measure, process=process, reporter=reporter)
     if not process.is_main:
         return None

@@ -83,7 +83,7 @@ def measure_latency(request: MeasureRequest, reporter: Reporter = SILENT) -> Mea
     if request.is_restart:
         path.unlink(missing_ok=True)
     drawn = {"seed": request.seed, "num_fit": request.num_fit, "num_check": request.num_check}
-    journal = open_journal(str(path), {**journal_header(space, runtime), **drawn})
+    journal = open_journal(path, {**journal_header(space, runtime), **drawn}, reporter)
     measure(
         runtime,
         items,

@@ -129,7 +129,7 @@ def time_subnets(
     executor = RUNTIMES[runtime](options)
     items = [TimedItem(key=str(number), layers=lower(space, subnet)) for number, subnet in enumerate(subnets)]
     with tempfile.TemporaryDirectory() as folder:
-        journal = open_journal(str(Path(folder) / "journal.jsonl"), journal_header(space, executor))
+        journal = open_journal(Path(folder) / "journal.jsonl", journal_header(space, executor))
         measure(executor, items, items[0], journal, Effort(), seed=0)
         found = estimates(journal)
     return [found[item.key].time_ms for item in items]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
-from ofa_toolkit.core import files
-from ofa_toolkit.core.documents import read_json_lines
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.journal import Journal
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.zoo.card import AccuracyFact
 
 
@@ -21,14 +21,14 @@ class KeptFigures:
     Args:
         path: The file; made with the first figure. Lines that cannot be read, such as the last one of a run
             that was killed, count as not measured.
+        reporter: Hears of them.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, reporter: Reporter = SILENT) -> None:
+        self._journal = Journal(path, reporter)
         self._found: dict[str, AccuracyFact] = {}
-        if path.is_file():
-            for _, record in read_json_lines(path):
-                self._read(record or {})
+        for line in self._journal.lines:
+            self._read(line)
 
     def get_or_measure(
         self, conditions: Mapping[str, Any], measure: Callable[[], AccuracyFact]
@@ -37,14 +37,13 @@ class KeptFigures:
         key = _key(conditions)
         if key not in self._found:
             fact = self._found[key] = measure()
-            record = {"key": key, "figure": configuration.to_dict(fact)}
-            files.append_lines(self._path, json.dumps(record, ensure_ascii=False))
+            self._journal.append({"key": key, "figure": configuration.to_dict(fact)})
         return self._found[key]
 
     def _read(self, record: Mapping[str, Any]) -> None:
         try:
             self._found[record["key"]] = configuration.from_dict(
-                AccuracyFact, record["figure"], source=str(self._path)
+                AccuracyFact, record["figure"], source=str(self._journal.path)
             )
         except (KeyError, TypeError, ConfigError):
             return

@@ -231,7 +231,7 @@ def _accuracy(
     questions = [AccuracyQuery(subnet=name, recalibration_images=images) for name in names]
     if (folder / CARRIED_IMAGES).is_file():
         questions += [AccuracyQuery(subnet=name, use_carried=True) for name in names]
-    kept = None if request.kept_figures is None else KeptFigures(request.kept_figures)
+    kept = None if request.kept_figures is None else KeptFigures(request.kept_figures, reporter)
     facts = list(measure(folder, questions, request.data, reporter, kept))
     # What is carried belongs to the stored weights alone.
     common = [question for question in questions if not question.use_carried]

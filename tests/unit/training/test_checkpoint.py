@@ -20,6 +20,7 @@ from ofa_toolkit.training.checkpoint import (
 )
 from ofa_toolkit.training.metrics import MetricsLog, read_metrics
 from ofa_toolkit.training.state import Part, TrainState
+from tests.heard import Heard
 
 
 def content(step: int, **state: Any) -> dict[str, Any]:
@@ -258,8 +259,8 @@ def test_a_resumed_log_has_every_step_once(tmp_path: Path) -> None:
 def test_a_damaged_line_is_dropped_with_a_word(damaged: bytes, tmp_path: Path) -> None:
     lines = [json.dumps({"kind": "step", "step": step}).encode() for step in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([lines[0], damaged, *lines[1:]]) + b"\n")
-    told: list[str] = []
-    log = MetricsLog(tmp_path, last_step=3, use_tensorboard=False, tell=told.append)
+    heard = Heard()
+    log = MetricsLog(tmp_path, last_step=3, use_tensorboard=False, reporter=heard)
     assert [line["step"] for line in read_metrics(log.path)] == [1, 2, 3]
-    assert len(told) == 1
-    assert "line(s) 2" in told[0]
+    assert len(heard.messages) == 1
+    assert "line(s) 2" in heard.messages[0]
