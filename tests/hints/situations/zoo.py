@@ -62,8 +62,8 @@ ZOO = (
         says=("--data",),
     ),
     Situation(
-        typed=f"ofa-tk zoo package {BUNDLED} --name mine",
-        unseen="",
+        unseen="printed in Python, where parts are asked for without images",
+        base=f"ofa-tk zoo package {BUNDLED} --name mine",
         line="Add --data SOURCE",
         fill={"SOURCE": FAKE},
         runs={"--data SOURCE": PARSED},
