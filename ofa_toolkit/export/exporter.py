@@ -82,6 +82,7 @@ def write_model(
     *,
     calibration: Iterable[Images] | None = None,
     method: CalibrationMethod = "minmax",
+    weight_bits: int = 8,
 ) -> onnx.ModelProto:
     """Write a network as its target takes it, and check that it does.
 
@@ -91,6 +92,7 @@ def write_model(
         form: Target, precision, batch size.
         calibration: For int8: batches of images.
         method: For int8: how ranges are found.
+        weight_bits: For int8: see `quantize`.
 
     Returns:
         A model without metadata.
@@ -120,7 +122,7 @@ def write_model(
                 "int8 needs images to find the range of every activation.", hint="--data SOURCE"
             )
         has_half = target.supports("fp16") is not False
-        model = quantize(model, calibration, row, method=method, has_half=has_half)
+        model = quantize(model, calibration, row, method=method, weight_bits=weight_bits, has_half=has_half)
     check_form(model, layers, form)
     return model
 

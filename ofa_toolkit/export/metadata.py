@@ -40,6 +40,7 @@ class QuantisationSource:
         num_images: A random subset of that many.
         seed: Seed of the subset.
         method: Method that found the ranges, see `quantize`.
+        weight_bits: Bits of a weight, see `quantize`; files of before have 8.
     """
 
     images: str
@@ -47,8 +48,11 @@ class QuantisationSource:
     num_images: int
     seed: int
     method: CalibrationMethod
+    weight_bits: int = 8
 
     def __post_init__(self) -> None:
+        if self.weight_bits not in (7, 8):
+            raise ValueError(f"weights of {self.weight_bits} bits; known: 7, 8")
         for value, known in ((self.split, get_args(CalibrationSplit)), (self.method, METHODS)):
             if value not in known:
                 raise ValueError(f"calibration with '{value}'; known: {', '.join(known)}")

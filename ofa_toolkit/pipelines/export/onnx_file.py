@@ -209,8 +209,17 @@ def _write(
         return write_model(network.layers, network.weights, form), None
     assert dataset is not None
     used = choose_calibration(dataset, method)
+    if form.target.generation.runtime == "onnxruntime":  # the file may run where full weights saturate
+        used = dataclasses.replace(used, weight_bits=7)
     batches = calibration_batches(dataset, network.subnet.resolution, used, reporter)
-    model = write_model(network.layers, network.weights, form, calibration=batches, method=used.method)
+    model = write_model(
+        network.layers,
+        network.weights,
+        form,
+        calibration=batches,
+        method=used.method,
+        weight_bits=used.weight_bits,
+    )
     return model, used
 
 

@@ -200,7 +200,10 @@ def _derive_again(
     if metadata.quantisation is not None:
         reporter.message("Finding the 8-bit ranges again")
         if dataset is not None and data is None:
-            recipe = choose_calibration(dataset, metadata.quantisation.method)
+            recipe = dataclasses.replace(
+                choose_calibration(dataset, metadata.quantisation.method),
+                weight_bits=metadata.quantisation.weight_bits,
+            )
             checks.append(judge("8-bit calibration", recipe == metadata.quantisation, f"on {recipe}"))
         checks.append(_ranges(model, network, dataset, metadata.quantisation, form, reporter))
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
@@ -261,7 +264,14 @@ def _ranges(
     if dataset is None:
         return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
     batches = calibration_batches(dataset, network.subnet.resolution, recipe, reporter)
-    again = write_model(network.layers, network.weights, form, calibration=batches, method=recipe.method)
+    again = write_model(
+        network.layers,
+        network.weights,
+        form,
+        calibration=batches,
+        method=recipe.method,
+        weight_bits=recipe.weight_bits,
+    )
     return verify_ranges(model, again, recipe.method)
 
 

@@ -155,3 +155,18 @@ def test_int8_files_are_smaller_than_half_precision_ones(space: str, target: str
     half = write_model(network, weights, FileForm(target=where, precision="fp16"))
     eighth = write_model(network, weights, FileForm(target=where, precision="int8"), calibration=[images])
     assert eighth.ByteSize() <= 0.75 * half.ByteSize()
+
+
+def test_weights_of_seven_bits_keep_sums_of_two_products_within_sixteen() -> None:
+    def largest_weight(bits: int) -> int:
+        made = quantize(fp32(), IMAGES, generation("onnxruntime"), weight_bits=bits)
+        weights = [
+            numpy_helper.to_array(tensor)
+            for tensor in made.graph.initializer
+            if tensor.data_type == TensorProto.INT8 and len(tensor.dims) >= 2
+        ]
+        return max(int(np.abs(values.astype(int)).max()) for values in weights)
+
+    assert largest_weight(8) == 127
+    assert largest_weight(7) <= 64
+    assert 2 * 255 * 64 < 2**15 <= 2 * 255 * 127
