@@ -136,7 +136,7 @@ def _resolution(text: str) -> float:
 
 def _list(row: Mapping[str, str], key: str) -> Any:
     """`2-3-4`, `[2, 3, 4]`, `2_3_4` and `2 3 4` are lists, `3` stands for all blocks."""
-    if not re.fullmatch(r"[\s\d.,;:|/()\[\]'\"_x-]+", row[key]):
+    if not re.fullmatch(r"(?:[\s\d.,;:|/()\[\]'\"_-]|(?<=\d)x(?=\d))+", row[key]):
         raise FileFormatError(
             f"{key} = '{row[key]}' is no list of numbers.", hint="Write lists like 2-3-4-2-2."
         )

@@ -17,6 +17,7 @@ from ofa_toolkit.core.errors import (
     UnknownNameError,
 )
 from ofa_toolkit.core.registry import Registry
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.latency import importing, load_table, read_device, runtimes
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.importing import READERS
@@ -112,6 +113,20 @@ def estimate(time_ms: float, row: tuple[int, ...] | None) -> Estimate:
     return Estimate(time_ms=time_ms, median_ms=time_ms, spread=0.0, waiting=None, num_runs=30, row=row)
 
 
+class Heard:
+    """A reporter that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.messages: list[str] = []
+
+    def progress(self, progress: Progress) -> None:
+        self.done.append(progress.done)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
 def test_a_killed_run_goes_on(runtime: MadeUpRuntime, tmp_path: Path) -> None:
     runtime.fails_after = 75
     with pytest.raises(KeyboardInterrupt):
@@ -123,10 +138,11 @@ def test_a_killed_run_goes_on(runtime: MadeUpRuntime, tmp_path: Path) -> None:
     with journal.open("a") as file:
         file.write('{"type": "result", "item": "fit 3", "pa')
     runtime.fails_after = None
-    seen: list[int] = []
-    report = measure_latency(request(tmp_path), lambda done, _total: seen.append(done))
-    assert seen[0] == num_first
-    assert seen[-1] == 2 * 112
+    heard = Heard()
+    report = measure_latency(request(tmp_path), reporter=heard)
+    assert heard.done[0] == num_first
+    assert heard.done[-1] == 2 * 112
+    assert any("dropped damaged or cut-off line" in text for text in heard.messages)
     results = [
         (line["item"], line["pass"])
         for line in map(json.loads, filter(lambda t: t.endswith("}"), journal.read_text().splitlines()))
