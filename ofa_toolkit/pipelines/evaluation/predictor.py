@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.complexity import PopulationComplexity
-from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.errors import ConfigError, DataError
 from ofa_toolkit.core.rank_correlation import spearman
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import generator
@@ -171,6 +171,12 @@ def _fit(
     seed: int,
     config: EnsembleConfig,
 ) -> BuiltPredictor:
+    if not np.ptp(top1):
+        raise DataError(
+            f"All {len(top1)} measured subnets got {top1[0]:.4g} % of {conditions.num_images} held-out "
+            "images right: these tell no difference, and no accuracy can be predicted.",
+            hint="Hold out more images.",
+        )
     space = evaluator.supernet.trained_space
     choices = Choices.of(space, space.resolutions)
     one_hot = choices.one_hot(space, population)

@@ -278,3 +278,8 @@ def test_rank_correlations_with_ties() -> None:
     assert kendall(with_ties, with_ties) == pytest.approx(1.0)
     assert spearman(a, np.ones(5)) == 0.0
     assert kendall(a, np.ones(5)) == 0.0
+
+
+def test_few_images_leave_ties_at_the_top() -> None:
+    assert top_rows(np.arange(10.0)).tolist() == [8, 9]
+    assert top_rows(np.array([50.0, *[100.0] * 9])).tolist() == [1, 2]
