@@ -211,16 +211,25 @@ def _write(
     used = choose_calibration(dataset, method)
     if form.target.generation.runtime == "onnxruntime":  # the file may run where full weights saturate
         used = dataclasses.replace(used, weight_bits=7)
-    batches = calibration_batches(dataset, network.subnet.resolution, used, reporter)
-    model = write_model(
+    return write_quantised(network, form, dataset, used, reporter), used
+
+
+def write_quantised(
+    network: ExportNetwork,
+    form: FileForm,
+    dataset: ImageDataset,
+    recipe: QuantisationSource,
+    reporter: Reporter,
+) -> onnx.ModelProto:
+    """The 8-bit file of a network by a recipe: for its export, and again to verify it."""
+    return write_model(
         network.layers,
         network.weights,
         form,
-        calibration=batches,
-        method=used.method,
-        weight_bits=used.weight_bits,
+        calibration=calibration_batches(dataset, network.subnet.resolution, recipe, reporter),
+        method=recipe.method,
+        weight_bits=recipe.weight_bits,
     )
-    return model, used
 
 
 def _metadata(

@@ -20,7 +20,7 @@ from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import MAX_RELATIVE_ERROR, CheckImages, check_comparison
 from ofa_toolkit.export.ends import strip
-from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, compare_file, write_model
+from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, compare_file
 from ofa_toolkit.export.feature_maps import described_maps
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource, read_metadata
 from ofa_toolkit.export.model_file import check_model, load_model
@@ -37,12 +37,11 @@ from ofa_toolkit.export.verify import (
 )
 from ofa_toolkit.pipelines.export.network import (
     ExportNetwork,
-    calibration_batches,
     choose_calibration,
     export_network,
     without_classifier,
 )
-from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images
+from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images, write_quantised
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -263,15 +262,7 @@ def _ranges(
 ) -> Check:
     if dataset is None:
         return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
-    batches = calibration_batches(dataset, network.subnet.resolution, recipe, reporter)
-    again = write_model(
-        network.layers,
-        network.weights,
-        form,
-        calibration=batches,
-        method=recipe.method,
-        weight_bits=recipe.weight_bits,
-    )
+    again = write_quantised(network, form, dataset, recipe, reporter)
     return verify_ranges(model, again, recipe.method)
 
 

@@ -17,7 +17,6 @@ from ofa_toolkit.core.errors import (
     UnknownNameError,
 )
 from ofa_toolkit.core.registry import Registry
-from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.latency import importing, load_table, read_device, runtimes
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.importing import READERS
@@ -37,6 +36,7 @@ from ofa_toolkit.pipelines.latency.measure import MeasureReport, measure_latency
 from ofa_toolkit.pipelines.latency.request import MeasureRequest
 from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+from tests.heard import Heard
 from tests.unit.latency.made_up_runtime import MadeUpRuntime, true_ms
 
 NAME = "mobilenet-v3-compact"
@@ -113,20 +113,6 @@ def estimate(time_ms: float, row: tuple[int, ...] | None) -> Estimate:
     return Estimate(time_ms=time_ms, median_ms=time_ms, spread=0.0, waiting=None, num_runs=30, row=row)
 
 
-class Heard:
-    """A reporter that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.done: list[int] = []
-        self.messages: list[str] = []
-
-    def progress(self, progress: Progress) -> None:
-        self.done.append(progress.done)
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
-
-
 def test_a_killed_run_goes_on(runtime: MadeUpRuntime, tmp_path: Path) -> None:
     runtime.fails_after = 75
     with pytest.raises(KeyboardInterrupt):
@@ -140,8 +126,8 @@ def test_a_killed_run_goes_on(runtime: MadeUpRuntime, tmp_path: Path) -> None:
     runtime.fails_after = None
     heard = Heard()
     report = measure_latency(request(tmp_path), reporter=heard)
-    assert heard.done[0] == num_first
-    assert heard.done[-1] == 2 * 112
+    assert heard.steps[0].done == num_first
+    assert heard.steps[-1].done == 2 * 112
     assert any("dropped damaged or cut-off line" in text for text in heard.messages)
     results = [
         (line["item"], line["pass"])
