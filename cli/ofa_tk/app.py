@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ofa_tk import output, streams
+from ofa_tk import output, processes, streams
 from ofa_tk.session import Session
 from ofa_toolkit.core.errors import OfaToolkitError
 
@@ -141,12 +141,20 @@ cli = LazyGroup(
 
 
 @click.pass_context
-def _show_help_without_command(ctx: click.Context) -> None:
-    if ctx.invoked_subcommand is None:
+def _before_a_command(ctx: click.Context) -> None:
+    command, session = ctx.invoked_subcommand, ctx.find_object(Session)
+    if command is None:
         output.line(ctx.get_help())
+    elif processes.is_not_shared(command):
+        if processes.is_follower():
+            ctx.exit()
+        output.note(f"ofa-tk {command} works in one process; the others that torchrun started have ended.")
+        processes.stand_alone()
+    elif session is not None:
+        session.is_silent = command in processes.SHARED and processes.is_follower()
 
 
-cli.callback = _show_help_without_command
+cli.callback = _before_a_command
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -210,7 +218,7 @@ def _report(message: str, hint: str | None, session: Session, *, kind: str, exit
 
 def _report_document(message: str, hint: str | None, session: Session, kind: str, exit_code: int) -> int:
     """With `--json` an error is a document too, unless the command has printed its own."""
-    if session.is_json and not session.has_document:
+    if session.is_json and not session.has_document and not session.is_silent:
         output.print_json({"error": {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}})
     return exit_code
 

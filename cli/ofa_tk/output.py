@@ -42,18 +42,19 @@ def clean(text: object) -> str:
 
 def line(text: object = "", *, bold: bool = False) -> None:
     """Print a text of a result, on stdout."""
-    click.secho(clean(text), bold=bold)
+    if not _session().is_silent:
+        click.secho(clean(text), bold=bold)
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document in ASCII; dataclasses, paths and NumPy values are converted, NaN is refused."""
     import json
 
-    click.echo(json.dumps(value, indent=2, allow_nan=False, default=_jsonable))
-    context = click.get_current_context(silent=True)
-    session = context.find_object(Session) if context else None
-    if session is not None:
-        session.has_document = True
+    text = json.dumps(value, indent=2, allow_nan=False, default=_jsonable)
+    session = _session()
+    if not session.is_silent:
+        click.echo(text)
+    session.has_document = True
 
 
 def print_table(
@@ -161,17 +162,17 @@ def print_fields(fields: Mapping[str, object], *, title: str | None = None) -> N
 
 def note(message: str) -> None:
     """Say what is going on, on stderr."""
-    click.echo(clean(message), err=True)
+    _say(clean(message))
 
 
 def warn(message: str) -> None:
     """Say what the user should know although the command goes on, on stderr."""
-    click.echo(f"{click.style('Warning:', fg='yellow', bold=True)} {clean(message)}", err=True)
+    _say(f"{click.style('Warning:', fg='yellow', bold=True)} {clean(message)}")
 
 
 def next_step(command: str) -> None:
     """End a long run with the command to type next, on stderr."""
-    click.echo(f"Next: {click.style(clean(command), bold=True)}", err=True)
+    _say(f"Next: {click.style(clean(command), bold=True)}")
 
 
 def error(message: str, hint: str | None) -> None:
@@ -179,6 +180,17 @@ def error(message: str, hint: str | None) -> None:
     click.echo(f"{click.style('Error:', fg='red', bold=True)} {clean(message)}", err=True)
     if hint:
         click.echo(f"{click.style('Hint:', bold=True)} {clean(hint)}", err=True)
+
+
+def _say(text: str) -> None:
+    if not _session().is_silent:
+        click.echo(text, err=True)
+
+
+def _session() -> Session:
+    """That of the running command, or one of none."""
+    context = click.get_current_context(silent=True)
+    return (context and context.find_object(Session)) or Session()
 
 
 def _jsonable(value: Any) -> Any:

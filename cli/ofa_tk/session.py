@@ -13,5 +13,7 @@ class Session:
     """Show the traceback of an error."""
     is_json: bool = False
     """Whether `--json` was typed, also where that could not be parsed."""
+    is_silent: bool = False
+    """Whether another process tells of the work that this one shares; errors are told by each."""
     has_document: bool = False
     """Whether a JSON document has been printed."""

@@ -184,11 +184,6 @@ def _hint_to_meet() -> str:
     return "torchrun sets what they need: torchrun --nproc-per-node N -m ofa_tk train ..."
 
 
-def is_main_process() -> bool:
-    """Whether this process is the first of those that torchrun started, or the only one."""
-    return _environment_number("RANK", 0) == 0
-
-
 def _environment_number(name: str, default: int) -> int:
     """A number that torchrun sets.
 

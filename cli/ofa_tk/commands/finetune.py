@@ -27,12 +27,9 @@ def command(request: FinetuneRequest, resume: Resume, as_json: bool) -> None:
     from ofa_toolkit.evaluation.sampling import accuracy_text
     from ofa_toolkit.pipelines.export.searched_target import export_file_command
     from ofa_toolkit.pipelines.training.finetune import finetune
-    from ofa_toolkit.training.distributed import is_main_process
 
     with TerminalReporter() as reporter:
         result, path = finetune(request, resume=resume, reporter=reporter)
-    if not is_main_process():
-        return
     if as_json:
         output.print_json({**dataclasses.asdict(result), "subnet": path})
     else:

@@ -182,10 +182,6 @@ def print_costs(costs: list[PhaseCost]) -> None:
 
 
 def _print_result(result: TrainResult, config: RunConfig, as_json: bool) -> None:
-    from ofa_toolkit.training.distributed import is_main_process
-
-    if not is_main_process():
-        return
     if as_json:
         output.print_json(dataclasses.asdict(result))
     else:
