@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import OutputError
+from ofa_toolkit.core.errors import FileFormatError, OutputError
+from ofa_toolkit.core.file_format import FileFormat
 
 MANIFEST = ".ofa-toolkit.json"
-FORMAT = f"{files.FORMAT_PREFIX}output-folder"
-VERSION = 1
+FORMAT = FileFormat(f"{files.FORMAT_PREFIX}output-folder", 1, "a manifest of an output folder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +123,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a folder; None where there is none, or none that can be trusted."""
     try:
         document = json.loads((folder / MANIFEST).read_bytes())
-        if (document["format"], document["version"]) != (FORMAT, VERSION):
-            return None
+        FORMAT.check(document, MANIFEST)
         named = {str(name): [str(value) for value in hashes] for name, hashes in document["files"].items()}
         if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in named):
             return None
         return Manifest(kind=str(document["kind"]), files=named, is_complete=document["is_complete"] is True)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, FileFormatError):
         return None
 
 
@@ -137,8 +136,7 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
     files.write_json(
         folder / MANIFEST,
         {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.header,
             "kind": manifest.kind,
             "is_complete": manifest.is_complete,
             "files": {name: sorted(hashes) for name, hashes in sorted(manifest.files.items())},

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.export.exporter import FileForm
 from ofa_toolkit.export.kit import check as check_script
 from ofa_toolkit.export.tensorrt import promised_layers
 from ofa_toolkit.export.trtexec import INPUT, MODEL, Commands, commands, has_inspector, versions
 
-FORMAT = "ofa-toolkit/build-kit"
+FORMAT = FileFormat("ofa-toolkit/build-kit", 2, "a TensorRT build kit")
 KIND = "TensorRT build kit"
-VERSION = 2
 
 Images = npt.NDArray[np.float32]
 
@@ -61,8 +61,7 @@ def write_build_kit(
     }
     low, high = versions(row)
     description = {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.header,
         "target": form.target.name,
         "generation": row.name,
         "trtexec_versions": [list(low), None if high is None else list(high)],

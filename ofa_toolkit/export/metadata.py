@@ -15,6 +15,7 @@ import onnx
 
 from ofa_toolkit.core.documents import parse_json
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.export.choices import METHODS, CalibrationMethod
@@ -24,8 +25,7 @@ from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 
-FORMAT = "ofa-toolkit/export"
-VERSION = 2
+FORMAT = FileFormat("ofa-toolkit/export", 2, "the metadata of an export")
 
 CalibrationSplit = Literal["train"]
 
@@ -115,7 +115,7 @@ class ExportMetadata:
 
     def to_document(self) -> dict[str, Any]:
         """As plain JSON values."""
-        document = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        document = {**FORMAT.header, **asdict(self)}
         document["subnet"] = subnet_document(self.subnet)
         document["class_names"] = list(self.class_names)
         return document
@@ -127,14 +127,8 @@ class ExportMetadata:
         Raises:
             FileFormatError: Another format or version, or a missing or unknown entry.
         """
-        values = dict(document)
-        found = (values.pop("format", None), values.pop("version", None))
-        if found != (FORMAT, VERSION):
-            raise FileFormatError(
-                f"The metadata is of format '{found[0]}', version {found[1]}; this release reads '{FORMAT}', "
-                f"version {VERSION}.",
-                hint="Export the subnet again: ofa-tk export --onnx",
-            )
+        FORMAT.check(document, "The file's entry", hint="Export the subnet again: ofa-tk export --onnx")
+        values = {name: value for name, value in document.items() if name not in FORMAT.header}
         try:
             values["subnet"] = subnet_from_document(values["subnet"])
             values["ends"] = Ends(**values["ends"])
@@ -149,9 +143,9 @@ class ExportMetadata:
 
 def attach(model: onnx.ModelProto, metadata: ExportMetadata) -> None:
     """Write the metadata into a model, in place of the one it may have."""
-    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != FORMAT]
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != FORMAT.name]
     text = json.dumps(metadata.to_document(), ensure_ascii=False, allow_nan=False)
-    onnx.helper.set_model_props(model, {**dict(kept), FORMAT: text})
+    onnx.helper.set_model_props(model, {**dict(kept), FORMAT.name: text})
 
 
 def read_metadata(model: onnx.ModelProto) -> ExportMetadata:
@@ -161,7 +155,7 @@ def read_metadata(model: onnx.ModelProto) -> ExportMetadata:
         FileFormatError: It has none, or a damaged one.
     """
     for entry in model.metadata_props:
-        if entry.key == FORMAT:
+        if entry.key == FORMAT.name:
             document = parse_json(entry.value, "The metadata of the file")
             if not isinstance(document, dict):
                 raise FileFormatError("The metadata of the file is damaged: it is no JSON object.")

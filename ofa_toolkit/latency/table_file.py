@@ -16,11 +16,11 @@ import numpy.typing as npt
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import damage_explained, parse_json
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.latency.predictors.intervals import ConformalBound
 from ofa_toolkit.latency.predictors.predictor import PREDICTORS, Predictor, Tensors
 
-FORMAT = "ofa-toolkit/latency-table"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/latency-table", 1, "a latency table")
 SUFFIX = ".safetensors"
 
 _SCORES = "bound.scores"
@@ -52,8 +52,7 @@ class TableContent:
         if self.bound is not None:
             tensors[_SCORES] = self.bound.scores
         document = {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.header,
             "predictors": described,
             "bound_space": self.bound_space,
         }
@@ -92,13 +91,7 @@ def read_content(path: str | os.PathLike[str]) -> TableContent:
     text, tensors = _read(Path(path))
     with damage_explained(f"'{path}'"):
         document = parse_json(text, f"The description in '{path}'")
-        if document.get("format") != FORMAT:
-            raise FileFormatError(f"'{path}' is no latency table: its format is '{document.get('format')}'.")
-        if document.get("version") != VERSION:
-            raise FileFormatError(
-                f"'{path}' is a latency table of version {document.get('version')}, not {VERSION}.",
-                hint="Update ofa-toolkit, or make the table again.",
-            )
+        FORMAT.check(document, f"'{path}'", hint="Make the table again.")
         predictors = [
             _predictor(described, _with_prefix(tensors, f"predictors.{index}."))
             for index, described in enumerate(document["predictors"])

@@ -14,12 +14,12 @@ from ofa_toolkit.core import toml
 from ofa_toolkit.core.config import to_dict
 from ofa_toolkit.core.config_types import convert
 from ofa_toolkit.core.errors import ConfigError, UnknownNameError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces import SPACES, get_space
 from ofa_toolkit.spaces.containment import is_within
 from ofa_toolkit.spaces.space import SearchSpace
 
-FORMAT = "ofa-toolkit/space"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/space", 1, "a space")
 SUFFIX = ".toml"
 
 Reference = str | dict[str, Any]
@@ -50,23 +50,19 @@ def space_from_document(document: Any, where: str) -> SearchSpace:
 
 def dumps_space(space: SearchSpace) -> str:
     """A space as a TOML file, which `read_space` reads."""
-    return toml.dumps({"format": FORMAT, "version": VERSION, **space_document(space)})
+    return toml.dumps({**FORMAT.header, **space_document(space)})
 
 
 def read_space(path: str | os.PathLike[str]) -> SearchSpace:
     """The space in a TOML file.
 
     Raises:
-        FileFormatError: The file cannot be read or is not TOML.
-        ConfigError: It is of another format or version, or a value is bad; names its dotted path.
+        FileFormatError: The file cannot be read, is not TOML, or of another format or version.
+        ConfigError: A value is bad; names its dotted path.
     """
-    document = toml.load(path)
-    stated = (document.pop("format", FORMAT), document.pop("version", VERSION))
-    if stated != (FORMAT, VERSION):
-        raise ConfigError(
-            f"'{path}' is of format '{stated[0]}', version {stated[1]}; "
-            f"a space is of '{FORMAT}', version {VERSION}."
-        )
+    document = FORMAT.header | toml.load(path)
+    FORMAT.check(document, f"'{path}'")
+    document = {name: value for name, value in document.items() if name not in FORMAT.header}
     try:
         return space_from_document(document, "")
     except ConfigError as error:

@@ -22,6 +22,7 @@ from ofa_toolkit.core.errors import (
     SubnetNotInSpaceError,
     UnknownNameError,
 )
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces.lowering import lower_unchecked
 from ofa_toolkit.spaces.network_config import is_network_config
 from ofa_toolkit.spaces.official_files import (
@@ -35,8 +36,7 @@ from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
 
-FORMAT = "ofa-toolkit/subnet"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/subnet", 1, "a subnet file")
 
 _KEYS = {"format", "version", "space", "supernet", "resolution", "stages", "predicted", "search"}
 _STAGE_KEYS = {"depth", "kernel_sizes", "expand_ratios", "width"}
@@ -169,8 +169,7 @@ def write_subnet(path: str | os.PathLike[str], subnet_file: SubnetFile) -> None:
 def to_document(subnet_file: SubnetFile) -> dict[str, Any]:
     """The JSON document of a subnet file."""
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.header,
         "space": space_reference(subnet_file.space),
         "supernet": subnet_file.supernet,
         **subnet_document(subnet_file.subnet),
@@ -215,13 +214,7 @@ def _parse(
     if "format" not in document:
         space, subnet, notes = read_official(document, space, resolution, where)
         return SubnetFile(space=space, supernet=None, subnet=subnet, notes=notes)
-    if document["format"] != FORMAT:
-        raise FileFormatError(f"{where} is of format '{document['format']}', not '{FORMAT}'.")
-    if document.get("version") != VERSION:
-        raise FileFormatError(
-            f"{where} is of version {document.get('version')}; this release reads version {VERSION}.",
-            hint="Upgrade ofa-toolkit." if str(document.get("version")).isdigit() else None,
-        )
+    FORMAT.check(document, where)
     unknown = sorted(set(document) - _KEYS)
     missing = sorted({"space", "resolution", "stages"} - set(document))
     if unknown or missing:

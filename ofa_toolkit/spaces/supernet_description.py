@@ -11,13 +11,13 @@ from ofa_toolkit.core.config import to_dict
 from ofa_toolkit.core.config_types import Bounds, convert, field_types
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces.containment import is_within
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_document, space_from_document
 from ofa_toolkit.spaces.supernet_description_v1 import upgraded
 
-FORMAT = "ofa-toolkit/supernet"
-VERSION = 2
+FORMAT = FileFormat("ofa-toolkit/supernet", 2, "a description of a supernet", former=(1,))
 CONFIG_FILE = "config.json"
 
 _TABLES = ("space", "trained_space", "recipe")
@@ -57,8 +57,7 @@ class SupernetDescription:
     def document(self) -> dict[str, Any]:
         """The content of `config.json`; `read_description` gives back an equal description."""
         document: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.header,
             "space": space_document(self.space),
             "space_identity": self.space.identity,
         }
@@ -138,15 +137,9 @@ def _read(path: Path, folder: str | Path) -> dict[str, Any]:
             f"'{folder}' is no supernet folder: it has no {CONFIG_FILE}.",
             hint="Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`.",
         )
-    config = read_object(path, "a description of a supernet")
-    if config.get("format") != FORMAT:
-        raise FileFormatError(f"'{path}' does not describe a supernet (its format is not '{FORMAT}').")
-    if config.get("version") == 1:
+    config = read_object(path, FORMAT.what)
+    if FORMAT.check(config, f"'{path}'") == 1:
         config = upgraded(config, path)
-    elif config.get("version") != VERSION:
-        raise FileFormatError(
-            f"'{path}' has version {config.get('version')!r}; this release reads versions 1 and {VERSION}."
-        )
     if "space" not in config:
         raise FileFormatError(f"'{path}' lacks the entry 'space'.")
     for name in _TABLES:

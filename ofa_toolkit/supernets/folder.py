@@ -74,7 +74,7 @@ def save_supernet(
         recipe=recipe or {},
         further=further or {},
     )
-    metadata = {"format": FORMAT, "space": space.name, "space_identity": space.identity}
+    metadata = {"format": FORMAT.name, "space": space.name, "space_identity": space.identity}
     content = with_sorted_metadata(safetensors.torch.save(tensors, metadata=metadata))
     files.write_bytes(folder / WEIGHTS_FILE, content)
     files.write_json(folder / CONFIG_FILE, description.document())

@@ -23,12 +23,12 @@ from typing import Any
 import torch
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.errors import CheckpointError, OutputError, first_line
+from ofa_toolkit.core.errors import CheckpointError, FileFormatError, OutputError, first_line
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.supernets.finiteness import first_not_finite
 from ofa_toolkit.training.state import TrainState
 
-FORMAT = "ofa-toolkit/checkpoint"
-VERSION = 2
+FORMAT = FileFormat("ofa-toolkit/checkpoint", 2, "a checkpoint of ofa-toolkit", former=(1,))
 BEST = "best.pt"
 _PREFIX = "step-"
 _PARTS = ("supernet", "optimizer", "scaler", "average", "teacher", "watch")
@@ -80,7 +80,7 @@ class CheckpointStore:
             CheckpointError: It cannot be written (a full disk); those before are untouched.
         """
         path = self.path(step)
-        document = {"format": FORMAT, "version": VERSION, **content}
+        document = {**FORMAT.header, **content}
         self._write(path, lambda temporary: torch.save(document, temporary))
         if is_best:
             self._copy_to_best(path)
@@ -187,11 +187,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: It is another release's.
     """
     content = _load(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UnusableCheckpointError(f"'{path}' is not a checkpoint of ofa-toolkit.")
-    version = content.get("version")
-    if version not in (1, VERSION):
-        raise CheckpointError(f"'{path}' has version {version!r}; this release reads 1 and {VERSION}.")
+    if not FORMAT.is_of(content):
+        raise UnusableCheckpointError(f"'{path}' is not {FORMAT.what}.")
+    try:
+        FORMAT.check(content, f"'{path}'")
+    except FileFormatError as error:
+        raise CheckpointError(error.message, hint=error.hint) from error
     missing = [name for name in _PARTS if name not in content]
     if missing:
         raise UnusableCheckpointError(f"'{path}' is damaged: it lacks '{missing[0]}'.")

@@ -146,7 +146,7 @@ def test_a_network_without_its_classifier_gives_its_maps(
     assert run(["verify", "maps.onnx"]) == 0
     model = load_model("maps.onnx")
     stated["features"]["stride8"]["channels"] += 1
-    onnx.helper.set_model_props(model, {FORMAT: json.dumps(stated)})
+    onnx.helper.set_model_props(model, {FORMAT.name: json.dumps(stated)})
     onnx.save(model, "changed.onnx")
     capsys.readouterr()
     assert run(["verify", "changed.onnx", "--json"]) == 1
@@ -340,7 +340,7 @@ def edit_stride(model: onnx.ModelProto) -> None:
 
 def edit_metadata(key: str, value: object) -> Callable[[onnx.ModelProto], None]:
     def edit(model: onnx.ModelProto) -> None:
-        entry = next(entry for entry in model.metadata_props if entry.key == FORMAT)
+        entry = next(entry for entry in model.metadata_props if entry.key == FORMAT.name)
         document = json.loads(entry.value)
         document[key] = value
         entry.value = json.dumps(document)
@@ -423,7 +423,7 @@ def test_every_field_of_an_int8_file_is_covered(here: Path, capsys: pytest.Captu
     for field in sorted(document.keys() - {"format", "version"}):
         value = document[field]
         other.setdefault(field, value + 1 if isinstance(value, int) else f"{value}x")
-        for entry in [e for e in model.metadata_props if e.key == FORMAT]:
+        for entry in [e for e in model.metadata_props if e.key == FORMAT.name]:
             entry.value = json.dumps({**document, field: other[field]})
         Path("changed.onnx").write_bytes(model.SerializeToString())
         assert run(["verify", "changed.onnx", "--json"]) == 1, field

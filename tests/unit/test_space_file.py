@@ -11,7 +11,7 @@ import pytest
 
 from ofa_tk import app
 from ofa_toolkit.core import toml
-from ofa_toolkit.core.errors import ConfigError, OfaToolkitError
+from ofa_toolkit.core.errors import ConfigError, FileFormatError, OfaToolkitError
 from ofa_toolkit.spaces import SearchSpace, compound, get_space, list_spaces, restrict
 from ofa_toolkit.spaces.space_file import (
     dumps_space,
@@ -117,7 +117,7 @@ def test_missing_keys_and_foreign_formats(tmp_path: Path) -> None:
             space_from_document({name: value for name, value in document.items() if name != key}, "here")
     file = tmp_path / "mine.toml"
     file.write_text(dumps_space(BASE).replace("version = 1", "version = 7"))
-    with pytest.raises(ConfigError, match="version 7"):
+    with pytest.raises(FileFormatError, match="version 7"):
         read_space(file)
     with pytest.raises(OfaToolkitError, match="No such file"):
         open_space("nowhere.toml")

@@ -50,7 +50,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         read_subnet({key: value for key, value in good.items() if key != "stages"})
     with pytest.raises(FileFormatError, match="of version 9"):
         read_subnet({**good, "version": 9})
-    with pytest.raises(FileFormatError, match="of format 'other'"):
+    with pytest.raises(FileFormatError, match="is not a subnet file: its format"):
         read_subnet({**good, "format": "other"})
     with pytest.raises(MismatchError, match=r"of space 'ofa-mobilenet-v3-w1\.0', not of"):
         read_subnet(good, get_space("ofa-mobilenet-v3-w1.2"))

@@ -8,9 +8,6 @@ from typing import Annotated, Literal
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
 
-FORMAT: Literal["ofa-toolkit/accuracy-predictor"] = "ofa-toolkit/accuracy-predictor"
-VERSION: Literal[1] = 1
-
 HELD_OUT_TRAINING = "held-out training images"
 """Ends `PredictorCard.dataset` where the images were set aside from the training images."""
 

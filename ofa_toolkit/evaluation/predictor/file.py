@@ -13,12 +13,14 @@ import numpy.typing as npt
 from ofa_toolkit.core import config, files
 from ofa_toolkit.core.documents import damage_explained, parse_json
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.evaluation.predictor.card import FORMAT, VERSION, PredictorCard
+from ofa_toolkit.core.file_format import FileFormat
+from ofa_toolkit.evaluation.predictor.card import PredictorCard
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, Layer, Member
 
 Tensors = dict[str, npt.NDArray[Any]]
 
+FORMAT = FileFormat("ofa-toolkit/accuracy-predictor", 1, "an accuracy predictor")
 _DESCRIPTION = "ofa-toolkit"
 _EFFECT = "resolution_effect"
 
@@ -37,8 +39,7 @@ def write_predictor(path: str | os.PathLike[str], predictor: AccuracyPredictor) 
     if predictor.resolution_effect is not None:
         tensors |= _tensors(predictor.resolution_effect, _EFFECT)
     description = {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.header,
         "card": config.to_dict(predictor.card),
         "choices": predictor.choices.to_document(),
     }
@@ -55,13 +56,7 @@ def read_predictor(path: str | os.PathLike[str]) -> AccuracyPredictor:
         FileFormatError: Missing, damaged, of another format or version.
     """
     description, tensors = _read(Path(path))
-    if description.get("format") != FORMAT:
-        raise FileFormatError(f"'{path}' is not an accuracy predictor ({FORMAT}).")
-    if description.get("version") != VERSION:
-        raise FileFormatError(
-            f"'{path}' is of version {description.get('version')}; this release reads version {VERSION}.",
-            hint="Upgrade ofa-toolkit.",
-        )
+    FORMAT.check(description, f"'{path}'")
     with damage_explained(f"'{path}'"):
         card = config.from_dict(PredictorCard, description["card"], source=str(path))
         choices = Choices.from_document(description["choices"])

@@ -11,12 +11,12 @@ from typing import Any
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.export.formats import FORMATS
 from ofa_toolkit.export.formats.format import Format, versions
 from ofa_toolkit.export.metadata import ExportMetadata
 
-FORMAT = "ofa-toolkit/format-export"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/format-export", 1, "the description of an exported network")
 DESCRIPTION, LABELS, STEM = "export.json", "labels.txt", "model"
 
 
@@ -60,8 +60,7 @@ def describe(folder: Path, form: Format, metadata: ExportMetadata) -> FormatFold
     files.write_text(folder / LABELS, "".join(f"{name}\n" for name in names))
     made = FormatFolder(folder=folder, form=form, metadata=metadata, converters=versions(form), hashes=hashes)
     document: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.header,
         "kind": form.name,
         "converters": made.converters,
         "files": hashes,
@@ -85,8 +84,7 @@ def read_format_folder(folder: Path) -> FormatFolder:
     """
     where = f"'{folder / DESCRIPTION}'"
     document = read_object(folder / DESCRIPTION, where)
-    if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
-        raise FileFormatError(f"{where} is not of format '{FORMAT}', version {VERSION}.")
+    FORMAT.check(document, where)
     try:
         return FormatFolder(
             folder=folder,

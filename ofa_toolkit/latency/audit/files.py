@@ -157,7 +157,7 @@ def _journal_rows(path: Path) -> Iterator[Row]:
     tag = journal.lines[0].get("format") if journal.lines else None
     if tag == RESULTS_FORMAT:
         yield from _kit_rows(journal)
-    elif tag == JOURNAL_FORMAT:
+    elif tag == JOURNAL_FORMAT.name:
         yield from _measured_rows(journal)
     else:
         raise FileFormatError(f"'{path}' holds neither results of a kit nor a journal of `latency measure`.")

@@ -45,7 +45,7 @@ def _of_json(path: Path, text: str) -> str | None:
             raise
         lines = text.lstrip().splitlines()
         return "kit" if lines and lines[0].startswith("{") and path.suffix not in SUFFIXES else None
-    if isinstance(document, dict) and document.get("format") == PROBES_FORMAT:
+    if PROBES_FORMAT.is_of(document):
         raise FileFormatError(
             f"'{path}' holds planned networks.",
             hint=f"ofa-tk latency calibrate {path} --device NAME --runtime NAME --precision fp16",

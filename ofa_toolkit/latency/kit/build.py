@@ -20,6 +20,7 @@ import onnx
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core import files, rng
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.precision import FilePrecision, FloatPrecision
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.version import __version__
@@ -29,8 +30,7 @@ from ofa_toolkit.spaces import Encoding, LayerSpec, Population, SearchSpace, low
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
 
-FORMAT = "ofa-toolkit/kit"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/kit", 1, "a measuring kit")
 MANIFEST = "kit.json"
 AGENT = "measure.py"
 _PATTERN = 1021
@@ -117,7 +117,7 @@ def is_kit(path: os.PathLike[str]) -> bool:
             manifest = json.loads(archive.read(MANIFEST))
     except Exception:  # damaged bytes can raise anything in the readers of archives
         return False
-    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+    return FORMAT.is_of(manifest)
 
 
 def _write_networks(
@@ -166,8 +166,7 @@ def _repeating_weights(
 def _manifest(spec: KitSpec, space: SearchSpace, entries: list[dict[str, Any]]) -> dict[str, Any]:
     hashes = json.dumps([spec.target, spec.precision, [entry["files"] for entry in entries]], sort_keys=True)
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.header,
         "id": hashlib.sha256(hashes.encode()).hexdigest()[:16],
         "made_by": f"ofa-toolkit {__version__}",
         "target": spec.target,

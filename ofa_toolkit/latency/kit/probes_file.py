@@ -15,14 +15,14 @@ import numpy.typing as npt
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, OutputError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 
-FORMAT = "ofa-toolkit/latency-probes"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/latency-probes", 1, "a probes file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,7 @@ def write_probes(path: str | os.PathLike[str], probes: Probes) -> None:
         for subnet, latency in zip(subnets, probes.latencies_ms, strict=True)
     ]
     document = {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.header,
         "space": space_reference(probes.space),
         "probes": entries,
     }
@@ -106,11 +105,10 @@ def _load(path: Path) -> dict[str, Any]:
             f"'{path}' is no probes file.", hint=f"`ofa-tk latency import {path}` reads the results of a kit."
         )
     plan = "`ofa-tk latency calibrate --plan 10 --space NAME` writes a file to fill in."
-    document = read_object(path, "a probes file", hint=plan)
-    if document.get("format") != FORMAT:
-        raise FileFormatError(f"'{path}' is no probes file: its format is not '{FORMAT}'.")
-    if document.get("version") != VERSION or "space" not in document:
-        raise FileFormatError(f"'{path}' is a probes file of another version, or names no space.")
+    document = read_object(path, FORMAT.what, hint=plan)
+    FORMAT.check(document, f"'{path}'")
+    if "space" not in document:
+        raise FileFormatError(f"'{path}' names no space.", hint=plan)
     return document
 
 

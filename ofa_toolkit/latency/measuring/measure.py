@@ -20,6 +20,7 @@ import numpy as np
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.latency.measuring.effort import Effort
@@ -28,8 +29,7 @@ from ofa_toolkit.latency.runtimes import Runtime, Session
 from ofa_toolkit.latency.runtimes.runtime import RunTimes
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 
-FORMAT = "ofa-toolkit/measurements"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/measurements", 1, "a journal of measurements")
 REFERENCE = "reference"
 _WARM_UP_RUNS = 3
 _FEWEST_RUNS, _MOST_RUNS = 5, 200
@@ -79,7 +79,7 @@ def open_journal(
     Raises:
         MeasurementError: It was begun under others; names the first.
     """
-    wanted = {"type": "header", "format": FORMAT, "version": VERSION, **header}
+    wanted = {"type": "header", **FORMAT.header, **header}
     journal = Journal(path, reporter)
     if not journal.lines:
         journal.append(wanted)

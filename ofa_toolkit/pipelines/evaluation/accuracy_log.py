@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.evaluation.accuracy import evaluate_on_batches
@@ -22,8 +23,7 @@ from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
 from ofa_toolkit.training.distributed import Process
 
-FORMAT = "ofa-toolkit/measured-accuracies"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/measured-accuracies", 1, "a file of measured accuracies")
 LARGEST_CACHE_BYTES = 2 * 2**30
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -116,7 +116,7 @@ class AccuracyLog:
 
     def __init__(self, folder: Path, conditions: AccuracyConditions, reporter: Reporter = SILENT) -> None:
         self._folder = folder
-        self._header = {"format": FORMAT, "version": VERSION, **vars(conditions)}
+        self._header = {**FORMAT.header, **vars(conditions)}
         folder.mkdir(parents=True, exist_ok=True)
         self.read(reporter)
 

@@ -15,6 +15,7 @@ from torch import fx, nn
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError, VerificationError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.core.requests import with_fields_of
@@ -29,8 +30,7 @@ from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.supernets.importing.official_config import save_official_network
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
-FORMAT = "ofa-toolkit/network"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/network", 1, "an extracted network")
 KIND = "network"
 
 # Extraction copies weights; what differs is rounding of the convolution kernels chosen for each layout.
@@ -130,7 +130,7 @@ def _write_torch(folder: Path, network: nn.Module, resolution: int) -> None:
     """Weights by name, and a program that needs torch alone."""
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     files.write_bytes(
-        folder / "model.safetensors", safetensors.torch.save(state, metadata={"format": FORMAT})
+        folder / "model.safetensors", safetensors.torch.save(state, metadata={"format": FORMAT.name})
     )
     images = torch.zeros(2, 3, resolution, resolution)
     program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
@@ -144,8 +144,7 @@ def _description(
     maps: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        **FORMAT.header,
         "subnet": to_document(described),
         "supernet": {"name": source.name, "sha256": source.identity},
         "class_names": list(source.class_names) or None,

@@ -15,6 +15,7 @@ from torch import nn
 
 from ofa_toolkit.complexity import peak_activation_elements
 from ofa_toolkit.core.errors import ConfigError, MissingDependencyError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.datasets import picture
@@ -31,7 +32,7 @@ from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.zoo.supernet import SupernetLike, load_supernet
 
 KIND = "adaptive pack"
-FORMAT, VERSION = "ofa-toolkit/pack", 1
+FORMAT = FileFormat("ofa-toolkit/pack", 1, "a pack of subnets")
 RUNTIME = "adaptive.py"
 
 Array = npt.NDArray[np.float32]
@@ -93,8 +94,7 @@ def write_pack(
             for number, (member, network) in enumerate(zip(chosen, networks, strict=True))
         ]
         manifest = {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.header,
             "supernet": source.name,
             "supernet_identity": source.identity,
             "preprocessing": {"interpolation": "bilinear", "crop": 1.0, **source.preprocessing},

@@ -86,7 +86,7 @@ def _read(path: Path, space_name: str | None) -> tuple[SearchSpace, Population, 
     """Space, subnets, times in ms, and the batch size where the file says it."""
     if path.suffix == ".json":
         document = read_json(path)
-        if isinstance(document, dict) and document.get("format") == FORMAT:
+        if FORMAT.is_of(document):
             probes = read_probes(path).measured()
             return probes.space, probes.population, probes.latencies_ms, None
     context = ImportContext(space=None if space_name is None else open_space(space_name))

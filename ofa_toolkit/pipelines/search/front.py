@@ -15,6 +15,7 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.figures import finish_axes, new_figure, png
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.pipelines.search.answer import infeasible
 from ofa_toolkit.pipelines.search.colors import resolution_colors
@@ -29,8 +30,7 @@ from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
 
-FORMAT = "ofa-toolkit/front"
-VERSION = 1
+FORMAT = FileFormat("ofa-toolkit/front", 1, "a front")
 SUFFIXES = (".csv", ".json", ".png")
 
 LABELS = {
@@ -70,8 +70,7 @@ class Front:
     def document(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "format": FORMAT,
-            "version": VERSION,
+            **FORMAT.header,
             "space": space_reference(self.space),
             "supernet": self.supernet,
             "costs": list(self.costs),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.pipelines.search.front import FORMAT, LABELS, VERSION
+from ofa_toolkit.pipelines.search.front import FORMAT, LABELS
 
 _HINT = "`ofa-tk search --device NAME --pareto front.json` writes one."
 
@@ -20,11 +20,8 @@ def read_front(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         FileFormatError: It is no front of ours; names what is missing or of the wrong type.
     """
-    document = read_object(path, "a front", hint=_HINT)
-    if document.get("format") != FORMAT:
-        raise FileFormatError(f"'{path}' is not a front ({FORMAT}).", hint=_HINT)
-    if document.get("version") != VERSION:
-        raise FileFormatError(f"'{path}' is of version {document.get('version')!r}, not {VERSION}.")
+    document = read_object(path, FORMAT.what, hint=_HINT)
+    FORMAT.check(document, f"'{path}'", hint=_HINT)
     _check(document, _FRONT, f"'{path}': ")
     num_costs = len(document["costs"])
     for index, member in enumerate(document["members"]):

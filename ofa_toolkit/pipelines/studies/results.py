@@ -12,8 +12,9 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, FileFormatError
+from ofa_toolkit.core.file_format import FileFormat
 
-FORMAT, VERSION = "ofa-toolkit/study-result", 1
+FORMAT = FileFormat("ofa-toolkit/study-result", 1, "a result of a study")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ class RunResult:
 
 def write_result(path: Path, result: RunResult) -> None:
     """Write a result file."""
-    files.write_json(path, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(result)})
+    files.write_json(path, {**FORMAT.header, **dataclasses.asdict(result)})
 
 
 def read_result(path: Path) -> RunResult:
@@ -131,11 +132,9 @@ def read_result(path: Path) -> RunResult:
     Raises:
         FileFormatError: It is none, or was damaged.
     """
-    document = read_object(path, "a result of a study")
-    if document.pop("format", None) != FORMAT:
-        raise FileFormatError(f"'{path}' is no result of a study ({FORMAT}).")
-    if document.pop("version", None) != VERSION:
-        raise FileFormatError(f"'{path}' is of another version than {VERSION}.")
+    document = read_object(path, FORMAT.what)
+    FORMAT.check(document, f"'{path}'")
+    document = {name: value for name, value in document.items() if name not in FORMAT.header}
     try:
         return configuration.from_dict(RunResult, document, source=str(path))
     except ConfigError as error:

@@ -83,7 +83,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"format": "other"}, FileFormatError, "does not describe a supernet"),
+        ({"format": "other"}, FileFormatError, "is not a description of a supernet"),
         ({"version": 99}, FileFormatError, "version 99"),
         ({"space_identity": "0" * 16}, MismatchError, "was changed: its identity is"),
         ({"space": space_document(SPACE.with_num_classes(4))}, MismatchError, "classifier"),
