@@ -87,26 +87,20 @@ class ArrayDataset(ImageDataset):
         self.transforms = transforms
         self.stored_size = int(splits["train"][0].shape[1])
         self._padding = padding_pixels(transforms, self.stored_size)
-        border = ((0, 0), (self._padding, self._padding), (self._padding, self._padding), (0, 0))
-        # The border is made once: at training time a crop is then a plain copy.
-        self._padded: dict[Split, torch.Tensor] = {
-            split: torch.from_numpy(np.pad(images, border, mode="reflect") if self._padding else images)
-            for split, (images, _) in splits.items()
-        }
+        self._images = {split: torch.from_numpy(images) for split, (images, _) in splits.items()}
+        self._padded: dict[Split, torch.Tensor] = {}
         self._labels = {split: torch.from_numpy(values) for split, values in labels.items()}
         self._stated_content = content
 
     def _content(self, split: Split) -> Iterable[bytes]:
         if self._stated_content is not None:
             return self._stated_content(split)
-        inner = slice(self._padding, self._padding + self.stored_size)
-        return array_content(self._padded[split][:, inner, inner].cpu().numpy())
+        return array_content(self._images[split].cpu().numpy())
 
     def pictures(self, split: Split) -> Iterator[Picture]:
         """Describe every image of a split, in the order of its labels."""
-        inner = slice(self._padding, self._padding + self.stored_size)
-        for row, image in enumerate(self._padded[split]):
-            pixels = image[inner, inner].cpu().numpy()
+        for row, image in enumerate(self._images[split]):
+            pixels = image.cpu().numpy()
             yield Picture(
                 name=self.picture_name(split, row),
                 width=self.stored_size,
@@ -123,8 +117,7 @@ class ArrayDataset(ImageDataset):
             yield self._batch(split, request)
 
     def _batch(self, split: Split, request: BatchRequest) -> Batch:
-        store = self._padded[split]
-        chosen = torch.from_numpy(request.rows[request.part]).to(store.device)
+        chosen = torch.from_numpy(request.rows[request.part]).to(self._images[split].device)
         if request.stream is None:
             images = normalize(self._squares(split, request.resolution)[chosen], self.preprocessing)
         else:
@@ -133,7 +126,7 @@ class ArrayDataset(ImageDataset):
             stream = generator(int(seed), *labels)
             draw = draw_augmentation(self.transforms, stream, len(request.rows), self.stored_size)
             draw = draw.part(request.part)
-            cropped = augment_batch(store, chosen, draw, self.stored_size)
+            cropped = augment_batch(self._with_border(split), chosen, draw, self.stored_size)
             if has_policies(self.transforms):
                 places = range(len(request.rows))[request.part]
                 seeds = (torch_seed(int(seed), *labels, place) for place in places)
@@ -147,13 +140,33 @@ class ArrayDataset(ImageDataset):
 
     def _squares(self, split: Split, resolution: int) -> torch.Tensor:  # noqa: ARG002
         """Images (N, S, S, 3) that networks of a resolution are judged on; resized where S is another."""
+        return self._images[split]
+
+    def _with_border(self, split: Split) -> torch.Tensor:
+        """All images with the border that crops need, made when a split is first augmented.
+
+        A crop is then a plain copy. The images themselves become a view of it, so that they are held once.
+        """
+        if split not in self._padded:
+            images, width = self._images[split], (self._padding, self._padding)
+            if self._padding:
+                padded = np.pad(images.cpu().numpy(), ((0, 0), width, width, (0, 0)), mode="reflect")
+                images = torch.from_numpy(padded).to(images.device)
+            self._hold(split, images)
+        return self._padded[split]
+
+    def _hold(self, split: Split, padded: torch.Tensor) -> None:
         inner = slice(self._padding, self._padding + self.stored_size)
-        return self._padded[split][:, inner, inner]
+        self._padded[split], self._images[split] = padded, padded[:, inner, inner]
 
     def _move(self, split: Split, device: torch.device | str) -> None:
-        if self._padded[split].device != torch.device(device):
-            self._padded[split] = self._padded[split].to(device)
-            self._labels[split] = self._labels[split].to(device)
+        if self._images[split].device == torch.device(device):
+            return
+        self._labels[split] = self._labels[split].to(device)
+        if split in self._padded:
+            self._hold(split, self._padded[split].to(device))
+        else:
+            self._images[split] = self._images[split].to(device)
 
 
 def from_arrays(

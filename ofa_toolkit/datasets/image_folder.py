@@ -127,7 +127,7 @@ class SmallPhotoDataset(ArrayDataset):
         if key not in self._other_sizes:
             images = _decode_all(self._files[split].paths, self.preprocessing, resolution)
             self._other_sizes[key] = torch.from_numpy(images)
-        return self._other_sizes[key].to(self._padded[split].device)
+        return self._other_sizes[key].to(self._images[split].device)
 
 
 def _decode_all(paths: Sequence[Path], preprocessing: Preprocessing, size: int) -> Images:

@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms import v2
 
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.datasets.picture import fit_picture
+
+if TYPE_CHECKING:  # torchvision takes seconds to import, and most commands do without it
+    from torchvision.transforms import v2
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -246,6 +248,8 @@ def photo_transform(
         resolution: Side R in pixels.
         augmentation: For training images; None for the deterministic resize and centre crop.
     """
+    from torchvision.transforms import v2
+
     steps: list[Callable[[Any], Any]] = []
     if augmentation is None:
         steps.append(square(preprocessing, resolution))
@@ -281,7 +285,7 @@ def square(preprocessing: Preprocessing, resolution: int) -> Callable[[Image.Ima
 
 def has_policies(config: TransformConfig) -> bool:
     """Whether `apply_policies` changes anything."""
-    return bool(_policies(config))
+    return config.auto_augment != "none" or config.color_jitter != "none"
 
 
 def apply_policies(images: Tensor, config: TransformConfig, seeds: Iterable[int]) -> Tensor:
@@ -292,6 +296,8 @@ def apply_policies(images: Tensor, config: TransformConfig, seeds: Iterable[int]
         config: Augmentations and their strength.
         seeds: One seed an image, B in all.
     """
+    from torchvision.transforms import v2
+
     policies = v2.Compose(_policies(config))
     changed = []
     for image, seed in zip(images.permute(0, 3, 1, 2), seeds, strict=True):
@@ -302,6 +308,10 @@ def apply_policies(images: Tensor, config: TransformConfig, seeds: Iterable[int]
 
 
 def _policies(config: TransformConfig) -> list[v2.Transform]:
+    if not has_policies(config):
+        return []
+    from torchvision.transforms import v2
+
     steps: list[v2.Transform] = []
     if config.auto_augment == "imagenet":
         steps.append(v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, v2.InterpolationMode.BILINEAR))

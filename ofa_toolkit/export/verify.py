@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +124,7 @@ def verify_ends(
     def ends_hold() -> str:
         again = wrap(model, metadata.ends, metadata.preprocessing).graph
         for field in ("input", "output", "node", "initializer"):
-            if sorted(map(str, getattr(again, field))) != sorted(map(str, getattr(file.graph, field))):
+            if _contents(getattr(again, field)) != _contents(getattr(file.graph, field)):
                 raise VerificationError(f"its {field}s are not those of '{metadata.ends}'")
         check_lint(file, form.target)
         return (
@@ -132,6 +132,11 @@ def verify_ends(
         )
 
     return attempt("input and output", ends_hold)
+
+
+def _contents(entries: Iterable[Any]) -> list[bytes]:
+    """Entries of a graph, whatever their order."""
+    return sorted(entry.SerializeToString(deterministic=True) for entry in entries)
 
 
 def verify_weights(

@@ -69,6 +69,15 @@ def test_importing_a_torch_free_part_loads_no_torch(part: str) -> None:
     assert printed.strip() == "False"
 
 
+def test_data_sets_do_without_torchvision_until_it_is_needed() -> None:
+    """It brings torch's compiler along: seconds for every command that looks at images."""
+    code = (
+        "import sys, ofa_toolkit.datasets as d; d.open_dataset('fake'); print('torchvision' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "False"
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom ofa_tk.app import run\nassert run(['--help']) == 0\n"
