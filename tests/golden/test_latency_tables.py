@@ -24,6 +24,7 @@ from ofa_toolkit.latency.device import Device
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES
 from ofa_toolkit.latency.predictors.layer_model import LayerModel
 from ofa_toolkit.latency.table import LatencyTable, list_devices, read_table
+from ofa_toolkit.pipelines.schemas import SCHEMAS
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, sample_population
 
 GOLDEN = Path(__file__).with_name("latency_tables.json")
@@ -117,8 +118,7 @@ def test_predictions_are_the_golden_ones(device: str, variant: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_device_files_are_valid_and_say_where_tables_come_from(device: str) -> None:
-    schema = json.loads((DOCS / "schemas" / "device.json").read_text())
-    jsonschema.validate(toml.load(FOLDER / device / "device.toml"), schema)
+    jsonschema.validate(toml.load(FOLDER / device / "device.toml"), SCHEMAS["device"]())
     for variant in DEVICES[device].variants:
         assert variant.source
         assert variant.source_licence

@@ -8,19 +8,17 @@ from typing import Any
 
 import jsonschema
 import pytest
-from safetensors import safe_open
 
-from ofa_toolkit.core.resources import data_path
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.front import find_front
 from ofa_toolkit.spaces.subnet_file import to_document
 
-SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schemas"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schemas"
 QUICK: dict[str, Any] = {"population_size": 8, "num_children": 8, "num_generations": 2, "local": None}
 
 
 def check(document: Any, name: str) -> None:
-    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    schema = json.loads((FOLDER / f"{name}.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
 
@@ -32,9 +30,3 @@ def test_subnets_and_fronts_fit_their_schemas() -> None:
         check({**to_document(found), "extra": 1}, "subnet")
     front = find_front(device="jetson-nano", against=["latency", "macs"], effort=QUICK)
     check(front.document(), "front")
-
-
-@pytest.mark.parametrize("name", ["ofa-mobilenet-v3-w1.0", "ofa-mobilenet-v3-w1.2"])
-def test_bundled_predictors_fit_their_schema(name: str) -> None:
-    with safe_open(data_path("zoo") / name / "accuracy_predictor.safetensors", framework="numpy") as file:
-        check(json.loads(file.metadata()["ofa-toolkit"]), "accuracy-predictor")

@@ -1,0 +1,50 @@
+"""JSON schemas of the files that a class of ours reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ofa_toolkit.core.config_schema import Schema, json_schema
+from ofa_toolkit.evaluation.predictor.card import PredictorCard
+from ofa_toolkit.evaluation.predictor.file import FORMAT as PREDICTOR
+from ofa_toolkit.latency.device import Device
+from ofa_toolkit.pipelines.studies.definition import StudyConfig
+from ofa_toolkit.training import ALGORITHMS
+from ofa_toolkit.training.config import RunConfig
+from ofa_toolkit.zoo.card import Card
+from ofa_toolkit.zoo.published_subnets import PublishedSubnets
+
+
+def _recipe() -> Schema:
+    return json_schema(RunConfig, "Recipe", algorithm=tuple(ALGORITHMS[name] for name in ALGORITHMS))
+
+
+def _predictor() -> Schema:
+    """Of the text in the header of a predictor's file: its card, and what its inputs stand for."""
+    card = json_schema(PredictorCard, f"{PREDICTOR.name}, version {PREDICTOR.version}")
+    dialect, title = card.pop("$schema"), card.pop("title")
+    kind = {"enum": ["resolution", "width", "skip", "block"]}
+    choice = {"type": "array", "prefixItems": [kind], "items": {"type": "number"}}
+    return {
+        "$schema": dialect,
+        "title": title,
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{name: {"const": value} for name, value in PREDICTOR.header.items()},
+            "card": card,
+            "choices": {"type": "array", "minItems": 1, "items": choice},
+        },
+        "required": [*PREDICTOR.header, "card", "choices"],
+    }
+
+
+SCHEMAS: Mapping[str, Callable[[], Schema]] = {
+    "recipe": _recipe,
+    "study": lambda: json_schema(StudyConfig, "Study"),
+    "device": lambda: json_schema(Device, "ofa-toolkit/device, version 1"),
+    "card": lambda: json_schema(Card, "ofa-toolkit/card, version 1"),
+    "published-subnets": lambda: json_schema(PublishedSubnets, "ofa-toolkit/published-subnets, version 1"),
+    "accuracy-predictor": _predictor,
+}
+"""By the name of the file in the reference."""
