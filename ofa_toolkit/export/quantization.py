@@ -77,7 +77,7 @@ def quantize(
         onnx.save(prepared, source)
         _run_quantiser(source, result, model, batches, generation, method, weight_bits)
         quantised = onnx.load(result)
-    if generation.runtime == "tensorrt":
+    if generation.software.fuses_quantisation:
         _free_fused_sums(quantised)
         if has_half:
             store_in_half(quantised)
@@ -111,17 +111,17 @@ def _run_quantiser(
 ) -> None:
     from onnxruntime import quantization
 
-    is_tensorrt = generation.runtime == "tensorrt"
+    fuses = generation.software.fuses_quantisation
     reader = _Reader(model.graph.input[0].name, batches)
     ranges = {
         "minmax": quantization.CalibrationMethod.MinMax,
         "percentile": quantization.CalibrationMethod.Percentile,
         "entropy": quantization.CalibrationMethod.Entropy,
     }
-    options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": is_tensorrt}
+    options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": fuses}
     if method == "percentile":
         options["CalibPercentile"] = 99.99
-    if is_tensorrt:
+    if fuses:
         options |= {
             "QuantizeBias": False,
             "AddQDQPairToWeight": generation.int8 == "pair",
@@ -131,11 +131,11 @@ def _run_quantiser(
         source,
         result,
         reader,
-        op_types_to_quantize=[*_WEIGHTED, "Add"] if is_tensorrt else _cpu_operators(model),
-        nodes_to_exclude=gate_convolutions(model.graph) if is_tensorrt else [],
+        op_types_to_quantize=[*_WEIGHTED, "Add"] if fuses else _cpu_operators(model),
+        nodes_to_exclude=gate_convolutions(model.graph) if fuses else [],
         per_channel=True,
         reduce_range=weight_bits == 7,
-        activation_type=quantization.QuantType.QInt8 if is_tensorrt else quantization.QuantType.QUInt8,
+        activation_type=quantization.QuantType.QInt8 if fuses else quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
         calibrate_method=ranges[method],
         extra_options=options,

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
 from ofa_toolkit.core.precision import FILE_PRECISIONS, FilePrecision
 from ofa_toolkit.export.targets import (
-    GENERATIONS,
+    TENSORRT_GENERATIONS,
     Generation,
     generation,
     generation_of,
     is_tensorrt,
     version_of,
 )
-from ofa_toolkit.latency.device import Device
+from ofa_toolkit.latency.device import Device, Kind
 from ofa_toolkit.latency.device_names import find_device, misspelt, software_of
 
 ONNXRUNTIME_CPU = "onnxruntime-cpu"
+
+_FORMATS: Mapping[Kind, str] = {"phone": "litert"}
+
+
+def format_of(kind: Kind) -> str | None:
+    """The format beside ONNX that a kind of device gets unless the user says otherwise; None for ONNX."""
+    return _FORMATS.get(kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +63,7 @@ class Target:
             return True
         if precision == "int8" and self.generation.int8 is None:
             return False
-        if self.generation.runtime == "onnxruntime":
+        if not self.generation.software.needs_gpu:
             return True
         if self.compute_capability is None:
             return None
@@ -92,8 +99,7 @@ def gpu_supports(compute_capability: str, precision: FilePrecision) -> bool:
 def target_names(tables: Iterable[str | os.PathLike[str]] = ()) -> list[str]:
     """Every name `resolve_target` takes: `onnxruntime-cpu`, devices, generations."""
     devices = resources.entries("latency_tables", tables)
-    rows = [row.name for row in GENERATIONS if row.runtime == "tensorrt"]
-    return [ONNXRUNTIME_CPU, *devices, *rows]
+    return [ONNXRUNTIME_CPU, *devices, *(row.name for row in TENSORRT_GENERATIONS)]
 
 
 def is_software(name: str) -> bool:
@@ -144,7 +150,7 @@ def target_of_device(device: Device, *, other_formats: bool = False) -> Target:
         reason = "runs no TensorRT" if version == "none" else "does not say which TensorRT it runs"
         compiler = device.software.compiler
         if device.kind == "phone":
-            hint = "--format litert"
+            hint = f"--format {format_of(device.kind)}"
         elif compiler is not None:
             reason, hint = f"{reason}; {compiler}", f"--target {ONNXRUNTIME_CPU} writes an ONNX file."
         else:

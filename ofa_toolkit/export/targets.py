@@ -13,10 +13,66 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ofa_toolkit.core.errors import ExportError, UnknownNameError, unknown_name
+from ofa_toolkit.core.precision import FilePrecision
 from ofa_toolkit.export import operator_support
 from ofa_toolkit.export.operator_support import AttributeValues, ConstantInputs, DataTypes, Operators
 
-Runtime = Literal["tensorrt", "onnxruntime"]
+
+@dataclass(frozen=True, kw_only=True)
+class Software:
+    """What reads ONNX files, and what all its versions have in common.
+
+    Attributes:
+        name: As device files and results have it.
+        title: For people.
+        builds_engines: Whether a builder on the device makes an engine of the file, and the engine is what
+            runs; else the file itself, with what is installed here too.
+        has_own_parser: Whether what it reads has limits of its own beyond ONNX's operators and versions.
+        reads_newer: Whether later versions than the row's, which a file may meet, read more than it says.
+        needs_gpu: Whether the GPU decides which precisions are computed in.
+        fuses_quantisation: Whether Q/DQ belong only where a convolution or linear layer takes them up,
+            signed and symmetric; else around everything that has an 8-bit kernel, unsigned.
+        weight_bits: Bits that 8-bit weights may use. With 7, sums of two products of bytes stay within 16
+            bits, where processors without VNNI saturate.
+        kit_opset: Operator set of the networks of a measuring kit; None for that of its generation.
+        kit_precisions: Precisions that a kit is timed in; None for all that the target has.
+    """
+
+    name: str
+    title: str
+    builds_engines: bool
+    has_own_parser: bool
+    reads_newer: bool
+    needs_gpu: bool
+    fuses_quantisation: bool
+    weight_bits: Literal[7, 8]
+    kit_opset: int | None = None
+    kit_precisions: tuple[FilePrecision, ...] | None = None
+
+
+TENSORRT = Software(
+    name="tensorrt",
+    title="TensorRT",
+    builds_engines=True,
+    has_own_parser=True,
+    reads_newer=False,
+    needs_gpu=True,
+    fuses_quantisation=True,
+    weight_bits=8,
+)
+ONNXRUNTIME = Software(
+    name="onnxruntime",
+    title="ONNX Runtime",
+    builds_engines=False,
+    has_own_parser=False,
+    reads_newer=True,
+    needs_gpu=False,
+    fuses_quantisation=False,
+    weight_bits=7,
+    # The first with HardSwish: also for the old ONNX Runtime of a board with Python 3.6.
+    kit_opset=14,
+    kit_precisions=("fp32",),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +81,7 @@ class Generation:
 
     Attributes:
         name: `tensorrt-<first version>` or `onnxruntime`.
-        runtime: Name of the software.
+        software: What its versions are of.
         since: First version, as numbers.
         min_opset: Oldest operator set it is meant to read.
         max_opset: Newest operator set it reads.
@@ -46,7 +102,7 @@ class Generation:
     """
 
     name: str
-    runtime: Runtime
+    software: Software
     since: tuple[int, int]
     min_opset: int
     max_opset: int
@@ -61,6 +117,11 @@ class Generation:
     attributes: AttributeValues = field(default_factory=dict)
     sources: tuple[str, ...]
 
+    @property
+    def runtime(self) -> str:
+        """Name of the software."""
+        return self.software.name
+
 
 _PARSER = "github.com/onnx/onnx-tensorrt"
 _DOCS = "docs.nvidia.com/deeplearning/tensorrt"
@@ -68,7 +129,7 @@ _DOCS = "docs.nvidia.com/deeplearning/tensorrt"
 # Every row says what changed since the one before it.
 _TENSORRT_7_1 = Generation(
     name="tensorrt-7.1",
-    runtime="tensorrt",
+    software=TENSORRT,
     since=(7, 1),
     # "TensorRT supports ONNX graphs generated with at least opset 7": ModelImporter.cpp of 7.1 to 9.3.
     min_opset=7,
@@ -199,7 +260,7 @@ _TENSORRT_11_0 = replace(
 )
 _ONNXRUNTIME = Generation(
     name="onnxruntime",
-    runtime="onnxruntime",
+    software=ONNXRUNTIME,
     since=(1, 18),
     # From ONNX 1.2.1, opset 7, on: the same table.
     min_opset=7,
@@ -215,7 +276,7 @@ _ONNXRUNTIME = Generation(
     sources=("onnxruntime.ai/docs/reference/compatibility.html",),
 )
 
-GENERATIONS: tuple[Generation, ...] = (
+TENSORRT_GENERATIONS: tuple[Generation, ...] = (
     _TENSORRT_7_1,
     _TENSORRT_8_0,
     _TENSORRT_8_2,
@@ -225,9 +286,11 @@ GENERATIONS: tuple[Generation, ...] = (
     _TENSORRT_9_0,
     _TENSORRT_10_0,
     _TENSORRT_11_0,
-    _ONNXRUNTIME,
 )
-"""All rows, from the oldest TensorRT to the newest; ONNX Runtime is last."""
+"""From the oldest to the newest."""
+
+GENERATIONS: tuple[Generation, ...] = (*TENSORRT_GENERATIONS, _ONNXRUNTIME)
+"""All rows."""
 
 
 def generation_of(version: str) -> Generation:
@@ -237,7 +300,7 @@ def generation_of(version: str) -> Generation:
         ExportError: No version, or one before the oldest row.
     """
     match = re.match(r"(\d+)(?:\.(\d+))?", version)
-    rows = [row for row in GENERATIONS if row.runtime == "tensorrt"]
+    rows = TENSORRT_GENERATIONS
     if match is None:
         raise ExportError(f"'{version}' is no TensorRT version.")
     numbers = (int(match[1]), int(match[2] or 0))
@@ -265,7 +328,7 @@ def version_of(name: str) -> str | None:
     match = _TENSORRT.fullmatch(name.strip())
     if match is None:
         return None
-    rows = [row for row in GENERATIONS if row.runtime == "tensorrt"]
+    rows = TENSORRT_GENERATIONS
     if match[1] is None or int(match[1].partition(".")[0]) not in {row.since[0] for row in rows}:
         problem = "names no version" if match[1] is None else "is of no known generation"
         names = ", ".join(row.name for row in rows)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ofa_toolkit.export.exporter import FileForm
-from ofa_toolkit.export.targets import GENERATIONS, Generation
+from ofa_toolkit.export.targets import TENSORRT_GENERATIONS, Generation
 from ofa_toolkit.tensorrt.engine import LARGEST_DYNAMIC_BATCH
 
 MODEL, ENGINE, LAYERS = "model.onnx", "model.engine", "layers.json"
@@ -41,7 +41,7 @@ def has_inspector(row: Generation) -> bool:
 
 def versions(row: Generation) -> tuple[tuple[int, int], tuple[int, int] | None]:
     """First version of a generation, and the first one after it."""
-    later = [other.since for other in GENERATIONS if other.runtime == "tensorrt" and other.since > row.since]
+    later = [other.since for other in TENSORRT_GENERATIONS if other.since > row.since]
     return row.since, min(later, default=None)
 
 

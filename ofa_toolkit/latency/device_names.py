@@ -96,8 +96,7 @@ def how_to_make(name: str, space: str | None = None) -> str:
     """The commands that make a table of a device, one a line, filled in."""
     plain = "-".join(_words(name)) or "my-device"
     space = space or _DEFAULT_SPACE
-    target = software_of(name)
-    processor = "" if target == "onnxruntime-cpu" else " --runtime torch --processor cuda"
+    target, processor = software_of(name), " --runtime torch --processor cuda" if _is_nvidia(name) else ""
     measure = f"ofa-tk latency measure --space {space} --device {plain}{processor}"
     if plain in THIS_MACHINE:
         return measure
@@ -112,7 +111,11 @@ def how_to_make(name: str, space: str | None = None) -> str:
 
 def software_of(name: str) -> str:
     """What an unknown device most likely runs networks with, by its name: a target of a kit or an export."""
-    return "tensorrt-10.3" if _NVIDIA.search(" ".join(_words(name))) else "onnxruntime-cpu"
+    return "tensorrt-10.3" if _is_nvidia(name) else "onnxruntime-cpu"
+
+
+def _is_nvidia(name: str) -> bool:
+    return _NVIDIA.search(" ".join(_words(name))) is not None
 
 
 def _means(name: str, device: Device) -> bool:

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import ofa_toolkit
 from ofa_tk.app import COMMANDS, cli
 from ofa_toolkit.core import toml
 from ofa_toolkit.export.formats import FORMATS
+from ofa_toolkit.export.targets import GENERATIONS
+from ofa_toolkit.latency.kit.back_ends import BACK_ENDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,6 +79,25 @@ def test_data_sets_do_without_torchvision_until_it_is_needed() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "False"
+
+
+def test_no_runtime_or_format_is_told_by_its_name() -> None:
+    """What differs between them is a property of theirs, so that another one is one file and one line."""
+    names = {*FORMATS, *BACK_ENDS, *(row.runtime for row in GENERATIONS), "onnx", "onnxruntime-cpu"}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+        for path in (*ROOT.glob("ofa_toolkit/**/*.py"), *ROOT.glob("cli/**/*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare) and names & set(_compared_strings(node))
+    ]
+    assert found == []
+
+
+def _compared_strings(node: ast.Compare) -> Iterator[str]:
+    is_member = isinstance(node.ops[0], (ast.In, ast.NotIn))  # what is looked for in a table may be a key
+    for side in node.comparators if is_member else (node.left, *node.comparators):
+        values = side.elts if isinstance(side, (ast.Tuple, ast.List, ast.Set)) else [side]
+        yield from (v.value for v in values if isinstance(v, ast.Constant) and isinstance(v.value, str))
 
 
 def test_help_loads_nothing_heavy() -> None:

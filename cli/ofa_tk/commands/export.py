@@ -14,6 +14,7 @@ from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.places import leads_back
+from ofa_toolkit.export.formats import FORMATS
 from ofa_toolkit.pipelines.export.options import ExportOptions
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ofa_toolkit.pipelines.export.tensorrt import TensorRtOutcome
 
 _DEFAULT = "(default)"
+_FILES = {"onnx": "onnx_file", "tensorrt": "engine_file"}
+"""Formats that are one file, and the option that names it."""
 
 
 @click.command()
@@ -55,8 +58,7 @@ _DEFAULT = "(default)"
     "--format",
     "form",
     metavar="NAME",
-    help="onnx, tensorrt, openvino, litert, executorch, coreml or ncnn. Default: litert for phones, else "
-    "onnx.",
+    help=f"One of onnx, tensorrt, {', '.join(FORMATS)}. Default: litert for phones, else onnx.",
 )
 @click.option(
     "--out",
@@ -191,7 +193,9 @@ def command(
 def _with_features(ctx: click.Context) -> str | None:
     """The format of a network without its classifier, once the other options go with that."""
     given = ctx.params
-    if given["bundle"] is not None or given["output_kind"] is not None or given["form"] not in (None, "onnx"):
+    form = given["form"]
+    is_other = form is not None and _FILES.get(form) != "onnx_file"
+    if given["bundle"] is not None or given["output_kind"] is not None or is_other:
         raise click.UsageError("--features goes with --onnx, not with --bundle, --output or other formats.")
     return None if given["onnx_file"] or given["engine_file"] else "onnx"
 
@@ -206,10 +210,10 @@ def _asked(
 
     target = None if request.target is None else str(request.target)
     form = form or default_format(subnet, target, request.tables)
-    path = _DEFAULT if out is None else str(out)
-    if form in ("onnx", "tensorrt"):
-        return None, path if form == "onnx" else None, path if form == "tensorrt" else None
-    return form, None, None
+    if form not in _FILES:
+        return form, None, None
+    named = {_FILES[form]: _DEFAULT if out is None else str(out)}
+    return None, named.get("onnx_file"), named.get("engine_file")
 
 
 def _onnx_path(onnx_file: str | None, *, force: bool) -> Path | None:
@@ -358,7 +362,7 @@ def _next(
     if outcome is not None:
         return outcome.next_command()
     if out is not None:
-        is_cpu = exported.form.target.generation.runtime == "onnxruntime"
-        words = ("benchmark", out) if is_cpu else ("verify", out, *_unnamed(exported, data))
+        builds_engines = exported.form.target.generation.software.builds_engines
+        words = ("verify", out, *_unnamed(exported, data)) if builds_engines else ("benchmark", out)
         return command_line(*words)
     return shlex.join(["python", f"{bundle}/run.py"]) + " IMAGE"

@@ -6,8 +6,12 @@ imported when it is used, never before.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ofa_toolkit.core.registry import Registry
-from ofa_toolkit.export.formats.format import Format, FormatSource, Runner
+
+if TYPE_CHECKING:
+    from ofa_toolkit.export.formats.format import Format
 
 FORMATS: Registry[Format] = Registry(
     "format",
@@ -19,5 +23,3 @@ FORMATS: Registry[Format] = Registry(
         "ncnn": "ofa_toolkit.export.formats.ncnn:NCNN",
     },
 )
-
-__all__ = ["FORMATS", "Format", "FormatSource", "Runner"]

@@ -40,12 +40,12 @@ def lint(model: onnx.ModelProto, target: Target, *, loads: bool = False) -> list
     Args:
         model: Any ONNX model, ours or not.
         target: The device or software that it is to run on.
-        loads: Where the target is ONNX Runtime, let the one installed here decide on operators that are not
-            ONNX's own, and load the file where nothing is wrong with it.
+        loads: Where the target runs the file itself (ONNX Runtime), let the one installed here decide on
+            operators that are not ONNX's own, and load the file where nothing is wrong with it.
     """
     file = ModelFile(model)
     findings = [finding for rule in RULES for finding in rule(file, target)]
-    if loads and target.generation.runtime == "onnxruntime":
+    if loads and not target.generation.software.builds_engines:
         findings = [finding for finding in findings if finding.rule != "domain"]
         if not any(finding.severity == "error" for finding in findings):
             findings += loading.check_loads(file, target)

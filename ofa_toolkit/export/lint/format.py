@@ -48,7 +48,7 @@ def check_versions(file: ModelFile, target: Target) -> Iterator[Finding]:
     for rule, label, found, most in versions:
         if found <= most:
             continue
-        if row.runtime == "onnxruntime":  # of no one version: the row is what the oldest supported one reads
+        if row.software.reads_newer:
             oldest = ".".join(str(number) for number in row.since)
             yield warning(rule, f"{label} {found}; {row.name} {oldest} reads up to {most}, newer ones more")
         elif rule == "opset":
@@ -70,7 +70,7 @@ def check_old_operators(file: ModelFile, target: Target) -> Iterator[Finding]:
     for node in file.model.graph.node:
         if node.domain not in ONNX_DOMAINS:
             continue
-        if target.generation.runtime == "tensorrt":
+        if target.generation.software.has_own_parser:
             is_refused = node.op_type in _BROADCASTING
         else:
             is_refused = _since(node.op_type, file.opset) != _since(node.op_type, _FIRST_BROADCASTING_OPSET)

@@ -70,7 +70,7 @@ def _default(operator: str, attribute: str, opset: int) -> Any:
 
 def check_pools(file: ModelFile, target: Target) -> Iterator[Finding]:
     """Pools that TensorRT does not have."""
-    if target.generation.runtime != "tensorrt":
+    if not target.generation.software.has_own_parser:
         return
     for node in file.model.graph.node:
         if node.op_type not in ("MaxPool", "AveragePool", "LpPool"):
@@ -84,7 +84,7 @@ def check_pools(file: ModelFile, target: Target) -> Iterator[Finding]:
 
 def check_outputs(file: ModelFile, target: Target) -> Iterator[Finding]:
     """Operators of which TensorRT gives the first output only."""
-    if target.generation.runtime != "tensorrt":
+    if not target.generation.software.has_own_parser:
         return
     for node in file.model.graph.node:
         is_single = node.op_type in ("MaxPool", "BatchNormalization", "LayerNormalization")

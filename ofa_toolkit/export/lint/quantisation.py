@@ -20,7 +20,7 @@ def check_quantisation(file: ModelFile, target: Target) -> Iterator[Finding]:
     if target.supports("int8") is False:
         yield error("precision", f"{target.name} has no int8: the file is quantised", nodes[0].name)
         return
-    if target.generation.runtime == "tensorrt":
+    if target.generation.software.fuses_quantisation:
         for node in nodes:
             yield from _quantisation_node(file, target, node)
 

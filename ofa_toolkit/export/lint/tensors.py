@@ -66,7 +66,7 @@ def _first_dimensions(file: ModelFile, batch: int) -> Mapping[str, int]:
 def check_data_types(file: ModelFile, target: Target) -> Iterator[Finding]:
     """Element types that TensorRT casts, or has no arithmetic for."""
     row = target.generation
-    if row.runtime != "tensorrt":
+    if not row.software.has_own_parser:
         return
     for value in (*file.model.graph.input, *file.model.graph.output):
         if not value.type.HasField("tensor_type"):

@@ -16,12 +16,12 @@ from ofa_toolkit.latency.importing.measurements import (
     NetworkMeasurements,
     positive_number,
 )
+from ofa_toolkit.latency.kit.back_ends import BACK_ENDS
 from ofa_toolkit.latency.kit.board.journal import FIXED_CONDITIONS, FORMAT_VERSION, RESULTS_FORMAT
 from ofa_toolkit.spaces.space_file import space_from_reference
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 _DRIFT_SEEN = 0.05
-_RUNTIMES = {"trtexec": "tensorrt", "onnxruntime": "onnxruntime"}
 
 
 def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMeasurements:
@@ -94,9 +94,10 @@ def _conditions(journal: Journal, session: dict[str, Any]) -> Conditions:
     threads = next(
         (int(a.partition("=")[2]) for a in session.get("arguments", []) if a.startswith("threads=")), None
     )
+    back_end = BACK_ENDS.get(session["backend"])
     return Conditions(
-        runtime=_RUNTIMES.get(session["backend"], session["backend"]),
-        runtime_version=dotted_version(version) if session["backend"] == "trtexec" else version,
+        runtime=session["backend"] if back_end is None else back_end.runtime,
+        runtime_version=version if back_end is None else back_end.version(version),
         precision=session["precision"],
         batch_size=int(session["batch_size"]),
         clocks=known or None,
@@ -110,17 +111,6 @@ def is_kit_results(path: Path) -> bool:
     """Whether a file is what `measure.py` of a kit writes."""
     sessions = Journal(path).of_type("session")
     return bool(sessions) and sessions[0].get("format") == RESULTS_FORMAT
-
-
-def dotted_version(digits: str | None) -> str | None:
-    """`8201` and `100300` as trtexec prints them are 8.2.1 and 10.3.0."""
-    if digits is None or not digits.isdigit():
-        return digits
-    if len(digits) <= 4:
-        major, minor, patch = digits[:-3], digits[-3], digits[-2:]
-    else:
-        major, minor, patch = digits[:-4], digits[-4:-2], digits[-2:]
-    return f"{int(major)}.{int(minor)}.{int(patch)}"
 
 
 def _caveats(journal: Journal) -> tuple[str, ...]:

@@ -11,7 +11,11 @@ from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.precision import Precision
 from ofa_toolkit.core.requests import Option
+from ofa_toolkit.latency.device import Kind
 from ofa_toolkit.spaces import SearchSpace, Subnet
+
+_KINDS: Mapping[str, Kind] = {"tensorrt": "gpu"}
+"""Kinds of devices that a runtime tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,11 @@ class Conditions:
     "CPU threads."
     processor: str | None = None
     "The chip as its system calls it."
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of a device of which no more is known."""
+        return _KINDS.get(self.runtime or "", "cpu")
 
     def completed(self, given: Conditions) -> Conditions:
         """These conditions, with `given` where the file is silent.

@@ -15,7 +15,6 @@ from pathlib import Path
 from ofa_toolkit.core.documents import damage_explained, read_text
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.precision import Precision
-from ofa_toolkit.latency.importing.kit_results import dotted_version
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     ImportContext,
@@ -24,6 +23,7 @@ from ofa_toolkit.latency.importing.measurements import (
     positive_number,
 )
 from ofa_toolkit.latency.importing.trtexec import subnets_of
+from ofa_toolkit.latency.kit.back_ends import dotted_version
 from ofa_toolkit.latency.kit.board.trtexec import parse_summary
 from ofa_toolkit.spaces import Subnet
 

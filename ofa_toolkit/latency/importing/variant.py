@@ -65,7 +65,7 @@ def imported_device(
     return Device(
         name=name,
         title=conditions.processor or name,
-        kind="gpu" if conditions.runtime == "tensorrt" else "cpu",
+        kind=conditions.kind,
         chip=conditions.processor or UNKNOWN,
         default_variant=variant.name,
         variants=(variant,),

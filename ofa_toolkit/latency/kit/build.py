@@ -49,7 +49,7 @@ class KitSpec:
         precision: Precision that is timed by default: fp32, fp16 or int8.
         has_typed_networks: Also pack networks whose tensors are fp16, for trtexec without `--fp16`.
         batch_size: Images per run.
-        is_onnxruntime: Whether the target runs ONNX Runtime, not TensorRT.
+        has_clocks: Whether the README says how to fix the clocks of a GPU.
     """
 
     target: str
@@ -59,7 +59,7 @@ class KitSpec:
     precision: FilePrecision
     has_typed_networks: bool
     batch_size: int
-    is_onnxruntime: bool = False
+    has_clocks: bool = True
 
 
 def build_kit(
@@ -183,10 +183,10 @@ def _manifest(spec: KitSpec, space: SearchSpace, entries: list[dict[str, Any]]) 
 
 def _readme(spec: KitSpec, num_probes: int) -> str:
     clocks = (
-        ""
-        if spec.is_onnxruntime
-        else "On a Jetson, set the power mode and fix the clocks first, as you will use the board:\n\n"
+        "On a Jetson, set the power mode and fix the clocks first, as you will use the board:\n\n"
         "    sudo nvpmodel -m 0 && sudo jetson_clocks\n\n"
+        if spec.has_clocks
+        else ""
     )
     return (
         f"Measuring kit of ofa-toolkit for {spec.target}: {num_probes} networks.\n\n"

@@ -15,9 +15,18 @@ from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.export.comparison import CheckImages, Comparison, check_comparison, compare
 from ofa_toolkit.export.ends import factors
 from ofa_toolkit.export.file_values import file_input, rounded_to_pixels, scores_of_file, scores_of_network
-from ofa_toolkit.export.formats import FORMATS, Format, FormatSource, Runner
+from ofa_toolkit.export.formats import FORMATS
 from ofa_toolkit.export.formats.folder import STEM, FormatFolder, describe
-from ofa_toolkit.export.formats.format import Array, check_installed, convert, in_batches, open_runner
+from ofa_toolkit.export.formats.format import (
+    Array,
+    Format,
+    FormatSource,
+    Runner,
+    check_installed,
+    convert,
+    in_batches,
+    open_runner,
+)
 from ofa_toolkit.export.formats.network import NetworkWithEnds
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource
 from ofa_toolkit.export.target_devices import Target

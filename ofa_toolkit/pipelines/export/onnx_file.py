@@ -208,9 +208,8 @@ def _write(
     if form.precision != "int8":
         return write_model(network.layers, network.weights, form), None
     assert dataset is not None
-    used = choose_calibration(dataset, method)
-    if form.target.generation.runtime == "onnxruntime":  # the file may run where full weights saturate
-        used = dataclasses.replace(used, weight_bits=7)
+    bits = form.target.generation.software.weight_bits
+    used = dataclasses.replace(choose_calibration(dataset, method), weight_bits=bits)
     return write_quantised(network, form, dataset, used, reporter), used
 
 
@@ -280,5 +279,4 @@ def comparison_images(dataset: ImageDataset | None, resolution: int, precision: 
 def describe_target(target: Target) -> str:
     """The target in a few words."""
     version = f" {target.version}" if target.version else ""
-    kind = "TensorRT" if target.generation.runtime == "tensorrt" else "ONNX Runtime"
-    return f"{target.name} ({kind}{version}, {target.generation.name})"
+    return f"{target.name} ({target.generation.software.title}{version}, {target.generation.name})"

@@ -193,7 +193,7 @@ def check_engine_output(ends: Ends) -> None:
 
 def check_runs_tensorrt(target: Target) -> None:
     """Raise `ExportError` where no engine can be built for a target."""
-    if target.generation.runtime != "tensorrt":
+    if not target.generation.software.builds_engines:
         raise ExportError(
             f"{target.name} does not run TensorRT.",
             hint="--target DEVICE, or a generation such as tensorrt-8.6",

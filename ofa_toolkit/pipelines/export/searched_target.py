@@ -11,7 +11,7 @@ from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.documents import parse_json, read_object
 from ofa_toolkit.core.errors import ExportError, UnknownNameError
 from ofa_toolkit.core.precision import FILE_PRECISIONS, FilePrecision
-from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, Target, resolve_target
+from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, Target, format_of, resolve_target
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike
 
@@ -64,15 +64,17 @@ def default_format(
         target: A device by name; the one searched for where None.
         tables: Further folders of devices.
     """
-    return _format_for([target] if target is not None else _searched(subnet), tables)
+    return _format_for([target] if target is not None else _searched(subnet), tables) or "onnx"
 
 
-def _format_for(devices: Iterable[str], tables: Iterable[str | os.PathLike[str]]) -> str:
+def _format_for(devices: Iterable[str], tables: Iterable[str | os.PathLike[str]]) -> str | None:
+    """The format beside ONNX that all of some devices get; None for ONNX."""
     try:
         kinds = {find_device(name.partition(":")[0], tables).device.kind for name in devices}
     except UnknownNameError:  # software, or a mistake that is told where the target is resolved
-        return "onnx"
-    return "litert" if kinds == {"phone"} else "onnx"
+        return None
+    forms = {format_of(kind) for kind in kinds}
+    return forms.pop() if len(forms) == 1 else None
 
 
 def format_target(
@@ -117,11 +119,11 @@ def export_command(
         tables: Further folders of devices.
     """
     tables, targets = list(tables), _targets(predicted)
-    form = _format_for(targets, tables) if targets else "onnx"
-    words = ["export", *(("--onnx",) if form == "onnx" else ("--format", form)), *more]
+    form = _format_for(targets, tables)
+    words = ["export", *(("--onnx",) if form is None else ("--format", form)), *more]
     for folder in tables:
         words += ["--tables", folder]
-    if form != "onnx":
+    if form is not None:
         return command_line(*words, *(("--target", targets[0]) if len(targets) > 1 else ()))
     if len(targets) == 1 and _reads_onnx(targets[0], tables):
         return command_line(*words)

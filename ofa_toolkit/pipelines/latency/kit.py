@@ -10,7 +10,7 @@ import numpy as np
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import ConfigError, LatencyTableError, MeasurementError, UnknownNameError
-from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.core.precision import FILE_PRECISIONS, FilePrecision
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.export.target_devices import Target, is_software, resolve_target
 from ofa_toolkit.latency.kit.build import KitSpec, build_kit
@@ -23,7 +23,6 @@ from ofa_toolkit.spaces.space_file import open_space
 
 DEFAULT_PROBES = 40
 _CANDIDATES = 4000
-_ONNXRUNTIME_OPSET = 14  # the first with HardSwish: also for the old ONNX Runtime of a board with Python 3.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,28 +97,29 @@ def make_kit(request: KitRequest, reporter: Reporter = SILENT) -> KitReport:
 def _spec(
     target: Target, precision: FilePrecision | None, batch_size: int, has_typed_networks: bool
 ) -> KitSpec:
-    row = target.generation
-    is_onnxruntime = row.runtime == "onnxruntime"
+    row, software = target.generation, target.generation.software
+    timed = software.kit_precisions or FILE_PRECISIONS
     if precision is None:
-        precision = "fp32" if is_onnxruntime or target.supports("fp16") is False else "fp16"
+        precision = "fp16" if "fp16" in timed and target.supports("fp16") is not False else "fp32"
     target.check_precision(precision)
-    if is_onnxruntime and precision != "fp32":
-        raise MeasurementError("A kit for ONNX Runtime is timed in fp32.", hint="Leave out --precision.")
+    if precision not in timed:
+        message = f"A kit for {software.title} is timed in {', '.join(timed)}."
+        raise MeasurementError(message, hint="Leave out --precision.")
     if precision == "int8" and not row.precision_flags:
         raise MeasurementError(
             f"{row.name} takes int8 from quantised networks only, which a kit does not hold.",
             hint="--precision fp16",
         )
-    opset = _ONNXRUNTIME_OPSET if is_onnxruntime else min(row.export_opset, target.max_opset)
+    opset = software.kit_opset or min(row.export_opset, target.max_opset)
     return KitSpec(
         target=target.name,
         opset=opset,
         ir_version=_ir_version(opset, row.max_ir_version),
         operators=row.operators,
         precision=precision,
-        has_typed_networks=has_typed_networks or (not row.precision_flags and not is_onnxruntime),
+        has_typed_networks=has_typed_networks or (software.builds_engines and not row.precision_flags),
         batch_size=batch_size,
-        is_onnxruntime=is_onnxruntime,
+        has_clocks=software.needs_gpu,
     )
 
 

@@ -19,15 +19,15 @@ from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.filing import device_folder, known_device
 from ofa_toolkit.latency.importing import Conditions
-from ofa_toolkit.latency.importing.kit_results import dotted_version
 from ofa_toolkit.latency.importing.variant import variant_name
+from ofa_toolkit.latency.kit.back_ends import BACK_ENDS, BackEnd
 from ofa_toolkit.latency.kit.board.agent import remaining_time
 from ofa_toolkit.latency.kit.build import AGENT
 from ofa_toolkit.latency.kit.program import agent_program
 from ofa_toolkit.latency.kit.ssh import BROKEN, Board
 from ofa_toolkit.pipelines.latency.importing import ImportReport, import_latency
 from ofa_toolkit.pipelines.latency.kit import make_kit
-from ofa_toolkit.pipelines.latency.request import OWN, BackEnd, BoardRequest, ImportRequest, KitRequest
+from ofa_toolkit.pipelines.latency.request import OWN, BoardRequest, ImportRequest, KitRequest
 
 _FOLDER = ".cache/ofa-toolkit/kits"
 _ENDED_EARLY, _MOST_ENDS, _LONGEST_PAUSE_S = 4, 3, 60.0
@@ -115,8 +115,15 @@ def measure_board(
         place = _carry_over(request, kit, reporter)
     mode = _file_word(found.description.get("power_mode") or found.description.get("governors") or "any-mode")
     words = [request.python, f"{place}/{AGENT}", "--kit", f"{place}/kit.zip"]
-    words += ["--out", f"{place}/results-{found.back_end}-{report.precision}-{mode}.jsonl"]
-    words += ["--backend", found.back_end, "--precision", report.precision, "--threads", str(request.threads)]
+    words += ["--out", f"{place}/results-{found.back_end.name}-{report.precision}-{mode}.jsonl"]
+    words += [
+        "--backend",
+        found.back_end.name,
+        "--precision",
+        report.precision,
+        "--threads",
+        str(request.threads),
+    ]
     words += ["--trtexec", request.trtexec] if request.trtexec else []
     progress = _Progress(request.num_probes, reporter)
     try:
@@ -145,26 +152,20 @@ def describe(request: BoardRequest) -> Found:
             hint="Name a Python of 3.6 or newer that is there: --python /usr/bin/python3",
         ) from None
     back_end = _back_end(request, description)
-    target = "onnxruntime-cpu"
-    if back_end == "trtexec":
-        version = dotted_version(description["trtexec_version"])
-        if version is None:
-            raise MeasurementError(f"'{description['trtexec']}' does not tell its version.")
-        target = f"tensorrt-{version.rpartition('.')[0]}"
+    target = back_end.target(description)
     device = request.device or _device_name(request.board, description)
     return Found(device=device, target=target, back_end=back_end, description=description)
 
 
 def _back_end(request: BoardRequest, description: Mapping[str, Any]) -> BackEnd:
-    lacks = {
-        "trtexec": None if description["trtexec_version"] else description.get("trtexec_error", "no trtexec"),
-        "onnxruntime": None if description["onnxruntime"] else description.get("onnxruntime_error"),
-    }
-    wanted: tuple[BackEnd, ...] = ("trtexec", "onnxruntime")
-    for name in wanted if request.back_end is None else (request.back_end,):
-        if lacks[name] is None:
-            return name
-    reasons = "; ".join(str(lacks[name]) for name in wanted if request.back_end in (None, name))
+    wanted = BACK_ENDS.values() if request.back_end is None else (BACK_ENDS[request.back_end],)
+    lacks = []
+    for back_end in wanted:
+        lack = back_end.lack(description)
+        if lack is None:
+            return back_end
+        lacks.append(lack)
+    reasons = "; ".join(lacks)
     raise MeasurementError(
         f"{request.board.host} cannot time networks: {reasons}",
         hint="Name --trtexec PATH, or --python PATH of an environment that has onnxruntime.",
@@ -199,8 +200,9 @@ def _title(description: Mapping[str, Any]) -> str:
 def _check_not_there(request: BoardRequest, found: Found, precision: FilePrecision) -> None:
     """Refuse before measuring what could not be filed afterwards."""
     mode = found.description.get("power_mode") or found.description.get("governors")
-    runtime = "tensorrt" if found.back_end == "trtexec" else "onnxruntime"
-    conditions = Conditions(runtime=runtime, precision=precision, batch_size=1, power_mode=mode)
+    conditions = Conditions(
+        runtime=found.back_end.runtime, precision=precision, batch_size=1, power_mode=mode
+    )
     name = variant_name(OWN, conditions)
     folder = device_folder(request.tables, found.device)
     known = known_device(request.tables, found.device) if folder.is_dir() else None

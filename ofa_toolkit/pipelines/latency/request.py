@@ -16,7 +16,7 @@ from ofa_toolkit.latency.kit.ssh import Board
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions
 
-BackEnd = Literal["trtexec", "onnxruntime"]
+BackEndName = Literal["trtexec", "onnxruntime"]
 OWN = "own measurements"
 
 _NumClasses = Annotated[int | None, Bounds(at_least=1), Option(name="--classes")]
@@ -136,7 +136,7 @@ class BoardRequest:
     "Search space."
     device: Annotated[str | None, Option(metavar="NAME")] = None
     "Name to file the table under. Default: what the board says it is."
-    back_end: Annotated[BackEnd | None, Option(name="--runtime")] = None
+    back_end: Annotated[BackEndName | None, Option(name="--runtime")] = None
     "What times the networks. Default: trtexec where it is found."
     num_probes: _NumProbes = 40
     "Networks to time."

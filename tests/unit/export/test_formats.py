@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from ofa_toolkit.export.file_values import file_input, scores_of_file, scores_of
 from ofa_toolkit.export.formats import FORMATS
 from ofa_toolkit.export.formats.format import check_installed, in_batches
 from ofa_toolkit.export.formats.network import NetworkWithEnds
+from ofa_toolkit.export.target_devices import format_of
+from ofa_toolkit.latency.device import Kind
 from ofa_toolkit.pipelines.export.formats import check_format
 from ofa_toolkit.pipelines.export.searched_target import default_format, export_command, format_target
 from ofa_toolkit.spaces import get_space
@@ -48,6 +51,15 @@ def test_every_file_is_registered() -> None:
     for name, form in FORMATS.items():
         assert (form.name, form.extra) == (name, name)
         assert "fp32" in form.precisions
+
+
+def test_the_page_and_the_devices_know_every_format() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/export.md").read_text(encoding="utf-8")
+    for name, form in FORMATS.items():
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` ")]
+        assert row.split(" | ")[2] == ", ".join(form.precisions)
+        assert f"ofa-toolkit[{form.extra}]" in row
+    assert {format_of(kind) for kind in get_args(Kind)} <= {None, *FORMATS}
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

@@ -16,7 +16,7 @@ from ofa_toolkit.export.target_devices import Target, resolve_target, target_of_
 from ofa_toolkit.export.targets import GENERATIONS, generation
 from tests.unit.export.samples import NANO, VOLTA, model, quantised
 
-TENSORRT = [row.name for row in GENERATIONS if row.runtime == "tensorrt"]
+TENSORRT = [row.name for row in GENERATIONS if row.software.builds_engines]
 
 
 def rules(file: onnx.ModelProto, target: Target) -> set[str]:

@@ -94,11 +94,11 @@ def describe_board(given: Optional[str]) -> Json:
 
 def choose_backend(options: argparse.Namespace, precision: str) -> Any:
     """The back end that was asked for, or the first that is there."""
-    if options.backend in ("auto", "trtexec"):
+    if options.backend in ("auto", Trtexec.name):
         program = find_trtexec(options.trtexec)
         if program is not None:
             return Trtexec(program, precision, options.cuda_graph == "on")
-        if options.backend == "trtexec" or options.trtexec:
+        if options.backend != "auto" or options.trtexec:
             raise AgentError("trtexec was not found; give its path with --trtexec.")
     if options.backend == "auto":
         print("trtexec was not found; trying onnxruntime.", file=sys.stderr)
@@ -129,7 +129,7 @@ def describe_session(kit: Kit, backend: Any, precision: str, options: argparse.N
         "backend_version": backend.version,
         "precision": precision,
         "arguments": backend.arguments,
-        "cuda_graph": options.cuda_graph == "on" if backend.name == "trtexec" else None,
+        "cuda_graph": options.cuda_graph == "on" if backend.has_cuda_graph else None,
         "power_mode": machine["power_mode"],
         "governors": machine["governors"],
         "board": machine,
@@ -283,10 +283,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         kit = Kit(options.kit)
         precision = options.precision or kit.manifest["precision"]
         backend = choose_backend(options, precision)
-        if backend.name == "onnxruntime" and precision != "fp32":
+        if backend.only_precision and precision != backend.only_precision:
             if options.precision:
-                raise AgentError("onnxruntime is timed in fp32 only.")
-            precision = "fp32"
+                raise AgentError(f"{backend.name} is timed in {backend.only_precision} only.")
+            precision = backend.only_precision
         journal = Journal(options.out)
         session = describe_session(kit, backend, precision, options)
         journal.check_conditions(session)

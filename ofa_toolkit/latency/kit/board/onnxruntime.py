@@ -12,6 +12,8 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     typed = False
+    only_precision = "fp32"
+    has_cuda_graph = False
 
     def __init__(self, num_threads: int, provider: Optional[str]) -> None:
         try:

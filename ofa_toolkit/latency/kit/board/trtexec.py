@@ -95,6 +95,8 @@ class Trtexec:
     """Builds an engine of each network and times it, both through `trtexec`."""
 
     name = "trtexec"
+    only_precision = None
+    has_cuda_graph = True
 
     def __init__(self, program: str, precision: str, cuda_graph: bool) -> None:
         self.program = program
