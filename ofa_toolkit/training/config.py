@@ -124,6 +124,9 @@ class LoopConfig:
     "Whether batch norm uses the statistics of all processes."
     record_gradients_every: Annotated[int, Bounds(at_least=1)] | None = None
     "Updates between records of the gradient's norm in metrics.jsonl, that of the first network and of all."
+    read_losses_every: Annotated[int, Bounds(at_least=1)] | None = None
+    """Updates whose losses are read at once, since a GPU stands still for each reading; a request to stop is
+    answered, and divergence is noticed, only then. None for 10 on a GPU and 1 on a CPU."""
     seed: Annotated[int, Bounds(at_least=0)] = 0
     "Start of all random streams."
 

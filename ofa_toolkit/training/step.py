@@ -48,15 +48,16 @@ class StepResult:
     """What an update was like.
 
     Attributes:
-        losses: Loss of each pass, before its gradient weight, mean over the processes.
+        losses: (passes,), before the gradient weights, mean over the processes; on the device, since reading
+            them waits for it.
         num_correct: Images that the first pass's largest logit got right, in this process: the label, or what
-            the teacher in its place predicts.
+            the teacher in its place predicts; on the device.
         first_norm: Norm of the first pass's gradient in this process, where recorded.
         total_norm: Norm of the weighted sum of all passes' gradients, where recorded.
     """
 
-    losses: tuple[float, ...]
-    num_correct: int
+    losses: Tensor
+    num_correct: Tensor
     first_norm: float | None = None
     total_norm: float | None = None
 
@@ -130,14 +131,12 @@ class Updater:
             divide_by_uses(self.supernet, passes, root=passes[0].aggregation == "avg_sqrt")
         total_norm = self.gradient_norm() if records_norms else None
         self._clip()
-        averaged = self.process.average(forward.losses).tolist()
-        # Weights that are not numbers are never written; the trainer rolls back.
-        if all(abs(loss) < float("inf") for loss in averaged):
-            self.scaler.step(self.optimizer)
+        # Also where a loss is not finite, which nobody knows yet: the trainer rolls back once it reads it.
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         return StepResult(
-            losses=tuple(averaged),
-            num_correct=int(forward.num_correct),
+            losses=self.process.average(forward.losses),
+            num_correct=forward.num_correct,
             first_norm=forward.first_norm,
             total_norm=total_norm,
         )

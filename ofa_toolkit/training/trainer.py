@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ofa_toolkit.datasets.report import class_counts
 from ofa_toolkit.evaluation.accuracy import Accuracy, recalibration_batches
 from ofa_toolkit.evaluation.sampling import accuracy_text
 from ofa_toolkit.supernets import Supernet
-from ofa_toolkit.training.algorithm import Algorithm, Pass, Phase, Position
+from ofa_toolkit.training.algorithm import Algorithm, Phase, Position
 from ofa_toolkit.training.checkpointer import Checkpointer
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import TimeLeft
@@ -33,7 +33,7 @@ from ofa_toolkit.training.metrics import MetricsLog
 from ofa_toolkit.training.reporting import TrainingProgress
 from ofa_toolkit.training.resuming import how_to_go_on
 from ofa_toolkit.training.state import TrainState
-from ofa_toolkit.training.step import StepResult
+from ofa_toolkit.training.unread import ReadStep, UnreadSteps
 from ofa_toolkit.training.validation import named_subnets, validate
 
 SLOW_DATA_SHARE = 0.25
@@ -108,6 +108,7 @@ class Trainer:
         self._on_epoch_end = on_epoch_end
         self._time_left = TimeLeft(algorithm, self.steps_per_epoch)
         self._log: MetricsLog | None = None
+        self._unread = UnreadSteps(config, self.process.device, self.steps_per_epoch)
 
     @property
     def state(self) -> TrainState:
@@ -174,18 +175,19 @@ class Trainer:
         mark, worked = time.monotonic(), time.process_time()
         for batch in batches:
             waited += time.monotonic() - mark
-            passes, result = self._update(phase, batch)
+            self._update(phase, batch)
+            last, problem = self._read() if self._unread.is_due(self.state) else (None, None)
             now = time.monotonic()
             self.state.parts[-1].count(phase.name, now - mark, time.process_time() - worked)
             mark = now
-            problem = self.watch.check(result.losses, passes[0].label_weight)
-            if problem:
+            if last is not None and problem is not None:
                 # The losses are those of the weights before this update.
-                self._roll_back(problem, ruined_after=self.state.step - 1)
+                self._roll_back(problem, ruined_after=last.step - 1, noticed_at=last.step)
                 return
-            self._report(phase, result, len(batch[0]), now - started, first_step)
-            if not self._save_if_due():
-                return
+            if last is not None:
+                self._report(phase, last.losses[0], len(batch[0]), now - started, first_step)
+                if not self._save_if_due():
+                    return
             mark, worked = mark + time.monotonic() - now, time.process_time()
         self._end_epoch(phase, epoch, waited / max(1e-9, time.monotonic() - started))
 
@@ -196,7 +198,16 @@ class Trainer:
         stream = generator(self.config.training.seed, "resolution", epoch, step)
         return int(stream.choice(choices))
 
-    def _update(self, phase: Phase, batch: Batch) -> tuple[Sequence[Pass], StepResult]:
+    def _read(self) -> tuple[ReadStep | None, str | None]:
+        """Take in the updates since the last reading: the last of them, or the first with what is wrong."""
+        last = None
+        for last in self._unread.read():
+            self._write("step", last.values, step=last.step)
+            if (problem := self.watch.check(last.losses, last.label_weight)) is not None:
+                return last, problem
+        return last, None
+
+    def _update(self, phase: Phase, batch: Batch) -> None:
         """One step of the algorithm at the present position."""
         state, seed = self.state, self.config.training.seed
         position = Position(
@@ -221,15 +232,11 @@ class Trainer:
             "epoch": state.epoch,
             "learning_rate": rate,
             **self.algorithm.figures(phase, position),
-            "train_accuracy": 100 * result.num_correct / len(batch[0]),
         }
-        for number, (item, loss) in enumerate(zip(passes, result.losses, strict=True)):
-            values[f"loss_{number}_{item.role}"] = loss
         if result.total_norm is not None:
             values["phase"] = phase.name
             values |= {"gradient_norm": result.total_norm, "first_gradient_norm": result.first_norm}
-        self._write("step", values)
-        return passes, result
+        self._unread.add(state.step, passes, result, len(batch[0]), values)
 
     def _begin(self, index: int, phase: Phase) -> None:
         """What happens once when a phase begins."""
@@ -269,7 +276,7 @@ class Trainer:
                 f"the validation loss of '{lost[0]}' is not finite" if lost else None
             )
         if problem is not None:
-            self._roll_back(problem, ruined_after=self.state.step)
+            self._roll_back(problem, ruined_after=self.state.step, noticed_at=self.state.step)
             return
         self.state.epoch, self.state.step_in_epoch = epoch + 1, 0
         is_best = False
@@ -308,15 +315,16 @@ class Trainer:
             self.algorithm.only_subnet,
         )
 
-    def _roll_back(self, problem: str, *, ruined_after: int) -> None:
+    def _roll_back(self, problem: str, *, ruined_after: int, noticed_at: int) -> None:
         """Go back to the newest checkpoint from before the damage with a lower rate, or give up.
 
         Args:
             problem: The fault, in words.
             ruined_after: The number of updates after which weights are known to be bad.
+            noticed_at: The number of updates after which it showed.
         """
         state, config = self.state, self.config.divergence
-        where = f"{self._epoch_name(state.epoch)}, update {state.step}"
+        where = f"{self._epoch_name(state.epoch)}, update {noticed_at}"
         self._write("divergence", {"problem": problem, "epoch": state.epoch})
         hint = (
             "Train with a lower rate, for example --set schedule.learning_rate="
@@ -348,11 +356,9 @@ class Trainer:
         # Saved at once: a run killed now must not forget that it has been here.
         self.checkpointer.save()
 
-    def _report(
-        self, phase: Phase, result: StepResult, num_images: int, seconds: float, first_step: int
-    ) -> None:
+    def _report(self, phase: Phase, loss: float, num_images: int, seconds: float, first_step: int) -> None:
         images = (self.state.step_in_epoch - first_step) * num_images * self.process.world_size
-        num_epochs, loss = self.algorithm.phases[-1].end_epoch, result.losses[0]
+        num_epochs = self.algorithm.phases[-1].end_epoch
         self.reporter.progress(
             TrainingProgress(
                 what=f"epoch {self.state.epoch + 1}/{num_epochs} {phase.name}",
@@ -369,7 +375,7 @@ class Trainer:
         stop = self.process.any(self.stop_requested)
         if stop or self.checkpointer.is_due():
             if (problem := self.checkpointer.find_damage()) is not None:
-                self._roll_back(problem, ruined_after=self.state.step)
+                self._roll_back(problem, ruined_after=self.state.step, noticed_at=self.state.step)
                 return False
             self.checkpointer.save()
         if stop:
@@ -379,6 +385,6 @@ class Trainer:
             )
         return True
 
-    def _write(self, kind: str, values: dict[str, Any]) -> None:
+    def _write(self, kind: str, values: dict[str, Any], step: int | None = None) -> None:
         if self._log is not None:
-            self._log.write(kind, self.state.step, values)
+            self._log.write(kind, self.state.step if step is None else step, values)

@@ -41,7 +41,7 @@ def _update(trainer: Trainer) -> list[float]:
     position = Position(epoch=0, step=0, steps_per_epoch=4, resolution=size)
     passes = trainer.algorithm.plan(phase, position, np.random.default_rng(0))
     batch = next(trainer.dataset.epoch(0, 8, seed=0, device=trainer.process.device))
-    return list(trainer.learner.update(passes, batch, rate=0.05, seed=0).losses)
+    return trainer.learner.update(passes, batch, rate=0.05, seed=0).losses.tolist()
 
 
 def test_the_first_update_is_that_of_a_cpu(device: str) -> None:

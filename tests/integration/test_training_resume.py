@@ -314,6 +314,54 @@ class TestRuin:
             read_supernet(tmp_path / "supernet")
 
 
+class TestLossesReadLater:
+    """Several updates' losses read at once, as on a GPU."""
+
+    AT_ONCE = small_config(BIGNAS, **{**TABLES, "training": {"batch_size": 4, "epochs": 1}})
+    LATER = dataclasses.replace(AT_ONCE, training=dataclasses.replace(AT_ONCE.training, read_losses_every=3))
+
+    def test_the_run_is_the_same_also_when_stopped(self, tmp_path: Path) -> None:
+        wanted, _ = run(self.AT_ONCE, tmp_path / "at once")
+        result, recorder = run(self.LATER, tmp_path / "later")
+        assert len(recorder.losses) == 3, "after updates 3, 6 and 8, the end of the epoch"
+        assert differing(weights(wanted), weights(result)) == []
+
+        class Stopping(Recorder):
+            def progress(self, progress: Progress) -> None:
+                super().progress(progress)
+                if progress.done == 6:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.raises(TrainingStoppedError, match="Stopped after update 6"):
+            train(self.LATER, tmp_path / "stopped", device="cpu", threads=1, reporter=Stopping())
+        result, _ = run(self.LATER, tmp_path / "stopped", resume=True)
+        assert differing(weights(wanted), weights(result)) == []
+        first, *others = (
+            [line for line in read_metrics(tmp_path / name / "metrics.jsonl") if line["kind"] == "step"]
+            for name in ("at once", "later", "stopped")
+        )
+        assert [line["step"] for line in first] == [*range(1, NUM_UPDATES + 1)]
+        assert others == [first, first]
+
+    def test_divergence_is_told_by_its_update(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        update, done = Learner.update, []
+
+        def ruining(self: Learner, *arguments: Any, **options: Any) -> StepResult:
+            result = update(self, *arguments, **options)
+            done.append(None)
+            if len(done) == 4:
+                with torch.no_grad():
+                    next(iter(self.supernet.parameters()))[0] = float("nan")
+            return result
+
+        monkeypatch.setattr(Learner, "update", ruining)
+        result, recorder = run(self.LATER, tmp_path / "run")
+        (told,) = [text for text in recorder.messages if "diverged" in text]
+        assert "epoch 1/1, update 5: the loss is nan" in told
+        assert "Back to 'step-000000000.pt' with the rate times" in told
+        assert all(torch.isfinite(tensor).all() for tensor in weights(result).values())
+
+
 def test_a_missing_package_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("tensorboard", "torch.utils.tensorboard"))]:
         monkeypatch.delitem(sys.modules, name)

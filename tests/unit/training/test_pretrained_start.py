@@ -86,7 +86,7 @@ def test_a_step_pulls_the_small_network_towards_the_frozen_one() -> None:
     assert frozen is not None
     position = Position(epoch=0, step=0, steps_per_epoch=4, resolution=8)
     passes = method.plan(phase, position, np.random.default_rng(0))
-    losses = [learner.update(passes, batch, rate=0.02, seed=step).losses[1] for step in range(12)]
+    losses = [learner.update(passes, batch, rate=0.02, seed=step).losses[1].item() for step in range(12)]
     assert losses[-1] < 0.8 * losses[0]
     assert learner.teacher is not None
     for name, value in learner.teacher.state_dict().items():

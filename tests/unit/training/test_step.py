@@ -35,7 +35,7 @@ def updated(*, is_compiled: bool) -> tuple[list[tuple[float, ...]], dict[str, to
             ),
         )
         images = torch.randn(4, 3, resolution, resolution)
-        losses.append(updater(images, torch.arange(4), passes).losses)
+        losses.append(updater(images, torch.arange(4), passes).losses.tolist())
     return losses, supernet.state_dict()
 
 
