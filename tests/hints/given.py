@@ -173,6 +173,9 @@ MAKERS: Mapping[str, Make] = {
     "a subnet": _search("--macs", "8M"),
     "a subnet for the nano": _search("--device", "jetson-nano", "--latency", "5ms"),
     "an ONNX file": lambda _: typed("export", "--onnx", "--target", "onnxruntime-cpu"),
+    "a file of maps": lambda _: typed(
+        *"export --onnx --features --supernet efficientnet-lite0 --target onnxruntime-cpu".split()
+    ),
     "a run": _train("runs/try"),
     "an empty object": _file("subnet.json", "{}"),
     "a file of the user": _file("mine.json", "{}"),

@@ -80,7 +80,7 @@ def _from_file(path: Path, threads: int) -> Classifier:
     if metadata.ends.gives_maps:
         raise ExportError(
             f"'{path}' is a network without its classifier: it names no classes.",
-            hint="Export the whole network: ofa-tk export --onnx",
+            hint="Export it again without --features.",
         )
     return Classifier(
         name=str(path),

@@ -5,13 +5,14 @@ from tests.hints.situation import PARSED, Situation
 
 ONNX = "ofa-tk export --onnx --target onnxruntime-cpu"
 INT8 = f"{ONNX} --precision int8 --data {FAKE}"
+MAPS = f"{ONNX} --features --supernet efficientnet-lite0"
 
 EXPORTING = (
     Situation(
-        typed=f"{ONNX} --features --precision int8 --data {FAKE}",
-        given=("a subnet",),
+        typed=f"{MAPS} --precision int8 --data {FAKE}",
+        base=MAPS,
         line="--precision fp16, and quantise the whole detector",
-        runs={"--precision fp16": "is not possible on onnxruntime-cpu"},
+        runs={"--precision fp16": ""},
     ),
     Situation(
         typed="ofa-tk export --features --tensorrt --target jetson-nano",
@@ -21,10 +22,11 @@ EXPORTING = (
         runs={"--onnx": PARSED},
     ),
     Situation(
-        unseen="needs a supernet of photos to cut the network out of",
-        line="Export the whole network: ofa-tk export --onnx",
-        given=("a subnet",),
-        runs={"ofa-tk export --onnx": ""},
+        typed="ofa-tk predict subnet.onnx photos",
+        base=MAPS,
+        given=("photos", "a file of maps"),
+        line="Export it again without --features.",
+        runs={"without --features": ""},
     ),
     Situation(
         typed="ofa-tk extract --features --supernet efficientnet-lite0 --layout official --out features",
