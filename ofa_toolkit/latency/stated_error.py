@@ -65,10 +65,9 @@ class StatedError:
         low, high = (prediction * (1 + percent / 100) for percent in self.within_percent)
         return low, high
 
-    @property
-    def expectation(self) -> str:
-        """What to expect of a network that lies outside what was fitted."""
-        if self.percent is None:
+    def expectation(self, *, is_far: bool) -> str:
+        """What to expect of a network that lies outside what was fitted, perhaps far outside."""
+        if self.percent is None or is_far:
             return "how far it is off is unchecked"
         where = "" if self.is_checked else f" as on {_listed(self.by_device)}, unchecked here"
         return f"expect about {self.percent:.0f} %{where}"

@@ -26,7 +26,7 @@ from ofa_toolkit.latency.device import Device, Provenance, Variant, read_device,
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.measuring.system import other_processor
 from ofa_toolkit.latency.predictors.intervals import MIN_SCORES
-from ofa_toolkit.latency.predictors.predictor import BoundPredictor, Milliseconds, NotCovered
+from ofa_toolkit.latency.predictors.predictor import FAR, BoundPredictor, Milliseconds, NotCovered
 from ofa_toolkit.latency.stated_error import Asked, StatedError, family_of, stated_error
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
 from ofa_toolkit.spaces.containment import belongs_to
@@ -143,12 +143,13 @@ class LatencyTable:
             if not notes:
                 return NetworkPrediction(latency_ms=latency_ms, extrapolations=(), error=error, warning=None)
             is_size = any(note.startswith("resolution") for note in notes)
+            expectation = error.expectation(is_far=any(FAR in note for note in notes))
             yours = f"has {layers[0].in_size} pixels" if is_size else "is another network"
             fallback = fallback or NetworkPrediction(
                 latency_ms=latency_ms,
                 extrapolations=notes,
                 error=error,
-                warning=f"{self.name}: {notes[0]}; yours {yours}: {error.expectation}",
+                warning=f"{self.name}: {notes[0]}; yours {yours}: {expectation}",
             )
         if fallback is None:
             raise LatencyTableError(f"{self.name} does not cover the network: {'; '.join(reasons)}.")
@@ -226,19 +227,17 @@ class BoundLatency:
     def warning(self, population: Population) -> str | None:
         """The extrapolations of these rows for people: one line with the command that mends it, or None."""
         sizes = [self.space.resolutions[int(index)] for index in np.unique(population[:, 0])]
-        outside = [size for size in sizes if self._predictor.resolution_note(size) is not None]
-        if not self.extrapolations and not outside:
+        notes = {size: note for size in sizes if (note := self._predictor.resolution_note(size))}
+        if not self.extrapolations and not notes:
             return None
-        listed = ", ".join(map(str, outside))
-        yours = f"has {listed} pixels" if outside else f"is of {self.space.name}"
+        listed = ", ".join(map(str, notes))
+        yours = f"has {listed} pixels" if notes else f"is of {self.space.name}"
+        expectation = self.error.expectation(is_far=any(FAR in note for note in notes.values()))
         command = command_line(
             *("latency", "calibrate", "--plan", 10, "--space", self.space.name),
             *("--device", self.table.device.name, "--batch-size", self.table.variant.batch_size),
         )
-        said = (
-            f"{self.table.name}: fitted on {self._predictor.fitted_on}; yours {yours}: "
-            f"{self.error.expectation}"
-        )
+        said = f"{self.table.name}: fitted on {self._predictor.fitted_on}; yours {yours}: {expectation}"
         return said if self.is_throughput else f"{said}. Ten networks measured there mend it: {command}"
 
     @property

@@ -36,9 +36,10 @@ def lower(space: SearchSpace, subnet: Subnet) -> tuple[LayerSpec, ...]:
     Results are cached.
 
     Raises:
-        SubnetNotInSpaceError: The subnet holds a choice the space does not offer.
+        SubnetNotInSpaceError: The subnet holds a choice the space does not offer, or an input too small.
     """
     space.check_architecture(subnet)
+    space.check_size(subnet.resolution)
     return _lower_cached(space, subnet)
 
 

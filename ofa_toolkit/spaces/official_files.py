@@ -45,7 +45,11 @@ class Resolution:
     source: str = ""
 
     def choose(self, where: str, space: SearchSpace | None) -> tuple[int, tuple[str, ...]]:
-        """The size to use, and what to tell the user about it."""
+        """The size to use, and what to tell the user about it.
+
+        Raises:
+            SubnetNotInSpaceError: It is too small for any network of the space.
+        """
         name, offered = ("", ()) if space is None else (space.name, space.resolutions)
         notes = []
         if self.asked is not None:
@@ -60,6 +64,8 @@ class Resolution:
             chosen = max(offered, default=DEFAULT_RESOLUTION)
             why = f"the largest of '{name}'" if offered else "the usual of ImageNet"
             notes.append(f"{where} states no resolution: {chosen} pixels are assumed, {why}.")
+        if space is not None:
+            space.check_size(chosen)
         if space is not None and chosen not in offered and not space.has_one_subnet:
             those = f"those of '{name}' ({min(offered)} to {max(offered)})"
             notes.append(f"{where}: {chosen} pixels are not among {those}.")

@@ -209,6 +209,7 @@ class SearchSpace:
         rules.check_depths(stage.max_depth for stage in self.stages)
         for name in ("resolutions", "single_resolutions"):
             object.__setattr__(self, name, rules.choices(name, getattr(self, name), may_be_empty=True))
+            rules.check_least(name, getattr(self, name), self.least_resolution)
 
     @property
     def identity(self) -> str:
@@ -227,6 +228,15 @@ class SearchSpace:
     def num_architectures(self) -> int:
         """Number of distinct networks, resolutions not counted."""
         return math.prod(stage.num_choices() for stage in self.stages)
+
+    @property
+    def least_resolution(self) -> int:
+        """The smallest input, in pixels, of which the last layer with a stride sees more than one pixel."""
+        strides = [] if self.stem is None else [self.stem.stride, self.stem.block_stride]
+        for stage in self.stages:
+            strides += [stage.stride, 2 if stage.max_pool else 1]
+        *before, _ = [stride for stride in strides if stride > 1] or [1]
+        return math.prod(before) + 1 if max(strides) > 1 else 1
 
     def with_num_classes(self, num_classes: int) -> SearchSpace:
         """The same space for another number of classes."""
@@ -273,6 +283,13 @@ class SearchSpace:
         if subnet.resolution not in (*self.resolutions, *self.single_resolutions):
             self._refuse("resolution", subnet.resolution, self.resolutions)
         self.check_architecture(subnet)
+
+    def check_size(self, resolution: int) -> None:
+        """Raise `SubnetNotInSpaceError` for an input too small for any network of this space."""
+        if resolution < self.least_resolution:
+            raise SubnetNotInSpaceError(
+                f"{rules.too_few(resolution, self.name)} The least is {self.least_resolution}."
+            )
 
     def check_architecture(self, subnet: Subnet) -> None:
         """As `check`, at any resolution: the layers do not depend on it, so the network can be built."""

@@ -67,6 +67,18 @@ def choices(name: str, values: Iterable[Any], *, may_be_empty: bool = False) -> 
     return kept
 
 
+def check_least(name: str, values: tuple[int, ...], least: int) -> None:
+    """Refuse input sizes that leave nothing for the last layers with a stride."""
+    if values and values[0] < least:
+        raise ConfigError(f"{name}[0]: {too_few(values[0])} The least is {least}.")
+
+
+def too_few(pixels: int, network: str = "") -> str:
+    """Why an input is too small."""
+    whose = f" for {network}" if network else ""
+    return f"{pixels} pixels are too few{whose}: its last layers would halve a single one."
+
+
 def compound_pairs(
     pairs: Iterable[Iterable[Any]], depths: tuple[int, ...], ratios: tuple[float, ...]
 ) -> tuple[tuple[int, float], ...]:

@@ -150,6 +150,7 @@ def subnet_file(subnet: SubnetLike, space: SearchSpace, *, resolution: int | Non
     if not isinstance(subnet, SubnetFile):
         return read_subnet(subnet, space, resolution=resolution)
     space.check_architecture(subnet.subnet)
+    space.check_size(subnet.subnet.resolution if resolution is None else resolution)
     if resolution in (None, subnet.subnet.resolution):
         return subnet
     # What was predicted holds for the resolution it was predicted at.

@@ -67,15 +67,9 @@ def extract_subnet(
         batches = recalibration_batches(dataset, subnet.resolution, batch_size=_BATCH)
         used = recalibrate_batchnorm(network, batches)
         source = BatchNormSource(kind="data", images=dataset.source, num_images=used, seed=RECALIBRATION_SEED)
-    elif supernet.carried_statistics is not None:
-        used = supernet.carried_statistics.recalibrate(network, subnet.resolution)
-        source = BatchNormSource(kind="carried", images=carried_statistics.FILE, num_images=used, seed=0)
     else:
-        raise ExportError(
-            f"Nothing to recompute batch-norm statistics from: '{supernet.name}' carries no images.",
-            hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
-            "of its subnets well, with --keep-batchnorm.",
-        )
+        used = _carried(supernet, subnet.resolution).recalibrate(network, subnet.resolution)
+        source = BatchNormSource(kind="carried", images=carried_statistics.FILE, num_images=used, seed=0)
     network.eval()
     origin = Origin(
         supernet=supernet,
@@ -87,3 +81,16 @@ def extract_subnet(
     network.meta[_KEY] = origin
     setattr(network, _KEY, origin)
     return network
+
+
+def _carried(supernet: LoadedSupernet, resolution: int) -> carried_statistics.CarriedStatistics:
+    """The statistics that a supernet carries, where they say something of an input size (pixels)."""
+    carried = supernet.carried_statistics
+    lack = "it carries no images" if carried is None else carried.lack(resolution)
+    if carried is None or lack is not None:
+        raise ExportError(
+            f"Nothing to recompute batch-norm statistics of '{supernet.name}' from: {lack}.",
+            hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
+            "of its subnets well, with --keep-batchnorm.",
+        )
+    return carried

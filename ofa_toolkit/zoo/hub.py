@@ -16,7 +16,7 @@ from pathlib import Path
 from ofa_toolkit.core.errors import OfaToolkitError, StoreError, first_line
 from ofa_toolkit.zoo.card import CARD_FILE
 from ofa_toolkit.zoo.checking import check_files
-from ofa_toolkit.zoo.entries import HUB_PREFIX, load_entry
+from ofa_toolkit.zoo.entries import HUB_PREFIX, is_hub_name, load_entry
 from ofa_toolkit.zoo.fetching import display, is_offline
 from ofa_toolkit.zoo.readme import README_FILE
 
@@ -36,10 +36,14 @@ class HubName:
 
         Raises:
             StoreError: The text has another form.
+            UnknownNameError: It names a repository in another spelling.
         """
         body, _, revision = text.removeprefix(HUB_PREFIX).partition("@")
-        if not text.startswith(HUB_PREFIX) or not _NAME.fullmatch(body):
-            raise StoreError(f"'{text}' is not of the form {HUB_PREFIX}USER/REPO[@REVISION].")
+        if not is_hub_name(text) or not _NAME.fullmatch(body):
+            raise StoreError(
+                f"'{text}' is not of the form {HUB_PREFIX}USER/REPO[@REVISION].",
+                hint=f"Write {HUB_PREFIX}{text}" if _NAME.fullmatch(body) else None,
+            )
         return cls(repository=body, revision=revision or None)
 
 

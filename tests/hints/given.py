@@ -174,7 +174,8 @@ MAKERS: Mapping[str, Make] = {
     "a subnet for the nano": _search("--device", "jetson-nano", "--latency", "5ms"),
     "an ONNX file": lambda _: typed("export", "--onnx", "--target", "onnxruntime-cpu"),
     "a file of maps": lambda _: typed(
-        *"export --onnx --features --supernet efficientnet-lite0 --target onnxruntime-cpu".split()
+        *("export", "--onnx", "--target", "onnxruntime-cpu", "--features"),
+        *("--supernet", "efficientnet-lite0"),
     ),
     "a run": _train("runs/try"),
     "an empty object": _file("subnet.json", "{}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import click
@@ -76,6 +77,7 @@ def test_what_a_line_proposes_runs(
     kept: Path,
     seen: set[tuple[object, ...]],
     capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make(situation.given, folder, kept)
     capfd.readouterr()
@@ -85,8 +87,10 @@ def test_what_a_line_proposes_runs(
         text = (folder / situation.file).read_text() if situation.file else printed.out + printed.err
         lines = [re.sub(r"^(Error|Hint|Next|Warning): ", "", line.strip()) for line in text.splitlines()]
         assert situation.line in lines, printed
-    for part, problem in situation.runs.items():
+    for number, (part, problem) in enumerate(situation.runs.items()):
         words = situation.command(part)
+        if len(situation.runs) > 1:  # either command is the next one
+            monkeypatch.chdir(shutil.copytree(folder, folder.with_name(f"choice {number}")))
         key = (situation.given, situation.typed if situation.file else "", *words)
         if problem == PARSED:
             parse(words)

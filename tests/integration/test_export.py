@@ -293,7 +293,7 @@ def test_statistics_are_never_kept_in_silence(
     command = ["export", "--onnx", "--supernet", str(bare)]
     assert run(command) == 1
     error = capsys.readouterr().err
-    assert "Nothing to recompute batch-norm statistics from" in error
+    assert "Nothing to recompute batch-norm statistics of" in error
     assert "--keep-batchnorm" in error
     assert run([*command, "--keep-batchnorm"]) == 0
     assert "fit none of its subnets" in capsys.readouterr().err

@@ -56,7 +56,17 @@ def test_the_official_layout(workplace: Supernet) -> None:
 def test_statistics_that_fit_no_subnet_are_never_taken_in_silence() -> None:
     result = CliRunner().invoke(cli, ["extract"], standalone_mode=False)
     assert result.exception is not None
-    assert "Nothing to recompute batch-norm statistics from" in str(result.exception)
+    assert str(result.exception).endswith("from: it carries no images.")
+    assert not Path("network").exists()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_what_a_supernet_carries_says_nothing_of_other_sizes() -> None:
+    words = ["extract", "--supernet", "deps-compact-cifar10", "--resolution"]
+    other = CliRunner().invoke(cli, [*words, "40"], standalone_mode=False)
+    assert str(other.exception).endswith("its images are for 32 pixels, not for 40.")
+    tiny = CliRunner().invoke(cli, [*words, "4"], standalone_mode=False)
+    assert "4 pixels are too few for mobilenet-v3-compact" in str(tiny.exception)
     assert not Path("network").exists()
 
 

@@ -49,6 +49,20 @@ def test_samples_are_members_and_survive_encoding(name: str, seed: int) -> None:
 
 
 @every_space
+def test_the_least_input_leaves_two_pixels_to_the_last_layer_with_a_stride(name: str) -> None:
+    space = get_space(name)
+    least = space.least_resolution
+    layers = lower(space, space.largest(least))
+    assert min(layer.in_size for layer in layers if layer.stride > 1) == 2
+    with pytest.raises(
+        SubnetNotInSpaceError, match=f"{least - 1} pixels are too few .* The least is {least}"
+    ):
+        lower(space, space.largest(least - 1))
+    with pytest.raises(ConfigError, match=rf"resolutions\[0\]: {least - 1} pixels are too few"):
+        space.with_resolutions((least - 1, 224))
+
+
+@every_space
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_membership_of_arbitrary_rows_agrees_with_the_checks(name: str, data: st.DataObject) -> None:

@@ -15,13 +15,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ofa_toolkit.core.errors import unknown_name
+from ofa_toolkit.core.errors import ConfigError, unknown_name
 from ofa_toolkit.spaces import efficientnet, mnasnet, mobilenet_v2
 from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder
 from ofa_toolkit.spaces.layer_spec import NETWORK_INPUT, Activation, LayerSpec
 from ofa_toolkit.spaces.mobilenet_v3 import LARGE_ROWS, SMALL_ROWS
 from ofa_toolkit.spaces.mobilenet_v3 import Row as V3Row
 from ofa_toolkit.spaces.rounding import make_divisible
+from ofa_toolkit.spaces.space_rules import too_few
 
 _BN_EPS = 1e-5
 _IMAGE_CHANNELS = 3
@@ -41,6 +42,7 @@ def standard_network(name: str, resolution: int, num_classes: int = 1000) -> tup
 
     Raises:
         UnknownNameError: No such network.
+        ConfigError: The image is too small for it.
     """
     family, _, width = name.removesuffix("-keras").rpartition("-")
     suffix = "-keras" if name.endswith("-keras") else ""
@@ -52,6 +54,8 @@ def standard_network(name: str, resolution: int, num_classes: int = 1000) -> tup
         raise unknown_name("standard network", name, standard_network_names())
     builder = LayerBuilder(_BN_EPS)
     build(builder, Flow(NETWORK_INPUT, _IMAGE_CHANNELS, resolution), num_classes)
+    if any(layer.stride > 1 and layer.in_size == 1 for layer in builder.layers):
+        raise ConfigError(too_few(resolution, name))
     return tuple(builder.layers)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_features
-from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors
+from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors, outside
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.fused_tables import chunks
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -155,9 +155,10 @@ class LayerModel:
 
     def resolution_note(self, resolution: int) -> str | None:
         """Says so when an input size is outside the fitted range."""
-        if self.smallest_resolution <= resolution <= self.largest_resolution:
+        smallest, largest = self.smallest_resolution, self.largest_resolution
+        if smallest <= resolution <= largest:
             return None
-        return f"outside the fitted range {self.smallest_resolution}-{self.largest_resolution}"
+        return f"{outside(resolution, smallest, largest)} the fitted range {smallest}-{largest}"
 
     def _claim(self) -> str:
         return f"predicted from layer features fitted on {self.fitted_on}"

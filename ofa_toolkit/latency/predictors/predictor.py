@@ -33,6 +33,15 @@ class NotCovered:
     reason: str
 
 
+FAR = "far outside"
+"""In a note on an input size: no error found within the range says anything of it."""
+
+
+def outside(resolution: int, smallest: int, largest: int) -> str:
+    """How an input size (pixels) lies outside a range: far where it is less than half or more than twice."""
+    return "outside" if smallest <= 2 * resolution and resolution <= 2 * largest else FAR
+
+
 class BoundPredictor(Protocol):
     """A predictor prepared for one space.
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors
+from ofa_toolkit.latency.predictors.predictor import FAR, Milliseconds, NotCovered, Tensors, outside
 from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -187,5 +187,8 @@ class BoundSpaceTable:
         measured = self._table.resolutions
         if resolution in measured:
             return None
-        how = "interpolated" if min(measured) < resolution < max(measured) else "extrapolated"
-        return f"not measured, {how} from {min(measured)}-{max(measured)}"
+        smallest, largest = min(measured), max(measured)
+        how = "interpolated" if smallest < resolution < largest else "extrapolated"
+        if outside(resolution, smallest, largest) == FAR:
+            return f"{FAR} the measured range {smallest}-{largest}"
+        return f"not measured, {how} from {smallest}-{largest}"

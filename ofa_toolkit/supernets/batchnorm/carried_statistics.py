@@ -83,6 +83,13 @@ class CarriedStatistics:
     images: Tensor = field(repr=False)
     corrections: Corrections | None = None
 
+    def lack(self, resolution: int) -> str | None:
+        """Why nothing is known at an input size (pixels); None where something is."""
+        if self.corrections is None or resolution in self.corrections.resolutions:
+            return None
+        sizes = ", ".join(map(str, self.corrections.resolutions))
+        return f"its images are for {sizes} pixels, not for {resolution}"
+
     def recalibrate(self, network: nn.Module, resolution: int) -> int:
         """Give an extracted network statistics of its own.
 

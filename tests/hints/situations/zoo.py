@@ -191,7 +191,7 @@ HUB = (
         says=("`hf cache rm`",),
     ),
     Situation(
-        typed="ofa-tk zoo push damaged me/mine",
+        typed="ofa-tk zoo push damaged hf-hub:me/mine",
         given=("a damaged entry",),
         line="`ofa-tk zoo package` makes a folder.",
         says=("`ofa-tk zoo package`",),
@@ -202,14 +202,14 @@ HUB = (
         says=("`hf auth login`",),
     ),
     Situation(
-        unseen="needs the hub",
-        line="`ofa-tk zoo download me/mine` fetches it.",
-        runs={"ofa-tk zoo download me/mine": PARSED},
+        typed="ofa-tk zoo download hf-hub:me/mine --offline",
+        line="`ofa-tk zoo download hf-hub:me/mine` fetches it.",
+        runs={"ofa-tk zoo download hf-hub:me/mine": PARSED},
     ),
     Situation(
         unseen="needs the hub",
-        line="ofa-tk zoo download hf:me/mine",
-        runs={"ofa-tk zoo download hf:me/mine": PARSED},
+        line="ofa-tk zoo download hf-hub:me/mine",
+        runs={"ofa-tk zoo download hf-hub:me/mine": PARSED},
     ),
 )
 

@@ -21,6 +21,17 @@ def subnet_path(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("network", ["", "mobilenet-v3-large"])
+def test_an_input_that_no_layer_is_left_of_is_refused(
+    network: str, subnet_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["latency", "predict", network or subnet_path, "--device", "jetson-nano", "--resolution"]
+    assert run([*command, "16"]) == 1
+    assert "16 pixels are too few for " in capsys.readouterr().err
+    assert run([*command, "17"]) == 0
+    assert "how far it is off is unchecked" in capsys.readouterr().err
+
+
 def test_list_tells_provenance_and_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["latency", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()

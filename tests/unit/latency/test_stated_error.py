@@ -59,7 +59,8 @@ def test_few_networks_are_named_by_their_signed_errors() -> None:
     found = stated_error(variant(error(11.4, space="MobileNetV3", deviations=deviations)), OWN)
     assert stated_error(variant(error(4, deviations={"a": 1, "b": 2, "c": 9})), OWN).percent == 4
     assert (found.percent, found.text) == (19.7, "error -3 and -20 %")
-    assert found.expectation == "expect about 20 %"
+    assert found.expectation(is_far=False) == "expect about 20 %"
+    assert found.expectation(is_far=True) == "how far it is off is unchecked"
 
 
 def test_unseen_families_hold_for_any_network_and_a_space_for_its_own_only() -> None:
@@ -77,7 +78,7 @@ def test_what_others_showed_is_a_range_by_name_and_unchecked() -> None:
     assert not found.is_checked
     assert found.text == "unchecked here, 4.6 to 15 % on a100 and rtx-3090"
     assert found.by_device == {"a100": 14.8, "rtx-3090": 4.6}
-    assert found.expectation == "expect about 15 % as on a100 and rtx-3090, unchecked here"
+    assert found.expectation(is_far=False) == "expect about 15 % as on a100 and rtx-3090, unchecked here"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,14 @@ def test_a_warning_is_one_line_with_the_command_that_mends_it() -> None:
     assert warning.endswith(
         "ofa-tk latency calibrate --plan 10 --space ofa-mobilenet-v3-w1.0 --device jetson-nano --batch-size 1"
     )
+    far = load_table("jetson-nano").bind(space.with_resolutions((111, 112, 449)))
+    rows = sample_population(far.space, 8, np.random.default_rng(0))
+    said = {}
+    for index, size in enumerate(far.space.resolutions):
+        rows[:, 0] = index
+        said[size] = str(far.warning(rows)).partition(" pixels: ")[2].partition(".")[0]
+    unchecked = "how far it is off is unchecked"
+    assert said == {111: unchecked, 112: "expect about 20 %", 449: unchecked}
     for word in ("depthwise", "macs", "outside the fitted range"):
         assert word not in warning
     assert any("outside the fitted range" in note for note in bound.notes(rows))

@@ -129,15 +129,16 @@ def test_no_answer_is_told(hub: Hub) -> None:
 
 @pytest.mark.parametrize("text", ["hf-hub:alone", "hf-hub:a/b/c", "hf-hub:", "someone/tiny", "hf-hub:a/b c"])
 def test_names_of_another_form_are_refused(text: str) -> None:
-    with pytest.raises(StoreError, match="not of the form"):
+    with pytest.raises(StoreError, match="not of the form") as caught:
         HubName.parse(text)
+    assert caught.value.hint == ("Write hf-hub:someone/tiny" if text == "someone/tiny" else None)
 
 
 @pytest.mark.parametrize(
     "text", ["hf:a/b", "hub:a/b", "hf_hub:a/b", "HF-HUB:a/b", "hf://a/b", "https://huggingface.co/a/b"]
 )
 def test_other_spellings_are_answered_with_ours(text: str) -> None:
-    for use in (load_supernet, download_supernet, find):
+    for use in (load_supernet, download_supernet, find, HubName.parse):
         with pytest.raises(UnknownNameError) as caught:
             use(text)
         assert caught.value.hint == "Write hf-hub:a/b"
