@@ -69,7 +69,7 @@ def load_initial_weights(
     Raises:
         MismatchError: The other supernet is of another space.
     """
-    mine, theirs = supernet.space.with_resolutions((1,)), source.space.with_resolutions((1,))
+    mine, theirs = supernet.space.with_resolutions(()), source.space.with_resolutions(())
     if mine.identity != theirs.identity:
         raise MismatchError(
             f"'{name}' is a supernet of '{source.space.name}'; this run trains '{supernet.space.name}'.",
