@@ -41,8 +41,10 @@ def main() -> None:
     deadline = given.deadline or 1.6 * times[-1]
     accuracy = [entry["top1_percent"] for entry in pack.entries]
     streams = {"adaptive": Stream(pack, deadline)}
-    late = {name: [] for name in ("adaptive", *(entry["name"] for entry in pack.entries))}
-    mean = {name: [] for name in late}
+    late: dict[str, list[bool]] = {
+        name: [] for name in ("adaptive", *(entry["name"] for entry in pack.entries))
+    }
+    mean: dict[str, list[float]] = {name: [] for name in late}
     switches: list[float] = []
     steady: list[float] = []
     for phase in range(PHASES):

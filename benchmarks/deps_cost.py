@@ -24,7 +24,6 @@ from ofa_toolkit.pipelines.training.run import prepare
 from ofa_toolkit.training.algorithm import Phase, Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.distributed import Process
-from ofa_toolkit.training.optimizer import set_learning_rate
 from ofa_toolkit.training.trainer import Trainer
 
 HELD_OUT = 100
@@ -52,11 +51,9 @@ def step_seconds(trainer: Trainer, phase: Phase, number: int) -> float:
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
     labels = torch.randint(trainer.dataset.num_classes, (batch,))
     position = Position(epoch=phase.first_epoch, step=number, steps_per_epoch=1, resolution=size)
-    set_learning_rate(trainer.optimizer, 0.01)
-    trainer.supernet.train()
     start = time.process_time()
     passes = trainer.algorithm.plan(phase, position, generator(1, phase.name, number))
-    trainer.updater(images, labels, passes)
+    trainer.learner.update(passes, (images, labels), rate=0.01, seed=number)
     return time.process_time() - start
 
 
@@ -64,7 +61,7 @@ class Steps:
     """Times of single updates, the phases taking turns."""
 
     def __init__(self, config: RunConfig, folder: Path) -> None:
-        self.trainer = prepare(config, folder, process=Process(), is_dry=True)
+        self.trainer = prepare(config, folder, process=Process(), is_trial=True)
         self.phases = self.trainer.algorithm.phases
         self.seconds: dict[str, list[float]] = {phase.name: [] for phase in self.phases}
         for phase in self.phases:

@@ -77,7 +77,7 @@ def launches(work: Callable[[], object], device: torch.device) -> Counter[str]:
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as recorded:
         work()
         torch.cuda.synchronize()
-    on_device = torch.autograd.DeviceType.CUDA
+    on_device = torch._C._autograd.DeviceType.CUDA
     return Counter(event.name for event in recorded.events() if event.device_type == on_device)
 
 

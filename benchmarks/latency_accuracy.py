@@ -45,6 +45,7 @@ from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.latency.calibration import fit_weights, spread_rows
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES
 from ofa_toolkit.latency.predictors.layer_model import LayerModel
+from ofa_toolkit.latency.predictors.predictor import NotCovered
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.spaces import Encoding, get_space, sample_population
 from ofa_toolkit.spaces.official_architectures import from_official
@@ -231,7 +232,10 @@ def note10_line(raw: Path, other: Path | None) -> Iterator[Line]:
         population = sample_population(space, 1000, np.random.default_rng(0))
         sides = [space.resolutions.index(side) for side in truth.resolutions]
         population[:, 0] = np.random.default_rng(1).choice(sides, len(population))
-        measured, predicted = truth.bind(space).predict(population), table.predict(population)
+        own = truth.bind(space)
+        assert not isinstance(own, NotCovered)
+        assert not isinstance(table, NotCovered)
+        measured, predicted = own.predict(population), table.predict(population)
     yield Line(name="Note10, unseen resolutions", target=(0.9995, 0.8), fit=score(measured, predicted))
 
 
@@ -322,16 +326,16 @@ def probes_line(raw: Path, other: Path | None) -> Iterator[Line]:
         unseen = read_help(other)
         more = [load_table(name).bind(space).predict(unseen.population) for name in PRIOR]
         more += [PopulationComplexity(space).macs(unseen.population) / 1e6, np.ones(len(unseen.population))]
-        fresh, truth = np.stack(more, axis=1), unseen.latencies_ms["titan_rtx_64"]
+        fresh = np.stack(more, axis=1), unseen.latencies_ms["titan_rtx_64"]
     else:
-        fresh, truth = None, None
+        fresh = None
     for draw in range(NUM_DRAWS):
         probes = spread_rows(spread, NUM_PROBES, np.random.default_rng(draw))
         weights = fit_weights(columns[probes], measured[probes])
         line = relative_line(columns[probes, -2:], measured[probes])
         asked[:] = True
         asked[probes] = False
-        x, y = (columns[asked], measured[asked]) if fresh is None else (fresh, truth)
+        x, y = (columns[asked], measured[asked]) if fresh is None else fresh
         scores.append(score(y, x @ weights))
         alone.append(score(y, x[:, -2:] @ line))
     yield Line(

@@ -52,6 +52,7 @@ def main() -> None:
     runs["together"] = lambda: problem.evaluate(population)
     for run in runs.values():
         run()
+    each = 0.0
     for name, run in runs.items():
         seconds = fastest(run, arguments.passes)
         each = seconds / arguments.subnets

@@ -50,7 +50,7 @@ def same_kernels(network: nn.Module) -> nn.Module:
     """Let a plain network use the depthwise kernels that the supernet uses."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels and module.groups > 1:
-            module.forward = _depthwise(module)  # type: ignore[method-assign]
+            module.forward = _depthwise(module)  # type: ignore[method-assign, assignment]
     return network
 
 

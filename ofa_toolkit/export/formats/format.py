@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +127,8 @@ def check_installed(form: Format) -> None:
 def convert(form: Format, source: FormatSource, path: Path) -> None:
     """Write a format's files; what its converter raises becomes an `ExportError`."""
     try:
-        form.write(source, path)
+        with contextlib.redirect_stdout(sys.stderr):  # what converters print is no result of ours
+            form.write(source, path)
     except OfaToolkitError:
         raise
     except Exception as error:  # converters raise kinds of their own
@@ -137,7 +140,8 @@ def open_runner(form: Format, path: Path, num_threads: int) -> Runner:
 
     def guarded(call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            with contextlib.redirect_stdout(sys.stderr):
+                return call()
         except OfaToolkitError:
             raise
         except Exception as error:  # runtimes raise kinds of their own

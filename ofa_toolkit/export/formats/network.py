@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -43,3 +45,20 @@ class NetworkWithEnds(nn.Module):
             return shares
         top = shares.topk(self._ends.k, 1)
         return top.values, top.indices
+
+
+def in_half(network: nn.Module) -> nn.Module:
+    """A copy of such a network that computes logits in half precision; its ends stay as they are."""
+    copied = copy.deepcopy(network)
+    copied.network = _InHalf(copied.get_submodule("network").half())
+    return copied
+
+
+class _InHalf(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images.half())
+        return logits.float()

@@ -7,6 +7,7 @@ config)` gives a callable that takes a list of inputs and returns outputs by por
 
 from __future__ import annotations
 
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ class Compiled:
 
 class Core:
     def compile_model(self, path: Path, device: str, config: dict[str, Any]) -> Compiled:
+        sys.stdout.write("[INFO] compiling\n")
         assert (Path(path).suffix, device) == (".xml", "CPU")
         assert set(config) == {"INFERENCE_NUM_THREADS", "INFERENCE_PRECISION_HINT"}
         return Compiled(Path(path).with_suffix(".bin").read_bytes())
 
 
 def save_model(model: bytes, path: Path, compress_to_fp16: bool = True) -> None:
+    sys.stdout.write("[START] writing\n")  # converters of other formats print how far they are
     Path(path).write_text(f"<net fp16='{compress_to_fp16}'/>")
     Path(path).with_suffix(".bin").write_bytes(model)
 

@@ -21,7 +21,7 @@ from ofa_toolkit.export.ends import Ends, factors
 from ofa_toolkit.export.file_values import file_input, scores_of_file, scores_of_network
 from ofa_toolkit.export.formats import FORMATS
 from ofa_toolkit.export.formats.format import check_installed, in_batches
-from ofa_toolkit.export.formats.network import NetworkWithEnds
+from ofa_toolkit.export.formats.network import NetworkWithEnds, in_half
 from ofa_toolkit.export.target_devices import format_of
 from ofa_toolkit.latency.device import Kind
 from ofa_toolkit.pipelines.export.formats import check_format
@@ -81,6 +81,18 @@ def test_the_network_in_torch_takes_and_gives_what_files_do(
     outputs = [value.numpy() for value in (found if k else [found])]
     expected = scores_of_network(logits, ends)
     np.testing.assert_allclose(scores_of_file(outputs, ends, 5), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_in_half_keeps_its_ends_and_leaves_the_original() -> None:
+    torch.manual_seed(0)
+    ends = Ends(input="uint8", layout="NHWC", output="probabilities")
+    network = NetworkWithEnds(nn.Sequential(nn.Conv2d(3, 5, 4), nn.Flatten()), ends, *factors(SETTINGS))
+    pixels = torch.randint(0, 256, (3, 4, 4, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        before, found = network(pixels), in_half(network)(pixels)
+        assert torch.equal(network(pixels), before)
+    assert found.dtype == torch.float32
+    assert 0 < float((found - before).abs().max()) < 2e-2
 
 
 def test_any_number_of_images_by_a_file_for_four() -> None:
