@@ -25,7 +25,7 @@ class ExecuTorch:
     name: str = "executorch"
     title: str = "ExecuTorch"
     extra: str = "executorch"
-    packages: tuple[str, ...] = ("executorch",)
+    packages: tuple[str, ...] = ("executorch", "torchao")
     suffix: str = ".pte"
     precisions: tuple[FilePrecision, ...] = ("fp32", "fp16", "int8")
     reads_quantised: bool = False
