@@ -14,7 +14,7 @@ class DataRequest:
     """A data set, and how its images are divided and prepared."""
 
     source: str
-    "`kind:place`, see `SOURCES`."
+    "Images as `kind:place`, such as `imagefolder:DIR`; the kinds are those of `SOURCES`."
     _: KW_ONLY
     validation_size: int | None = None
     """Images held out of train where there are no others for validation; a tenth, at most 10,000, where None.
@@ -22,7 +22,7 @@ class DataRequest:
     test_size: int | None = None
     "Images set aside as test set, where there is none; a fifth where None."
     seed: int = 0
-    "Draws the held-out splits."
+    "Seed of the draw of the held-out splits."
     download: bool = False
     "Fetch the files where torchvision can."
     transforms: TransformConfig = field(default_factory=TransformConfig)

@@ -126,7 +126,7 @@ class Variant:
     runtime_version: str = UNKNOWN
     "Version of the runtime."
     precision: Precision
-    "Arithmetic of the convolutions."
+    "Arithmetic of the convolutions: fp32, fp16 or int8."
     batch_size: Annotated[int, Bounds(at_least=1)]
     "Images per run; latencies are those of a whole batch."
     measures: Literal["latency", "throughput"] = "latency"
@@ -138,7 +138,7 @@ class Variant:
     threads: Annotated[int, Bounds(at_least=1)] | None = None
     "CPU threads; absent on other devices."
     provenance: Provenance
-    "Provenance of the table."
+    "Whether the table was measured, fitted, transferred or modelled."
     method: str
     "In one sentence how the measurements became a table."
     networks: str
@@ -191,7 +191,7 @@ class Device:
     aliases: Mapping[str, str] | None = None
     "Other names it goes by, each with what then differs from its figures, or an empty text."
     kind: Kind
-    "Kind of device."
+    "Whether it is a GPU, an embedded GPU, a phone, an NPU or a CPU."
     chip: str
     "Processor that executes the networks."
     compute_capability: str | None = None
@@ -201,9 +201,9 @@ class Device:
     default_variant: str
     "The variant used where none is named."
     software: Software = field(default_factory=Software)
-    "Newest software generation."
+    "Newest software that the device runs."
     peak: Peak = field(default_factory=Peak)
-    "Figures of the data sheet."
+    "Peak figures of the data sheet."
     links: tuple[str, ...] = ()
     "Documents that the figures come from."
     variants: tuple[Variant, ...]

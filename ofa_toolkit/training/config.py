@@ -224,13 +224,13 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     "The optimizer."
     schedule: ScheduleConfig
-    "The learning rate."
+    "The learning rate over the run."
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     "Validation during training."
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     "Checkpoints and snapshots."
     divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
-    "When things go wrong."
+    "What happens when training diverges."
     init: str | None = None
     """Weights to start from: a zoo name, a folder, `torchvision:NAME`, `timm:NAME`, or the file of a state
     dictionary, whose network must be of the space."""

@@ -141,7 +141,7 @@ class AccuracyFact:
     top1_among_percent: Annotated[float, Bounds(at_least=0, at_most=100)] | None = None
     "The same where only the classes of the images may be named, for networks that have more."
     num_among: Annotated[int, Bounds(at_least=2)] | None = None
-    "Number of those classes."
+    "Number of classes that were judged among."
     origin: Origin
     "`measured` from the stored weights by this project, or `published` by others."
     source: str
@@ -153,7 +153,7 @@ class AccuracyFact:
     batchnorm: BatchNormStatistics = "unknown"
     "Statistics `recalibrated` on training images, on the images the entry is `carried` with, or as `stored`."
     recalibration_images: Annotated[int, Bounds(at_least=1)] | None = None
-    "Images used for recomputing them."
+    "Images that batch-norm statistics were recomputed from."
     macs: Annotated[int, Bounds(at_least=1)] | None = None
     "Multiply-accumulates of one image."
     params: Annotated[int, Bounds(at_least=1)] | None = None

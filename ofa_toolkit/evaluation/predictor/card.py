@@ -39,7 +39,7 @@ class ChosenFacts:
     """How wrong predictions are of subnets that a search chose; see `predictor.chosen`."""
 
     how: str
-    "How they were found."
+    "How the search found those subnets."
     num_subnets: Annotated[int, Bounds(at_least=1)]
     "How many different ones there were."
     offset_points: float
@@ -103,7 +103,7 @@ class PredictorCard:
     measured_resolutions: tuple[int, ...]
     "Those of them at which accuracies were measured."
     provenance: Provenance
-    "Provenance of the predictor."
+    "Whether it was fitted to measured accuracies or transferred from another predictor."
     source: str
     "Source of the accuracies, with its licence."
     method: str

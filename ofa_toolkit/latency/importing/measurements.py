@@ -25,11 +25,11 @@ class Conditions:
     runtime: Annotated[str | None, Option(metavar="NAME")] = None
     "What executed the networks, such as tensorrt."
     runtime_version: Annotated[str | None, Option(metavar="TEXT")] = None
-    "Its version."
+    "Version of the runtime."
     precision: Annotated[Precision | None, Option()] = None
-    "Arithmetic."
+    "Arithmetic of the networks: fp32, fp16 or int8."
     batch_size: Annotated[int | None, Bounds(at_least=1), Option()] = None
-    "Images per run."
+    "Images in a run of the network."
     clocks: Annotated[str | None, Option(metavar="TEXT")] = None
     "Power mode and clocks."
     power_mode: str | None = None
@@ -37,7 +37,7 @@ class Conditions:
     threads: int | None = None
     "CPU threads."
     processor: str | None = None
-    "The chip as its system calls it."
+    "Name of the chip, as its system gives it."
 
     @property
     def kind(self) -> Kind:

@@ -26,13 +26,13 @@ class RuntimeOptions:
     """Conditions of a measurement."""
 
     processor: Annotated[Processor, Option()] = "cpu"
-    "Where networks run."
+    "Processor that the networks run on."
     num_threads: Annotated[int, Bounds(at_least=1), Option(name="--threads")] = 1
     "CPU threads; GPU runtimes ignore them."
     batch_size: Positive = 1
-    "Images per run."
+    "Images in a run of the network."
     precision: Annotated[FloatPrecision, Option()] = "fp32"
-    "Arithmetic."
+    "Arithmetic of the networks: fp32 or fp16."
 
 
 @dataclass(frozen=True, kw_only=True)

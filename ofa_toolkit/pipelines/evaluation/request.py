@@ -26,11 +26,11 @@ class EvaluationRequest:
     """Training images for a subnet's batch-norm statistics; 0 keeps the stored ones. Default: 2000, or 0 for
     a single network."""
     batch_size: Annotated[int, Bounds(at_least=1), Option()] = 200
-    "Images at a time."
+    "Images of a forward pass."
     device: Annotated[str | None, Option(metavar="NAME")] = None
     "Processor: cpu, cuda or cuda:N. Default: a GPU where there is one."
     threads: Annotated[int | None, Bounds(at_least=1), Option()] = None
-    "CPU threads. Default: all cores."
+    "CPU threads of torch. Default: all cores."
     download: Annotated[bool, Option()] = False
     "Fetch the data set where torchvision can."
     validation_size: Annotated[int | None, Bounds(at_least=1), Option()] = None
@@ -48,7 +48,7 @@ class ParetoRequest(EvaluationRequest):
     supernet: Annotated[Sequence[SupernetLike], Option(metavar="NAME|DIR", is_repeatable=True)]
     "Supernets of one space: zoo names, runs or supernet folders."
     buckets: Annotated[int, Bounds(at_least=1), Option()] = 6
-    "Equal parts of the range of cost."
+    "Number of equal parts that the range of cost is divided into."
     per_bucket: Annotated[int, Bounds(at_least=1), Option()] = 4
     "Subnets measured in each part, the smallest and the largest always among them."
     latency_on: Annotated[str | None, Option(metavar="DEVICE")] = None
@@ -58,4 +58,4 @@ class ParetoRequest(EvaluationRequest):
     ] = ()
     "Further folders of latency tables."
     seed: Annotated[int, Bounds(at_least=0), Option()] = 0
-    "Start of all random streams."
+    "Seed of the candidates."

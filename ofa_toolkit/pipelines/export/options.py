@@ -24,17 +24,17 @@ class ExportOptions:
     resolution: _Resolution = None
     "Input size. Default: what the file says."
     target: Annotated[str | Target | None, Option(metavar="DEVICE")] = None
-    "Where it will run. Default: the device searched for."
+    "Device or parser that the file is for. Default: the device of the search."
     precision: Annotated[FilePrecision | None, Option()] = None
     "Arithmetic. Default: what the target's latency was predicted for, else fp32. Int8 needs --data."
     batch_size: Annotated[int | None, Bounds(at_least=1), Option()] = 1
-    "Images a run."
+    "Images that a run of the file takes."
     data: Annotated[str | None, Option(metavar="SOURCE")] = None
     "Images for batch-norm statistics, int8 ranges and the comparison, such as imagefolder:DIR."
     keep_batchnorm: Flag = False
     "Keep the supernet's batch-norm statistics, which fit no subnet."
     method: Annotated[CalibrationMethod, Option(name="--calibration")] = "minmax"
-    "How int8 ranges are found."
+    "How the ranges of int8 values are found from the calibration images."
     max_accuracy_drop: Annotated[float | None, Bounds(at_least=0), Option(name="--max-drop")] = None
     "Points of top-1 fp16 or int8 may lose."
     tables: Annotated[tuple[Path, ...], Option(metavar="DIR", path="input folder", is_repeatable=True)] = ()
@@ -45,7 +45,7 @@ class ExportOptions:
     """Whether the file takes pixels 0 to 255, as bytes where the target reads them, and scales and normalises
     them itself."""
     layout: Layout = "NCHW"
-    "Layout of the input."
+    "Order of the input's axes."
     output: str = "logits"
     """`logits`, `probabilities`, `topk=K`, or `features` for a network without its classifier, which gives
     its maps at strides 8, 16 and 32; see `Ends`."""
@@ -58,7 +58,7 @@ class ExtractRequest:
     """What to cut out, and how it is written."""
 
     subnet: SubnetLike | None = None
-    "As in `export_onnx`."
+    "Subnet to cut out, given as for `export_onnx`."
     folder: str | Path = "network"
     "New, empty, or a former output; foreign files in it stay."
     supernet: SupernetLike | None = None

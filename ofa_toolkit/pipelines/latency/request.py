@@ -33,9 +33,9 @@ class MeasureRequest:
     space: Annotated[str, Option(metavar="NAME|FILE.toml")]
     "Search space to cover."
     runtime: Annotated[str, Option(metavar="NAME")] = "onnxruntime"
-    "What executes the networks."
+    "Runtime that executes the networks."
     device: Annotated[str, Option(metavar="NAME")] = "this-cpu"
-    "Name to file the table under."
+    "Name of the device to file the table under."
     options: RuntimeOptions = field(default_factory=RuntimeOptions)
     "Processor, threads, batch size, precision."
     num_classes: _NumClasses = None
@@ -47,13 +47,13 @@ class MeasureRequest:
     num_check: Annotated[int, Bounds(at_least=3), Option(name="--check-networks")] = 50
     "Other subnets that tell the error; 500 and more give --confidence bounds."
     effort: Effort = field(default_factory=Effort)
-    "How long to look."
+    "How long the networks are timed."
     folder: _OwnTables = None
     "Folder of devices to write to. Default: your own."
     is_restart: Annotated[bool, Option(name="--restart")] = False
     "Throw away what an interrupted run left."
     seed: Seed = 0
-    "Start of all random streams."
+    "Seed of the networks that are drawn."
 
     def __post_init__(self) -> None:
         if self.num_fit < 0 or self.num_check < 3:
@@ -75,17 +75,17 @@ class KitRequest:
     precision: Annotated[FilePrecision | None, Option()] = None
     "Timed by default. Default: fp16 where the target has it."
     batch_size: Positive = 1
-    "Images per run."
+    "Images in a run of the network."
     num_classes: _NumClasses = None
     "Outputs of the classifier. Default: the space's."
     has_typed_networks: Annotated[bool, Option(name="--typed")] = False
     "Also pack fp16 networks, for TensorRT 11 on an older target."
     out: Annotated[Path, Option(metavar="PATH")] = Path("kit.zip")
-    "The kit."
+    "File to write the kit to."
     force: Flag = False
     "Replace an existing file."
     seed: Seed = 0
-    "Start of all random streams."
+    "Seed of the networks that are drawn."
     tables: _Tables = ()
     "A further folder of latency tables."
 
@@ -95,33 +95,33 @@ class CalibrationRequest:
     """A few measured networks of a device, and what the device is."""
 
     probes: Annotated[Path | None, Option(metavar="[PROBES.JSON]", is_argument=True)] = None
-    "A filled-in probes file."
+    "Probes file with the measured times filled in."
     space: _Space = None
     "Search space, for --plan and --samples."
     device: Annotated[str | None, Option(metavar="NAME")] = None
     "Name of your device, such as my-board."
     title: Annotated[str | None, Option(metavar="TEXT")] = None
-    "Its name as people write it."
+    "Name of the device as people write it."
     chip: Annotated[str | None, Option(metavar="TEXT")] = None
-    "Its processor."
+    "Processor of the device."
     kind: Annotated[Kind | None, Option()] = None
     "What it is. Default: as it is known, else embedded-gpu."
     runtime: Annotated[str | None, Option(metavar="NAME")] = None
     "What executed the networks, such as tensorrt."
     precision: Annotated[Precision | None, Option()] = None
-    "Arithmetic."
+    "Arithmetic of the networks that were timed."
     batch_size: Positive = 1
-    "Images per run."
+    "Images in a run of the networks that were timed."
     like: Annotated[tuple[str, ...], Option(metavar="DEVICE[:VARIANT]", is_repeatable=True)] = ()
-    "Learn from this table."
+    "Known device whose table is the start of this one."
     exclude: Annotated[tuple[str, ...], Option(metavar="DEVICE", is_repeatable=True)] = ()
-    "Do not learn from this device."
+    "Known device that is left out as a start."
     out: Annotated[Path | None, Option(metavar="PATH")] = None
-    "Where to write."
+    "File of the plan, or folder of the device, to write."
     force: Flag = False
     "Replace an existing file, or a table of the same name."
     seed: Seed = 0
-    "Start of all random streams."
+    "Seed of the fit."
     tables: _Tables = ()
     "A further folder of latency tables."
 
@@ -131,9 +131,9 @@ class BoardRequest:
     """What to measure on which board."""
 
     board: Board
-    "How to reach it."
+    "How the board is reached."
     space: Annotated[str, Option(metavar="NAME|FILE.toml")] = "ofa-mobilenet-v3-w1.0"
-    "Search space."
+    "Search space of the networks."
     device: Annotated[str | None, Option(metavar="NAME")] = None
     "Name to file the table under. Default: what the board says it is."
     back_end: Annotated[BackEndName | None, Option(name="--runtime")] = None
@@ -147,19 +147,19 @@ class BoardRequest:
     threads: Positive = 1
     "Threads of onnxruntime."
     python: Annotated[str, Option(metavar="PATH")] = "python3"
-    "Python on the board."
+    "Command that starts Python on the board."
     trtexec: Annotated[str | None, Option(metavar="PATH")] = None
     "trtexec on the board, where it is not found."
     patience: Annotated[int, Bounds(at_least=0), Option(metavar="MINUTES")] = 30
     "How long to wait for a board that went away."
     out: Annotated[Path, Option(metavar="PATH")] = Path("results.jsonl")
-    "The results."
+    "File to write the results to."
     tables: _OwnTables = None
     "Folder of devices to write to. Default: your own."
     force: Flag = False
     "Replace existing results, and another table of the same conditions."
     seed: Seed = 0
-    "Start of all random streams."
+    "Seed of the networks that are drawn."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +183,9 @@ class ImportRequest:
     ] = ()
     "Subnet that a file of trtexec belongs to; once for each file."
     conditions: Conditions = field(default_factory=Conditions)
-    "What the file does not say."
+    "Conditions of the measurement that the file does not state."
     source: Annotated[str, Option(metavar="TEXT")] = OWN
-    "Who measured."
+    "Who measured the times."
     licence: Annotated[str, Option(metavar="TEXT")] = OWN
     "Licence of the source."
     folder: _OwnTables = None

@@ -54,7 +54,7 @@ class StudyConfig:
     reference: str | None = None
     "Label that the others are compared with; none takes the first."
     threads: Annotated[int, Bounds(at_least=1)] | None = 1
-    "CPU threads of a run."
+    "CPU threads of each run."
     num_buckets: Annotated[int, Bounds(at_least=1)] = 6
     "Parts of the range of MACs; the most accurate candidate of each is taken (DϵpS, section 5.1)."
     candidates_per_bucket: Annotated[int, Bounds(at_least=1)] = 4

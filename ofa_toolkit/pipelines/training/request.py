@@ -26,7 +26,7 @@ class TrainRequest:
     data: Annotated[str | None, Option(metavar="SOURCE")] = None
     "Images, such as imagefolder:DIR, npz:FILE, cifar10:DIR."
     out: Annotated[str | os.PathLike[str] | None, Option(metavar="DIR", path="folder")] = None
-    "The run folder."
+    "Run folder to write."
     epochs: Annotated[int | None, Bounds(at_least=1), Option()] = None
     "Scale the whole run to this many epochs; with --resume, lengthen it."
     init: Annotated[str | None, Option(metavar="SOURCE")] = None
@@ -43,7 +43,7 @@ class TrainRequest:
     device: _Device = None
     "cpu, cuda or cuda:N. Default: a GPU where there is one."
     threads: _Threads = None
-    "CPU threads. Default: all cores."
+    "CPU threads of torch. Default: all cores."
     seed: Annotated[int | None, Bounds(at_least=0), Option()] = None
     "Start of all random streams."
     price_per_hour: Annotated[float | None, Bounds(at_least=0), Option()] = None
@@ -68,17 +68,17 @@ class FinetuneRequest:
     subnet: Annotated[Path | None, Option(metavar="FILE")] = None
     """The subnet; `ofa-tk search` writes it. Default: subnet.json, or the only network of --supernet."""
     supernet: Annotated[str | None, Option(metavar="NAME|DIR")] = None
-    "Its weights. Default: those the file names."
+    "Supernet whose weights are used. Default: the one that the file of the subnet names."
     data: Annotated[str, Option(metavar="SOURCE")]
     "Images, such as imagefolder:DIR."
     out: Annotated[Path, Option(metavar="DIR", path="folder")]
-    "The run folder."
+    "Run folder to write."
     epochs: Positive = 30
     "Passes over the images."
     device: _Device = None
     "cpu, cuda or cuda:N. Default: a GPU where there is one."
     threads: _Threads = None
-    "CPU threads. Default: all cores."
+    "CPU threads of torch. Default: all cores."
     seed: Seed = 0
     "Start of all random streams."
     settings: _Settings = ()

@@ -26,7 +26,7 @@ class PackageRequest:
     name: Annotated[str, Option()]
     "Name of the entry."
     out: Annotated[Path | None, Option(metavar="DIR")] = None
-    "Its folder. Default: the user's zoo."
+    "Folder of the entry. Default: one in the user's zoo."
     data: Annotated[str | None, Option(metavar="SOURCE")] = None
     """Images it was trained on: make batch-norm images, predictor and front, measure the card's figures."""
     subnets: Annotated[
@@ -36,7 +36,7 @@ class PackageRequest:
     front: Annotated[Path | None, Option(metavar="FILE", path="input file")] = None
     "Include and measure subnets of this front instead; `ofa-tk search --pareto` writes one."
     num_front: Positive = 8
-    "How many of them, spread evenly."
+    "Number of subnets of the front to keep, spread evenly."
     predictor: Annotated[Path | None, Option(metavar="FILE", path="input")] = None
     "Include it, in place of the source's."
     facts: Annotated[Path | None, Option(metavar="FILE", path="input")] = None
@@ -105,9 +105,9 @@ class ImportRequest:
     kernel_sizes: Annotated[tuple[int, ...], Option(metavar="K,K")] = ()
     "Those trained; 7 alone. Default: all of the space."
     depths: Annotated[tuple[int, ...], Option(metavar="D,D")] = ()
-    "Those trained."
+    "Depths that were trained."
     expand_ratios: Annotated[tuple[float, ...], Option(metavar="E,E")] = ()
-    "Those trained."
+    "Expand ratios that were trained."
     resolutions: Annotated[tuple[int, ...], Option(metavar="R,R")] = ()
     "Input sizes trained, in place of the space's; of a network its own."
     weights: Annotated[str | None, Option(metavar="KEY")] = None
