@@ -28,6 +28,9 @@ test-gpu: $(VENV)/.installed-test ## the tests that need a CUDA device, under te
 test-formats: $(VENV)-formats/.installed ## convert to every other format, run and compare, in .venv-formats
 	$(VENV)-formats/bin/python -m pytest -m formats -W ignore tests/integration/test_formats.py
 
+mutants: $(VENV)-mutants/.installed ## change the code in 1,000 places and see whether tests notice; hours, resumable
+	$(VENV)-mutants/bin/python tools/mutants.py --out build/mutants
+
 lint: $(VENV)/.installed-lint ## style, types, layers, oldest Python
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,7 +48,7 @@ docs: $(VENV)/.installed-docs ## build the documentation into site/
 dev: $(VENV)/.installed-test $(VENV)/.installed-lint $(VENV)/.installed-docs ## everything a contributor needs
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(VENV)-formats build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-formats $(VENV)-mutants build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when an earlier attempt was cut short, since the stamp comes last.
@@ -61,6 +64,11 @@ $(VENV)-formats/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-formats
 	$(VENV)-formats/bin/python -m pip --disable-pip-version-check install --quiet --editable \
 		'.[test,openvino,litert,executorch,coreml,ncnn]'
+	@touch $@
+
+$(VENV)-mutants/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-mutants
+	$(VENV)-mutants/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[test]' cosmic-ray
 	@touch $@
 
 # The stamps make a rerun instant; a change of the dependencies renews them.

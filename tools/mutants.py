@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import json
 import os
 import random
@@ -24,7 +25,6 @@ from pathlib import Path
 
 from cosmic_ray.commands.init import init
 from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.plugins import operator_names
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkItem
 
@@ -95,11 +95,11 @@ def _plan(session: str, count: int, seed: int) -> None:
     """Draw the mutants; their list is part of the session."""
     modules = [path for package in TESTS for path in sorted(Path("ofa_toolkit", package).rglob("*.py"))]
     with use_db(session, WorkDB.Mode.create) as database:
-        init(modules, database, {name: {} for name in operator_names()})
+        init(modules, database, {})
         by_package: dict[str, list[WorkItem]] = {package: [] for package in TESTS}
         for item in database.work_items:
             (mutation,) = item.mutations
-            if not _only_annotates(mutation):
+            if _is_telling(mutation):
                 by_package[mutation.module_path.parts[1]].append(item)
         total = sum(map(len, by_package.values()))
         draw = random.Random(seed)
@@ -116,19 +116,22 @@ def _plan(session: str, count: int, seed: int) -> None:
     print(f"{len(chosen)} of {total} mutants drawn.")
 
 
-def _only_annotates(mutation: MutationSpec) -> bool:
-    """Whether it changes the `|` of a type, which nothing reads at run time."""
-    if "BitOr" not in mutation.operator_name:
+def _is_telling(mutation: MutationSpec) -> bool:
+    """Whether it is worth a try: nothing reads the `|` of a type, and bits of a float raise at once."""
+    if "BitOr_" in mutation.operator_name and mutation.start_pos[0] in _annotated(mutation.module_path):
         return False
-    tree = ast.parse(mutation.module_path.read_text(encoding="utf-8"))
-    line = mutation.start_pos[0]
-    annotations = [
-        part
-        for node in ast.walk(tree)
-        for part in (getattr(node, "annotation", None), getattr(node, "returns", None))
-        if part is not None
-    ]
-    return any(part.lineno <= line <= part.end_lineno for part in annotations)
+    return not mutation.operator_name.endswith(("_LShift", "_RShift", "_BitAnd", "_BitOr", "_BitXor"))
+
+
+@functools.cache
+def _annotated(module: Path) -> frozenset[int]:
+    """The lines of a module that annotations stand on."""
+    lines: set[int] = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if part is not None:
+                lines |= set(range(part.lineno, part.end_lineno + 1))
+    return frozenset(lines)
 
 
 def _tests(module: Path) -> Sequence[str]:
