@@ -24,6 +24,8 @@ from ofa_toolkit.core.file_format import FileFormat
 
 MANIFEST = ".ofa-toolkit.json"
 FORMAT = FileFormat(f"{files.FORMAT_PREFIX}output-folder", 1, "a manifest of an output folder")
+MARKS = frozenset({MANIFEST, "run.toml", "run.lock", "study.toml"})
+"""Files by which folders of ours are known: of output, training runs and studies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,21 @@ def check_output_folder(
                 f"'{target / name}' was changed since it was written; it would be replaced.",
                 hint="Name another folder, or add --force.",
             )
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a folder is an output, run or study of ours, or holds such folders and nothing else."""
+    if any((folder / name).is_file() for name in MARKS):
+        return True
+    num_folders = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir(follow_symlinks=False) or not is_output(Path(entry.path)):
+                return False
+            num_folders += 1
+    return num_folders > 0
 
 
 def read_manifest(folder: Path) -> Manifest | None:

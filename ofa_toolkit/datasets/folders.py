@@ -21,6 +21,7 @@ from typing import NoReturn
 from PIL import Image
 
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.output_folder import is_output
 from ofa_toolkit.datasets.dataset import Indices, LeftOut, Split
 
 SPLIT_FOLDERS: Mapping[Split, tuple[str, ...]] = {
@@ -188,6 +189,21 @@ def class_folders(root: Path) -> dict[str, Path]:
     return dict(sorted(folders.items()))
 
 
+def check_not_inside_out(root: Path, classes: Mapping[str, Path]) -> None:
+    """Refuse splits inside the class folders: mixed into one class, test images would be trained on."""
+    for name, folder in classes.items():
+        splits = {split: path.name for path in _folders(folder).values() if (split := _split_of(path.name))}
+        if "train" in splits and len(splits) > 1:
+            inner = [splits["train"], *(place for split, place in splits.items() if split != "train")]
+            globs = " ".join(f"*/{shlex.quote(place)}" for place in inner)
+            raise DataError(
+                f"'{root}' holds class folders with split folders inside, such as '{name}/{inner[0]}' and "
+                f"'{name}/{inner[1]}'; the class folders belong inside the split folders.",
+                hint=f"(cd {shlex.quote(str(root))} && for each in {globs}; do "
+                'mkdir -p "${each##*/}" && mv "$each" "${each##*/}/${each%/*}"; done)',
+            )
+
+
 def check_enough_classes(root: Path, num_classes: int, *, is_split: bool) -> None:
     """Refuse less than two class folders, and say what is probably meant.
 
@@ -256,12 +272,18 @@ def beside(root: Path, used: Iterable[Path]) -> list[LeftOut]:
     return [
         LeftOut(path, "beside the folders that are read")
         for path in paths
-        if not is_hidden(path.name) and (path.is_dir() or unread_reason(path) is None)
+        if not is_hidden(path.name)
+        and (not is_output(path) if path.is_dir() else unread_reason(path) is None)
     ]
 
 
 def _folders(root: Path) -> dict[str, Path]:
-    return {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and not is_hidden(path.name)}
+    """The folders in one by name, without hidden ones and our own output among the photos."""
+    return {
+        path.name: path
+        for path in sorted(root.iterdir())
+        if path.is_dir() and not is_hidden(path.name) and not is_output(path)
+    }
 
 
 def _quoted(path: Path) -> str:

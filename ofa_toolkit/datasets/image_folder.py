@@ -26,6 +26,7 @@ from ofa_toolkit.datasets.folders import (
     Files,
     beside,
     check_enough_classes,
+    check_not_inside_out,
     class_folders,
     list_photos,
     split_folders,
@@ -154,6 +155,7 @@ def _find_splits(
     found = class_folders(root)
     if classes is None:
         check_enough_classes(root, len(found), is_split=bool(divided))
+        check_not_inside_out(root, found)
     names = list(found) if classes is None else list(classes)
     train = _list_files(root, found, names)
     empty = np.setdiff1d(np.arange(len(names)), train.labels)

@@ -91,7 +91,9 @@ def _print_skipped(title: str, files: tuple[Skipped, ...]) -> None:
     counts = Counter(item.reason for item in files).most_common()
     output.line()
     columns: list[output.Column | str] = ["reason", output.Column(name="files", is_number=True), "such as"]
-    output.print_table(columns, [(reason, count, first[reason]) for reason, count in counts], title=title)
+    rows = [(reason, count, first[reason]) for reason, count in counts[:_SHOWN]]
+    output.print_table(columns, rows, title=title)
+    _print_rest(len(counts))
 
 
 def _print_rest(count: int) -> None:

@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.output_folder import MANIFEST, MARKS
 from ofa_toolkit.datasets import ImageDataset, open_dataset
 from ofa_toolkit.datasets import folders as module
+from ofa_toolkit.pipelines.studies.folder import STUDY_FILE
+from ofa_toolkit.training import run_folder
 
 SPLITS = ("train", "validation", "test")
 
@@ -77,6 +80,43 @@ def test_folders_of_views_are_no_splits(tmp_path: Path) -> None:
         for view in ("front", "side"):
             write(tmp_path / name / view, 10)
     assert opened(tmp_path).class_names == ("steam_engine", "steam_train")
+
+
+def test_our_output_among_the_photos_is_no_class(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / name, 10)
+    for place, mark in (
+        ("network", MANIFEST),
+        ("runs/1", "run.toml"),
+        ("runs/2", "run.lock"),
+        ("s", "study.toml"),
+    ):
+        write(tmp_path / place / "figures", 3)
+        (tmp_path / place / mark).write_text("")
+    (tmp_path / "runs" / ".DS_Store").write_text("")
+    dataset = opened(tmp_path)
+    assert dataset.class_names == ("a", "b")
+    assert not dataset.left_out
+    (tmp_path / "runs" / "notes.txt").write_text("")
+    with pytest.raises(DataError, match="'runs' has no images"):
+        opened(tmp_path)
+
+
+def test_our_marks_are_those_of_the_folders() -> None:
+    assert {MANIFEST, run_folder.CONFIG_FILE, run_folder.LOCK_FILE, STUDY_FILE} == MARKS
+
+
+def test_splits_inside_the_classes_are_refused_with_a_line_that_turns_them(tmp_path: Path) -> None:
+    root = tmp_path / "my photos"
+    for name in ("ripe", "not ripe"):
+        write(root / name / "Train", 10)
+        write(root / name / "test", 4)
+    with pytest.raises(DataError, match="'not ripe/Train' and 'not ripe/test'; the class folders") as caught:
+        opened(root)
+    subprocess.run(["bash", "-c", str(caught.value.hint)], check=True)
+    dataset = opened(root)
+    assert dataset.class_names == ("not ripe", "ripe")
+    assert sizes(dataset) == [18, 2, 8]
 
 
 @pytest.mark.parametrize(
