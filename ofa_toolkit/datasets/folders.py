@@ -73,6 +73,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _HIDDEN or name == "System Volume Information"
 
 
+def is_one_line(name: str) -> bool:
+    """Whether the name of a class can be written down, as one line of UTF-8."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
+
+
 def unread_reason(path: Path) -> str | None:
     """Why a file is left out because of its ending; None for a photo."""
     ending = path.suffix.lower()
@@ -178,7 +183,7 @@ def class_folders(root: Path) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for name, path in _folders(root).items():
         label = unicodedata.normalize("NFC", name)
-        if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in label):
+        if not is_one_line(label):
             raise DataError(
                 f"The name of the class folder {_quoted(path)} is not one line of UTF-8 text.",
                 hint=f"mv {_quoted(path)} {shlex.quote(str(root / 'NEW_NAME'))}",

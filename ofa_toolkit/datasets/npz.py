@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -18,9 +18,13 @@ import numpy.typing as npt
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.datasets.arrays import ArrayDataset, Images, from_arrays, measured_preprocessing
 from ofa_toolkit.datasets.dataset import Indices, LeftOut
+from ofa_toolkit.datasets.folders import is_one_line
+from ofa_toolkit.datasets.npz_conversion import conversion_line
 from ofa_toolkit.datasets.request import DataRequest
 
 NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
+CONVERT = "train and finetune: --set data.convert=true"
+"""The hint where images can be converted as they are read."""
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +63,7 @@ def open_npz(request: DataRequest) -> ArrayDataset:
             for split, shape in zip(("train", "test"), shapes, strict=True)
         )
         names = _class_names(archive, train_labels, test_labels, path)
-        train, test = (_images(archive, f"{split}_images", path) for split in ("train", "test"))
+        train, test = (_images(archive, f"{split}_images") for split in ("train", "test"))
         unread = sorted(set(archive.files) - {*NPZ_KEYS, "class_names"})
     return from_arrays(
         f"npz:{path}",
@@ -81,11 +85,17 @@ def _opened(path: Path) -> Iterator[Any]:
         if not zipfile.is_zipfile(path):
             raise DataError(f"'{path}' is not an npz file, or not all of it.", hint=expected)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [key for key in NPZ_KEYS if key not in archive.files]
-            if missing:
-                has = ", ".join(archive.files) or "none"
-                raise DataError(f"'{path}' has no array '{missing[0]}'; it has {has}.", hint=expected)
-            yield archive
+            try:
+                missing = [key for key in NPZ_KEYS if key not in archive.files]
+                if missing:
+                    has = ", ".join(archive.files) or "none"
+                    raise DataError(f"'{path}' has no array '{missing[0]}'; it has {has}.", hint=expected)
+                yield archive
+            except DataError as error:
+                with suppress(*_DAMAGE):
+                    lines = [error.hint if error.hint == CONVERT else None, conversion_line(path, archive)]
+                    error.hint = "; a new file: ".join(line for line in lines if line) or error.hint
+                raise
     except _DAMAGE as error:
         raise DataError(
             f"'{path}' cannot be read as an npz file: {error}.", hint="Is it complete? Make it again."
@@ -117,36 +127,23 @@ def _image_shape(archive: Any, key: str, path: Path, convert: bool) -> tuple[int
         raise DataError(f"{stated}; expected uint8 (N, S, S, 3).")
     if shape[1] != shape[2] or 0 in shape:
         raise DataError(f"{stated}; expected squares of at least one pixel.")
-    if (is_grey or is_float) and not convert:
-        hint = _conversion_line(path, is_grey=is_grey, is_float=is_float)
-        raise DataError(f"{stated}; expected uint8 (N, S, S, 3).", hint=hint)
-    return shape[:3]
-
-
-def _conversion_line(path: Path, *, is_grey: bool, is_float: bool) -> str:
-    """How to have images converted, and how to write a file of converted ones."""
-    images = "a[k].reshape(*a[k].shape[:3], 1).repeat(3, 3)" if is_grey else "a[k]"
     if is_float:
-        images = f"np.rint(255 * {images}).astype(np.uint8)"
-    target = path.with_name(f"{path.stem}-rgb.npz")
-    program = (
-        f"import numpy as np; a = dict(np.load({str(path)!r})); "
-        f"a.update({{k: {images} for k in ('train_images', 'test_images')}}); "
-        f"np.savez_compressed({str(target)!r}, **a)"
-    )
-    return f'train and finetune: --set data.convert=true; a new file: python -c "{program}"'
-
-
-def _images(archive: Any, key: str, path: Path) -> Images:
-    """Images as uint8 (N, S, S, 3)."""
-    images: Array = archive[key]
-    if images.dtype != np.uint8:
+        images = archive[key]
         least, most = float(images.min()), float(images.max())
         if not 0 <= least <= most <= 1:
             raise DataError(
                 f"'{path}': {key} are floats from {least:g} to {most:g}; 0 to 1 can be converted.",
                 hint="Store them as uint8 from 0 to 255.",
             )
+    if (is_grey or is_float) and not convert:
+        raise DataError(f"{stated}; expected uint8 (N, S, S, 3).", hint=CONVERT)
+    return shape[:3]
+
+
+def _images(archive: Any, key: str) -> Images:
+    """Images as uint8 (N, S, S, 3)."""
+    images: Array = archive[key]
+    if images.dtype != np.uint8:
         images = np.rint(255 * images).astype(np.uint8)
     if images.shape[3:] != (3,):
         images = images.reshape(*images.shape[:3], 1).repeat(3, axis=3)
@@ -180,11 +177,23 @@ def _class_names(archive: Any, train: Indices, test: Indices, path: Path) -> tup
             f"'{path}': {count} of the test_labels are '{test.max()}', which no training image has.",
             hint="Add training images of that class, or take its test images out.",
         )
+    unused = np.setdiff1d(np.arange(num_classes), train)
+    if len(unused):
+        raise DataError(
+            f"'{path}': no training image has the label {unused[0]}; they go up to {num_classes - 1}.",
+            hint="Number the classes 0, 1, 2, ...; each needs images.",
+        )
     names = tuple(str(label) for label in range(num_classes))
     if "class_names" in archive.files:
-        names = tuple(str(name) for name in archive["class_names"].reshape(-1))
+        names = tuple(archive["class_names"].astype(str).reshape(-1).tolist())
         if len(names) < num_classes:
             raise DataError(f"'{path}': {len(names)} class_names for labels up to {num_classes - 1}.")
+        bad = next((name for name in names if not is_one_line(name) or names.count(name) > 1), None)
+        if bad is not None:
+            raise DataError(
+                f"'{path}': {bad!r} among the class_names is not one line of text, or there twice.",
+                hint="Each class needs a name of its own.",
+            )
     if len(names) < 2:
         raise DataError(
             f"'{path}': all images are of one class, '{names[0]}'; at least two classes are needed."
