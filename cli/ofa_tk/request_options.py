@@ -94,6 +94,8 @@ def _option(field: dataclasses.Field[Any], declared: Any, help_text: str) -> Cal
         )
     # Not by equality: 0 is a default worth showing.
     has_default = not any(field.default is nothing for nothing in (None, (), False, dataclasses.MISSING))
+    # A default of None, written down, would be a value for an option that is required.
+    default: dict[str, Any] = {"default": field.default, "show_default": True} if has_default else {}
     return click.option(
         *(option.name or f"--{field.name.replace('_', '-')}").split(),
         field.name,
@@ -102,8 +104,7 @@ def _option(field: dataclasses.Field[Any], declared: Any, help_text: str) -> Cal
         multiple=option.is_repeatable,
         metavar=option.metavar,
         required=is_required,
-        default=field.default if has_default else None,
-        show_default=has_default,
+        **default,
         callback=(lambda _context, _parameter, pairs: dict(pairs)) if is_mapping else None,
         help=help_text + (" Repeatable." if option.is_repeatable else ""),
     )

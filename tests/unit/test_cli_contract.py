@@ -49,6 +49,23 @@ def test_unknown_options_are_usage_errors(path: str, capsys: pytest.CaptureFixtu
     assert captured.out == ""
 
 
+REQUIRED = [
+    (f"{path} {part.name}", part) for path, command, _ in EVERY for part in command.params if part.required
+]
+
+
+@pytest.mark.parametrize(("name", "part"), REQUIRED, ids=[name for name, _ in REQUIRED])
+def test_what_is_missing_is_a_usage_error(name: str, part: click.Parameter) -> None:
+    with pytest.raises(click.MissingParameter):
+        click.Command(name, params=[part]).make_context(name, [])
+
+
+def test_required_fields_of_requests_are_among_them() -> None:
+    names = {name for name, _ in REQUIRED}
+    assert {"ofa-tk evaluate data", "ofa-tk finetune out", "ofa-tk latency kit run host"} <= names
+    assert app.run(["evaluate", "--supernet", "x"]) == 2
+
+
 def test_only_the_output_module_prints() -> None:
     """It is what keeps control characters of cards and file names from the terminal."""
     printing = re.compile(r"\bclick\.s?echo\b|\bstd(out|err)\.write|console\.print")

@@ -152,7 +152,8 @@ def test_a_ramp_that_is_not_as_asked_is_told(
 
 def test_a_fresh_classifier_is_not_the_one_the_pretraining_began_with() -> None:
     first, other = config({"name": "deps"}), config({"name": "deps"})
-    pretrained = new_supernet(first, first.space.trained(4))
+    # At another resolution too: weights fit at any.
+    pretrained = new_supernet(first, first.space.trained(4).with_resolutions((24,)))
     beginning = pretrained.layer("classifier").weighted.weight.detach().clone()
     fresh = []
     for seed in (1, 2, 1):
