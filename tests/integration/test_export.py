@@ -198,6 +198,10 @@ def test_data_gives_statistics_ranges_and_accuracy(here: Path, capsys: pytest.Ca
     metadata = out(capsys)["metadata"]
     assert metadata["batchnorm"]["kind"] == "data"
     assert metadata["quantisation"]["num_images"] > 0
+    # 7 bits, for processors that saturate in sums of full weights.
+    assert metadata["quantisation"]["weight_bits"] == 7
+    stored = [t for t in onnx.load("q.onnx").graph.initializer if t.data_type == onnx.TensorProto.INT8]
+    assert max(abs(numpy_helper.to_array(t).astype(int)).max() for t in stored if len(t.dims) > 1) <= 64
     assert metadata["comparison"]["file_top1_percent"] is not None
     run(["verify", "q.onnx", "--json"])
     checks = {check["claim"]: check["status"] for check in out(capsys)["checks"]}
@@ -555,6 +559,7 @@ def test_bundle_runs_with_numpy_and_onnxruntime_alone(here: Path, supernet: Path
     assert "python3 run.py IMAGE" in run_bundle().stderr
     names = {path.name for path in (here / "bundle").iterdir()}
     assert names >= {"model.onnx", "labels.txt", "preprocessing.json", "run.py", "picture.py", "MODEL.md"}
+    assert "| predicted milliseconds on jetson-nano" in Path("bundle/MODEL.md").read_text()
     assert run(["verify", "bundle/model.onnx", "--supernet", str(supernet)]) == 1  # the made-up prediction
 
 

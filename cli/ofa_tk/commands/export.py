@@ -255,6 +255,7 @@ def _engine_path(engine_file: str | None, *, force: bool) -> Path | None:
 def _fields(exported: Exported, target: str) -> dict[str, object]:
     from ofa_toolkit.complexity import count_params
     from ofa_toolkit.evaluation.sampling import accuracy_text
+    from ofa_toolkit.pipelines.export.onnx_file import describe_batchnorm
 
     comparison, metadata = exported.comparison, exported.metadata
     fields: dict[str, object] = {
@@ -265,7 +266,7 @@ def _fields(exported: Exported, target: str) -> dict[str, object]:
         "size": f"{len(exported.content) / 1e6:.2f} MB, {exported.counts.num_nodes} nodes",
         "MACs, parameters": f"{metadata.macs:,}, {metadata.params:,} (counted in the file; "
         f"{count_params(exported.network.layers):,} with batch norm, which is folded here)",
-        "batch norm": _batchnorm(exported),
+        "batch norm": describe_batchnorm(exported),
         "compared on": comparison.images,
         "largest difference": f"{comparison.max_relative_error:.1e} of the largest "
         + ("value of its map" if metadata.features else "logit"),
@@ -303,20 +304,6 @@ def _floating(exported: Exported) -> str:
         f"{len(nodes)} squeeze-excite layers in {precisions}, {params / counts.params:.1%} of the weights, "
         f"{macs / counts.macs:.2%} of the MACs: {', '.join(node.name for node in nodes)}"
     )
-
-
-def _batchnorm(exported: Exported) -> str:
-    source = exported.metadata.batchnorm
-    if source.kind == "stored" and exported.supernet.trained_space.has_one_architecture:
-        return "the network's own statistics, folded"
-    if source.kind == "stored":
-        return "the supernet's statistics (--keep-batchnorm)"
-    where = (
-        "images carried by the supernet"
-        if source.kind == "carried"
-        else f"training images of {source.images}"
-    )
-    return f"recalibrated on {source.num_images} {where}, folded"
 
 
 def _print_paths(out: Path | None, outcome: TensorRtOutcome | None, bundle: Path | None) -> None:

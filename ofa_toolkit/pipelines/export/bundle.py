@@ -14,7 +14,7 @@ from ofa_toolkit.datasets import picture
 from ofa_toolkit.evaluation.sampling import accuracy_text
 from ofa_toolkit.export.kit import __file__ as kit_file
 from ofa_toolkit.export.metadata import ExportMetadata
-from ofa_toolkit.pipelines.export.onnx_file import Exported
+from ofa_toolkit.pipelines.export.onnx_file import Exported, describe_batchnorm
 
 KIND = "bundle"
 CARD_FILES = ("card.toml", "README.md")
@@ -47,7 +47,7 @@ def write_bundle(exported: Exported, folder: Path, *, force: bool = False) -> No
         (temporary / "preprocessing.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         for source in (Path(kit_file).with_name("run.py"), Path(picture.__file__)):
             shutil.copyfile(source, temporary / source.name)
-        (temporary / "MODEL.md").write_text(_card(metadata), encoding="utf-8")
+        (temporary / "MODEL.md").write_text(_card(exported), encoding="utf-8")
         for name in CARD_FILES:
             if (exported.supernet.folder / name).is_file():
                 shutil.copyfile(exported.supernet.folder / name, temporary / name)
@@ -72,13 +72,12 @@ def preprocessing_of(metadata: ExportMetadata) -> dict[str, Any]:
     return {"interpolation": "bilinear", **settings, "crop": crop}
 
 
-def _card(metadata: ExportMetadata) -> str:
-    comparison = metadata.comparison
+def _card(exported: Exported) -> str:
+    metadata, comparison = exported.metadata, exported.metadata.comparison
     top1 = comparison.get("file_top1_percent")
     accuracy = "not measured at export"
     if top1 is not None:
         accuracy = f"{accuracy_text(top1, comparison['num_images'])} % on {comparison['images']}"
-    batchnorm = metadata.batchnorm
     predictions = "".join(_prediction(name, entry) for name, entry in _predictions(metadata))
     return f"""# {metadata.space} subnet, {metadata.precision}
 
@@ -88,7 +87,7 @@ def _card(metadata: ExportMetadata) -> str:
 | MACs, parameters | {metadata.macs:,}, {metadata.params:,} (batch norm folded; a search counts it too) |
 | input | {metadata.subnet.resolution} x {metadata.subnet.resolution} pixels, {metadata.ends.told_input()} |
 | output | {metadata.ends.told_output()} |
-| batch norm | {batchnorm.kind}: {batchnorm.num_images} images ({batchnorm.images}) |
+| batch norm | {describe_batchnorm(exported)} |
 | top-1 | {accuracy} |
 | written for | {metadata.target} ({metadata.generation}) |
 {predictions}

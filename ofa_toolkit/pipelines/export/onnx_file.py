@@ -280,3 +280,18 @@ def describe_target(target: Target) -> str:
     """The target in a few words."""
     version = f" {target.version}" if target.version else ""
     return f"{target.name} ({target.generation.software.title}{version}, {target.generation.name})"
+
+
+def describe_batchnorm(exported: Exported) -> str:
+    """Where the batch-norm statistics come from, in a few words."""
+    source = exported.metadata.batchnorm
+    if source.kind == "stored" and exported.supernet.trained_space.has_one_architecture:
+        return "the network's own statistics, folded"
+    if source.kind == "stored":
+        return "the supernet's statistics (--keep-batchnorm)"
+    where = (
+        "images carried by the supernet"
+        if source.kind == "carried"
+        else f"training images of {source.images}"
+    )
+    return f"recalibrated on {source.num_images} {where}, folded"

@@ -15,7 +15,7 @@ from ofa_toolkit.export.quantization import quantize
 from ofa_toolkit.export.squeeze_excite import find_gates, gate_convolutions
 from ofa_toolkit.export.target_devices import resolve_target
 from ofa_toolkit.export.targets import generation
-from ofa_toolkit.graphs import build_onnx, count_folded_params, count_graph, random_weights
+from ofa_toolkit.graphs import build_onnx, count_folded_params, count_graph, random_weights, weighted_nodes
 from ofa_toolkit.spaces import SPACES, get_space, lower
 from tests.unit.export.samples import layers, model, quantised
 
@@ -142,11 +142,7 @@ def test_calibration_takes_any_number_of_images_at_a_time() -> None:
     assert one.graph.output == fp32().graph.output
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("space", [name for name in SPACES if "mobilenet-v3" in name])
-@pytest.mark.parametrize("target", ["tensorrt-10.0", "onnxruntime-cpu"])
-@pytest.mark.parametrize("end", ["smallest", "largest"])
-def test_int8_files_are_smaller_than_half_precision_ones(space: str, target: str, end: str) -> None:
+def half_and_int8(space: str, target: str, end: str) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     table = get_space(space)
     network = lower(table, getattr(table, end)(min(table.resolutions)))
     weights, size = random_weights(network, generator(0, "sizes")), network[0].in_size
@@ -154,6 +150,23 @@ def test_int8_files_are_smaller_than_half_precision_ones(space: str, target: str
     where = resolve_target(target)
     half = write_model(network, weights, FileForm(target=where, precision="fp16"))
     eighth = write_model(network, weights, FileForm(target=where, precision="int8"), calibration=[images])
+    return half, eighth
+
+
+def test_a_mobilenet_for_tensorrt_is_int8_but_for_its_gates() -> None:
+    half, eighth = half_and_int8("mobilenet-v3-compact", "tensorrt-11.0", "smallest")
+    precisions = {node.name: node.precision for node in weighted_nodes(eighth)}
+    assert precisions["head.mix"] == precisions["classifier"] == "int8"
+    assert all((".se." in name) == (precision == "fp16") for name, precision in precisions.items())
+    assert eighth.ByteSize() <= 0.75 * half.ByteSize()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [name for name in SPACES if "mobilenet-v3" in name])
+@pytest.mark.parametrize("target", ["tensorrt-10.0", "onnxruntime-cpu"])
+@pytest.mark.parametrize("end", ["smallest", "largest"])
+def test_int8_files_are_smaller_than_half_precision_ones(space: str, target: str, end: str) -> None:
+    half, eighth = half_and_int8(space, target, end)
     assert eighth.ByteSize() <= 0.75 * half.ByteSize()
 
 

@@ -78,6 +78,12 @@ def checkpoint(supernet: Supernet, tmp_path_factory: pytest.TempPathFactory) -> 
     return path.read_bytes()
 
 
+def test_imagenet_entries_name_their_classes() -> None:
+    for name in ("efficientnet-lite0", "ofa-mobilenet-v3-w1.0"):
+        names = load_supernet(name).output_names
+        assert (len(set(names)), names[0], names[207]) == (1000, "tench", "golden retriever")
+
+
 def test_an_official_checkpoint_is_fetched_imported_and_then_at_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Supernet, checkpoint: bytes
 ) -> None:
