@@ -18,8 +18,8 @@ from ofa_toolkit.latency.importing import (
     UnitMeasurements,
     detect_format,
 )
-from ofa_toolkit.latency.importing.kit_results import dotted_version
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
+from ofa_toolkit.latency.kit.back_ends import dotted_version
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower, sample_population
