@@ -9,7 +9,7 @@ _BEGINNINGS = (
     (b"<?xml", "an XML document", "Download the file itself."),
     (b"{", "a JSON document", None),
     (b"pk\x03\x04", "a zip archive, as torch.save writes", None),
-    (b"\x1f\x8b", "a gzip archive", "Unpack it: gunzip"),
+    (b"\x1f\x8b", "a gzip archive", "Unpack it first: gunzip FILE.gz, or tar xzf FILE.tar.gz"),
 )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 
-from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.errors import DataError, UnknownNameError
 from ofa_toolkit.core.registry import Registry
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset, Split
@@ -47,6 +48,11 @@ def open_dataset(request: DataRequest) -> ImageDataset:
         UnknownNameError: No such kind.
     """
     kind, resolution = request.kind, request.resolution
+    if kind not in _OPENERS and os.path.exists(place := os.path.expanduser(request.source)):
+        raise UnknownNameError(
+            f"'{request.source}' does not say of which kind it is. Known: {', '.join(SOURCES.values())}.",
+            hint=f"Write it as {'imagefolder' if os.path.isdir(place) else 'npz'}:{request.source}",
+        )
     open_kind = _OPENERS[kind]
     if kind != "fake" and not request.place:
         raise DataError(f"'{request.source}' names no place.", hint=f"Write it as {SOURCES[kind]}.")

@@ -54,6 +54,14 @@ def test_a_file_that_is_there_needs_force(
     assert contents(Path()) == {file: "mine"}
 
 
+def test_a_front_of_no_known_kind_is_refused_before_anything_is_searched(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([*SEARCH, "--pareto", "front.svg"]) == 1
+    assert "a front is written as .csv, .json, .png, not '.svg'" in capsys.readouterr().err
+    assert contents(Path()) == {}
+
+
 @pytest.mark.parametrize("force", [[], ["--force"]])
 @pytest.mark.parametrize(
     ("arguments", "folder"),

@@ -71,6 +71,7 @@ def command(
     """
     from ofa_toolkit.pipelines.export.searched_target import export_command
     from ofa_toolkit.pipelines.search.find import search
+    from ofa_toolkit.pipelines.search.front import front_suffix
     from ofa_toolkit.zoo.supernet import load_supernet
 
     supernet = None if request.supernet is None else load_supernet(request.supernet)
@@ -82,6 +83,7 @@ def command(
     )
     files.check_output(out, is_default=options.is_default_out(ctx), force=force)
     for path in front_files:
+        front_suffix(path)
         files.check_output(path, is_default=False, force=force)
     if front_files and request.objective != "accuracy":
         raise click.UsageError("--pareto is of accuracy against cost; it does not go with --maximize.")

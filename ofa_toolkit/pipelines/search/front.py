@@ -33,6 +33,19 @@ from ofa_toolkit.spaces.subnet_file import subnet_document
 FORMAT = FileFormat("ofa-toolkit/front", 1, "a front")
 SUFFIXES = (".csv", ".json", ".png")
 
+
+def front_suffix(path: str | os.PathLike[str]) -> str:
+    """The suffix of a file that a front is written to; call it before the work starts.
+
+    Raises:
+        ConfigError: It is none that a front is written as.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"'{path}': a front is written as {', '.join(SUFFIXES)}, not '{suffix}'.")
+    return suffix
+
+
 LABELS = {
     "macs": "MACs of one image (millions)",
     "params": "Parameters (millions)",
@@ -95,15 +108,13 @@ class Front:
         Raises:
             ConfigError: Another suffix.
         """
-        suffix = Path(path).suffix
+        suffix = front_suffix(path)
         if suffix == ".json":
             files.write_json(path, self.document())
         elif suffix == ".csv":
             files.write_text(path, self.csv())
-        elif suffix == ".png":
-            self._write_png(path)
         else:
-            raise ConfigError(f"'{path}': a front is written as {', '.join(SUFFIXES)}, not '{suffix}'.")
+            self._write_png(path)
 
     def csv(self) -> str:
         """One line per member; depths, kernel sizes and expand ratios joined by dashes, stages by slashes."""

@@ -27,6 +27,7 @@ from ofa_toolkit.zoo.importing import narrowed
 from ofa_toolkit.zoo.network_folder import weights_beside, write_network_supernet
 
 KIND = "imported supernet"
+_WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +204,8 @@ def _no_network(folder: Path) -> CheckpointError | FileFormatError:
         )
     files = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     shown = ", ".join(files[:5]) + (", ..." if len(files) > 5 else "")
+    weights = [name for name in files if Path(name).suffix in _WEIGHTS]
     return CheckpointError(
         f"'{folder}' holds no network ({CONFIG_FILE} and init); it holds {shown or 'no files'}.",
-        hint="Name the checkpoint's file.",
+        hint=f"Name the checkpoint's file{f', such as {folder / weights[0]}' if weights else '.'}",
     )

@@ -181,12 +181,19 @@ def _state_dicts(content: Any, place: str = "", depth: int = 0) -> Iterator[tupl
         content = {str(position): value for position, value in enumerate(content)}
     if not isinstance(content, Mapping) or depth > _DEEPEST:
         return
-    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {key: tensor for key, value in content.items() if (tensor := _as_tensor(value)) is not None}
     if tensors and all(isinstance(key, str) for key in tensors):
         yield place, tensors
     for key, value in content.items():
         if isinstance(key, str):
             yield from _state_dicts(value, f"{place}.{key}" if place else key, depth + 1)
+
+
+def _as_tensor(value: Any) -> Tensor | None:
+    """A tensor, or an array that a program without torch saved in its place."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+    return value if isinstance(value, Tensor) else None
 
 
 def _split(path: Path, dictionaries: Iterable[tuple[str, Mapping[str, Tensor]]]) -> Iterator[Checkpoint]:
@@ -229,7 +236,9 @@ def _settings(content: Any) -> list[str]:
     """Keys of the file that hold no tensors."""
     if not isinstance(content, Mapping):
         return []
-    return [f"'{key}'" for key, value in content.items() if not isinstance(value, (Tensor, Mapping))]
+    return [
+        f"'{key}'" for key, value in content.items() if not isinstance(value, (Tensor, np.ndarray, Mapping))
+    ]
 
 
 def _described(content: Any) -> str:

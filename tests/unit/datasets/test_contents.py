@@ -102,12 +102,21 @@ def test_show_of_arrays(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["nowhere"], "Unknown data set 'nowhere'"),
+        (["photos"], "Write it as imagefolder:photos"),
+        (["arrays.npz"], "Write it as npz:arrays.npz"),
         (["fake", "--set", "data.test_size=4"], "test_size '4' has no use"),
         (["fake", "--set", "data.tests=4"], "data.test"),
     ],
 )
 def test_what_cannot_be_shown_is_said(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Path("arrays.npz").write_bytes(b"")
     assert run(["data", "show", *arguments]) == 1
     assert message in capsys.readouterr().err

@@ -78,6 +78,7 @@ WRAPPINGS: dict[str, Callable[[Weights], Any]] = {
         "settings": types.SimpleNamespace(lr=0.1),
         "file": PurePosixPath("runs/best.pth"),
     },
+    "arrays": lambda w: {"params": {n: t.numpy() for n, t in w.items()}, "step": np.arange(3)},
     "half": lambda w: {n: t.half() if t.is_floating_point() else t for n, t in w.items()},
 }
 
