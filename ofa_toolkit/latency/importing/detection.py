@@ -7,6 +7,7 @@ from pathlib import Path
 from ofa_toolkit.core.documents import parse_json, read_text
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.block_file import KEY, SUFFIXES, is_block_table
+from ofa_toolkit.latency.importing.json_records import as_csv
 from ofa_toolkit.latency.importing.sheet import check_delimited, read_sheet
 from ofa_toolkit.latency.importing.trtexec import is_profile, is_times
 from ofa_toolkit.latency.importing.trtexec_log import is_log
@@ -29,7 +30,7 @@ def detect_format(path: Path) -> str:
     if found is None:
         raise FileFormatError(
             f"'{path}' is of no known format: no JSON lines of a kit, no JSON or log of trtexec, no table of "
-            "blocks (YAML, JSON), and no CSV with a latency column.",
+            "blocks (YAML, JSON), and no CSV or JSON with a latency column.",
             hint="Name its format with --format, or its columns as `ofa-tk latency import --help` has them.",
         )
     return found
@@ -41,6 +42,8 @@ def _of_json(path: Path, text: str) -> str | None:
     try:
         document = parse_json(text, f"'{path}'")
     except FileFormatError:
+        if as_csv(text) is not None:
+            return "csv"
         if path.suffix == ".json":
             raise
         lines = text.lstrip().splitlines()
@@ -56,7 +59,9 @@ def _of_json(path: Path, text: str) -> str | None:
         return "trtexec-times"
     if is_block_table(document):
         return "ofa-yaml"
-    return "kit" if isinstance(document, dict) and "type" in document else None
+    if isinstance(document, dict) and "type" in document:
+        return "kit"
+    return None if as_csv(text) is None else "csv"
 
 
 def _of_text(path: Path, text: str) -> str | None:

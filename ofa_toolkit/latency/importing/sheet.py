@@ -2,7 +2,8 @@
 
 Read are UTF-8 and UTF-16, with and without a byte order mark; commas, semicolons, tabs and bars; blanks
 around cells; decimal commas; and headers that write `Latency (ms)` for `latency_ms`. Remarks after `#` and
-the rule under the header of a Markdown table are left out. Cells come out under one name a meaning, their
+the rule under the header of a Markdown table are left out. Rows written as JSON are read alike; a line is a
+row's number and one for the header then. Cells come out under one name a meaning, their
 latency as a plain number.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from ofa_toolkit.core.documents import read_text
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.latency.importing.json_records import as_csv
 
 LATENCY = "latency"
 """Name of the latency cell."""
@@ -81,6 +83,7 @@ def read_sheet(path: Path) -> Sheet:
     """
     try:
         text = read_text(path, fallback="cp1252")
+        text = as_csv(text) or text
         check_delimited(path, text)
         lines = text.splitlines(keepends=True)
         header_at, delimiter, header = _header(path, lines)

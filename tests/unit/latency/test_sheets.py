@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.latency.importing.detection import detect_format
 from ofa_toolkit.latency.importing.measurements import ImportContext
 from ofa_toolkit.latency.importing.networks_csv import read_csv
 from ofa_toolkit.latency.importing.sheet import LATENCY, read_sheet
@@ -36,7 +37,20 @@ DICTIONARIES = (
     f'Sub-network,Date,Latency (ms)\n"{ {"wid": None, **FIRST} }",2024-05-01,20.593\n'
     f'"{SECOND}",2024-05-02,1234.5\n'
 )
+ROWS: list[dict[str, object]] = [
+    {"resolution": 160, **{key: FIRST[key] for key in ("d", "ks", "e")}, "latency_ms": 20.593, "note": None},
+    {"resolution": 224, "d": [2] * 5, "ks": "7", "e": 6, "latency_ms": 1234.5, "note": None},
+]
 DIALECTS = {
+    "JSON rows": json.dumps(ROWS),
+    "JSON rows under a name": json.dumps({"device": "nano", "results": ROWS}),
+    "JSON lines": "\n".join(map(json.dumps, ROWS)),
+    "JSON columns": json.dumps({name: [row[name] for row in ROWS] for name in ROWS[0]}),
+    "pandas' columns": json.dumps({n: {str(i): row[n] for i, row in enumerate(ROWS)} for n in ROWS[0]}),
+    "pandas' rows": json.dumps({str(i): row for i, row in enumerate(ROWS)}),
+    "pandas' split": json.dumps(
+        {"columns": [*ROWS[0]], "index": [0, 1], "data": [[*r.values()] for r in ROWS]}
+    ),
     "plain": PLAIN,
     "crlf": PLAIN.replace("\n", "\r\n"),
     "semicolons": table("resolution;d;ks;e;latency_ms", "20,593", "1234,5", ";"),
@@ -87,6 +101,21 @@ def test_dialects(name: str, encoding: str, tmp_path: Path) -> None:
     path.write_bytes(DIALECTS[name].encode(encoding))
     networks = read_csv([path], CONTEXT).networks
     assert [(n.subnet, pytest.approx(n.latency_ms)) for n in networks] == EXPECTED
+
+
+@pytest.mark.parametrize("name", [name for name in DIALECTS if "JSON" in name or "pandas" in name])
+def test_tables_in_json_are_known_by_their_content(name: str, tmp_path: Path) -> None:
+    for ending in ("json", "jsonl", "txt"):
+        path = tmp_path / f"rows.{ending}"
+        path.write_text(DIALECTS[name])
+        assert detect_format(path) == "csv"
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "3", "[[1]]", '{"a": [1], "lat": [1, 2]}', '[{"a": 1}, 2]'])
+def test_other_json_is_no_table(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(FileFormatError, match="of no known format"):
+        detect_format(tmp_path / "rows.json")
 
 
 @pytest.mark.parametrize(
