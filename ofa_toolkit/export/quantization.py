@@ -6,7 +6,7 @@ Weights are quantised per output channel, symmetrically. What else fits depends 
   inputs of convolutions and linear layers only, so that each fuses with what follows; of a residual sum
   only the shortcut is quantised, so that the sum fuses with the convolution before it; biases stay fp32.
 - ONNX Runtime on a CPU: activations unsigned and asymmetric, inputs and outputs of everything that has an
-  8-bit kernel; ReLU and Clip vanish into the range of the quantised tensor.
+  8-bit kernel; ReLU, Clip and HardSigmoid vanish into the range of the quantised tensor.
 
 The gates of squeeze-excite stay in floating point for TensorRT: they cost next to nothing and scale whole
 channels. They are stored and computed in half precision where the target has it.
@@ -28,6 +28,7 @@ import onnx
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.export.choices import CalibrationMethod
+from ofa_toolkit.export.hard_sigmoid import round_to_gates
 from ofa_toolkit.export.squeeze_excite import gate_convolutions, store_in_half
 from ofa_toolkit.export.targets import Generation
 from ofa_toolkit.graphs.builder import BATCH_DIMENSION
@@ -81,6 +82,8 @@ def quantize(
         _free_fused_sums(quantised)
         if has_half:
             store_in_half(quantised)
+    else:
+        round_to_gates(quantised.graph)
     _restore(quantised, model)
     return quantised
 

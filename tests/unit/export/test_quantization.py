@@ -11,6 +11,7 @@ from onnx import TensorProto, numpy_helper
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.exporter import FileForm, write_model
+from ofa_toolkit.export.hard_sigmoid import round_to_gates
 from ofa_toolkit.export.quantization import quantize
 from ofa_toolkit.export.squeeze_excite import find_gates, gate_convolutions
 from ofa_toolkit.export.target_devices import resolve_target
@@ -111,9 +112,29 @@ def test_map_that_another_pool_gave_is_no_gate() -> None:
 
 def test_form_for_processors_keeps_everything_in_8_bits() -> None:
     model = quantize(fp32(), IMAGES, generation("onnxruntime"))
-    assert "Relu" not in count_graph(model).operators
+    assert not {"Relu", "HardSigmoid"} & count_graph(model).operators.keys()
     points = [t for t in model.graph.initializer if t.name.endswith("zero_point") and not t.dims]
     assert {TensorProto.UINT8} == {t.data_type for t in points}
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(1 / 6, 0.5), (0.2, 0.5), (0.25, 0.0), (0.5, 1.0)])
+def test_bytes_cut_off_what_hard_sigmoid_does(alpha: float, beta: float) -> None:
+    """From -8 to 8, in 1,000 steps: to half a step of a byte, and half a step of the zero point."""
+    made = onnx.helper.make_node("HardSigmoid", ["input"], ["gate"], alpha=alpha, beta=beta)
+    into = onnx.helper.make_node("QuantizeLinear", ["gate", "s", "z"], ["bytes"])
+    back = onnx.helper.make_node("DequantizeLinear", ["bytes", "s", "z"], ["output"])
+    ends = [onnx.helper.make_tensor_value_info(n, TensorProto.FLOAT, [1000]) for n in ("input", "output")]
+    stored = [numpy_helper.from_array(np.array(0.7 / 255, np.float32), "s")]
+    stored += [numpy_helper.from_array(np.array(0, np.uint8), "z")]
+    graph = onnx.helper.make_graph([made, into, back], "gate", ends[:1], ends[1:], stored)
+    round_to_gates(graph)
+    assert [node.op_type for node in graph.node] == ["QuantizeLinear", "DequantizeLinear"]
+    file = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(file.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.linspace(-8, 8, 1000, dtype=np.float32)
+    [found] = session.run(None, {"input": x})
+    assert np.abs(found - np.clip(alpha * x + beta, 0, 1)).max() <= 1.01 / 255
+    assert (found.min(), found.max()) == (0, 1)
 
 
 def test_weights_are_counted_and_metadata_kept() -> None:
