@@ -92,7 +92,10 @@ def time_all(
     ours["ours fp32 again"] = ours["ours fp32"]
     if batches:
         form = FileForm(target=target, precision="int8")
-        ours["ours int8"] = write_model(layers, weights, form, calibration=batches)
+        bits = target.generation.software.weight_bits
+        ours["ours int8"] = write_model(
+            layers, weights, form, calibration=batches, weight_bits=bits, folds_hard_sigmoid=True
+        )
     files = ours | torch_files(network, size)
     image = generator(1, "benchmark").standard_normal((1, 3, size, size), dtype=np.float32)
     tasks: dict[str, Callable[[], object]] = {}

@@ -83,6 +83,7 @@ def write_model(
     calibration: Iterable[Images] | None = None,
     method: CalibrationMethod = "minmax",
     weight_bits: int = 8,
+    folds_hard_sigmoid: bool = False,
 ) -> onnx.ModelProto:
     """Write a network as its target takes it, and check that it does.
 
@@ -93,6 +94,7 @@ def write_model(
         calibration: For int8: batches of images.
         method: For int8: how ranges are found.
         weight_bits: For int8: see `quantize`.
+        folds_hard_sigmoid: For int8: see `quantize`.
 
     Returns:
         A model without metadata.
@@ -122,7 +124,15 @@ def write_model(
                 "int8 needs images to find the range of every activation.", hint="--data SOURCE"
             )
         has_half = target.supports("fp16") is not False
-        model = quantize(model, calibration, row, method=method, weight_bits=weight_bits, has_half=has_half)
+        model = quantize(
+            model,
+            calibration,
+            row,
+            method=method,
+            weight_bits=weight_bits,
+            folds_hard_sigmoid=folds_hard_sigmoid,
+            has_half=has_half,
+        )
     check_form(model, layers, form)
     return model
 

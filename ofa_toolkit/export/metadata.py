@@ -41,6 +41,8 @@ class QuantisationSource:
         seed: Seed of the subset.
         method: Method that found the ranges, see `quantize`.
         weight_bits: Bits of a weight, see `quantize`; files of before have 8.
+        folds_hard_sigmoid: Whether a byte's range stands in for HardSigmoid, see `quantize`; not in files of
+            before.
     """
 
     images: str
@@ -49,6 +51,7 @@ class QuantisationSource:
     seed: int
     method: CalibrationMethod
     weight_bits: int = 8
+    folds_hard_sigmoid: bool = False
 
     def __post_init__(self) -> None:
         if self.weight_bits not in (7, 8):

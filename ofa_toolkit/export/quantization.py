@@ -47,6 +47,7 @@ def quantize(
     *,
     method: CalibrationMethod = "minmax",
     weight_bits: int = 8,
+    folds_hard_sigmoid: bool = False,
     has_half: bool = True,
 ) -> onnx.ModelProto:
     """Quantise a single-input fp32 model.
@@ -59,6 +60,7 @@ def quantize(
             99.99th percentile, or the least loss of information.
         weight_bits: 8, or 7 for processors that add two products of bytes in 16 bits, where those of full
             weights saturate: ONNX Runtime and OpenVINO on x86 without VNNI.
+        folds_hard_sigmoid: Whether a byte's range stands in for HardSigmoid, where bytes are unsigned.
         has_half: Whether what is not quantised for TensorRT may be stored in half precision.
 
     Returns:
@@ -82,7 +84,7 @@ def quantize(
         _free_fused_sums(quantised)
         if has_half:
             store_in_half(quantised)
-    else:
+    if folds_hard_sigmoid:
         round_to_gates(quantised.graph)
     _restore(quantised, model)
     return quantised

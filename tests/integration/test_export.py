@@ -200,6 +200,7 @@ def test_data_gives_statistics_ranges_and_accuracy(here: Path, capsys: pytest.Ca
     assert metadata["quantisation"]["num_images"] > 0
     # 7 bits, for processors that saturate in sums of full weights.
     assert metadata["quantisation"]["weight_bits"] == 7
+    assert metadata["quantisation"]["folds_hard_sigmoid"] is True
     stored = [t for t in onnx.load("q.onnx").graph.initializer if t.data_type == onnx.TensorProto.INT8]
     assert max(abs(numpy_helper.to_array(t).astype(int)).max() for t in stored if len(t.dims) > 1) <= 64
     assert metadata["comparison"]["file_top1_percent"] is not None

@@ -208,8 +208,12 @@ def _write(
     if form.precision != "int8":
         return write_model(network.layers, network.weights, form), None
     assert dataset is not None
-    bits = form.target.generation.software.weight_bits
-    used = dataclasses.replace(choose_calibration(dataset, method), weight_bits=bits)
+    software = form.target.generation.software
+    used = dataclasses.replace(
+        choose_calibration(dataset, method),
+        weight_bits=software.weight_bits,
+        folds_hard_sigmoid=not software.fuses_quantisation,
+    )
     return write_quantised(network, form, dataset, used, reporter), used
 
 
@@ -228,6 +232,7 @@ def write_quantised(
         calibration=calibration_batches(dataset, network.subnet.resolution, recipe, reporter),
         method=recipe.method,
         weight_bits=recipe.weight_bits,
+        folds_hard_sigmoid=recipe.folds_hard_sigmoid,
     )
 
 

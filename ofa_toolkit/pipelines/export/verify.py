@@ -202,6 +202,7 @@ def _derive_again(
             recipe = dataclasses.replace(
                 choose_calibration(dataset, metadata.quantisation.method),
                 weight_bits=metadata.quantisation.weight_bits,
+                folds_hard_sigmoid=metadata.quantisation.folds_hard_sigmoid,
             )
             checks.append(judge("8-bit calibration", recipe == metadata.quantisation, f"on {recipe}"))
         checks.append(_ranges(model, network, dataset, metadata.quantisation, form, reporter))
