@@ -21,7 +21,8 @@ THIS_MACHINE = ("this-cpu", "this-machine", "this-gpu")
 _DEFAULT_SPACE = "ofa-mobilenet-v3-w1.0"
 
 _MAKERS = {"nvidia", "geforce", "tesla", "jetson", "samsung", "galaxy", "google", "amd"}
-_FORMS = {"developer", "dev", "kit", "devkit", "module", "gpu", "sxm", "sxm2", "sxm4", "pcie"}
+_FORMS = {"developer", "dev", "kit", "devkit", "module", "gpu", "sxm", "sxm2", "sxm4", "pcie", "model"}
+_RASPBERRY = re.compile(r"^\W*(raspberry)?[\W_]*r?pi[\W_]*(?=\d|zero)")
 _NVIDIA = re.compile(
     r"nvidia|geforce|jetson|orin|thor|xavier|tegra|nano|tesla|titan|quadro|[rg]tx|tx[12]\b|"
     r"\bg?[abhlptv]\d{1,4}s?\b"
@@ -134,7 +135,8 @@ def _remark(name: str, device: Device) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9.]+", text.lower().replace("+", " plus "))
+    full = _RASPBERRY.sub("raspberry pi ", text.lower())
+    return re.findall(r"[a-z0-9.]+", full.replace("+", " plus "))
 
 
 def _joined(text: str) -> str:

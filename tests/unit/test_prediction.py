@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ofa_tk.app import run
-from ofa_toolkit.core.errors import ConfigError, DataError
+from ofa_toolkit.core.errors import ConfigError, DataError, ExportError
 from ofa_toolkit.pipelines.prediction import classifier as opening
 from ofa_toolkit.pipelines.prediction.classifier import Classifier, Floats
 from ofa_toolkit.pipelines.prediction.pictures import find_pictures
@@ -90,6 +91,12 @@ def test_probabilities_are_those_of_the_logits_for_any_batch() -> None:
         assert light.guesses[0].probability < white.guesses[0].probability
     with pytest.raises(ConfigError, match="'light' has 3 classes"):
         predict(LIGHT, paths, top=4)
+
+
+def test_numbers_that_are_not_finite_are_no_answer() -> None:
+    ruined = dataclasses.replace(LIGHT, logits=lambda images: LIGHT.logits(images) * np.float32("nan"))
+    with pytest.raises(ExportError, match=r"'light' gives numbers that are not finite for 'a/1\.png'"):
+        predict(ruined, [Path("a/1.png")])
 
 
 def test_one_damaged_picture_does_not_lose_the_others(

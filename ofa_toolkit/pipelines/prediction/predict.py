@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_toolkit.core.csv_table import csv_table
-from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.errors import ConfigError, ExportError
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.datasets.picture import PictureError, network_input
 from ofa_toolkit.pipelines.prediction.classifier import (
@@ -108,7 +108,14 @@ def _predict_batch(classifier: Classifier, paths: Sequence[Path], top: int) -> l
             problems[path] = str(error)
     guesses = {}
     if images:
-        shares = probabilities(classifier.logits(np.stack(list(images.values()))))
+        logits = classifier.logits(np.stack(list(images.values())))
+        for path, row in zip(images, logits, strict=True):
+            if not np.isfinite(row).all():
+                raise ExportError(
+                    f"'{classifier.name}' gives numbers that are not finite for '{path}'.",
+                    hint="Its weights are damaged, or too large for their type: export it again.",
+                )
+        shares = probabilities(logits)
         guesses = {
             path: _guesses(classifier.class_names, row, top) for path, row in zip(images, shares, strict=True)
         }

@@ -35,6 +35,12 @@ SPACE = "mobilenet-v3-compact"
         ("Samsung Galaxy Note 10", "note10"),
         ("TITAN Xp", "titan-xp"),
         ("A100 40GB", "a100"),
+        ("Raspberry Pi 4B", "raspberry-pi-4"),
+        ("Raspberry Pi 4 Model B", "raspberry-pi-4"),
+        ("RPi5", "raspberry-pi-5"),
+        ("rpi-zero-2", "raspberry-pi-zero-2"),
+        ("Pi 3B", "raspberry-pi-3b"),
+        ("OrangePi 5", "orange-pi-5"),
     ],
 )
 def test_names_and_titles(typed: str, name: str) -> None:
