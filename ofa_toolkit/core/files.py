@@ -103,9 +103,10 @@ def check_output(
         `path`, for use in one expression.
 
     Raises:
-        OutputError: The path exists and may not be replaced, or is a folder.
+        OutputError: The path exists and may not be replaced, is a folder, or lies in none.
     """
     target = Path(path)
+    check_parents(target)
     if target.is_dir():
         raise OutputError(f"'{path}' is a folder; a file is written here.", hint="Name a file in it.")
     if force or not os.path.lexists(target) or _is_device(target):
@@ -116,6 +117,17 @@ def check_output(
     raise OutputError(
         f"'{path}' {reason}; it would be overwritten.", hint="Name another path, or add --force."
     )
+
+
+def check_parents(path: Path) -> None:
+    """Refuse a place below something that is no folder, before the work starts.
+
+    Raises:
+        OutputError: Names what is in the way.
+    """
+    nearest = next((parent for parent in path.parents if os.path.lexists(parent)), path.parent)
+    if os.path.lexists(nearest) and not nearest.is_dir():
+        raise OutputError(f"'{nearest}' is no folder; '{path}' cannot lie in it.", hint="Name another path.")
 
 
 def carries_format_tag(path: Path) -> bool:

@@ -93,6 +93,7 @@ def check_output_folder(
             be replaced.
     """
     target = Path(path)
+    files.check_parents(target)
     if not os.path.lexists(target):
         return
     if not target.is_dir():

@@ -54,6 +54,24 @@ def test_a_file_that_is_there_needs_force(
     assert contents(Path()) == {file: "mine"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*SEARCH, "--out", "mine/a/subnet.json"],
+        ["extract", "--supernet", SUPERNET, "--out", "mine/a"],
+        ["export", "--supernet", SUPERNET, "--bundle", "mine/a", "--force"],
+        [*KIT, "--out", "mine/kit.zip", "--force"],
+    ],
+)
+def test_a_place_below_a_file_is_refused_before_the_work(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine").write_text("mine")
+    assert run(arguments) == 1
+    assert "Error: 'mine' is no folder; 'mine/" in capsys.readouterr().err
+    assert contents(Path()) == {"mine": "mine"}
+
+
 def test_a_front_of_no_known_kind_is_refused_before_anything_is_searched(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
