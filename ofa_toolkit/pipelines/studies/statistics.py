@@ -21,7 +21,7 @@ METRICS: Mapping[str, Metric] = {
     "smallest top-1 (%)": lambda run, space: _test(run, space, "smallest"),
     "largest top-1 (%)": lambda run, space: _test(run, space, "largest"),
     DEVICE_HOURS: lambda run, _: run.device_hours,
-    "forward MACs (10^15)": lambda run, _: run.forward_macs / 1e15,
+    "forward MACs (10^12)": lambda run, _: run.forward_macs / 1e12,
 }
 
 
@@ -55,6 +55,7 @@ class Row:
         is_trained: Whether it trained all subnets of the space.
         values: By name of the metric.
         differences: To the reference, over the seeds that both have; empty for the reference itself.
+        cost_ratio: Device-hours as a multiple of the reference's, over the same seeds; None without any.
     """
 
     label: str
@@ -62,6 +63,7 @@ class Row:
     is_trained: bool
     values: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
+    cost_ratio: Estimate | None
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -107,6 +109,11 @@ def summarize(results: Sequence[RunResult], space: str, labels: Sequence[str], r
                     for name, metric in METRICS.items()
                     if common
                 },
+                cost_ratio=estimate(
+                    [runs[label, s].device_hours / runs[reference, s].device_hours for s in common]
+                )
+                if common
+                else None,
             )
         )
     return rows

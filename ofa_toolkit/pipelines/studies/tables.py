@@ -24,7 +24,10 @@ def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str
         if compared:
             parts += [
                 f"Difference to {reference}, paired by seed; bold where the 95 % interval leaves out zero:",
-                _table(["", "pairs", *METRICS], [_differences(row) for row in compared]),
+                _table(
+                    ["", "pairs", *METRICS, f"device-hours (x {reference})"],
+                    [_differences(row) for row in compared],
+                ),
             ]
     return "\n\n".join(parts) + "\n"
 
@@ -72,7 +75,8 @@ def _values(row: Row) -> list[str]:
 def _differences(row: Row) -> list[str]:
     estimates = [row.differences[name] for name in METRICS]
     texts = [f"**{_text(e, sign='+')}**" if e.is_clear else _text(e, sign="+") for e in estimates]
-    return [row.label, str(estimates[0].count), *texts]
+    assert row.cost_ratio is not None, "what has differences has pairs"
+    return [row.label, str(estimates[0].count), *texts, _text(row.cost_ratio)]
 
 
 def _text(estimate: Estimate, sign: str = "") -> str:

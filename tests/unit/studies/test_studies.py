@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, OutputError
-from ofa_toolkit.pipelines.studies import tables
+from ofa_toolkit.pipelines.studies import report, tables
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, VariantConfig, load_study, runs_of
 from ofa_toolkit.pipelines.studies.folder import StudyFolder
 from ofa_toolkit.pipelines.studies.report import write_report
 from ofa_toolkit.pipelines.studies.results import read_result, write_result
 from ofa_toolkit.pipelines.studies.statistics import MEAN_PARETO, estimate, summarize
 from tests.unit.studies.made_up_results import result
+
+STUDIES = Path(__file__).resolve().parents[3] / "docs" / "studies"
 
 STUDY = StudyConfig(
     title="A study",
@@ -83,7 +86,7 @@ def test_mean_and_interval_of_known_numbers() -> None:
 def test_differences_are_paired_by_seed() -> None:
     """Seeds differ by 10 points, methods by exactly one: unpaired, nothing could be told."""
     results = [result("deps", seed, accuracy=60 + 10 * seed) for seed in range(3)]
-    results += [result("coupled", seed, accuracy=59 + 10 * seed) for seed in (0, 1)]
+    results += [result("coupled", seed, accuracy=59 + 10 * seed, hours=2) for seed in (0, 1)]
     reference, coupled = summarize(results, "a-space", ["deps", "coupled", "absent"], "deps")
     assert reference.differences == {}
     assert reference.values[MEAN_PARETO].mean == 70
@@ -91,8 +94,11 @@ def test_differences_are_paired_by_seed() -> None:
     difference = coupled.differences[MEAN_PARETO]
     assert (difference.mean, difference.half_width, difference.count) == (-1, 0, 2)
     assert difference.is_clear
+    assert coupled.cost_ratio is not None
+    assert (coupled.cost_ratio.mean, coupled.cost_ratio.count) == (2.0, 2)
     text = tables.markdown(results, ["deps", "coupled"], "deps")
     assert "| **-1.00 ± 0.00** |" in text
+    assert text.count("| 2.00 ± 0.00 |") == 2, "hours, and their ratio"
     assert "Not trained on all subnets of this space: coupled." in text
 
 
@@ -154,3 +160,17 @@ def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no study"):
         StudyFolder(tmp_path).study()
     assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("study", sorted(STUDIES.glob("*/study.toml")), ids=lambda path: path.parent.name)
+def test_what_is_published_is_drawn_from_its_results(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures depend on the plotting library's version; the rest comes out bit for bit."""
+    shutil.copytree(study.parent, tmp_path / "study")
+    monkeypatch.setattr(report, "draw_figures", lambda *_: {})
+    drawn = write_report(StudyFolder(tmp_path / "study"), tmp_path / "report")
+    published = [path for path in drawn if path.name != "index.html"]
+    assert len(published) == 4
+    for path in published:
+        assert path.read_bytes() == (study.parent / "report" / path.name).read_bytes(), path.name
