@@ -42,12 +42,13 @@ def _of_json(path: Path, text: str) -> str | None:
     try:
         document = parse_json(text, f"'{path}'")
     except FileFormatError:
+        if _is_journal(text):
+            return "kit"
         if as_csv(text) is not None:
             return "csv"
         if path.suffix == ".json":
             raise
-        lines = text.lstrip().splitlines()
-        return "kit" if lines and lines[0].startswith("{") and path.suffix not in SUFFIXES else None
+        return "kit" if text.lstrip().startswith("{") and path.suffix not in SUFFIXES else None
     if PROBES_FORMAT.is_of(document):
         raise FileFormatError(
             f"'{path}' holds planned networks.",
@@ -62,6 +63,17 @@ def _of_json(path: Path, text: str) -> str | None:
     if isinstance(document, dict) and "type" in document:
         return "kit"
     return None if as_csv(text) is None else "csv"
+
+
+def _is_journal(text: str) -> bool:
+    """Whether the first whole line is one of a journal, which says its type; a table of times has none."""
+    for line in text.splitlines():
+        try:
+            document = parse_json(line, "")
+        except FileFormatError:
+            continue
+        return isinstance(document, dict) and "type" in document
+    return False
 
 
 def _of_text(path: Path, text: str) -> str | None:

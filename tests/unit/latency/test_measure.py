@@ -260,7 +260,7 @@ def test_a_whole_measurement_with_onnxruntime(tmp_path: Path) -> None:
         (
             READERS,
             Path(importing.__file__).parent,
-            {"__init__", "block_file", "detection", "measurements", "sheet", "variant"},
+            {"__init__", "block_file", "detection", "json_records", "measurements", "sheet", "variant"},
         ),
     ],
 )
