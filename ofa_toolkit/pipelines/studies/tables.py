@@ -25,7 +25,7 @@ def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str
             parts += [
                 f"Difference to {reference}, paired by seed; bold where the 95 % interval leaves out zero:",
                 _table(
-                    ["", "pairs", *METRICS, f"device-hours (x {reference})"],
+                    ["", "pairs", f"device-hours (x {reference})", *METRICS],
                     [_differences(row) for row in compared],
                 ),
             ]
@@ -76,7 +76,7 @@ def _differences(row: Row) -> list[str]:
     estimates = [row.differences[name] for name in METRICS]
     texts = [f"**{_text(e, sign='+')}**" if e.is_clear else _text(e, sign="+") for e in estimates]
     assert row.cost_ratio is not None, "what has differences has pairs"
-    return [row.label, str(estimates[0].count), *texts, _text(row.cost_ratio)]
+    return [row.label, str(estimates[0].count), _text(row.cost_ratio), *texts]
 
 
 def _text(estimate: Estimate, sign: str = "") -> str:
