@@ -30,6 +30,10 @@ class FileFormat:
         """The entries `format` and `version`, first in every document."""
         return {"format": self.name, "version": self.version}
 
+    def body(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The other entries of a document."""
+        return {name: value for name, value in document.items() if name not in self.header}
+
     def is_of(self, document: object) -> bool:
         """Whether a document says that it is of this format, in whatever version."""
         return isinstance(document, Mapping) and document.get("format") == self.name

@@ -131,7 +131,7 @@ class ExportMetadata:
             FileFormatError: Another format or version, or a missing or unknown entry.
         """
         FORMAT.check(document, "The file's entry", hint="Export the subnet again: ofa-tk export --onnx")
-        values = {name: value for name, value in document.items() if name not in FORMAT.header}
+        values = FORMAT.body(document)
         try:
             values["subnet"] = subnet_from_document(values["subnet"])
             values["ends"] = Ends(**values["ends"])

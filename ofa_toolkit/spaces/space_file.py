@@ -62,7 +62,7 @@ def read_space(path: str | os.PathLike[str]) -> SearchSpace:
     """
     document = FORMAT.header | toml.load(path)
     FORMAT.check(document, f"'{path}'")
-    document = {name: value for name, value in document.items() if name not in FORMAT.header}
+    document = FORMAT.body(document)
     try:
         return space_from_document(document, "")
     except ConfigError as error:

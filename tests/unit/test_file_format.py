@@ -13,6 +13,7 @@ FRUIT = FileFormat("ofa-toolkit/fruit", 3, "a fruit", former=(2,))
 def test_its_own_header_is_read() -> None:
     assert FRUIT.check({**FRUIT.header, "colour": "red"}, "'x'") == 3
     assert FRUIT.check({"format": "ofa-toolkit/fruit", "version": 2}, "'x'") == 2
+    assert FRUIT.body({**FRUIT.header, "colour": "red"}) == {"colour": "red"}
 
 
 @pytest.mark.parametrize("document", [{}, [], None, {"format": "ofa-toolkit/stone", "version": 3}])

@@ -23,13 +23,13 @@ def as_csv(text: str) -> str | None:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        documents = [parse_json(text, "")]
+        document = parse_json(text, "")
     except FileFormatError:
         try:
-            documents = [[parse_json(line, "") for line in text.splitlines() if line.strip()]]
+            document = [parse_json(line, "") for line in text.splitlines() if line.strip()]
         except FileFormatError:
             return None
-    for rows in _candidates(documents[0]):
+    for rows in _candidates(document):
         if rows and all(isinstance(row, Mapping) for row in rows) and any(map(_TIMES.search, rows[0])):
             columns = list(dict.fromkeys(name for row in rows for name in row))
             return csv_table(columns, ([row.get(name) for name in columns] for row in rows))

@@ -134,7 +134,7 @@ def read_result(path: Path) -> RunResult:
     """
     document = read_object(path, FORMAT.what)
     FORMAT.check(document, f"'{path}'")
-    document = {name: value for name, value in document.items() if name not in FORMAT.header}
+    document = FORMAT.body(document)
     try:
         return configuration.from_dict(RunResult, document, source=str(path))
     except ConfigError as error:
