@@ -15,7 +15,7 @@ from ofa_tk.app import cli, run
 from ofa_toolkit.core import quantities
 from ofa_toolkit.pipelines.schemas import SCHEMAS
 from ofa_toolkit.pipelines.spaces import summarize_spaces
-from tests.page_outputs import WIDTH, steps
+from tests.page_outputs import WIDTH, run_python, steps
 from tests.page_outputs import run as run_step
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,12 +34,14 @@ def name(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of a page run one after the other, as a reader would type them."""
+    """The blocks of a page run one after the other, as a reader would type them, and print what it shows."""
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
-    for body in blocks(page, "python"):
-        exec(compile(body, str(page), "exec", dont_inherit=True), module.__dict__)
+    for step in steps(page.read_text(encoding="utf-8")):
+        if step.python:
+            printed = run_python(step, module)
+            assert step.shown is None or step.normalised(printed) == step.normalised(step.shown)
 
 
 def command_lines() -> list[tuple[str, str]]:
@@ -85,17 +87,41 @@ def test_commands_fit_their_box(page: Path) -> None:
 def test_outputs_on_a_page_are_what_its_commands_print(page: Path, tmp_path: Path) -> None:
     """Where they differ: `python -m tests.page_outputs PAGE`."""
     for step in steps(page.read_text(encoding="utf-8")):
-        output = run_step(step, tmp_path)
-        if step.shown is not None:
-            assert step.normalised(output) == step.normalised(step.shown), step.commands
+        if step.made:
+            assert (tmp_path / step.made).stat().st_size
+        elif step.commands:
+            output = run_step(step, tmp_path)
+            if step.shown is not None:
+                assert step.normalised(output) == step.normalised(step.shown), step.commands
 
 
 def test_outputs_of_pages_are_found() -> None:
-    text = "<!-- run: a -->\n\n```text\nb\n```\n\n```output\nc 1.23 s\n```\n\n```bash\nd\n```\n"
-    hidden, shown = steps(text)
+    text = (
+        "<!-- run: a -->\n\n```text\nb\n```\n\n```output\nc 1.23 s\n```\n\n```bash\nd\n```\n\n"
+        "<!-- made: x.png -->\n\n![Words](../images/y.png)\n\n```python\nprint(1)\n```\n\n```output\n1\n```\n"
+    )
+    hidden, shown, made, python = steps(text)
     assert (hidden.commands, hidden.shown) == ("a", None)
     assert (shown.commands, shown.shown) == ("b\n", "c 1.23 s\n")
     assert shown.normalised("c 4.56 s\n") == shown.normalised("c 1.23 s\n") != shown.normalised("c 4.56 ms\n")
+    assert (made.made, made.picture) == ("x.png", "../images/y.png")
+    assert run_python(python, types.ModuleType("page")) == python.shown == "1\n"
+
+
+def test_of_results_that_vary_the_ends_are_compared() -> None:
+    (step,) = steps("```text\nx\n```\n\n<!-- results vary -->\n\n```output\nFound 3\ncat\nNext: y\n```\n")
+    shown = step.normalised(step.shown or "")
+    assert step.normalised("Found 4\na dog\nin a row\nNext: z\n") == shown
+    assert step.normalised("Lost 4\ncat\nNext: y\n") != shown != step.normalised("Found 3\ncat\n")
+
+
+def test_progress_on_a_page_is_left_out() -> None:
+    (step,) = steps(
+        "```text\nx\n```\n\n<!-- times vary -->\n\n```output\na: 2/4  about 3 s left\nDone\n```\n"
+    )
+    assert step.normalised("a: 1/4\na: 3/4  about 1 min 03 s left\nDone\n") == step.normalised(
+        step.shown or ""
+    )
 
 
 def test_the_table_of_spaces_in_the_readme_is_current() -> None:

@@ -10,6 +10,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.reporter import TerminalReporter
+from ofa_toolkit.core.command_line import command_line
 
 if TYPE_CHECKING:
     from ofa_toolkit.datasets.contents import Contents, Skipped
@@ -47,7 +48,9 @@ def show(source: str, download: bool, is_all: bool, overrides: tuple[str, ...], 
         _print(contents)
     for text in contents.warnings:
         output.warn(text)
-    output.next_step("ofa-tk search --supernet deps-compact-cifar10 --macs 10M")
+    settings = [word for override in overrides for word in ("--set", override)]
+    train = command_line("train", "--recipe", "own-photos", "--data", source, *settings)
+    output.next_step(f"{train} --time 20min --out runs/mine")
 
 
 def _print(contents: Contents) -> None:

@@ -72,12 +72,12 @@ def fit_to_time(config: RunConfig, process: Process, *, download: bool = False) 
             break
     epochs = max(1, min(_MOST_EPOCHS, int(allowed / seconds)))
     told = (
-        f"Fitted to {config.minutes:g} minutes on this machine: {epochs} epochs of {cost.steps_per_epoch} "
+        f"Fitted to {config.minutes:g} min on this machine: {epochs} epochs of {cost.steps_per_epoch} "
         f"updates with {batch_size} images at {resolution} pixels, {seconds:.1f} s an epoch ({images} "
         f"training images of {dataset.num_classes} classes, their shorter side {side:.0f} pixels)."
     )
     if seconds > allowed:
-        told += f" One epoch alone takes {seconds / 60:.1f} minutes."
+        told += f" One epoch alone takes {seconds / 60:.1f} min."
     return Fitted(
         config=_with(config, batch_size=batch_size, resolution=resolution, epochs=epochs), told=told
     )

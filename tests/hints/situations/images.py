@@ -14,8 +14,9 @@ IMAGES = (
     Situation(
         typed="ofa-tk data show imagefolder:photos",
         given=("photos",),
-        line="ofa-tk search --supernet deps-compact-cifar10 --macs 10M",
-        runs={"ofa-tk search --supernet deps-compact-cifar10 --macs 10M": ""},
+        line="ofa-tk train --recipe own-photos --data imagefolder:photos --time 20min --out runs/mine",
+        runs={"ofa-tk train --recipe own-photos --data imagefolder:photos --time 20min --out runs/mine": ""},
+        shortened="--dry-run",
     ),
     Situation(
         typed=f"ofa-tk train --recipe {BUNDLED} --out run --data fake:classes=2,size=8,train=40,test=4",

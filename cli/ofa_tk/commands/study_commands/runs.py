@@ -121,8 +121,21 @@ def report_command(folder: Path, target: Path | None, as_json: bool) -> None:
         output.print_json({"files": written})
         return
     tables = next(path for path in written if path.suffix == ".md")
-    output.line(tables.read_text(encoding="utf-8").rstrip())
+    _print_tables(tables.read_text(encoding="utf-8"))
     output.note(f"Wrote {len(written)} files, the page among them: {tables.with_name('index.html')}")
+
+
+def _print_tables(markdown: str) -> None:
+    """Print headings, tables and sentences as the terminal's width allows."""
+    for number, block in enumerate(markdown.strip().split("\n\n")):
+        if number:
+            output.line()
+        if block.startswith("| "):
+            head, _, *rows = ([cell.strip() for cell in row.split("|")[1:-1]] for row in block.splitlines())
+            columns = [output.Column(name=name, is_number=index > 1) for index, name in enumerate(head)]
+            output.print_table(columns, rows)
+        else:
+            output.line(block.removeprefix("## "), bold=block.startswith("## "))
 
 
 def _print_states(folder: StudyFolder, states: dict[str, State], as_json: bool) -> None:
