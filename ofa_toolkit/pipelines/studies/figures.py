@@ -10,7 +10,7 @@ import numpy as np
 
 from ofa_toolkit.core.figures import finish_axes, new_figure, png
 from ofa_toolkit.pipelines.studies.results import RunResult, space_names
-from ofa_toolkit.pipelines.studies.statistics import DEVICE_HOURS, MEAN_PARETO, Row, summarize
+from ofa_toolkit.pipelines.studies.statistics import DEVICE_HOURS, FORWARD_MACS, MEAN_PARETO, Row, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ def draw_figures(results: Sequence[RunResult], labels: Sequence[str], reference:
             "Largest network, held-out top-1 (%)",
         )
     }
+    measure = DEVICE_HOURS if len({result.hardware for result in results}) == 1 else FORWARD_MACS
     for number, space in enumerate(space_names(results)):
         rows = summarize(results, space, labels, reference)
         suffix = f"-{number + 1}" if number else ""
@@ -34,10 +35,10 @@ def draw_figures(results: Sequence[RunResult], labels: Sequence[str], reference:
             _draw_pareto(axes, results, present, space)
 
         def cost(axes: Axes, rows: Sequence[Row] = rows) -> None:
-            _draw_cost(axes, rows)
+            _draw_cost(axes, rows, measure)
 
         figures[f"pareto{suffix}.png"] = _png(pareto, "10⁶ MACs", "Test top-1 (%)")
-        figures[f"cost{suffix}.png"] = _png(cost, "Device-hours", "Mean Pareto top-1 on test images (%)")
+        figures[f"cost{suffix}.png"] = _png(cost, measure, "Mean Pareto top-1 on test images (%)")
     return figures
 
 
@@ -57,9 +58,9 @@ def _draw_pareto(axes: Axes, results: Sequence[RunResult], labels: Sequence[str]
     axes.set_title(f"Subnets of {space}", fontsize=10)
 
 
-def _draw_cost(axes: Axes, rows: Sequence[Row]) -> None:
+def _draw_cost(axes: Axes, rows: Sequence[Row], measure: str) -> None:
     for number, row in enumerate(rows):
-        cost, accuracy = row.values[DEVICE_HOURS], row.values[MEAN_PARETO]
+        cost, accuracy = row.values[measure], row.values[MEAN_PARETO]
         axes.errorbar(
             cost.mean,
             accuracy.mean,

@@ -72,12 +72,16 @@ def measure_run(folder: StudyFolder, name: str, *, device: str | None = None) ->
         conditions={
             "ofa_toolkit": __version__,
             "torch": torch.__version__,
-            "processor": cpu_name(),
+            "processor": _processor(evaluator.device),
             "device": str(evaluator.device),
         },
     )
     write_result(folder.result(name), result)
     return folder.result(name)
+
+
+def _processor(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
 def _find(study: StudyConfig, name: str) -> StudyRun:

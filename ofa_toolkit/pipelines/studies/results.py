@@ -116,6 +116,11 @@ class RunResult:
         """Cost in multiply-accumulates of forward passes."""
         return sum(phase.forward_macs for phase in self.phases)
 
+    @property
+    def hardware(self) -> str:
+        """What it was trained on: device-hours of other hardware are of another size."""
+        return self.conditions.get("processor", "unknown")
+
     def curve(self, space: str) -> CurveResult:
         """The curve over one space."""
         return next(curve for curve in self.curves if curve.space == space)

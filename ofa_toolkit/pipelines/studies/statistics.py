@@ -14,14 +14,18 @@ CONFIDENCE = 0.95
 Metric = Callable[[RunResult, str], float]
 """A number of a run, given the name of a space."""
 
-MEAN_PARETO, DEVICE_HOURS = "mean Pareto top-1 (%)", "device-hours"
+MEAN_PARETO = "mean Pareto top-1 (%)"
+DEVICE_HOURS, FORWARD_MACS = "device-hours", "forward MACs (10^12)"
 
-METRICS: Mapping[str, Metric] = {
+ACCURACIES: Mapping[str, Metric] = {
     MEAN_PARETO: lambda run, space: run.curve(space).mean_pareto_accuracy_percent,
     "smallest top-1 (%)": lambda run, space: _test(run, space, "smallest"),
     "largest top-1 (%)": lambda run, space: _test(run, space, "largest"),
+}
+
+COSTS: Mapping[str, Metric] = {
     DEVICE_HOURS: lambda run, _: run.device_hours,
-    "forward MACs (10^12)": lambda run, _: run.forward_macs / 1e12,
+    FORWARD_MACS: lambda run, _: run.forward_macs / 1e12,
 }
 
 
@@ -53,9 +57,10 @@ class Row:
         label: Label of the recipe.
         seeds: Seeds of the recipe's finished runs.
         is_trained: Whether it trained all subnets of the space.
-        values: By name of the metric.
-        differences: To the reference, over the seeds that both have; empty for the reference itself.
-        cost_ratio: Device-hours as a multiple of the reference's, over the same seeds; None without any.
+        values: Accuracies and costs by name.
+        differences: Of accuracies to the reference's, over the seeds that both have; empty for the reference.
+        cost_ratios: Costs as multiples of the reference's, over the same seeds; of device-hours over those
+            trained on the same hardware, None without any.
     """
 
     label: str
@@ -63,7 +68,7 @@ class Row:
     is_trained: bool
     values: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
-    cost_ratio: Estimate | None
+    cost_ratios: Mapping[str, Estimate | None]
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -92,31 +97,36 @@ def summarize(results: Sequence[RunResult], space: str, labels: Sequence[str], r
         seeds = sorted(seed for name, seed in runs if name == label)
         if not seeds:
             continue
-        common = [seed for seed in seeds if (reference, seed) in runs] if label != reference else []
+        own = [runs[label, seed] for seed in seeds]
+        pairs = [(run, runs[reference, run.seed]) for run in own if (reference, run.seed) in runs]
+        pairs = [] if label == reference else pairs
+        alike = [(run, other) for run, other in pairs if run.hardware == other.hardware]
         rows.append(
             Row(
                 label=label,
                 seeds=tuple(seeds),
-                is_trained=runs[label, seeds[0]].curve(space).is_trained,
+                is_trained=own[0].curve(space).is_trained,
                 values={
-                    name: estimate([metric(runs[label, seed], space) for seed in seeds])
-                    for name, metric in METRICS.items()
+                    name: estimate([metric(run, space) for run in own])
+                    for name, metric in {**ACCURACIES, **COSTS}.items()
                 },
                 differences={
-                    name: estimate(
-                        [metric(runs[label, s], space) - metric(runs[reference, s], space) for s in common]
-                    )
-                    for name, metric in METRICS.items()
-                    if common
+                    name: estimate([metric(run, space) - metric(other, space) for run, other in pairs])
+                    for name, metric in ACCURACIES.items()
+                    if pairs
                 },
-                cost_ratio=estimate(
-                    [runs[label, s].device_hours / runs[reference, s].device_hours for s in common]
-                )
-                if common
-                else None,
+                cost_ratios={
+                    name: _ratio(metric, alike if name == DEVICE_HOURS else pairs, space)
+                    for name, metric in COSTS.items()
+                    if pairs
+                },
             )
         )
     return rows
+
+
+def _ratio(metric: Metric, pairs: Sequence[tuple[RunResult, RunResult]], space: str) -> Estimate | None:
+    return estimate([metric(run, space) / metric(other, space) for run, other in pairs]) if pairs else None
 
 
 def _test(run: RunResult, space: str, which: str) -> float:

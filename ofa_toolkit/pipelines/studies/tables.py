@@ -8,15 +8,16 @@ from typing import Any
 
 from ofa_toolkit.core.csv_table import csv_table
 from ofa_toolkit.pipelines.studies.results import RunResult, space_names
-from ofa_toolkit.pipelines.studies.statistics import METRICS, Estimate, Row, summarize
+from ofa_toolkit.pipelines.studies.statistics import ACCURACIES, COSTS, DEVICE_HOURS, Estimate, Row, summarize
 
 
 def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str) -> str:
     """Means over seeds, then differences to the reference, one pair of tables for each space."""
-    parts = []
+    parts = [_hardware(results)] if len({result.hardware for result in results}) > 1 else []
     for space in space_names(results):
         rows = summarize(results, space, labels, reference)
-        parts += [f"## Subnets of {space}", _table(["", "seeds", *METRICS], [_values(row) for row in rows])]
+        heads = ["", "seeds", *ACCURACIES, *COSTS]
+        parts += [f"## Subnets of {space}", _table(heads, [_values(row) for row in rows])]
         untrained = [row.label for row in rows if not row.is_trained]
         if untrained:
             parts.append(f"Not trained on all subnets of this space: {', '.join(untrained)}.")
@@ -25,7 +26,7 @@ def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str
             parts += [
                 f"Difference to {reference}, paired by seed; bold where the 95 % interval leaves out zero:",
                 _table(
-                    ["", "pairs", f"device-hours (x {reference})", *METRICS],
+                    ["", "pairs", *ACCURACIES, *(f"{name.split(' (')[0]} (x {reference})" for name in COSTS)],
                     [_differences(row) for row in compared],
                 ),
             ]
@@ -37,10 +38,11 @@ def runs_csv(results: Sequence[RunResult]) -> str:
     rows: list[list[Any]] = []
     for result in results:
         for curve in result.curves:
-            numbers = [f"{metric(result, curve.space):.6g}" for metric in METRICS.values()]
+            numbers = [f"{metric(result, curve.space):.6g}" for metric in {**ACCURACIES, **COSTS}.values()]
             head = [result.label, result.seed, curve.space, curve.is_trained, result.epochs]
-            rows.append([*head, *numbers, result.command])
-    return csv_table(["label", "seed", "space", "is_trained", "epochs", *METRICS, "command"], rows)
+            rows.append([*head, *numbers, result.hardware, result.command])
+    header = ["label", "seed", "space", "is_trained", "epochs", *ACCURACIES, *COSTS, "hardware", "command"]
+    return csv_table(header, rows)
 
 
 def points_csv(results: Sequence[RunResult]) -> str:
@@ -69,14 +71,27 @@ def summary_document(results: Sequence[RunResult], labels: Sequence[str], refere
 
 
 def _values(row: Row) -> list[str]:
-    return [row.label, ", ".join(map(str, row.seeds)), *(_text(row.values[name]) for name in METRICS)]
+    return [row.label, ", ".join(map(str, row.seeds)), *map(_text, row.values.values())]
 
 
 def _differences(row: Row) -> list[str]:
-    estimates = [row.differences[name] for name in METRICS]
+    estimates = list(row.differences.values())
     texts = [f"**{_text(e, sign='+')}**" if e.is_clear else _text(e, sign="+") for e in estimates]
-    assert row.cost_ratio is not None, "what has differences has pairs"
-    return [row.label, str(estimates[0].count), _text(row.cost_ratio), *texts]
+    costs = ["unknown" if ratio is None else _text(ratio) for ratio in row.cost_ratios.values()]
+    return [row.label, str(estimates[0].count), *texts, *costs]
+
+
+def _hardware(results: Sequence[RunResult]) -> str:
+    """Which runs were trained on what, where not all were on the same."""
+    runs: dict[str, list[str]] = {}
+    for result in results:
+        runs.setdefault(result.hardware, []).append(f"{result.label} {result.seed}")
+    listed = "; ".join(f"{name}: {', '.join(own)}" for name, own in runs.items())
+    return (
+        f"The runs (label and seed) were not all trained on the same hardware: {listed}. Hours of one are "
+        f"not those of another, so ratios of {DEVICE_HOURS} are of pairs on the same hardware; MACs are the "
+        "same on all."
+    )
 
 
 def _text(estimate: Estimate, sign: str = "") -> str:

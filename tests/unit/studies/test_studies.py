@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from ofa_toolkit.pipelines.studies import report, tables
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, VariantConfig, load_study, runs_of
 from ofa_toolkit.pipelines.studies.folder import StudyFolder
 from ofa_toolkit.pipelines.studies.report import write_report
-from ofa_toolkit.pipelines.studies.results import read_result, write_result
+from ofa_toolkit.pipelines.studies.results import RunResult, read_result, write_result
 from ofa_toolkit.pipelines.studies.statistics import MEAN_PARETO, estimate, summarize
 from tests.unit.studies.made_up_results import result
 
@@ -94,12 +95,31 @@ def test_differences_are_paired_by_seed() -> None:
     difference = coupled.differences[MEAN_PARETO]
     assert (difference.mean, difference.half_width, difference.count) == (-1, 0, 2)
     assert difference.is_clear
-    assert coupled.cost_ratio is not None
-    assert (coupled.cost_ratio.mean, coupled.cost_ratio.count) == (2.0, 2)
+    for ratio in coupled.cost_ratios.values():
+        assert ratio is not None
+        assert ratio.count == 2
+    assert coupled.cost_ratios["device-hours"] == estimate([2.0, 2.0])
     text = tables.markdown(results, ["deps", "coupled"], "deps")
     assert "| **-1.00 ± 0.00** |" in text
     assert text.count("| 2.00 ± 0.00 |") == 2, "hours, and their ratio"
     assert "Not trained on all subnets of this space: coupled." in text
+
+
+def test_hours_of_other_hardware_are_not_compared() -> None:
+    def on(processor: str, run: RunResult) -> RunResult:
+        return dataclasses.replace(run, conditions={"processor": processor})
+
+    results = [on("old", result("deps", 0, accuracy=60)), on("new", result("deps", 1, accuracy=60))]
+    results += [on("old", result("coupled", seed, accuracy=59, hours=1 + seed)) for seed in (0, 1)]
+    (_, coupled) = summarize(results, "a-space", ["deps", "coupled"], "deps")
+    assert coupled.differences[MEAN_PARETO].count == 2
+    assert coupled.cost_ratios["device-hours"] == estimate([1.0])
+    assert coupled.cost_ratios["forward MACs (10^12)"] == estimate([1.0, 1.0])
+    text = tables.markdown(results, ["deps", "coupled"], "deps")
+    assert "old: deps 0, coupled 0, coupled 1; new: deps 1." in text
+    (_, coupled) = summarize([results[1], results[3]], "a-space", ["deps", "coupled"], "deps")
+    assert coupled.cost_ratios["device-hours"] is None
+    assert "| unknown | 1.00 |" in tables.markdown([results[1], results[3]], ["deps", "coupled"], "deps")
 
 
 def test_results_are_read_as_written_and_damaged_ones_named(tmp_path: Path) -> None:
