@@ -46,12 +46,12 @@ def request_options(
 
 
 def _options(request: type, leave_out: tuple[str, ...]) -> Iterator[Callable[[Any], Any]]:
-    helps, declared = field_help(request), field_types(request)
+    declared = field_types(request)
     for field in dataclasses.fields(request):
         if field.name in leave_out:
             continue
         if _note(declared[field.name], Option) is not None:
-            yield _option(field, declared[field.name], helps[field.name])
+            yield _option(request, field, declared[field.name])
         elif _is_nested(declared[field.name]):
             yield from _options(declared[field.name], leave_out)
 
@@ -81,7 +81,22 @@ def _is_nested(declared: Any) -> bool:
     )
 
 
-def _option(field: dataclasses.Field[Any], declared: Any, help_text: str) -> Callable[[Any], Any]:
+class _FieldOption(click.Option):
+    """An option whose help is looked up when it is shown: reading the request's source takes a while."""
+
+    def __init__(self, *args: Any, request: type, **kwargs: Any) -> None:
+        self._request = request
+        super().__init__(*args, **kwargs)
+
+    def _shown(self) -> str:
+        assert self.name is not None
+        return field_help(self._request)[self.name] + (" Repeatable." if self.multiple else "")
+
+    # Click sets what it was given, which is nothing.
+    help = property(_shown, lambda _self, _text: None)
+
+
+def _option(request: type, field: dataclasses.Field[Any], declared: Any) -> Callable[[Any], Any]:
     option, plain = _note(declared, Option), _without_none(typing.get_args(declared)[0])
     assert option is not None
     is_required = field.default is field.default_factory is dataclasses.MISSING
@@ -99,6 +114,8 @@ def _option(field: dataclasses.Field[Any], declared: Any, help_text: str) -> Cal
     return click.option(
         *(option.name or f"--{field.name.replace('_', '-')}").split(),
         field.name,
+        cls=_FieldOption,
+        request=request,
         type=kind,
         is_flag=plain is bool,
         multiple=option.is_repeatable,
@@ -106,7 +123,6 @@ def _option(field: dataclasses.Field[Any], declared: Any, help_text: str) -> Cal
         required=is_required,
         **default,
         callback=(lambda _context, _parameter, pairs: dict(pairs)) if is_mapping else None,
-        help=help_text + (" Repeatable." if option.is_repeatable else ""),
     )
 
 

@@ -214,8 +214,8 @@ class BoundLatency:
     def notes(self, population: Population) -> tuple[str, ...]:
         """Every extrapolation that predictions for these rows involve, the space's and the resolutions'."""
         by_reason: dict[str, list[int]] = {}
-        for index in np.unique(population[:, 0]):
-            resolution = self.space.resolutions[int(index)]
+        for index in sorted(set(population[:, 0].tolist())):
+            resolution = self.space.resolutions[index]
             reason = self._predictor.resolution_note(resolution)
             if reason is not None:
                 by_reason.setdefault(reason, []).append(resolution)
@@ -226,7 +226,7 @@ class BoundLatency:
 
     def warning(self, population: Population) -> str | None:
         """The extrapolations of these rows for people: one line with the command that mends it, or None."""
-        sizes = [self.space.resolutions[int(index)] for index in np.unique(population[:, 0])]
+        sizes = [self.space.resolutions[index] for index in sorted(set(population[:, 0].tolist()))]
         notes = {size: note for size in sizes if (note := self._predictor.resolution_note(size))}
         if not self.extrapolations and not notes:
             return None

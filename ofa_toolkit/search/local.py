@@ -100,7 +100,8 @@ def refine(archive: Archive, *, config: LocalConfig | None = None) -> None:
 
 def _spread(length: int, count: int) -> npt.NDArray[np.intp]:
     """At most `count` positions spread evenly over `length`."""
-    return np.unique(np.linspace(0, length - 1, min(count, length)).astype(np.intp))
+    number = min(count, length)
+    return np.arange(number) * (length - 1) // max(1, number - 1)
 
 
 def _promising_pairs(

@@ -69,7 +69,7 @@ class Operators:
         for stage, columns in self._stages:
             codes = child[:, columns]
             depth = (codes > 0).sum(axis=1)
-            drawn_depth = generator.choice(np.array(stage.depths), size=len(child))
+            drawn_depth = np.array(stage.depths)[generator.integers(len(stage.depths), size=len(child))]
             depth = np.where(generator.random(len(child)) < rate, drawn_depth, depth)
             num_codes = len(stage.kernel_sizes) * len(stage.expand_ratios)
             drawn = generator.integers(1, 1 + num_codes, size=codes.shape)
