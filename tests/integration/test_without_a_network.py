@@ -19,7 +19,7 @@ COMMANDS = """
 ofa-tk zoo list
 ofa-tk data show imagefolder:photos
 ofa-tk train --recipe own-photos --data imagefolder:photos --time 30s --out runs/mine
-ofa-tk search --supernet runs/mine --macs 40M --maximize macs
+ofa-tk search --supernet runs/mine --macs 40M
 ofa-tk export --onnx --data imagefolder:photos --target onnxruntime-cpu
 ofa-tk export --bundle bundle --data imagefolder:photos --target onnxruntime-cpu
 ofa-tk predict subnet.onnx photos/leaf

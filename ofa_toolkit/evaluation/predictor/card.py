@@ -74,12 +74,33 @@ class IntervalFacts:
     "Subnets whose choices are rarer than this among the fitted ones (nats) count as unlike them."
     chosen: ChosenFacts | None = None
     "For subnets chosen by a search; None where nothing tells, as in files of before."
+    num_images: Annotated[int, Bounds(at_least=1)] | None = None
+    """Images that accuracies were measured on: how far other images of the kind may be from those is part of
+    the interval. None where it is not, as in files of before."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.confidences), len(self.inside), len(self.outside), len(self.unmeasured_points)}
         lengths |= set() if self.chosen is None else {len(self.chosen.quantiles)}
         if len(lengths) != 1 or not self.confidences:
             raise ConfigError("interval: the quantiles do not match the confidences.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrendFacts:
+    """Accuracy by cost, to which the ensemble adds deviations; see `predictor.trend`."""
+
+    intercept: float
+    "Logit of the accuracy where the logarithm of the multiply-accumulates is 0."
+    slope: Annotated[float, Bounds(above=0)]
+    "By how much the logit rises where that logarithm rises by 1."
+    lowest_macs: Annotated[int, Bounds(at_least=1)]
+    "Multiply-accumulates of the cheapest measured subnet; cheaper ones count as it does."
+    highest_macs: Annotated[int, Bounds(at_least=1)]
+    "Those of the most expensive one; more expensive ones count as it does."
+    lowest_points: float = 0.0
+    "Least deviation that was fitted to a measured subnet, in points; none predicted is below."
+    highest_points: float = 0.0
+    "The largest; none predicted is above."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +137,5 @@ class PredictorCard:
     "Reservations that a user must know before trusting it."
     interval: IntervalFacts
     "Numbers behind the interval."
+    trend: TrendFacts | None = None
+    "Accuracy by cost, where the ensemble tells deviations from it; None where it tells the accuracy itself."

@@ -15,11 +15,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.evaluation.predictor.card import PredictorCard
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.interval import IntervalModel
+from ofa_toolkit.evaluation.predictor.trend import trend_percent
+from ofa_toolkit.evaluation.sampling import sampling_interval
 from ofa_toolkit.spaces.containment import belongs_to
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.fused_tables import FusedTables, Term, chunks
@@ -35,7 +38,9 @@ Layer = tuple[Array, Array]
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One perceptron of the ensemble; ReLU after every layer but the last, which gives top-1 in percent.
+    """One perceptron of the ensemble; ReLU after every layer but the last.
+
+    That gives top-1 in percent, or how far it deviates from the card's `trend`, in points.
 
     Attributes:
         first: First layer: what each choice adds, `(choices, hidden)`.
@@ -121,6 +126,10 @@ class BoundAccuracy:
         return FusedTables(cardinalities, terms, dtype=np.float32)
 
     @functools.cached_property
+    def _complexity(self) -> PopulationComplexity:
+        return PopulationComplexity(self.space)
+
+    @functools.cached_property
     def _surprisal(self) -> FusedTables:
         return self._fuse(self.predictor.surprisal[:, None])
 
@@ -174,7 +183,12 @@ class BoundAccuracy:
             is_chosen=is_chosen,
         )
         middle = self.predict_chosen(population) if is_chosen else members.mean(axis=1)
-        return (middle - half).clip(0, 100), (middle + half).clip(0, 100)
+        below = above = np.zeros_like(middle)
+        if (num_images := self.predictor.card.interval.num_images) is not None:
+            # All subnets were measured on the same few images, so errors on held-out subnets do not show it.
+            ends = [sampling_interval(percent, num_images, confidence) for percent in middle.clip(0, 100)]
+            below, above = np.abs(np.array(ends) - middle[:, None]).T
+        return (middle - np.hypot(half, below)).clip(0, 100), (middle + np.hypot(half, above)).clip(0, 100)
 
     def is_extrapolation(self, population: Population) -> npt.NDArray[np.bool_]:
         """Which rows are unlike what the predictor was fitted on, `(N,)`.
@@ -201,6 +215,11 @@ class BoundAccuracy:
                 if depth < len(perceptron.layers) - 1:
                     np.maximum(values, 0, out=values)
             output[:, index] += values[:, 0]
+        if (trend := self.predictor.card.trend) is not None:
+            by_cost = trend_percent(trend, self._complexity.macs(population))
+            deviations = output.clip(trend.lowest_points, trend.highest_points)
+            result: Array = (by_cost[:, None] + deviations).astype(np.float32)
+            return result
         if self.predictor.resolution_effect is None:
             return output
         effect = np.where(self._is_measured[population[:, 0]], np.float32(0), output[:, -1])

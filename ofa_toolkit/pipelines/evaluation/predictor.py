@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ofa_toolkit.complexity import PopulationComplexity
-from ofa_toolkit.core.errors import ConfigError, DataError
-from ofa_toolkit.core.rank_correlation import spearman
+from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.reporting import SILENT, Reporter
-from ofa_toolkit.core.rng import generator
-from ofa_toolkit.evaluation.predictor.assessment import (
-    RANDOM,
-    TOP,
-    Fit,
-    HeldOut,
-    hold_out,
-    interval_facts,
-    random_folds,
-    top_rows,
-)
-from ofa_toolkit.evaluation.predictor.card import (
-    HELD_OUT_TRAINING,
-    IntervalFacts,
-    PredictorCard,
-    PredictorError,
-)
-from ofa_toolkit.evaluation.predictor.choices import Choices
-from ofa_toolkit.evaluation.predictor.chosen import chosen_facts, gain_seen, largest_row
+from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING, PredictorCard, PredictorError
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import write_predictor
+from ofa_toolkit.evaluation.predictor.fit import FittedPredictor, LearningPoint, fit_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
-from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     AccuracyConditions,
@@ -45,7 +23,7 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     measure_missing,
 )
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
-from ofa_toolkit.spaces import Encoding, SearchSpace
+from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.training.distributed import Process
 
@@ -55,15 +33,6 @@ CURVE_SHARES = (0.25, 0.5, 1.0)
 WORTHWHILE_GAIN = 0.1
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearningPoint:
-    """How wrong a predictor fitted on so many subnets is on unseen ones."""
-
-    num_subnets: int
-    mae_points: float
-    spearman: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,87 +140,35 @@ def _fit(
     seed: int,
     config: EnsembleConfig,
 ) -> BuiltPredictor:
-    if not np.ptp(top1):
-        raise DataError(
-            f"All {len(top1)} measured subnets got {top1[0]:.4g} % of {conditions.num_images} held-out "
-            "images right: these tell no difference, and no accuracy can be predicted.",
-            hint="Hold out more images.",
-        )
     space = evaluator.supernet.trained_space
-    choices = Choices.of(space, space.resolutions)
-    one_hot = choices.one_hot(space, population)
-
-    def fit(train: npt.NDArray[np.intp]) -> Callable[[npt.NDArray[np.intp]], Floats]:
-        members = fit_ensemble(choices, one_hot[train], top1[train], config=config, seed=seed)
-        return lambda test: predict_members(members, one_hot[test])
-
-    folds = random_folds(len(top1), NUM_FOLDS, generator(seed, "predictor", "folds"))
-    inside = hold_out(RANDOM, folds, top1, fit)
-    outside = hold_out(TOP, [top_rows(top1)], top1, fit)
-    members = fit_ensemble(choices, one_hot, top1, config=config, seed=seed)
-    curve = _learning_curve(top1, fit, inside.summary(), seed)
-    noise = _noise(top1, conditions.num_images)
-    rarity = surprisal(one_hot)
-    facts = interval_facts(inside, [outside], top1, one_hot @ rarity)
-    fitted = predict_members(members, one_hot).mean(axis=1)
-    errors = (inside.summary(), outside.summary())
+    fitted = fit_predictor(
+        space, population, top1, num_images=conditions.num_images, seed=seed, config=config
+    )
     predictor = AccuracyPredictor(
-        card=_card(
-            evaluator,
-            conditions,
-            name=name,
-            num_members=config.num_members,
-            errors=errors,
-            interval=_with_searches(facts, space, population, inside, top1, fitted, seed),
-            top1=top1,
-        ),
-        choices=choices,
-        members=members,
-        surprisal=rarity,
+        card=_card(evaluator, conditions, fitted, name=name, num_members=config.num_members, top1=top1),
+        choices=fitted.choices,
+        members=fitted.members,
+        surprisal=fitted.surprisal,
     )
     write_predictor(out, predictor)
+    noise = _noise(top1, conditions.num_images)
     return BuiltPredictor(
         path=out,
         predictor=predictor,
-        errors=errors,
-        learning_curve=curve,
+        errors=fitted.errors,
+        learning_curve=fitted.learning_curve,
         noise_points=noise,
-        verdict=_verdict(curve, noise),
+        verdict=_verdict(fitted.learning_curve, noise),
     )
-
-
-def _with_searches(
-    facts: IntervalFacts,
-    space: SearchSpace,
-    population: Population,
-    inside: HeldOut,
-    top1: Floats,
-    fitted: Floats,
-    seed: int,
-) -> IntervalFacts:
-    """With what nested searches among the measured subnets tell of those that a search chooses."""
-    largest = largest_row(population, Encoding(space).encode([space.largest()])[0])
-    ceiling = float(top1.max())
-    if largest is not None:
-        ceiling = min(100.0, float(fitted[largest]) + gain_seen(inside, float(top1[largest])))
-    chosen = chosen_facts(
-        inside,
-        PopulationComplexity(space).macs(population),
-        generator(seed, "predictor", "searches"),
-        noise_points=facts.noise_points,
-        ceiling_percent=ceiling,
-    )
-    return dataclasses.replace(facts, chosen=chosen)
 
 
 def _card(
     evaluator: Evaluator,
     conditions: AccuracyConditions,
+    fitted: FittedPredictor,
     *,
     name: str,
     num_members: int,
-    errors: tuple[PredictorError, ...],
-    interval: IntervalFacts,
     top1: Floats,
 ) -> PredictorCard:
     images, resolutions = conditions.num_images, evaluator.supernet.trained_space.resolutions
@@ -269,31 +186,16 @@ def _card(
             f"{len(top1)} subnets of the supernet, each measured with batch norm recomputed from "
             f"{conditions.num_recalibration_images} training images"
         ),
-        method=f"Ensemble of {num_members} perceptrons fitted to the measured subnets.",
+        method=(
+            f"Accuracy by multiply-accumulates, and {100 * fitted.deviations_share:.0f} % of the deviations "
+            f"from it that an ensemble of {num_members} perceptrons fitted to the measured subnets."
+        ),
         num_subnets=len(top1),
-        errors=errors,
+        errors=fitted.errors,
         caveats=(f"{images} images tell accuracy to {noise:.2f} points; errors include that.",),
-        interval=interval,
+        interval=fitted.interval,
+        trend=fitted.trend,
     )
-
-
-def _learning_curve(top1: Floats, fit: Fit, whole: PredictorError, seed: int) -> tuple[LearningPoint, ...]:
-    """Errors for fewer subnets on one fixed fifth; the last point is that of the random folds."""
-    order = generator(seed, "predictor", "curve").permutation(len(top1))
-    test, rest = order[: len(order) // NUM_FOLDS], order[len(order) // NUM_FOLDS :]
-    points = []
-    for share in CURVE_SHARES[:-1]:
-        train = rest[: max(2, round(share * len(rest)))]
-        predicted = fit(train)(test).mean(axis=1)
-        points.append(
-            LearningPoint(
-                num_subnets=len(train),
-                mae_points=round(float(np.abs(predicted - top1[test]).mean()), 4),
-                spearman=round(spearman(predicted, top1[test]), 4),
-            )
-        )
-    last = LearningPoint(num_subnets=len(rest), mae_points=whole.mae_points, spearman=whole.spearman)
-    return (*points, last)
 
 
 def _noise(top1: Floats, num_images: int) -> float:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
-from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.core.reporting import Reporter
 from ofa_toolkit.evaluation.accuracy import recalibration_batches
@@ -34,18 +33,12 @@ def add_predictor(config: RunConfig, folder: Path, device: str, reporter: Report
     assert subnets is not None
     assert config.data.source is not None
     request = EvaluationRequest(data=config.data.source, device=device, num_workers=config.data.num_workers)
-
-    try:
-        built = build_predictor(
-            open_evaluator(str(folder), request),
-            num_subnets=subnets,
-            seed=config.training.seed,
-            reporter=reporter,
-        )
-    except DataError as error:
-        # The supernet is finished and of use without a predictor: `search --maximize macs`.
-        reporter.message(f"No accuracy predictor: {error.message}")
-        return
+    built = build_predictor(
+        open_evaluator(str(folder), request),
+        num_subnets=subnets,
+        seed=config.training.seed,
+        reporter=reporter,
+    )
     assert built is not None
     reporter.message(f"Accuracy predictor: {built.verdict}")
 
