@@ -143,6 +143,7 @@ class ElasticBatchNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.momentum = momentum
+        self._uses_stored = False
         # Training in several processes replaces it by one that shares statistics among them.
         self.normalize: Callable[..., Tensor] = F.batch_norm
         self.weight = nn.Parameter(torch.ones(num_channels))
@@ -151,9 +152,19 @@ class ElasticBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_channels))
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.int64))
 
+    def keep_statistics(self, *, uses_them: bool) -> None:
+        """Change the statistics no more, and in training mode normalise by them or still by each batch."""
+        self.momentum = 0.0
+        self._uses_stored = uses_them
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ElasticBatchNorm:
+        """As of every module; statistics that are kept and used put it into evaluation mode for good."""
+        return super().train(mode and not self._uses_stored)
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `(N, C, H, W)`, C at most `num_channels`."""
-        if self.training:
+        if self.training and self.momentum:
             self.num_batches_tracked.add_(1)
         channels = x.shape[1]
         return self.normalize(

@@ -20,6 +20,7 @@ from ofa_toolkit.spaces import SearchSpace, get_space, restrict
 from ofa_toolkit.spaces.space_file import names_a_file, open_space, space_document
 from ofa_toolkit.training import ALGORITHMS
 from ofa_toolkit.training.algorithm import AlgorithmConfig
+from ofa_toolkit.training.freezing import Freeze
 from ofa_toolkit.training.schedules import ScheduleConfig
 
 
@@ -127,6 +128,9 @@ class LoopConfig:
     read_losses_every: Annotated[int, Bounds(at_least=1)] | None = None
     """Updates whose losses are read at once, since a GPU stands still for each reading; a request to stop is
     answered, and divergence is noticed, only then. None for 10 on a GPU and 1 on a CPU."""
+    freeze: Freeze = field(default="none", metadata={"is_later": True})
+    """Layers that keep the weights of `init`, batch norm and its statistics too: the body is all but the
+    classifier, a number the stem and so many stages. What `start` fits and sorting moves comes first."""
     seed: Annotated[int, Bounds(at_least=0)] = 0
     "Start of all random streams."
 
@@ -256,9 +260,10 @@ class RunConfig:
                 f"training.accumulation: {self.training.accumulation} does not divide the batch size "
                 f"{self.training.batch_size}."
             )
-        for name, value in dataclasses.asdict(self.start).items():
+        uses_init = {f"start.{name}": value for name, value in dataclasses.asdict(self.start).items()}
+        for name, value in {**uses_init, "training.freeze": self.training.freeze != "none"}.items():
             if value and self.init is None:
-                raise ConfigError(f"start.{name}: there are no weights to start from.", hint="--init NAME")
+                raise ConfigError(f"{name}: there are no weights to start from.", hint="--init NAME")
         if self.start.probe and self.teacher is not None:
             raise ConfigError("start.probe: a teacher takes the place of the labels.")
         if self.teacher is None and self.teacher_resolution is not None:

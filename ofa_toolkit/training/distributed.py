@@ -95,7 +95,9 @@ class Process:
         """Average floating-point buffers (batch-norm statistics) over the processes."""
         if self.world_size == 1:
             return
-        self._average_in_place([b for b in module.buffers() if b.is_floating_point()])
+        # Statistics that are kept are alike in all; an average could differ in the last bit.
+        kept = {b for m in module.modules() if getattr(m, "momentum", None) == 0 for b in m.buffers()}
+        self._average_in_place([b for b in module.buffers() if b.is_floating_point() and b not in kept])
 
     def from_main(self, action: Callable[[], T]) -> T:
         """Let the main process do something for all; returns what it returned, in every process.

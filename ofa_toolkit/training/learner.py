@@ -16,6 +16,7 @@ from ofa_toolkit.supernets.channel_sorting import apply_moves
 from ofa_toolkit.training.algorithm import Pass, Phase
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.distributed import Process
+from ofa_toolkit.training.freezing import freeze_layers, frozen_layers
 from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, set_learning_rate
 from ofa_toolkit.training.shared_batchnorm import share_batch_norm
@@ -31,6 +32,9 @@ class Learner:
         process: This process among those that train together.
         class_weights: See `Updater`.
         label_teacher: Network whose predictions take the place of labels, or None.
+
+    Attributes:
+        frozen: Names of the layers that keep their weights.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Learner:
     ) -> None:
         loop = config.training
         self.supernet = supernet.to(process.device)
+        self.frozen = frozen_layers(supernet.space, loop.freeze)
+        freeze_layers(supernet, self.frozen)
         if loop.channels_last:
             self.supernet.to(memory_format=torch.channels_last)
         if loop.sync_batchnorm and process.world_size > 1:

@@ -77,7 +77,9 @@ class SharedPrefix:
 def _moving(supernet: Supernet, layers: Layers, times: int) -> Iterator[None]:
     """Let one pass move the running statistics of some layers as far as so many would."""
     norms = [
-        norm for layer in layers if layer.has_weights and (norm := supernet.layer(layer.name).bn) is not None
+        norm
+        for layer in layers
+        if layer.has_weights and (norm := supernet.layer(layer.name).bn) is not None and norm.momentum
     ]
     before = [norm.momentum for norm in norms]
     for norm in norms:

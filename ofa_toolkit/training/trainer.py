@@ -313,6 +313,7 @@ class Trainer:
             self.config.validation,
             self.process.device,
             self.algorithm.only_subnet,
+            recalibrates=not (self.learner.frozen and self.learner.supernet.space.has_one_subnet),
         )
 
     def _roll_back(self, problem: str, *, ruined_after: int, noticed_at: int) -> None:

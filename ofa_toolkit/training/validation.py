@@ -33,6 +33,8 @@ def validate(
     config: ValidationConfig,
     device: torch.device,
     only: Subnet | None = None,
+    *,
+    recalibrates: bool = True,
 ) -> dict[str, Accuracy]:
     """Judge the smallest and the largest subnet of the phase and the named ones, each once.
 
@@ -47,6 +49,8 @@ def validate(
         config: Number of images, batch size and recalibration.
         device: Device to compute on.
         only: Judge this subnet instead of the extremes.
+        recalibrates: Whether batch norm is recalibrated; a single network trains and is used with what it has
+            where layers are frozen.
     """
     if only is not None:
         chosen = {"subnet": only}
@@ -65,7 +69,7 @@ def validate(
                 dataset,
                 batch_size=config.batch_size,
                 limit=config.images,
-                recalibration_images=config.recalibration_images,
+                recalibration_images=config.recalibration_images if recalibrates else 0,
                 device=device,
             )
         results[name] = judged[subnet]

@@ -75,6 +75,7 @@ def save(trainer: Trainer, folder: Path) -> None:
             device=trainer.process.device,
         ),
         subnet=subnet,
+        keeps=trainer.learner.frozen,
     )
     which = "the fine-tuned subnet" if only else "the largest trained subnet"
     save_supernet(

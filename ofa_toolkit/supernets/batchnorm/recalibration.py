@@ -6,7 +6,7 @@ recompute them for each subnet before it is judged or deployed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -51,6 +51,7 @@ def recalibrate_batchnorm(
     *,
     subnet: Subnet | None = None,
     method: Method = "pooled",
+    keeps: Collection[str] = (),
 ) -> int:
     """Replace running statistics by those of the given images; nothing else of the network changes.
 
@@ -66,6 +67,7 @@ def recalibrate_batchnorm(
         subnet: Required for a supernet, None for a network.
         method: `pooled` is the exact variance over all images (mean of batch variances plus variance of
             batch means); `mean_of_batches` leaves the second term out, as the reference does.
+        keeps: Names of layers whose batch norm keeps its statistics, and normalises by them.
 
     Returns:
         Number of images used.
@@ -74,7 +76,11 @@ def recalibrate_batchnorm(
         DataError: There was no image.
     """
     statistics: dict[nn.Module, _Statistics] = {}
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [
+        module
+        for name, module in network.named_modules()
+        if isinstance(module, _BatchNorm) and name.removesuffix(".bn") not in keeps
+    ]
     device = next(network.parameters()).device
     num_images = 0
     with ExitStack() as stack:
