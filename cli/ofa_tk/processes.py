@@ -15,9 +15,14 @@ def is_follower() -> bool:
     return _number("WORLD_SIZE", 1) > 1 and _number("RANK", 0) > 0
 
 
+def is_launched() -> bool:
+    """Whether torchrun started this process and others."""
+    return _LAUNCHED in os.environ and _number("WORLD_SIZE", 1) > 1
+
+
 def is_not_shared(command: str) -> bool:
     """Whether torchrun started this command several times although its work cannot be shared."""
-    return command not in SHARED and _LAUNCHED in os.environ and _number("WORLD_SIZE", 1) > 1
+    return command not in SHARED and is_launched()
 
 
 def stand_alone() -> None:

@@ -16,11 +16,13 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     AccuracyConditions,
     AccuracyLog,
     SubnetMeter,
+    conditions_of,
     measure_missing,
 )
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
-from ofa_toolkit.pipelines.evaluation.predictor import build_predictor
+from ofa_toolkit.pipelines.evaluation.predictor import BuiltPredictor, build_predictor
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
+from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.verify import verify_top
 from ofa_toolkit.spaces import Encoding, get_space, sample_subnets
@@ -95,6 +97,26 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(
     assert measured == sorted(measured, reverse=True)
     assert answer.predicted["measured"]["top1_percent"]["value"] == round(measured[0], 3)
     assert answer.subnet == verified[0].candidate.subnet
+
+
+def test_shards_measure_their_own_part_and_the_plain_call_fits(
+    folder: Path, evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(shard: Shard | None) -> BuiltPredictor | None:
+        return build_predictor(
+            evaluator, num_subnets=30, config=CONFIG, folder=tmp_path, out=tmp_path / "p", shard=shard
+        )
+
+    assert build(Shard.parse("1/4")) is None
+    assert sorted(AccuracyLog(tmp_path, conditions_of(evaluator)).read()) == list(range(0, 30, 4))
+    for number in (2, 3, 4):
+        assert build(Shard(number=number, count=4)) is None
+    monkeypatch.setattr(SubnetMeter, "measure", lambda *_: pytest.fail("All is measured."))
+    built = build(None)
+    assert built is not None
+    whole = build_predictor(evaluator, num_subnets=30, config=CONFIG, out=tmp_path / "q")
+    assert whole is not None
+    assert built.predictor.card == whole.predictor.card
 
 
 def test_the_meter_agrees_with_a_plain_evaluation_and_prepares_images_once(evaluator: Evaluator) -> None:
@@ -195,7 +217,7 @@ def measured_lines(folder: Path) -> list[str]:
 def test_other_conditions_are_refused(tmp_path: Path) -> None:
     space = get_space("mobilenet-v3-compact")
     (subnet,) = sample_subnets(space, 1, np.random.default_rng(0))
-    AccuracyLog(tmp_path, CONDITIONS).append(0, 0, subnet, 50.0, 10)
+    AccuracyLog(tmp_path, CONDITIONS).append("0", 0, subnet, 50.0, 10)
     other = AccuracyConditions(**{**vars(CONDITIONS), "supernet_identity": "another"})
     with pytest.raises(MismatchError, match="another supernet_identity"):
         AccuracyLog(tmp_path, other)

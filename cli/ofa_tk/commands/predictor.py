@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ofa_tk import options, output
+from ofa_tk.launching import Launching, launching_options
 from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.reporting import SILENT
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group()
@@ -45,6 +43,7 @@ def command() -> None:
     metavar="FILE",
     help="The predictor. Default: where `ofa-tk search` looks, in the supernet's or the user's folder.",
 )
+@launching_options("Processes that measure at the same time.", has_shards=True)
 @options.offline_option
 @options.force_option
 @options.seed_option
@@ -55,13 +54,14 @@ def build(
     num_subnets: int,
     measurements: Path | None,
     out: Path | None,
+    launching: Launching,
     force: bool,
     seed: int,
     as_json: bool,
 ) -> None:
     """Measure subnets on held-out training images and fit a predictor to them.
 
-    Killed and started again it goes on; under torchrun the processes share the work.
+    Killed and started again it goes on; with --jobs, and under torchrun, processes share the work.
     """
     from ofa_toolkit.core import files
     from ofa_toolkit.evaluation.predictor.file import holds_predictor
@@ -74,6 +74,9 @@ def build(
     opened = load_supernet(supernet)
     place = out or opened.own_predictor_file
     files.check_output(place, is_default=out is None, force=force, is_ours=holds_predictor)
+    measurements = measurements or opened.own_predictor_file.parent / "predictor"
+    with TerminalReporter() as reporter:
+        launching.launch_shards(measurements / "logs", reporter)
     process = join(request.device)
     try:
         evaluator = open_evaluator(opened, dataclasses.replace(request, device=str(process.device)))
@@ -85,6 +88,7 @@ def build(
                 out=out,
                 seed=seed,
                 process=process,
+                shard=launching.shard,
                 reporter=reporter if process.is_main else SILENT,
             )
     finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ofa_tk import options, output
+from ofa_tk.launching import Launching, launching_options
 from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     type=click.Choice(["onnxruntime", "torch", "tensorrt"]),
     help="With --verify-top: also time them on this machine, and leave out those beyond --latency.",
 )
+@launching_options("With --verify-top: processes that measure at the same time.", has_shards=True)
 @options.set_option
 @options.out_option("subnet.json", "Where the subnet goes.")
 @options.force_option
@@ -60,6 +63,7 @@ def command(
     verify_top: int | None,
     data: str | None,
     runtime: str | None,
+    launching: Launching,
     overrides: tuple[str, ...],
     out: Path,
     force: bool,
@@ -89,12 +93,17 @@ def command(
         raise click.UsageError("--pareto is of accuracy against cost; it does not go with --maximize.")
     if verify_top is None and (data is not None or runtime is not None):
         raise click.UsageError("--data and --measure belong to --verify-top K.")
+    if verify_top is None and launching.is_asked_for:
+        raise click.UsageError("--jobs, --launcher and --shard belong to --verify-top K.")
     if verify_top is not None and (data is None or supernet is None):
         raise click.UsageError("--verify-top needs --supernet and --data.")
     found = search(request)
     verified: tuple[Verified, ...] = ()
     if verify_top is not None and data is not None and supernet is not None:
-        found, verified = _verify(found, supernet, request, data, verify_top, runtime)
+        answer = _verify(found, supernet, request, data, verify_top, runtime, launching, out)
+        if answer is None:
+            return
+        found, verified = answer
     found.write(out)
     front = _write_front(request, front_files)
     if as_json:
@@ -117,21 +126,33 @@ def _verify(
     data: str,
     num_subnets: int,
     runtime: str | None,
-) -> tuple[FoundSubnet, tuple[Verified, ...]]:
+    launching: Launching,
+    out: Path,
+) -> tuple[FoundSubnet, tuple[Verified, ...]] | None:
+    """The answer after measuring; None where only a shard was measured."""
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
-    from ofa_toolkit.pipelines.search.verify import verify_top
+    from ofa_toolkit.pipelines.search.verify import measure_top, measurements_folder, verify_top
 
     limits = [device.latency_ms for device in request.devices if device.latency_ms is not None]
+    evaluator = open_evaluator(supernet, EvaluationRequest(data=data))
+    folder = measurements_folder(found, num_subnets, out)
     with TerminalReporter() as reporter:
-        return verify_top(
+        if launching.shard is not None:
+            measure_top(found, evaluator, num_subnets, folder, shard=launching.shard, reporter=reporter)
+            return None
+        launching.launch_shards(folder / "logs", reporter)
+        answer = verify_top(
             found,
-            open_evaluator(supernet, EvaluationRequest(data=data)),
+            evaluator,
             num_subnets=num_subnets,
             runtime=runtime,
             most_latency_ms=min(limits) if runtime is not None and limits else None,
+            folder=folder,
             reporter=reporter,
         )
+    shutil.rmtree(folder)
+    return answer
 
 
 def _print_verified(verified: Sequence[Verified]) -> None:

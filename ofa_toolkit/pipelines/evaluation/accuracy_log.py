@@ -1,6 +1,6 @@
 """Accuracies of a supernet's subnets, measured one by one into a file that a killed run goes on from.
 
-Every process appends to its own file of JSON lines (`accuracies-<rank>.jsonl`); a run reads all of them
+Every process appends to its own file of JSON lines (`accuracies-<name>.jsonl`); a run reads all of them
 first and measures what is missing, so it may be killed and started again, also with another number of
 processes.
 """
@@ -19,6 +19,7 @@ from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.evaluation.accuracy import evaluate_on_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
+from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
 from ofa_toolkit.training.distributed import Process
@@ -48,6 +49,19 @@ class AccuracyConditions:
     seed: int
     num_images: int
     num_recalibration_images: int
+
+
+def conditions_of(evaluator: Evaluator, seed: int = 0) -> AccuracyConditions:
+    """Those of subnets chosen by `seed` and measured by an evaluator."""
+    available = evaluator.dataset.num_images("validation")
+    return AccuracyConditions(
+        space_identity=evaluator.supernet.space.identity,
+        supernet_identity=evaluator.supernet.identity,
+        data=evaluator.dataset.name,
+        seed=seed,
+        num_images=min(available, evaluator.request.images or available),
+        num_recalibration_images=evaluator.recalibration_images,
+    )
 
 
 class SubnetMeter:
@@ -131,9 +145,9 @@ class AccuracyLog:
                     found[line["index"]] = float(line["top1_percent"])
         return found
 
-    def append(self, rank: int, index: int, subnet: Subnet, top1_percent: float, num_images: int) -> None:
-        """Write one result and flush it to disk."""
-        journal = Journal(self._folder / f"accuracies-{rank}.jsonl")
+    def append(self, writer: str, index: int, subnet: Subnet, top1_percent: float, num_images: int) -> None:
+        """Write one result into the writer's own file and flush it to disk."""
+        journal = Journal(self._folder / f"accuracies-{writer}.jsonl")
         line = {
             "index": index,
             "top1_percent": top1_percent,
@@ -160,23 +174,29 @@ def measure_missing(
     measure: Callable[[Subnet], tuple[float, int]],
     *,
     process: Process | None = None,
+    shard: Shard | None = None,
     reporter: Reporter = SILENT,
 ) -> None:
-    """Measure this process's share of the subnets that no file holds yet; all are measured on return."""
+    """Measure this process's share of the subnets that no file holds yet; all are measured on return.
+
+    With a shard, only those that belong to it: it knows nothing of who measures the others.
+    """
     process = process or Process()
     known = log.read()
     # All have read before any writes: the shares must be cut from the same list.
     process.barrier()
-    missing = [index for index in range(len(subnets)) if index not in known]
+    wanted = range(len(subnets)) if shard is None else shard.indices(len(subnets))
+    missing = [index for index in wanted if index not in known]
     share = missing[process.rank :: process.world_size]
+    writer = str(process.rank) if shard is None else f"{shard.name}-{process.rank}"
 
     def tell(done: int) -> None:
         left = process.world_size * (len(share) - done)
-        reporter.progress(Progress("Measuring subnets", max(0, len(subnets) - left), len(subnets)))
+        reporter.progress(Progress("Measuring subnets", max(0, len(wanted) - left), len(wanted)))
 
     for done, index in enumerate(share):
         tell(done)
         top1_percent, num_images = measure(subnets[index])
-        log.append(process.rank, index, subnets[index], top1_percent, num_images)
+        log.append(writer, index, subnets[index], top1_percent, num_images)
     tell(len(share))
     process.barrier()

@@ -20,9 +20,11 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     AccuracyConditions,
     AccuracyLog,
     SubnetMeter,
+    conditions_of,
     measure_missing,
 )
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
+from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.training.distributed import Process
@@ -66,6 +68,7 @@ def build_predictor(
     seed: int = 0,
     config: EnsembleConfig | None = None,
     process: Process | None = None,
+    shard: Shard | None = None,
     reporter: Reporter = SILENT,
 ) -> BuiltPredictor | None:
     """Measure, fit, test, write.
@@ -80,10 +83,11 @@ def build_predictor(
         seed: That chooses the subnets.
         config: Size and effort of the ensemble's fit.
         process: Among those that torchrun started; each measures its share, the first one fits.
+        shard: Measure this part of the subnets only, and fit nothing; a call without it does the rest.
         reporter: Hears how far all processes are, as far as this one can tell.
 
     Returns:
-        The predictor; None in processes other than the first.
+        The predictor; None in processes other than the first, and of a shard.
 
     Raises:
         ConfigError: Too few subnets.
@@ -98,10 +102,12 @@ def build_predictor(
     space = supernet.trained_space
     population = stratified_population(space, num_subnets, seed)
     subnets = Encoding(space).decode(population)
-    conditions = _conditions(evaluator, seed)
+    conditions = conditions_of(evaluator, seed)
     log = AccuracyLog(folder or supernet.own_predictor_file.parent / "predictor", conditions, reporter)
-    measure_missing(log, subnets, SubnetMeter(evaluator).measure, process=process, reporter=reporter)
-    if not process.is_main:
+    measure_missing(
+        log, subnets, SubnetMeter(evaluator).measure, process=process, shard=shard, reporter=reporter
+    )
+    if shard is not None or not process.is_main:
         return None
     measured = log.read()
     top1 = np.array([measured[index] for index in range(len(subnets))])
@@ -114,18 +120,6 @@ def build_predictor(
         out=out or supernet.own_predictor_file,
         seed=seed,
         config=config or EnsembleConfig(),
-    )
-
-
-def _conditions(evaluator: Evaluator, seed: int) -> AccuracyConditions:
-    available = evaluator.dataset.num_images("validation")
-    return AccuracyConditions(
-        space_identity=evaluator.supernet.space.identity,
-        supernet_identity=evaluator.supernet.identity,
-        data=evaluator.dataset.name,
-        seed=seed,
-        num_images=min(available, evaluator.request.images or available),
-        num_recalibration_images=evaluator.recalibration_images,
     )
 
 

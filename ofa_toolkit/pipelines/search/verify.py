@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError
-from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.measuring.measure import TimedItem, estimates, measure, open_journal
 from ofa_toolkit.latency.measuring.own_table import journal_header
 from ofa_toolkit.latency.runtimes import RUNTIMES, RuntimeOptions
-from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
+from ofa_toolkit.pipelines.evaluation.accuracy_log import (
+    AccuracyLog,
+    SubnetMeter,
+    conditions_of,
+    measure_missing,
+)
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
+from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.pipelines.search.answer import Candidate
 from ofa_toolkit.pipelines.search.find import FoundSubnet
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
+from ofa_toolkit.spaces.subnet_file import subnet_document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,7 @@ def verify_top(
     runtime: str | None = None,
     options: RuntimeOptions | None = None,
     most_latency_ms: float | None = None,
+    folder: Path | None = None,
     reporter: Reporter = SILENT,
 ) -> tuple[FoundSubnet, tuple[Verified, ...]]:
     """Measure the best subnets of a search and rank them by measured accuracy.
@@ -72,6 +82,7 @@ def verify_top(
         runtime: Also time them on this machine with this runtime.
         options: Conditions of the timing.
         most_latency_ms: Leave out subnets that measure slower; needs `runtime`.
+        folder: Where measured accuracies are kept and looked for; nowhere if left out.
         reporter: Hears how far it is.
 
     Returns:
@@ -81,16 +92,25 @@ def verify_top(
         ConfigError: No subnet is to be measured.
         InfeasibleConstraintError: All of them measure slower than the limit.
     """
-    if num_subnets < 1:
-        raise ConfigError("Verify at least one subnet.")
     space = evaluator.supernet.space
-    candidates = [found.candidates[0], *found.runners_up][:num_subnets]
+    candidates = _best(found, num_subnets)
     latencies: Sequence[float | None] = [None] * len(candidates)
     if runtime is not None:
         latencies = time_subnets(
             space, [candidate.subnet for candidate in candidates], runtime, options or RuntimeOptions()
         )
-    verified = list(_measured(SubnetMeter(evaluator), candidates, latencies, reporter))
+    with tempfile.TemporaryDirectory() as temporary:
+        top1 = measure_top(found, evaluator, num_subnets, folder or Path(temporary), reporter=reporter)
+    verified = [
+        Verified(
+            candidate=candidate,
+            predicted_rank=index + 1,
+            top1_percent=top1[index],
+            num_images=conditions_of(evaluator).num_images,
+            latency_ms=latencies[index],
+        )
+        for index, candidate in enumerate(candidates)
+    ]
     kept = [v for v in verified if most_latency_ms is None or (v.latency_ms or 0.0) <= most_latency_ms]
     if not kept:
         fastest = min(v.latency_ms for v in verified if v.latency_ms is not None)
@@ -104,22 +124,45 @@ def verify_top(
     return _answer(found, ranked[0]), (*ranked, *(v for v in verified if v not in kept))
 
 
-def _measured(
-    meter: SubnetMeter,
-    candidates: Sequence[Candidate],
-    latencies: Sequence[float | None],
-    reporter: Reporter,
-) -> Iterator[Verified]:
-    for rank, (candidate, latency) in enumerate(zip(candidates, latencies, strict=True), start=1):
-        reporter.progress(Progress("Measuring subnets", rank - 1, len(candidates)))
-        top1, num_images = meter.measure(candidate.subnet)
-        yield Verified(
-            candidate=candidate,
-            predicted_rank=rank,
-            top1_percent=top1,
-            num_images=num_images,
-            latency_ms=latency,
-        )
+def measure_top(
+    found: FoundSubnet,
+    evaluator: Evaluator,
+    num_subnets: int,
+    folder: Path,
+    *,
+    shard: Shard | None = None,
+    reporter: Reporter = SILENT,
+) -> dict[int, float]:
+    """Top-1 in percent of the best subnets of a search, by place from 0; of a shard of them only its own.
+
+    Args:
+        found: The answer of the search.
+        evaluator: The supernet it was for, and its data.
+        num_subnets: Number of the best subnets.
+        folder: Where results are kept, and where those of other processes and of a killed one are found.
+        shard: Measure this part only.
+        reporter: Hears how far it is.
+
+    Raises:
+        MismatchError: The folder holds measurements of something else.
+    """
+    subnets = [candidate.subnet for candidate in _best(found, num_subnets)]
+    log = AccuracyLog(folder, conditions_of(evaluator), reporter)
+    measure_missing(log, subnets, SubnetMeter(evaluator).measure, shard=shard, reporter=reporter)
+    return log.read()
+
+
+def measurements_folder(found: FoundSubnet, num_subnets: int, out: Path) -> Path:
+    """Beside a search's output: a hidden folder for measurements of these very subnets."""
+    subnets = [subnet_document(candidate.subnet) for candidate in _best(found, num_subnets)]
+    digest = hashlib.sha256(json.dumps(subnets, sort_keys=True).encode()).hexdigest()
+    return out.parent / f".{out.stem}-verified-{digest[:12]}"
+
+
+def _best(found: FoundSubnet, num_subnets: int) -> list[Candidate]:
+    if num_subnets < 1:
+        raise ConfigError("Verify at least one subnet.")
+    return [found.candidates[0], *found.runners_up][:num_subnets]
 
 
 def time_subnets(

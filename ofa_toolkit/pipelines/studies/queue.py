@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ofa_toolkit.core.reporting import SILENT, Reporter
+from ofa_toolkit.pipelines.launchers import Launcher
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs_of
 from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
-from ofa_toolkit.pipelines.studies.launchers import Launcher
 
 _STOPPED = 130
 """Exit code of a command that was asked to stop and kept all that it did."""

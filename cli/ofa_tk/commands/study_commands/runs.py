@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
+from ofa_tk.launching import Launching, launching_options
 from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core.command_line import command_line
 
@@ -28,19 +29,13 @@ _out = click.option(
 @click.command("run")
 @click.argument("file", type=options.InputPath(dir_okay=False), metavar="FILE.toml")
 @_out
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time.")
-@click.option("--launcher", default="local", show_default=True, help="local, or slurm (by submitit).")
-@click.option(
-    "--launcher-set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the launcher."
-)
+@launching_options("Runs at a time.")
 @click.option("--retry-failed", is_flag=True, help="Try runs again that failed.")
 @options.json_option
 def run_command(
     file: Path,
     folder: Path,
-    jobs: int,
-    launcher: str,
-    settings: tuple[str, ...],
+    launching: Launching,
     retry_failed: bool,
     as_json: bool,
 ) -> None:
@@ -48,22 +43,17 @@ def run_command(
 
     Stopped or killed, the same command goes on. Several machines may work in one shared folder.
     """
-    from ofa_toolkit.core.errors import ConfigError
     from ofa_toolkit.pipelines.studies.definition import load_study
     from ofa_toolkit.pipelines.studies.folder import StudyFolder
-    from ofa_toolkit.pipelines.studies.launchers import LAUNCHERS
     from ofa_toolkit.pipelines.studies.queue import run_study
 
-    chosen = dict(text.partition("=")[::2] for text in settings)
-    if any("=" not in text for text in settings):
-        raise ConfigError("--launcher-set is not of the form name=value.")
     study_folder = StudyFolder(folder)
 
     states = run_study(
         load_study(file),
         study_folder,
-        LAUNCHERS[launcher](chosen),
-        jobs=jobs,
+        launching.launcher(),
+        jobs=launching.jobs,
         retry_failed=retry_failed,
         reporter=TerminalReporter(),
     )

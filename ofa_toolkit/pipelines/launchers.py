@@ -1,4 +1,4 @@
-"""Where the commands of a study run: in processes here, or as jobs of Slurm through submitit."""
+"""Where commands run that share a large task: in processes here, or as jobs of Slurm through submitit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any, Protocol
 from ofa_toolkit.core.errors import MissingDependencyError
 from ofa_toolkit.core.registry import Registry
 
+_A_DAY_IN_MINUTES = 24 * 60
+
 
 class Launcher(Protocol):
     """Runs one command to its end."""
 
-    def run(self, command: Sequence[str], log: Path, keep_open: int) -> int:
+    def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
         """Run `command`, appending what it prints to `log`; its exit code.
 
-        `keep_open` is a file descriptor that a local child inherits (the claim of its run).
+        `keep_open` is a file descriptor that a local child inherits (the claim of a study's run).
         """
         ...
 
@@ -29,16 +31,16 @@ class LocalLauncher:
     def __init__(self, options: Mapping[str, str]) -> None:
         del options
 
-    def run(self, command: Sequence[str], log: Path, keep_open: int) -> int:
+    def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
         """See `Launcher`."""
-        return _append(command, log, pass_fds=(keep_open,))
+        return _append(command, log, pass_fds=() if keep_open is None else (keep_open,))
 
 
 class SubmititLauncher:
     """Jobs of submitit: Slurm where there is one.
 
     Options are those of its executor, such as `slurm_partition`; `cluster=local` runs the jobs on this
-    machine, as for a try.
+    machine, as for a try. `timeout_min` is a day if left out: submitit's own five minutes end most work.
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
@@ -52,10 +54,10 @@ class SubmititLauncher:
         parameters: dict[str, Any] = {k: int(v) if v.isdecimal() else v for k, v in options.items()}
         self._cluster = parameters.pop("cluster", "slurm")
         self._folder = parameters.pop("folder", "submitit-logs")
-        self._parameters = parameters
+        self._parameters = {"timeout_min": _A_DAY_IN_MINUTES, **parameters}
         self._executor_class = submitit.AutoExecutor
 
-    def run(self, command: Sequence[str], log: Path, keep_open: int) -> int:
+    def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
         """See `Launcher`; the claim stays with this process, which waits for the job."""
         del keep_open
         executor = self._executor_class(folder=self._folder, cluster=self._cluster)
@@ -66,8 +68,8 @@ class SubmititLauncher:
 LAUNCHERS: Registry[Callable[[Mapping[str, str]], Launcher]] = Registry(
     "launcher",
     {
-        "local": "ofa_toolkit.pipelines.studies.launchers:LocalLauncher",
-        "slurm": "ofa_toolkit.pipelines.studies.launchers:SubmititLauncher",
+        "local": "ofa_toolkit.pipelines.launchers:LocalLauncher",
+        "slurm": "ofa_toolkit.pipelines.launchers:SubmititLauncher",
     },
 )
 
