@@ -26,11 +26,12 @@ from ofa_toolkit.latency.device import Device, Provenance, Variant, read_device,
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.measuring.system import other_processor
 from ofa_toolkit.latency.predictors.intervals import MIN_SCORES
-from ofa_toolkit.latency.predictors.predictor import FAR, BoundPredictor, Milliseconds, NotCovered
+from ofa_toolkit.latency.predictors.predictor import BoundPredictor, Milliseconds, NotCovered, SizeNote
 from ofa_toolkit.latency.stated_error import Asked, StatedError, family_of, stated_error
 from ofa_toolkit.latency.table_file import SUFFIX, TableContent, read_content, write_content
 from ofa_toolkit.spaces.containment import belongs_to
 from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.growth import growths
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.space import SearchSpace
@@ -38,6 +39,8 @@ from ofa_toolkit.spaces.space import SearchSpace
 Folder = str | os.PathLike[str]
 
 _COVERAGE_ROWS = 256
+_LEAST_FALL_PERCENT = 1.0
+"""Where a larger subnet is predicted to be faster by less, nothing is said."""
 
 CALIBRATED, UNCALIBRATED = "calibrated", "uncalibrated"
 """Whether bounds on a latency are backed by held-out networks."""
@@ -51,13 +54,13 @@ class NetworkPrediction:
         latency_ms: Time of a whole batch.
         extrapolations: In words, how the network lies outside what the table was fitted on.
         error: Known error on such networks.
-        warning: The same for people, in one line with the command that mends it; None inside.
+        warnings: The same for people, in one line; empty inside.
     """
 
     latency_ms: float
     extrapolations: tuple[str, ...]
     error: StatedError
-    warning: str | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,17 +142,17 @@ class LatencyTable:
             if isinstance(answer, NotCovered):
                 reasons.append(answer.reason)
                 continue
-            latency_ms, notes = answer
+            side, size = layers[0].in_size, answer.size
+            notes = (*answer.extrapolations, *([f"resolution {side}: {size.text}"] if size else []))
             if not notes:
-                return NetworkPrediction(latency_ms=latency_ms, extrapolations=(), error=error, warning=None)
-            is_size = any(note.startswith("resolution") for note in notes)
-            expectation = error.expectation(is_far=any(FAR in note for note in notes))
-            yours = f"has {layers[0].in_size} pixels" if is_size else "is another network"
+                return NetworkPrediction(latency_ms=answer.latency_ms, extrapolations=(), error=error)
+            expectation = error.expectation(is_far=size is not None and size.is_far)
+            yours = f"has {side} pixels" if size else "is another network"
             fallback = fallback or NetworkPrediction(
-                latency_ms=latency_ms,
+                latency_ms=answer.latency_ms,
                 extrapolations=notes,
                 error=error,
-                warning=f"{self.name}: {notes[0]}; yours {yours}: {expectation}",
+                warnings=(f"{self.name}: {notes[0]}; yours {yours}: {expectation}",),
             )
         if fallback is None:
             raise LatencyTableError(f"{self.name} does not cover the network: {'; '.join(reasons)}.")
@@ -214,31 +217,53 @@ class BoundLatency:
     def notes(self, population: Population) -> tuple[str, ...]:
         """Every extrapolation that predictions for these rows involve, the space's and the resolutions'."""
         by_reason: dict[str, list[int]] = {}
-        for index in sorted(set(population[:, 0].tolist())):
-            resolution = self.space.resolutions[index]
-            reason = self._predictor.resolution_note(resolution)
-            if reason is not None:
-                by_reason.setdefault(reason, []).append(resolution)
+        for resolution, note in self._size_notes(population).items():
+            by_reason.setdefault(note.text, []).append(resolution)
         return (
             *self.extrapolations,
             *(f"resolution {', '.join(map(str, sides))}: {reason}" for reason, sides in by_reason.items()),
         )
 
-    def warning(self, population: Population) -> str | None:
-        """The extrapolations of these rows for people: one line with the command that mends it, or None."""
-        sizes = [self.space.resolutions[index] for index in sorted(set(population[:, 0].tolist()))]
-        notes = {size: note for size in sizes if (note := self._predictor.resolution_note(size))}
+    def warnings(self, population: Population) -> tuple[str, ...]:
+        """For people, one line each: how these rows are extrapolated, and where more is predicted faster."""
+        return tuple(line for line in (self._extrapolated(population), self._falling(population)) if line)
+
+    def _falling(self, population: Population) -> str | None:
+        """The step that makes one of the rows larger and, beyond what its error explains, faster."""
+        steps = [(row, growth) for row in population for growth in growths(self.space, row)]
+        if not steps:
+            return None
+        pairs = np.stack([[row, growth.row] for row, growth in steps])
+        before, after = (self._predictor.predict(pairs[:, end]) for end in (0, 1))
+        falls = np.nan_to_num(100 * (1 - after / before))
+        worst, error = int(falls.argmax()), self.error.percent
+        if falls[worst] <= max(error or 0.0, _LEAST_FALL_PERCENT):
+            return None
+        reason = "and its error is unknown" if error is None else f"beyond its error of {error:g} %"
+        return (
+            f"{self.table.name}: with {steps[worst][1].text} a subnet is predicted {falls[worst]:.1f} % "
+            f"faster, {reason}: measure both"
+        )
+
+    def _extrapolated(self, population: Population) -> str | None:
+        """With the command that mends it."""
+        notes = self._size_notes(population)
         if not self.extrapolations and not notes:
             return None
         listed = ", ".join(map(str, notes))
         yours = f"has {listed} pixels" if notes else f"is of {self.space.name}"
-        expectation = self.error.expectation(is_far=any(FAR in note for note in notes.values()))
+        expectation = self.error.expectation(is_far=any(note.is_far for note in notes.values()))
         command = command_line(
             *("latency", "calibrate", "--plan", 10, "--space", self.space.name),
             *("--device", self.table.device.name, "--batch-size", self.table.variant.batch_size),
         )
         said = f"{self.table.name}: fitted on {self._predictor.fitted_on}; yours {yours}: {expectation}"
         return said if self.is_throughput else f"{said}. Ten networks measured there mend it: {command}"
+
+    def _size_notes(self, population: Population) -> dict[int, SizeNote]:
+        """By input size of the rows in pixels; those inside what was fitted left out."""
+        sizes = [self.space.resolutions[index] for index in sorted(set(population[:, 0].tolist()))]
+        return {size: note for size in sizes if (note := self._predictor.size_note(size))}
 
     @property
     def is_calibrated(self) -> bool:

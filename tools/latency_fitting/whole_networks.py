@@ -53,7 +53,9 @@ class PublishedNetworks:
     def predictions(self, predictor: Predictor) -> Array:
         """What a predictor says of each, in ms."""
         answers = [predictor.predict_layers(layers) for layers in self.layers]
-        return np.array([np.nan if isinstance(answer, NotCovered) else answer[0] for answer in answers])
+        return np.array(
+            [np.nan if isinstance(answer, NotCovered) else answer.latency_ms for answer in answers]
+        )
 
     @property
     def resolutions(self) -> list[int]:

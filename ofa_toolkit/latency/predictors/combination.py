@@ -19,9 +19,11 @@ from ofa_toolkit.complexity.population import PopulationComplexity
 from ofa_toolkit.latency.predictors.predictor import (
     PREDICTORS,
     BoundPredictor,
+    LayersLatency,
     Milliseconds,
     NotCovered,
     Predictor,
+    SizeNote,
     Tensors,
 )
 from ofa_toolkit.spaces.containment import belongs_to
@@ -60,7 +62,7 @@ class WeighedTable:
             found = found or bound
         return found or NotCovered(reason=f"{self.table} does not cover {space.name}")
 
-    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> LayersLatency | NotCovered:
         """As `bind`, for one network."""
         for predictor in self.predictors:
             answer = predictor.predict_layers(layers)
@@ -101,15 +103,18 @@ class Combination:
             bound.append((member.weight, part))
         return BoundCombination(self, space, bound, is_own=belongs_to(space, self.probes_space))
 
-    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> LayersLatency | NotCovered:
         """Latency of one network that all members cover."""
         total = self.bias_ms + self.ms_per_million_macs * count_macs(layers) / _MILLION
+        size: SizeNote | None = None
         for member in self.members:
             answer = member.predict_layers(layers)
             if isinstance(answer, NotCovered):
                 return answer
-            total += member.weight * answer[0]
-        return total, (f"calibrated with networks of {self.probes_space_name}",)
+            total += member.weight * answer.latency_ms
+            size = size or answer.size
+        claim = f"calibrated with networks of {self.probes_space_name}"
+        return LayersLatency(latency_ms=total, extrapolations=(claim,), size=size)
 
     def to_parts(self) -> tuple[dict[str, Any], Tensors]:
         """Members with all their parts."""
@@ -209,10 +214,10 @@ class BoundCombination:
                 return member.uncovered(row)
         raise AssertionError("every member covers the row")
 
-    def resolution_note(self, resolution: int) -> str | None:
+    def size_note(self, resolution: int) -> SizeNote | None:
         """The first member's note, if any has one and the measured networks were of another space."""
         for _, member in self._members if not self._is_own else ():
-            note = member.resolution_note(resolution)
+            note = member.size_note(resolution)
             if note is not None:
                 return note
         return None

@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core.documents import parse_json
-from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors
+from ofa_toolkit.latency.predictors.predictor import (
+    LayersLatency,
+    Milliseconds,
+    NotCovered,
+    SizeNote,
+    Tensors,
+)
 from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -49,7 +55,7 @@ class EntryPredictor:
             return NotCovered(reason=f"no unit of {space.name} was measured")
         return BoundEntries(self, units, tables)
 
-    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> LayersLatency | NotCovered:
         """Latency of one network that consists of measured entries."""
         total = 0.0
         for part in self._parts(layers):
@@ -57,7 +63,7 @@ class EntryPredictor:
             if missing:
                 return NotCovered(reason=f"not measured: {missing}")
             total += time
-        return self.bias_ms + total, ()
+        return LayersLatency(latency_ms=self.bias_ms + total)
 
     def _parts(self, layers: Sequence[LayerSpec]) -> Iterator[Sequence[LayerSpec]]:
         start = 0
@@ -128,7 +134,7 @@ class BoundEntries:
                 return f"not measured: {self._predictor._time(own)[1]}"
         raise AssertionError("every unit of the row is covered")
 
-    def resolution_note(self, resolution: int) -> str | None:
+    def size_note(self, resolution: int) -> SizeNote | None:
         """Entries are exact or missing, so no resolution is an extrapolation."""
         del resolution
         return None

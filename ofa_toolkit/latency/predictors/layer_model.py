@@ -17,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_features
-from ofa_toolkit.latency.predictors.predictor import Milliseconds, NotCovered, Tensors, outside
+from ofa_toolkit.latency.predictors.predictor import (
+    LayersLatency,
+    Milliseconds,
+    NotCovered,
+    SizeNote,
+    Tensors,
+)
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.fused_tables import chunks
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -142,23 +148,25 @@ class LayerModel:
             return refused
         return BoundLayerModel(self, UnitTables(space), (self._claim(), *self._excesses(extremes)))
 
-    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> LayersLatency | NotCovered:
         """Latency of any network whose kinds of layers were among the fitted ones."""
         features = layer_features(layers)[None]
         refused = self._refusal(features[0])
         if refused is not None:
             return refused
-        side = layers[0].in_size
-        note = self.resolution_note(side)
-        notes = (self._claim(), *self._excesses(features), *([f"resolution {side}: {note}"] if note else []))
-        return float(self.predict_features(features)[0]), notes
+        return LayersLatency(
+            latency_ms=float(self.predict_features(features)[0]),
+            extrapolations=(self._claim(), *self._excesses(features)),
+            size=self.size_note(layers[0].in_size),
+        )
 
-    def resolution_note(self, resolution: int) -> str | None:
+    def size_note(self, resolution: int) -> SizeNote | None:
         """Says so when an input size is outside the fitted range."""
         smallest, largest = self.smallest_resolution, self.largest_resolution
         if smallest <= resolution <= largest:
             return None
-        return f"{outside(resolution, smallest, largest)} the fitted range {smallest}-{largest}"
+        near = f"outside the fitted range {smallest}-{largest}"
+        return SizeNote.beyond(resolution, smallest, largest, near=near, far=f"far {near}")
 
     def _claim(self) -> str:
         return f"predicted from layer features fitted on {self.fitted_on}"
@@ -259,6 +267,6 @@ class BoundLayerModel:
         """Never called: every row of a bound space is covered."""
         raise AssertionError(f"a layer model covers every subnet, also {row}")
 
-    def resolution_note(self, resolution: int) -> str | None:
+    def size_note(self, resolution: int) -> SizeNote | None:
         """Says so when an input size is outside the fitted range."""
-        return self._model.resolution_note(resolution)
+        return self._model.size_note(resolution)

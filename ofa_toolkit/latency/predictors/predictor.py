@@ -33,13 +33,39 @@ class NotCovered:
     reason: str
 
 
-FAR = "far outside"
-"""In a note on an input size: no error found within the range says anything of it."""
+@dataclass(frozen=True, kw_only=True)
+class SizeNote:
+    """How an input size lies outside those that a predictor was fitted on.
+
+    Attributes:
+        text: In words, without the size.
+        is_far: Whether it is less than half of the smallest or more than twice the largest: no error found
+            within the range says anything of it.
+    """
+
+    text: str
+    is_far: bool
+
+    @classmethod
+    def beyond(cls, resolution: int, smallest: int, largest: int, *, near: str, far: str) -> SizeNote:
+        """Of an input size (pixels) and the range of the fitted ones, with what to say near it or far."""
+        is_far = smallest > 2 * resolution or resolution > 2 * largest
+        return cls(text=far if is_far else near, is_far=is_far)
 
 
-def outside(resolution: int, smallest: int, largest: int) -> str:
-    """How an input size (pixels) lies outside a range: far where it is less than half or more than twice."""
-    return "outside" if smallest <= 2 * resolution and resolution <= 2 * largest else FAR
+@dataclass(frozen=True, kw_only=True)
+class LayersLatency:
+    """A predictor's answer for one network.
+
+    Attributes:
+        latency_ms: Time of a whole batch.
+        extrapolations: In words, how the network lies outside what was fitted, its input size apart.
+        size: How its input size does; None where it does not.
+    """
+
+    latency_ms: float
+    extrapolations: tuple[str, ...] = ()
+    size: SizeNote | None = None
 
 
 class BoundPredictor(Protocol):
@@ -62,8 +88,8 @@ class BoundPredictor(Protocol):
         """Which layer or unit of one encoded subnet is not covered, in words."""
         ...
 
-    def resolution_note(self, resolution: int) -> str | None:
-        """How an input size (pixels) lies outside what was fitted, in words without it; None if inside."""
+    def size_note(self, resolution: int) -> SizeNote | None:
+        """How an input size (pixels) lies outside what was fitted; None if inside."""
         ...
 
 
@@ -76,8 +102,8 @@ class Predictor(Protocol):
         """Prepare for populations of a space."""
         ...
 
-    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
-        """Latency of one network in ms, and in words how it lies outside what was fitted."""
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> LayersLatency | NotCovered:
+        """Latency of one network, and how it lies outside what was fitted."""
         ...
 
     def to_parts(self) -> tuple[dict[str, Any], Tensors]:

@@ -14,7 +14,13 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ofa_toolkit.latency.predictors.predictor import FAR, Milliseconds, NotCovered, Tensors, outside
+from ofa_toolkit.latency.predictors.predictor import (
+    LayersLatency,
+    Milliseconds,
+    NotCovered,
+    SizeNote,
+    Tensors,
+)
 from ofa_toolkit.latency.predictors.signature import unit_at, unit_signature
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
@@ -87,7 +93,7 @@ class SpaceTable:
             tables.append(table)
         return tables
 
-    def predict_layers(self, layers: Sequence[LayerSpec]) -> tuple[float, tuple[str, ...]] | NotCovered:
+    def predict_layers(self, layers: Sequence[LayerSpec]) -> LayersLatency | NotCovered:
         """Only networks lowered from subnets are covered, and those through `bind`."""
         del layers
         return NotCovered(reason=f"networks outside {self.space.name} have no place in its table")
@@ -182,13 +188,15 @@ class BoundSpaceTable:
                 return f"{unit.name} has no time in its table: {unit_signature(own)}"
         raise AssertionError("every unit of the row is covered")
 
-    def resolution_note(self, resolution: int) -> str | None:
+    def size_note(self, resolution: int) -> SizeNote | None:
         """Says so when an input size was not measured."""
         measured = self._table.resolutions
         if resolution in measured:
             return None
         smallest, largest = min(measured), max(measured)
         how = "interpolated" if smallest < resolution < largest else "extrapolated"
-        if outside(resolution, smallest, largest) == FAR:
-            return f"{FAR} the measured range {smallest}-{largest}"
-        return f"not measured, {how} from {smallest}-{largest}"
+        return SizeNote.beyond(
+            *(resolution, smallest, largest),
+            near=f"not measured, {how} from {smallest}-{largest}",
+            far=f"far outside the measured range {smallest}-{largest}",
+        )

@@ -165,14 +165,14 @@ def _predict_subnet(
     if confidence is not None and bound.is_calibrated:
         upper = float(bound.upper_bound(population, confidence)[0])
     latency = float(bound.predict(population)[0])
-    told = _Told(latency, upper, bound.interval, bound.notes(population), bound.warning(population))
+    told = _Told(latency, upper, bound.interval, bound.notes(population), bound.warnings(population))
     prediction = _prediction(table, path, told, bound.error, resolution=subnet.resolution)
     return dataclasses.replace(prediction, notes=found.notes)
 
 
 def _predict_standard(table: LatencyTable, name: str, resolution: int) -> PredictedLatency:
     answer = table.predict_layers(standard_network(name, resolution))
-    told = _Told(answer.latency_ms, None, UNCALIBRATED, answer.extrapolations, answer.warning)
+    told = _Told(answer.latency_ms, None, UNCALIBRATED, answer.extrapolations, answer.warnings)
     return _prediction(table, name, told, answer.error, resolution=resolution)
 
 
@@ -183,7 +183,7 @@ class _Told(NamedTuple):
     upper_ms: float | None
     interval: str
     extrapolations: tuple[str, ...]
-    warning: str | None
+    warnings: tuple[str, ...]
 
 
 def _prediction(
@@ -211,7 +211,7 @@ def _prediction(
         identity=table.identity,
         extrapolations=told.extrapolations,
         notes=(),
-        warnings=(*table.remarks, *([told.warning] if told.warning else ())),
+        warnings=(*table.remarks, *told.warnings),
     )
 
 

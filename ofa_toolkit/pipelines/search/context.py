@@ -170,6 +170,11 @@ class SearchContext:
         for name, bound in self.latencies.items():
             yield Figure(name=f"latency:{name}", evaluate=bound.predict, decimals=5)
 
+    def warnings_of(self, population: Population) -> tuple[str, ...]:
+        """What to know of the search, and of the predicted latencies of its answers, encoded."""
+        told = (line for bound in self.latencies.values() for line in bound.warnings(population))
+        return (*self.warnings, *told)
+
     def _limits(self) -> list[Limit]:
         limits = []
         for device, (name, bound) in zip(self.devices, self.latencies.items(), strict=True):

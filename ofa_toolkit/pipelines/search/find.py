@@ -110,7 +110,7 @@ def search(request: SearchRequest) -> FoundSubnet:
             for rank in range(2, 1 + min(request.num_best, int(result.scores.is_feasible.sum())))
         ),
         not_binding=not_binding(context, problem, result),
-        warnings=(*context.warnings, *_notes(context, best)),
+        warnings=context.warnings_of(best),
         source=context.supernet,
     )
 
@@ -153,8 +153,3 @@ def _references(context: SearchContext, problem: SearchProblem) -> list[Candidat
         best = feasible[np.argmin(scores.objectives[feasible, 0])]
         references.append(describe_candidate(context, "best uniform", uniform[best : best + 1]))
     return references
-
-
-def _notes(context: SearchContext, row: Any) -> list[str]:
-    warnings = (bound.warning(row) for bound in context.latencies.values())
-    return [warning for warning in warnings if warning]

@@ -213,10 +213,5 @@ def search_front(request: FrontRequest) -> Front:
             "num_evaluations": result.num_evaluations,
             "seconds": round(time.perf_counter() - start, 3),
         },
-        warnings=(*context.warnings, *_notes(context, rows)),
+        warnings=context.warnings_of(rows),
     )
-
-
-def _notes(context: SearchContext, rows: Any) -> list[str]:
-    warnings = (bound.warning(rows) for bound in context.latencies.values())
-    return [warning for warning in warnings if warning]

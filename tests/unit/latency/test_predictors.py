@@ -14,7 +14,7 @@ from ofa_toolkit.latency.device import Device, Variant
 from ofa_toolkit.latency.predictors.combination import Combination, WeighedTable
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_features
 from ofa_toolkit.latency.predictors.layer_model import CORRECTION_FEATURES, KernelCorrection, LayerModel
-from ofa_toolkit.latency.predictors.predictor import NotCovered, Predictor
+from ofa_toolkit.latency.predictors.predictor import NotCovered, Predictor, SizeNote
 from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.latency.table import LatencyTable, load_table, read_table, write_table
 from ofa_toolkit.latency.table_file import TableContent
@@ -144,10 +144,16 @@ def test_a_layer_model_names_what_lies_outside() -> None:
     model = layer_model()
     answer = model.predict_layers(lower(WIDE, WIDE.largest()))
     assert not isinstance(answer, NotCovered)
-    notes = " ".join(answer[1])
+    notes = " ".join(answer.extrapolations)
     assert "outside the fitted range" in notes
     assert "pointwise macs" in notes
-    assert "resolution 160" in notes
+    assert answer.size == SizeNote(text="far outside the fitted range 32-32", is_far=True)
+
+
+@pytest.mark.parametrize(("resolution", "is_far"), [(15, True), (16, False), (64, False), (65, True)])
+def test_sizes_below_half_and_above_twice_the_fitted_ones_are_far(resolution: int, is_far: bool) -> None:
+    note = layer_model().size_note(resolution)
+    assert note == SizeNote(text=f"{'far ' * is_far}outside the fitted range 32-32", is_far=is_far)
 
 
 def test_a_layer_model_refuses_other_kinds_of_layers() -> None:
@@ -175,6 +181,21 @@ def test_a_space_table_serves_spaces_that_share_its_units(narrow: SearchSpace) -
     bound = table.bind(narrow)
     assert bound.extrapolations == ()
     assert bound.predict(population) == pytest.approx(table.bind(WIDE).predict(whole), rel=1e-5)
+
+
+def test_a_larger_subnet_predicted_faster_is_named() -> None:
+    space = WIDE.with_resolutions((128,))
+    table = space_table(space, figures=1)
+    for one_sum in table.tables:
+        one_sum[:] = 1.0
+    row = Encoding(space).encode([space.smallest()])
+    assert table_of(table).bind(space).warnings(row) == ()
+    code = 1 + 2 * len(space.stages[1].expand_ratios)  # kernel 7 in the first block of the second stage
+    index = next(i for i, unit in enumerate(UnitTables(space).units) if unit.name == "stages.1.0")
+    table.tables[index][code - len(space.stages[1].expand_ratios)] = 0.5  # kernel 5 instead of 3
+    (line,) = table_of(table).bind(space).warnings(row)
+    assert "with kernel size 5 instead of 3 in stage 2, block 1 a subnet is predicted" in line
+    assert line.endswith("% faster, and its error is unknown: measure both")
 
 
 def test_another_classifier_is_named() -> None:

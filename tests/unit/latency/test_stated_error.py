@@ -146,7 +146,7 @@ def test_a_warning_is_one_line_with_the_command_that_mends_it() -> None:
     bound = load_table("jetson-nano").bind(space)
     rows = sample_population(space.with_resolutions((208,)), 1, np.random.default_rng(0))
     rows[:, 0] = space.resolutions.index(208)
-    warning = bound.warning(rows)
+    (warning,) = bound.warnings(rows)
     assert warning is not None
     assert "\n" not in warning
     assert "at 224 pixels on six Jetson boards; yours has 208 pixels: expect about 20 %." in warning
@@ -158,7 +158,7 @@ def test_a_warning_is_one_line_with_the_command_that_mends_it() -> None:
     said = {}
     for index, size in enumerate(far.space.resolutions):
         rows[:, 0] = index
-        said[size] = str(far.warning(rows)).partition(" pixels: ")[2].partition(".")[0]
+        said[size] = far.warnings(rows)[0].partition(" pixels: ")[2].partition(".")[0]
     unchecked = "how far it is off is unchecked"
     assert said == {111: unchecked, 112: "expect about 20 %", 449: unchecked}
     for word in ("depthwise", "macs", "outside the fitted range"):
