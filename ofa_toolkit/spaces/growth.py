@@ -1,8 +1,8 @@
-"""Subnets with one choice of another grown by one step: more of the same, and nothing less."""
+"""Subnets that are larger than another in one choice: more of it, and less of nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ GrownChoice = Literal["resolution", "width", "depth", "kernel size", "expand rat
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """One subnet that is larger by one step.
+    """One larger subnet.
 
     Attributes:
         choice: What has grown.
@@ -30,20 +30,23 @@ class Growth:
 
 
 def growths(space: SearchSpace, row: Population) -> list[Growth]:
-    """All subnets of the space that are larger than an encoded one `(genes,)` by one step.
+    """Subnets of the space that are larger than an encoded one `(genes,)` in one choice.
 
-    A block that is added has the smallest kernel and ratio. Ratios that are tied to the depth stay out.
+    Each larger resolution; the next width or depth of a stage; the next kernel size or expand ratio of a
+    block; last, each of these at the least in all blocks. A block that is added has the smallest kernel and
+    ratio. Ratios that are tied to the depth stay out.
     """
     encoding = Encoding(space)
     found = list(_steps(space, encoding, row))
-    member = encoding.is_member(np.stack([growth.row for growth in found])) if found else ()
-    return [growth for growth, is_member in zip(found, member, strict=True) if is_member]
+    rows = np.array([growth.row for growth in found]).reshape(-1, encoding.num_genes)
+    kept = encoding.is_member(rows) & (rows != row).any(axis=1)
+    return [growth for growth, is_kept in zip(found, kept, strict=True) if is_kept]
 
 
 def _steps(space: SearchSpace, encoding: Encoding, row: Population) -> Iterator[Growth]:
-    if row[0] + 1 < len(space.resolutions):
-        larger, own = space.resolutions[row[0] + 1], space.resolutions[row[0]]
-        yield _growth("resolution", f"{larger} instead of {own}", row, {0: row[0] + 1})
+    for index in range(row[0] + 1, len(space.resolutions)):
+        text = f"{space.resolutions[index]} instead of {space.resolutions[row[0]]}"
+        yield _growth("resolution", text, row, {0: index})
     for index, (stage, columns) in enumerate(zip(space.stages, encoding.block_columns, strict=True)):
         place = f"in stage {index + 1}"
         column = encoding.width_columns[index]
@@ -64,6 +67,38 @@ def _steps(space: SearchSpace, encoding: Encoding, row: Population) -> Iterator[
             if ratio + 1 < ratios:
                 text = f"{stage.expand_ratios[ratio + 1]:g} instead of {stage.expand_ratios[ratio]:g} {where}"
                 yield _growth("expand ratio", text, row, {column: code + 1})
+    yield from _everywhere(space, encoding, row)
+
+
+def _everywhere(space: SearchSpace, encoding: Encoding, row: Population) -> Iterator[Growth]:
+    """One kernel size, then one expand ratio, at the least in all blocks of the stages that offer it."""
+    kernels = sorted({kernel for stage in space.stages for kernel in stage.kernel_sizes})
+    ratios = sorted({ratio for stage in space.stages for ratio in stage.expand_ratios})
+    for kernel in kernels:
+        least = [(_index(stage.kernel_sizes, kernel), 0) for stage in space.stages]
+        yield _growth("kernel size", f"{kernel} everywhere", row, _at_least(encoding, row, least))
+    for ratio in ratios:
+        least = [(0, _index(stage.expand_ratios, ratio)) for stage in space.stages]
+        yield _growth("expand ratio", f"{ratio:g} everywhere", row, _at_least(encoding, row, least))
+
+
+def _index(offered: Sequence[float], value: float) -> int:
+    """Where a value stands; 0 where it is not offered."""
+    return offered.index(value) if value in offered else 0
+
+
+def _at_least(encoding: Encoding, row: Population, least: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Codes by column, with the indices of kernel and ratio of every stage raised to the least ones."""
+    changes = {}
+    for stage, columns, (kernel, ratio) in zip(
+        encoding.space.stages, encoding.block_columns, least, strict=True
+    ):
+        for column in range(columns.start, columns.stop):
+            if row[column]:
+                own_kernel, own_ratio = divmod(int(row[column]) - 1, len(stage.expand_ratios))
+                raised = max(kernel, own_kernel) * len(stage.expand_ratios) + max(ratio, own_ratio)
+                changes[column] = 1 + raised
+    return changes
 
 
 def _growth(choice: GrownChoice, text: str, row: Population, changes: dict[int, int]) -> Growth:

@@ -16,7 +16,7 @@ def test_a_grown_subnet_is_in_the_space_and_costs_no_less(name: str) -> None:
         larger = np.stack([growth.row for growth in growths(space, row)])
         assert encoding.is_member(larger).all()
         assert (macs(larger) >= macs(row[None])).all()
-        assert len(np.unique(larger, axis=0)) == len(larger)
+        assert (larger != row).any(axis=1).all()
     assert growths(space, encoding.encode([space.largest()])[0]) == []
 
 
@@ -25,12 +25,23 @@ def test_ratios_tied_to_the_depth_stay_out() -> None:
     assert growths(space, Encoding(space).encode([space.smallest()])[0]) == []
 
 
-def test_steps_are_told_in_words() -> None:
+def test_what_has_grown_is_told_in_words() -> None:
     space = get_space("mobilenet-v3-compact-96")
-    told = [growth.text for growth in growths(space, Encoding(space).encode([space.smallest()])[0])]
-    assert told[:4] == [
+    smallest = Encoding(space).encode([space.smallest()])[0]
+    told = {growth.text: growth.row for growth in growths(space, smallest)}
+    assert list(told)[:6] == [
         "resolution 64 instead of 48",
+        "resolution 80 instead of 48",
+        "resolution 96 instead of 48",
         "depth 2 instead of 1 in stage 1",
         "kernel size 5 instead of 3 in stage 1, block 1",
         "expand ratio 4 instead of 3 in stage 1, block 1",
     ]
+    assert list(told)[-3:] == [
+        "kernel size 5 everywhere",
+        "expand ratio 4 everywhere",
+        "expand ratio 6 everywhere",
+    ]
+    (everywhere,) = Encoding(space).decode(told["kernel size 5 everywhere"][None])
+    assert {stage.kernel_sizes for stage in everywhere.stages} == {(5,)}
+    assert {stage.expand_ratios for stage in everywhere.stages} == {(3,)}
