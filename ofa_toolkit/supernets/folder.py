@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, MismatchError
+from ofa_toolkit.core.sealed import is_as_saved, seal
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.supernet_description import (
     CONFIG_FILE,
@@ -75,8 +75,7 @@ def save_supernet(
         further=further or {},
     )
     metadata = {"format": FORMAT.name, "space": space.name, "space_identity": space.identity}
-    content = with_sorted_metadata(safetensors.torch.save(tensors, metadata=metadata))
-    files.write_bytes(folder / WEIGHTS_FILE, content)
+    files.write_bytes(folder / WEIGHTS_FILE, seal(safetensors.torch.save(tensors, metadata=metadata)))
     files.write_json(folder / CONFIG_FILE, description.document())
 
 
@@ -86,20 +85,6 @@ def _check_finite(tensors: Mapping[str, torch.Tensor], what: str) -> None:
             f"{what} was ruined in training: its '{name}' is not finite as {tensors[name].dtype}.",
             hint="Train it again with a lower rate, for example --set schedule.learning_rate=0.01",
         )
-
-
-def with_sorted_metadata(content: bytes) -> bytes:
-    """The same safetensors file with its metadata in the order of their names.
-
-    The library writes them in an order that differs between processes; weights are known by the hash of
-    their file, so equal weights have to give equal bytes.
-    """
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    # As long as before, so that the tensors stay aligned.
-    return content[:8] + text.ljust(start - 8) + content[start:]
 
 
 def read_supernet(folder: str | Path) -> Supernet:
@@ -118,6 +103,11 @@ def read_supernet(folder: str | Path) -> Supernet:
         raise CheckpointError(f"'{folder}' has no {WEIGHTS_FILE}.", hint="Copy the folder again.")
     try:
         tensors = safetensors.torch.load_file(weights)
+        if not is_as_saved(weights):
+            raise CheckpointError(
+                f"'{weights}' is damaged: its tensors are not the ones that were saved.",
+                hint="Copy the folder again.",
+            )
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"'{weights}' is damaged or truncated: {error}.") from error
     supernet = Supernet(space, **vars(description.settings))

@@ -21,6 +21,7 @@ from torch.nn import functional
 from ofa_toolkit.core import files
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
+from ofa_toolkit.core.sealed import is_as_saved, seal
 from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms, recalibrate_batchnorm
 from ofa_toolkit.supernets.folder import WEIGHTS_FILE
@@ -138,13 +139,13 @@ def write_carried_statistics(folder: str | Path, pixels: Tensor, corrections: Co
     path = Path(folder) / FILE
     tensors = {"images": pixels.contiguous()}
     if corrections is not None:
-        # Not as metadata, whose order safetensors does not fix: the same contents are to be the same file.
+        # A tensor like the others, where older readers look for it.
         identity = bytes.fromhex(weights_identity(path.parent / WEIGHTS_FILE))
         tensors[_WEIGHTS] = torch.tensor(list(identity), dtype=torch.uint8)
         tensors["resolutions"] = torch.tensor(corrections.resolutions)
         for prefix, tables in ((_SHIFT, corrections.shifts), (_LOG_SCALE, corrections.log_scales)):
             tensors |= {prefix + name: table.half().contiguous() for name, table in tables.items()}
-    files.write_bytes(path, safetensors.torch.save(tensors, metadata={"format": FORMAT}))
+    files.write_bytes(path, seal(safetensors.torch.save(tensors, metadata={"format": FORMAT})))
     return path
 
 
@@ -167,6 +168,8 @@ def read_carried_statistics(
         return None
     try:
         tensors = safetensors.torch.load_file(path)
+        if not is_as_saved(path):
+            raise FileFormatError(f"'{path}' is damaged: its tensors are not the ones that were saved.")
         images = tensors.pop("images")
         corrections, weights = None, None
         if tensors:

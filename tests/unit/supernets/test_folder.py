@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from ofa_toolkit.core.errors import (
@@ -16,11 +17,12 @@ from ofa_toolkit.core.errors import (
     MismatchError,
     OfaToolkitError,
 )
+from ofa_toolkit.core.sealed import seal
 from ofa_toolkit.spaces import SearchSpace, compound, get_space, restrict
 from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, read_description
 from ofa_toolkit.supernets import Supernet, read_supernet, save_supernet
-from ofa_toolkit.supernets.folder import WEIGHTS_FILE, with_sorted_metadata
+from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((32, 48))
 
@@ -63,7 +65,7 @@ def test_equal_weights_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
     header["__metadata__"] = dict(reversed(header["__metadata__"].items()))
     shuffled = json.dumps(header, separators=(",", ":")).encode().ljust(size)
     assert shuffled != content[8 : 8 + size]
-    assert with_sorted_metadata(content[:8] + shuffled + content[8 + size :]) == content
+    assert seal(content[:8] + shuffled + content[8 + size :]) == content
 
 
 def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
@@ -177,6 +179,22 @@ def test_truncated_weights(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged or truncated"):
         read_supernet(folder)
+
+
+def test_a_flipped_bit_is_noticed(folder: Path) -> None:
+    weights = folder / WEIGHTS_FILE
+    content = bytearray(weights.read_bytes())
+    content[-4000] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match="not the ones that were saved"):
+        read_supernet(folder)
+
+
+def test_weights_without_a_digest_are_read(folder: Path) -> None:
+    weights = folder / WEIGHTS_FILE
+    tensors = safetensors.torch.load_file(weights)
+    safetensors.torch.save_file(tensors, weights, metadata={"space": "any"})
+    read_supernet(folder)
 
 
 def test_missing_weights(folder: Path) -> None:
