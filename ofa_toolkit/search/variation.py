@@ -8,7 +8,8 @@ import numpy.typing as npt
 from ofa_toolkit.search.operators import Operators
 from ofa_toolkit.spaces.encoding import Population
 
-_ATTEMPTS = 8
+_ATTEMPTS = 2
+"""Late generations find few new subnets; to insist on as many as before costs time and finds nothing better."""
 
 
 class Variation:
@@ -40,7 +41,7 @@ class Variation:
     def children(self, parents: Population, count: int) -> Population:
         """At most `count` children that were never made before, `(M, genes)`.
 
-        Fewer where nearly all subnets around the parents are known already: the attempts are bounded.
+        Fewer where most subnets around the parents are known already: the attempts are bounded.
         """
         found: list[npt.NDArray[np.uint8]] = []
         for _attempt in range(_ATTEMPTS):
