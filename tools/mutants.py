@@ -118,7 +118,11 @@ def _plan(session: str, count: int, seed: int) -> None:
 
 def _is_telling(mutation: MutationSpec) -> bool:
     """Whether it is worth a try: nothing reads the `|` of a type, and bits of a float raise at once."""
-    if "BitOr_" in mutation.operator_name and mutation.start_pos[0] in _annotated(mutation.module_path):
+    line, column = mutation.start_pos
+    if "BitOr_" in mutation.operator_name and line in _annotated(mutation.module_path):
+        return False
+    # The star of a signature is no product: a slash there takes the same calls.
+    if mutation.module_path.read_text(encoding="utf-8").splitlines()[line - 1].startswith("*,", column):
         return False
     return not mutation.operator_name.endswith(("_LShift", "_RShift", "_BitAnd", "_BitOr", "_BitXor"))
 
