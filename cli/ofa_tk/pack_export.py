@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,19 +45,7 @@ def export_pack(ctx: click.Context) -> None:
     if given["as_json"]:
         output.print_json({"pack": folder, "num_bytes": size, "manifest": manifest})
     else:
-        output.print_table(
-            ["network", "pixels", "predicted top-1 %", *manifest["subnets"][0]["costs"], "parameters"],
-            [
-                (
-                    entry["name"],
-                    entry["resolution"],
-                    f"{entry['top1_percent']:.2f}",
-                    *(f"{value:.4g}" for value in entry["costs"].values()),
-                    f"{entry['params']:,}",
-                )
-                for entry in manifest["subnets"]
-            ],
-        )
+        _print_networks(manifest["subnets"])
         output.print_fields(
             {
                 "size": f"{size / 1e6:.2f} MB; weights of the largest {max(alone) / 1e6:.2f} MB, of all "
@@ -64,3 +54,19 @@ def export_pack(ctx: click.Context) -> None:
             }
         )
     output.next_step(shlex.join(["python", str(folder / "adaptive.py")]) + " --deadline 15ms IMAGE")
+
+
+def _print_networks(entries: Sequence[Mapping[str, Any]]) -> None:
+    output.print_table(
+        ["network", "pixels", "predicted top-1 %", *entries[0]["costs"], "parameters"],
+        [
+            (
+                entry["name"],
+                entry["resolution"],
+                f"{entry['top1_percent']:.2f}",
+                *(f"{value:.4g}" for value in entry["costs"].values()),
+                f"{entry['params']:,}",
+            )
+            for entry in entries
+        ],
+    )

@@ -9,7 +9,7 @@ from ofa_toolkit.search.operators import Operators
 from ofa_toolkit.spaces.encoding import Population
 
 _ATTEMPTS = 2
-"""Late generations find few new subnets; to insist on as many as before costs time and finds nothing better."""
+"""Late generations find few new subnets; to insist on more of them costs time and finds nothing better."""
 
 
 class Variation:

@@ -88,6 +88,7 @@ def _known_to(command: click.Command, words: Sequence[str]) -> list[str]:
 @options.seed_option
 @options.json_option
 def command(
+    *,
     supernet: str,
     request: EvaluationRequest,
     subnets: tuple[Path, ...],

@@ -109,6 +109,7 @@ _FILES = {"onnx": "onnx_file", "tensorrt": "engine_file"}
 @click.pass_context
 def command(
     ctx: click.Context,
+    *,
     subnet: Path | None,
     supernet: str | None,
     onnx_file: str | None,

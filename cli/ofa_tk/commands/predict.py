@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @options.force_option
 @options.json_option
 def command(
+    *,
     model: str,
     pictures: tuple[str, ...],
     top: int | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.reporting import SILENT
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.evaluation.predictor import BuiltPredictor
 
 
 @click.group()
@@ -49,6 +52,7 @@ def command() -> None:
 @options.seed_option
 @options.json_option
 def build(
+    *,
     request: EvaluationRequest,
     supernet: str,
     num_subnets: int,
@@ -106,20 +110,24 @@ def build(
             }
         )
     else:
-        _print_errors([dataclasses.asdict(error) for error in built.errors])
-        output.line()
-        output.print_table(
-            [
-                output.Column(name="fitted on", is_number=True),
-                output.Column(name="MAE (points)", is_number=True),
-                output.Column(name="Spearman", is_number=True),
-            ],
-            [(p.num_subnets, f"{p.mae_points:.3f}", f"{p.spearman:.4f}") for p in built.learning_curve],
-            title="Learning curve, on subnets not fitted",
-        )
-        output.note(built.verdict)
-        output.note(f"Wrote {built.path}")
+        _print_built(built)
     output.next_step(search_command(supernet=evaluator.supernet))
+
+
+def _print_built(built: BuiltPredictor) -> None:
+    _print_errors([dataclasses.asdict(error) for error in built.errors])
+    output.line()
+    output.print_table(
+        [
+            output.Column(name="fitted on", is_number=True),
+            output.Column(name="MAE (points)", is_number=True),
+            output.Column(name="Spearman", is_number=True),
+        ],
+        [(p.num_subnets, f"{p.mae_points:.3f}", f"{p.spearman:.4f}") for p in built.learning_curve],
+        title="Learning curve, on subnets not fitted",
+    )
+    output.note(built.verdict)
+    output.note(f"Wrote {built.path}")
 
 
 @command.command()

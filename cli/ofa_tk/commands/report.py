@@ -32,7 +32,7 @@ from ofa_toolkit.core import files
 @click.pass_context
 def command(
     ctx: click.Context,
-    /,
+    *,
     fronts: tuple[Path, ...],
     supernet: str | None,
     devices: tuple[str, ...],

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     ctx: click.Context,
+    *,
     request: FrontRequest,
     front_files: tuple[Path, ...],
     verify_top: int | None,
@@ -91,11 +92,9 @@ def command(
         files.check_output(path, is_default=False, force=force)
     if front_files and request.objective != "accuracy":
         raise click.UsageError("--pareto is of accuracy against cost; it does not go with --maximize.")
-    if verify_top is None and (data is not None or runtime is not None):
-        raise click.UsageError("--data and --measure belong to --verify-top K.")
-    if verify_top is None and launching.is_asked_for:
-        raise click.UsageError("--jobs, --launcher and --shard belong to --verify-top K.")
-    if verify_top is not None and (data is None or supernet is None):
+    if verify_top is None:
+        _refuse_without_verifying(data, runtime, launching)
+    elif data is None or supernet is None:
         raise click.UsageError("--verify-top needs --supernet and --data.")
     found = search(request)
     verified: tuple[Verified, ...] = ()
@@ -117,6 +116,13 @@ def command(
     if found.supernet is not None:
         chosen = () if options.is_default_out(ctx) else ("--subnet", out)
         output.next_step(export_command(found.predicted, *chosen, tables=request.table_folders))
+
+
+def _refuse_without_verifying(data: str | None, runtime: str | None, launching: Launching) -> None:
+    if data is not None or runtime is not None:
+        raise click.UsageError("--data and --measure belong to --verify-top K.")
+    if launching.is_asked_for:
+        raise click.UsageError("--jobs, --launcher and --shard belong to --verify-top K.")
 
 
 def _verify(
