@@ -344,7 +344,8 @@ def load_table(name: str, tables: Iterable[Folder] = (), *, space: str | None = 
     device_name, _, variant_name = name.partition(":")
     found = find_device(device_name, tables, space=space)
     table = read_table(found.path, variant_name or None, below=found.below)
-    remarks = (found.remark, other_processor(table.device))
+    # Published times of boards are no stand-in for this machine; those that this toolkit took on one may be.
+    remarks = (found.remark, other_processor(table.device) if table.provenance == "measured" else None)
     return dataclasses.replace(table, remarks=tuple(remark for remark in remarks if remark))
 
 
