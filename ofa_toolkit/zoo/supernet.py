@@ -18,7 +18,7 @@ from ofa_toolkit.spaces.official_files import network_folder
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
-from ofa_toolkit.zoo.card import Card
+from ofa_toolkit.zoo.card import CARD_FILE, Card, read_card
 from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, is_hub_name, load_entry, refuse_link
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class LoadedSupernet:
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs for people: where an entry for ImageNet states none, its classes' titles."""
-        data = None if self._entry is None else self._entry.card.data
+        data = None if self._card is None else self._card.data
         if self.class_names or data is None or (data.name, data.num_classes) != (_IMAGENET, 1000):
             return self.class_names
         from ofa_toolkit.datasets.imagenet_names import imagenet_titles
@@ -119,10 +119,17 @@ class LoadedSupernet:
         stated = self._description.further.get("batchnorm_statistics")
         return None if stated is None else str(stated)
 
+    @cached_property
+    def _card(self) -> Card | None:
+        """The card of an entry: of one to download, or the one that lies beside the weights."""
+        if self._entry is not None:
+            return self._entry.card
+        return read_card(self._files) if (self._files / CARD_FILE).is_file() else None
+
     @property
     def test_top1_of_largest(self) -> float | None:
         """What the entry's card measured of the largest subnet on test images, in percent; None without."""
-        facts = () if self._entry is None else self._entry.card.accuracy
+        facts = () if self._card is None else self._card.accuracy
         found = [fact for fact in facts if fact.subnet == "largest" and fact.split == "test"]
         return max(found, key=lambda fact: fact.resolution).top1_percent if found else None
 
