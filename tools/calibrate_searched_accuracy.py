@@ -6,8 +6,8 @@ For predictors whose measured subnets were not kept; `ofa-tk predictor build` do
 searches among its own. All measurements are on the held-out training images, under the conditions of
 `predictor build`, and are kept in DIR, so that a killed run goes on:
 
-- `level`: subnets spread over the range of cost. Where the predictor was fitted on fewer images than are held
-  out, the mean of what they differ from their predictions moves it to all of them.
+- `level`: subnets spread over the range of cost, where the predictor was fitted on fewer images than are held
+  out. The mean of what they differ from their predictions moves it to all of them.
 - `calibration`: the answers of searches within budgets of MACs and of two devices' latency. They make the
   interval.
 - `check`: the answers of 20 searches within other budgets, on other devices, none of which is among the
@@ -62,8 +62,8 @@ def main() -> None:
     predictor = read_predictor(supernet.predictor_file)
     meter = _Meter(supernet, arguments.data, arguments.measurements)
     subnets = _subnets(supernet)
-    measured = {part: meter.measure(part, rows) for part, rows in subnets.items()}
-    predictor = _levelled(predictor, supernet, subnets["level"], measured["level"], meter.num_images)
+    predictor = _levelled(predictor, supernet, subnets["level"], meter)
+    measured = {part: meter.measure(part, subnets[part]) for part in ("calibration", "check")}
     predictor = _calibrated(predictor, supernet, subnets["calibration"], measured["calibration"], meter)
     _check(predictor, supernet, subnets["check"], measured["check"], meter)
     write_predictor(supernet.predictor_file, predictor)
@@ -134,19 +134,17 @@ def _requests(supernet: LoadedSupernet, part: str, number: int) -> Iterator[Sear
 
 
 def _levelled(
-    predictor: AccuracyPredictor,
-    supernet: LoadedSupernet,
-    rows: Population,
-    measured: Population,
-    num_images: int,
+    predictor: AccuracyPredictor, supernet: LoadedSupernet, rows: Population, meter: _Meter
 ) -> AccuracyPredictor:
     """Moved to all held-out images, where it was fitted on some of them."""
     card = predictor.card
     name, _, images = card.dataset.partition(": ")
-    everything = f"{num_images} {HELD_OUT_TRAINING}"
+    everything = f"{meter.num_images} {HELD_OUT_TRAINING}"
     if images == everything:
         return predictor
-    gaps = measured - predictor.bind(supernet.trained_space).predict(rows)
+    if card.trend is not None:
+        raise SystemExit("Such predictors come from `ofa-tk predictor build`, which measures on all images.")
+    gaps = meter.measure("level", rows) - predictor.bind(supernet.trained_space).predict(rows)
     shift = float(gaps.mean())
     print(f"level: {shift:+.2f} points, standard deviation {gaps.std(ddof=1):.2f} over {len(rows)} subnets")
     interval = dataclasses.replace(
@@ -156,7 +154,7 @@ def _levelled(
     )
     told = (
         f"Fitted to accuracies on {images.split()[0]} of the images; the level, {shift:+.2f} points, is that "
-        f"of {len(rows)} subnets measured on all {num_images}."
+        f"of {len(rows)} subnets measured on all {meter.num_images}."
     )
     members = tuple(_moved(member, shift) for member in predictor.members)
     card = dataclasses.replace(
@@ -187,7 +185,10 @@ def _calibrated(
         answers.spread,
         noise_points=interval.noise_points,
         num_subnets=len(rows),
-        how=f"{len(rows)} subnets that searches within budgets of MACs and latency chose, measured",
+        how=(
+            f"{len(rows)} subnets that searches within budgets of MACs and latency chose, measured by "
+            "tools/calibrate_searched_accuracy.py"
+        ),
         ceiling_percent=min(100.0, largest + gain_seen(answers, meter.largest)),
     )
     print(

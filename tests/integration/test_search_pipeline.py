@@ -17,12 +17,13 @@ from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError, MismatchError, UnknownNameError
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
+from ofa_toolkit.pipelines.search.context import SearchContext
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.front import find_front
 from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.pipelines.search.report import page
 from ofa_toolkit.pipelines.search.request import SearchRequest
-from ofa_toolkit.spaces import get_space, lower
+from ofa_toolkit.spaces import Encoding, get_space, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
 
 QUICK = {
@@ -306,3 +307,19 @@ def test_a_search_imports_no_torch(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "subnet.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["deps-compact-cifar10"])
+def test_bundled_supernets_know_how_wrong_they_are_of_searched_subnets(name: str) -> None:
+    context = SearchContext(SearchRequest(name))
+    assert context.accuracy is not None
+    assert context.accuracy.is_calibrated_for_search
+    assert any(
+        "held-out training images; on test images the largest subnet has" in w for w in context.warnings
+    )
+    chosen = context.accuracy.predictor.card.interval.chosen
+    assert chosen is not None
+    assert chosen.offset_points > 0
+    largest = Encoding(context.space).encode([context.space.largest()])
+    assert chosen.ceiling_percent is not None
+    assert chosen.ceiling_percent >= float(context.accuracy.predict(largest)[0]) - 0.01
