@@ -7,8 +7,9 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.fingerprint import class_content, digest
 from ofa_toolkit.datasets.imagenet_names import imagenet_titles
 from ofa_toolkit.datasets.transforms import Preprocessing
+
+if TYPE_CHECKING:
+    from ofa_toolkit.datasets.unlabelled import UnlabelledPhotos
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -105,6 +109,7 @@ class ImageDataset(ABC):
         output_names: Names of the network's outputs that the labels of batches count; `class_names` unless
             `name_outputs` said otherwise.
         own_outputs: Output of each class, one a class; None where the outputs are the classes in order.
+        unlabelled: Further photos that `epoch` can mix in; None without any.
         unused_transforms: Fields of `TransformConfig` that do nothing here, and those that do instead.
     """
 
@@ -129,6 +134,7 @@ class ImageDataset(ABC):
         self.left_out = tuple(left_out)
         self.output_names = self.class_names
         self.own_outputs: tuple[int, ...] | None = None
+        self.unlabelled: UnlabelledPhotos | None = None
         self._labeller: Callable[[Tensor], Tensor] | None = None
 
     def name_outputs(self, names: Sequence[str]) -> bool:
@@ -178,6 +184,8 @@ class ImageDataset(ABC):
         found: dict[str, str] = {"classes": digest([class_content(self.class_names)])}
         for split in seen:
             found[split] = digest(itertools.chain([self.labels[split].tobytes()], self._content(split)))
+        if self.unlabelled is not None:
+            found["unlabelled"] = self.unlabelled.fingerprint()
         return found
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -260,6 +268,7 @@ class ImageDataset(ABC):
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | str = "cpu",
+        with_unlabelled: bool = False,
     ) -> Iterator[Batch]:
         """Training batches of one epoch, shuffled and augmented.
 
@@ -275,22 +284,33 @@ class ImageDataset(ABC):
             rank: Number of this process.
             world_size: Number of processes.
             device: Device that the batches are put on.
+            with_unlabelled: Whether a photo of `unlabelled`, if there are any, follows each image; the batch
+                then has twice as many images as labels.
         """
         order = generator(seed, "order", epoch).permutation(self.num_images("train"))
         share = batch_size // world_size
-        part = slice(rank * share, (rank + 1) * share)
-        requests = (
-            BatchRequest(
-                rows=order[step * batch_size : (step + 1) * batch_size],
-                resolution=self.resolution if resolution_of is None else resolution_of(step),
-                stream=(seed, "augmentation", epoch, step),
-                part=part,
-            )
-            for step in range(first_step, self.steps_per_epoch(batch_size))
+
+        def requests(rows_of: Callable[[int], Indices], stream: str) -> Iterator[BatchRequest]:
+            for step in range(first_step, self.steps_per_epoch(batch_size)):
+                yield BatchRequest(
+                    rows=rows_of(step),
+                    resolution=self.resolution if resolution_of is None else resolution_of(step),
+                    stream=(seed, stream, epoch, step),
+                    part=slice(rank * share, (rank + 1) * share),
+                )
+
+        batches = self._load(
+            "train",
+            requests(lambda step: order[step * batch_size : (step + 1) * batch_size], "augmentation"),
+            device,
         )
-        batches = self._load("train", requests, device)
         # Whoever trains on a network's predictions asks it himself.
-        yield from batches if self._labeller is not None else self._numbered(batches)
+        batches = batches if self._labeller is not None else self._numbered(batches)
+        if with_unlabelled and (others := self.unlabelled) is not None:
+            before = epoch * self.steps_per_epoch(batch_size)
+            rows_of = partial(others.rows_of_step, batch_size=batch_size, steps_before=before, seed=seed)
+            batches = others.mixed(batches, requests(rows_of, "unlabelled augmentation"), device)
+        yield from batches
 
     def _numbered(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches with labels that count the network's outputs."""

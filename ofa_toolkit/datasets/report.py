@@ -22,7 +22,9 @@ def summary(dataset: ImageDataset) -> str:
     sizes = ", ".join(f"{dataset.num_images(split)} {split}" for split in SPLITS)
     least, most = counts.min(), counts.max()
     each = f"{least} to {most}" if least < most else str(most)
-    return f"{dataset.name}: {dataset.num_classes} classes, {counts.sum()} images ({sizes}), {each} a class"
+    told = f"{dataset.name}: {dataset.num_classes} classes, {counts.sum()} images ({sizes}), {each} a class"
+    more = dataset.unlabelled
+    return told if more is None else f"{told}, and {more.num_images} unlabelled photos in {more.name}"
 
 
 def class_counts(dataset: ImageDataset, splits: Sequence[Split]) -> Indices:
@@ -39,10 +41,13 @@ def warnings(dataset: ImageDataset, *, is_weighted: bool = False) -> list[str]:
         is_weighted: Whether classes weigh alike in the loss, however many images they have.
     """
     found = []
-    reasons = Counter(item.reason for item in dataset.left_out if item.reason != HIDDEN)
-    if reasons:
-        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        found.append(f"Left out of {dataset.name}: {listed}.")
+    for images in (dataset, dataset.unlabelled):
+        reasons = Counter(
+            item.reason for item in (images.left_out if images else ()) if item.reason != HIDDEN
+        )
+        if images is not None and reasons:
+            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+            found.append(f"Left out of {images.name}: {listed}.")
     for split in ("validation", "test"):
         counts = class_counts(dataset, (split,))
         absent = [dataset.class_names[label] for label in np.flatnonzero(counts == 0)]

@@ -9,6 +9,7 @@ from ofa_toolkit.core import config as configuration
 from ofa_toolkit.datasets import ImageDataset, open_dataset
 from ofa_toolkit.datasets.image_folder import IN_MEMORY_RESOLUTION
 from ofa_toolkit.datasets.report import check_sizes_are_used
+from ofa_toolkit.datasets.unlabelled import add_unlabelled
 from ofa_toolkit.training.config import DataConfig
 
 
@@ -46,4 +47,5 @@ def open_for_showing(source: str, overrides: Iterable[str] = (), *, download: bo
         resolution=IN_MEMORY_RESOLUTION + 1,
     )
     check_sizes_are_used(dataset, settings.validation_size, settings.test_size)
+    add_unlabelled(dataset, settings.unlabelled, transforms=settings.transforms)
     return dataset

@@ -184,6 +184,11 @@ class AlgorithmConfig:
         raise NotImplementedError
 
     @property
+    def imitates(self) -> bool:
+        """Whether networks learn from others' predictions, at least in the phases of several networks."""
+        return False
+
+    @property
     def use_kernel_transforms(self) -> bool:
         """Whether the supernet has OFA's kernel matrices."""
         return False

@@ -41,6 +41,11 @@ class BigNasConfig(AlgorithmConfig):
     dropout_on_largest_only: bool = True
     "Whether dropout acts on the largest network only."
 
+    @property
+    def imitates(self) -> bool:
+        """Whether networks learn from others' predictions."""
+        return True
+
     def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
         """Bind BigNAS to a run."""
         return BigNas(self, run, space)

@@ -88,6 +88,9 @@ class DataConfig:
     "Processes that load photos; sets of small images need none."
     class_list: Path | None = None
     "For imagenet100: a text file of class folders; the published list where none."
+    unlabelled: Path | None = None
+    """A folder of photos without labels: in phases of several networks, as many of them as of labelled images
+    join each update, and networks learn what others predict for them."""
     transforms: TransformConfig = field(default_factory=TransformConfig)
     "Augmentation."
 
@@ -264,6 +267,10 @@ class RunConfig:
         for name, value in {**uses_init, "training.freeze": self.training.freeze != "none"}.items():
             if value and self.init is None:
                 raise ConfigError(f"{name}: there are no weights to start from.", hint="--init NAME")
+        if self.data.unlabelled is not None and self.teacher is None and not self.algorithm.imitates:
+            raise ConfigError(
+                f"data.unlabelled: with these settings '{self.algorithm.name}' learns from labels alone."
+            )
         if self.start.probe and self.teacher is not None:
             raise ConfigError("start.probe: a teacher takes the place of the labels.")
         if self.teacher is None and self.teacher_resolution is not None:

@@ -75,6 +75,11 @@ class DepsConfig(AlgorithmConfig):
     dropout_on_largest_only: bool = True
     "Whether dropout acts on the largest network only."
 
+    @property
+    def imitates(self) -> bool:
+        """Whether networks learn from others' predictions."""
+        return self.soft_labels > 0
+
     def __post_init__(self) -> None:
         if self.hard_labels == 0 and self.soft_labels == 0:
             raise ConfigError("hard_labels: with soft_labels 0 the smaller networks would learn nothing.")

@@ -82,6 +82,10 @@ class Learner:
             self.average.update(self.supernet)
         return result
 
+    def uses_unlabelled(self, phase: Phase) -> bool:
+        """Whether images without labels can teach anything in a phase."""
+        return self.updater.label_teacher is not None or not phase.largest_only
+
     def begin(self, phase: Phase, images: Callable[[], Iterable[Batch]]) -> None:
         """What a phase asks for once, when it begins: a teacher, a fresh optimizer, sorted channels.
 

@@ -38,6 +38,11 @@ class PhasedConfig(AlgorithmConfig):
     phase_rates: tuple[float, ...] = ()
     "Learning rates of the phases relative to schedule.learning_rate; the authors' proportions where empty."
 
+    @property
+    def imitates(self) -> bool:
+        """Whether networks learn from others' predictions."""
+        return self.distillation > 0
+
     def __post_init__(self) -> None:
         for name, values in (("phase_epochs", self.phase_epochs), ("phase_rates", self.phase_rates)):
             if values and (len(values) != len(self.phase_names) or min(values) <= 0):

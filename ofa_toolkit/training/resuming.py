@@ -19,6 +19,7 @@ from ofa_toolkit.training.state import TrainState
 # epochs may, `check_length` decides.
 _FREE = (
     "data.source",
+    "data.unlabelled",
     "data.made_for",
     "data.num_workers",
     "checkpoints.",
@@ -66,9 +67,14 @@ def check_images(folder: Path, stored: object, dataset: ImageDataset, fingerprin
     Raises:
         CheckpointError: They differ.
     """
-    names = {"classes": "classes", "train": "training images", "validation": "held-out images"}
+    names = {
+        "classes": "classes",
+        "train": "training images",
+        "validation": "held-out images",
+        "unlabelled": "unlabelled photos",
+    }
     known = stored if isinstance(stored, Mapping) else {}
-    other = [words for key, words in names.items() if known.get(key) != fingerprint[key]]
+    other = [words for key, words in names.items() if known.get(key) != fingerprint.get(key)]
     if other:
         raise CheckpointError(
             f"'{folder}' was trained on other images than {dataset.name}: {' and '.join(other)} differ.",

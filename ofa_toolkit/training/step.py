@@ -117,7 +117,8 @@ class Updater:
         """Make one update.
 
         Args:
-            images: (B, 3, R, R), normalised; this process's part of the batch.
+            images: (B, 3, R, R), normalised; this process's part of the batch. Twice as many as labels
+                where every second one has none: networks imitate others on all, labels count for the rest.
             labels: (B,).
             passes: In order.
             teacher: The network behind passes whose source is `teacher`.
@@ -182,8 +183,9 @@ class Updater:
                     first_norm = self.gradient_norm() / self.scaler.get_scale()
                 if first_logits is None:
                     first_logits = logits.detach()
-                    wanted = part_labels if label_logits is None else label_logits.argmax(1)
-                    correct += (first_logits.argmax(1) == wanted).sum()
+                    every = len(part_images) // len(part_labels)
+                    wanted = part_labels if label_logits is None else label_logits[::every].argmax(1)
+                    correct += (first_logits[::every].argmax(1) == wanted).sum()
             if shared is not None:
                 shared.backward()
         return Accumulated(losses=losses, num_correct=correct, first_norm=first_norm)
@@ -197,15 +199,19 @@ class Updater:
         label_logits: Tensor | None,
     ) -> Tensor:
         loss = logits.new_zeros(())
+        every = len(logits) // len(labels)
         weights = None if self.class_weights is None else self.class_weights[labels]
         if item.soft_labels:
             assert target is not None, f"{item.role}: nobody to learn from"
-            loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature, weights)
+            all_weights = weights
+            if weights is not None and every > 1:
+                all_weights = torch.stack([weights, torch.ones_like(weights)], dim=1).flatten()
+            loss = loss + item.soft_labels * soft_cross_entropy(logits, target, item.temperature, all_weights)
         if item.hard_labels and label_logits is not None:
             loss = loss + item.hard_labels * soft_cross_entropy(logits, label_logits)
         elif item.hard_labels:
             loss = loss + item.hard_labels * hard_cross_entropy(
-                logits, labels, self.config.label_smoothing, weights
+                logits[::every], labels, self.config.label_smoothing, weights
             )
         return loss
 

@@ -171,6 +171,7 @@ class Trainer:
             rank=self.process.rank,
             world_size=self.process.world_size,
             device=self.process.device,
+            with_unlabelled=self.learner.uses_unlabelled(phase),
         )
         mark, worked = time.monotonic(), time.process_time()
         for batch in batches:
@@ -236,7 +237,7 @@ class Trainer:
         if result.total_norm is not None:
             values["phase"] = phase.name
             values |= {"gradient_norm": result.total_norm, "first_gradient_norm": result.first_norm}
-        self._unread.add(state.step, passes, result, len(batch[0]), values)
+        self._unread.add(state.step, passes, result, len(batch[1]), values)
 
     def _begin(self, index: int, phase: Phase) -> None:
         """What happens once when a phase begins."""

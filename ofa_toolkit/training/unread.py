@@ -65,7 +65,7 @@ class UnreadSteps:
             step: Number of updates with it.
             passes: Its passes.
             result: What it was like, on the device.
-            num_images: Images it saw in this process.
+            num_images: Labelled images it saw in this process.
             values: What is known of it for metrics.jsonl.
         """
         self._steps.append((step, passes, result, num_images, values))

@@ -105,6 +105,8 @@ def _predict(
         )
     dataset = trainer.dataset
     sizes = ", ".join(f"{dataset.num_images(split)} {split}" for split in ("train", "validation", "test"))
+    if dataset.unlabelled is not None:
+        sizes += f", {dataset.unlabelled.num_images} unlabelled"
     device = str(process.device)
     if process.device.type == "cpu":
         device += f" with {torch.get_num_threads()} threads"
@@ -133,7 +135,7 @@ def _timed_batch(trainer: Trainer) -> tuple[int, float]:
     return timed, batch / timed
 
 
-def _endless_batches(trainer: Trainer, batch_size: int) -> Iterator[Batch]:
+def _endless_batches(trainer: Trainer, phase: Phase, batch_size: int) -> Iterator[Batch]:
     """Epoch after epoch, for data sets of a batch or two."""
     process = trainer.process
     for epoch in itertools.count():
@@ -144,6 +146,7 @@ def _endless_batches(trainer: Trainer, batch_size: int) -> Iterator[Batch]:
             rank=process.rank,
             world_size=process.world_size,
             device=process.device,
+            with_unlabelled=trainer.learner.uses_unlabelled(phase),
         )
 
 
@@ -151,7 +154,7 @@ def _seconds_per_mac(trainer: Trainer, phase: Phase, num_updates: int) -> float:
     """Median time of an update over its forward MACs per image."""
     trainer.learner.take_teacher(phase)
     timed_batch, scale = _timed_batch(trainer)
-    batches = _endless_batches(trainer, timed_batch)
+    batches = _endless_batches(trainer, phase, timed_batch)
     ratios = []
     mark = time.perf_counter()
     for number in range(_WARMUP_UPDATES + num_updates):

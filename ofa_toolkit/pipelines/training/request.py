@@ -34,6 +34,8 @@ class TrainRequest:
     dictionary's file."""
     teacher: Annotated[str | None, Option(metavar="NAME|DIR")] = None
     "Learn from what this supernet's largest network predicts, in place of labels."
+    unlabelled: Annotated[str | os.PathLike[str] | None, Option(metavar="DIR", path="folder")] = None
+    "Photos without labels: networks also learn what others predict for them."
     time: Annotated[str | float | None, Option(metavar="TIME", quantity=quantities.DURATION)] = None
     "Fit resolution, batch size and epochs to the images and to this time, such as 20min, or in seconds."
     space: Annotated[str | None, Option(metavar="NAME|FILE.toml")] = None
@@ -54,7 +56,11 @@ class TrainRequest:
     @property
     def overrides(self) -> tuple[str, ...]:
         """The changed settings, those with a field of their own included."""
-        chosen = [*self.settings, *([] if self.teacher is None else [f"teacher={self.teacher}"])]
+        further = {"teacher": self.teacher, "data.unlabelled": self.unlabelled}
+        chosen = [
+            *self.settings,
+            *(f"{name}={value}" for name, value in further.items() if value is not None),
+        ]
         if self.time is not None:
             seconds = quantities.DURATION.parse(self.time) if isinstance(self.time, str) else self.time
             chosen.append(f"minutes={seconds / 60}")

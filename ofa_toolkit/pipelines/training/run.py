@@ -24,6 +24,7 @@ from ofa_toolkit.datasets.report import (
     warnings,
 )
 from ofa_toolkit.datasets.stand_in import StandIn
+from ofa_toolkit.datasets.unlabelled import add_unlabelled
 from ofa_toolkit.pipelines.training.finish import add_predictor, keep_snapshot, save
 from ofa_toolkit.pipelines.training.initial import InitialWeights, open_initial
 from ofa_toolkit.pipelines.training.start import start
@@ -210,6 +211,12 @@ def prepare(
         resolution=max(space_resolutions),
         # The weights know images prepared as those they were trained on.
         preprocessing=None if initial is None else initial.preprocessing,
+    )
+    add_unlabelled(
+        dataset,
+        config.data.unlabelled,
+        transforms=config.data.transforms,
+        num_workers=config.data.num_workers,
     )
     label_teacher = _label_teacher(config, dataset, process, reporter)
     reporter.message(summary(dataset))

@@ -123,7 +123,7 @@ def _without_places(recipe: Mapping[str, Any]) -> Document:
     """The recipe without paths of the machine it ran on."""
     cleaned: Document = portable_document(recipe)
     if isinstance(cleaned.get("data"), Mapping):
-        private = ("source", "class_list")
+        private = ("source", "class_list", "unlabelled")
         cleaned["data"] = {key: value for key, value in cleaned["data"].items() if key not in private}
     if isinstance(cleaned.get("validation"), Mapping):
         cleaned["validation"] = {k: v for k, v in cleaned["validation"].items() if k != "subnets"}
