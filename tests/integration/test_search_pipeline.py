@@ -309,7 +309,7 @@ def test_a_search_imports_no_torch(tmp_path: Path) -> None:
     assert (tmp_path / "subnet.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["deps-compact-cifar10"])
+@pytest.mark.parametrize("name", ["deps-compact-cifar10", "deps-compact-imagenette"])
 def test_bundled_supernets_know_how_wrong_they_are_of_searched_subnets(name: str) -> None:
     context = SearchContext(SearchRequest(name))
     assert context.accuracy is not None
