@@ -133,7 +133,8 @@ def run(step: Step, folder: Path) -> str:
     )
     if done.returncode:
         raise RuntimeError(f"{step.commands}failed:\n{done.stdout}")
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    printed = done.stdout.replace(str(folder / ".data"), "~/.local/share/ofa-toolkit")
+    lines = [line.rstrip() for line in printed.splitlines()]
     # A terminal overwrites a line of progress by the next.
     kept = [
         line

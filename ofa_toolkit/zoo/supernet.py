@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _IMAGENET = "ImageNet (ILSVRC 2012)"
 WEIGHTS_FILE = "model.safetensors"
+CARRIED_IMAGES_FILE = "batchnorm_images.safetensors"
 RUN_SUPERNET_FOLDER = "supernet"
 
 
@@ -247,6 +248,17 @@ class LoadedSupernet:
         if not has_any_classes:
             self._check_classes(dataset)
         return dataset
+
+    @property
+    def images_for_statistics(self) -> str | None:
+        """The training images that give its subnets batch-norm statistics; `DATA` where nobody says which.
+
+        None for a single network, which has its own, and where its folder carries some.
+        """
+        if self.trained_space.has_one_architecture or (self._files / CARRIED_IMAGES_FILE).is_file():
+            return None
+        is_run = self._entry is None
+        return str(self.recipe.get("data", {}).get("source", "DATA")) if is_run else "DATA"
 
     def has_statistics_of(self, subnet: Subnet) -> bool:
         """Whether the stored batch-norm statistics are a subnet's own: it is the one network trained."""

@@ -153,7 +153,7 @@ def test_the_lines_of_the_readme_run_in_order(
     """Those after its first command that need no network, as typed, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    body = page[page.index(". .venv/bin/activate") : page.index("With one, the same for ImageNet")]
+    body = page[page.index(". .venv/bin/activate") : page.index("With a network and ImageNet")]
     lines = [line for line in body.splitlines() if line.startswith("ofa-tk ")]
     assert len(lines) >= 3
     for line in lines:

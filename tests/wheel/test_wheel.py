@@ -90,7 +90,7 @@ def test_metadata(built: Path) -> None:
     assert "Requires-Python: >=3.10" in metadata
     assert "ofa-tk = ofa_tk.app:main" in scripts
     assert {"ofa_toolkit/py.typed", "ofa_tk/py.typed"} <= set(names)
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert all(any(name.endswith(f"licenses/{file}") for name in names) for file in ("LICENSE", "NOTICE"))
 
 
 def test_a_wheel_made_from_the_sdist_is_the_same(built: Path, tmp_path: Path) -> None:

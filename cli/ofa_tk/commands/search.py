@@ -114,7 +114,10 @@ def command(
     for path in front_files:
         output.note(f"Front: {path}")
     if found.supernet is not None:
-        chosen = () if options.is_default_out(ctx) else ("--subnet", out)
+        chosen = [] if options.is_default_out(ctx) else ["--subnet", out]
+        images = (supernet or load_supernet(found.supernet)).images_for_statistics
+        if images is not None:
+            chosen += ["--data", data or images]
         output.next_step(export_command(found.predicted, *chosen, tables=request.table_folders))
 
 

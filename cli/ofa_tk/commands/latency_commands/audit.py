@@ -70,6 +70,6 @@ def command(
             output.line(f"{report.num_rows} rows of {len(report.tables)} tables: nothing found.")
     if not report.is_clean:
         raise LatencyTableError(
-            f"'{path}' fails the audit: {len(report.findings)} findings.",
+            f"'{path}' fails the audit: {len(report.findings)} finding{'s' * (len(report.findings) > 1)}.",
             hint="Measure the rows again, or leave the table alone.",
         )
