@@ -87,7 +87,8 @@ class Step:
             return _TOOK.sub("# s", output)
         lasting = [_FIGURE.sub("#", line) for line in output.splitlines() if not _PROGRESS.search(line)]
         if self.varies == "results":
-            return " ".join([*lasting[:1], *" ".join(lasting[-1:]).split()[:1]])
+            first, last = (" ".join(line).split() for line in (lasting[:1], lasting[-1:]))
+            return " ".join([*first, *last[:1]])
         return _REPEATED.sub(r"\1", re.sub(r"\s+", " ", " ".join(lasting)))
 
 
@@ -175,7 +176,9 @@ def _write_picture(made: Path, picture: Path, part: tuple[int, ...]) -> None:
         subprocess.run(["chromium", *options, *shot], check=True, stderr=subprocess.DEVNULL)
     with Image.open(picture) as image:
         shown = image.crop(part) if part else image
-        shown.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(picture, optimize=True)
+        shown.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            picture, optimize=True
+        )
 
 
 def _rewrite(page: Path, *, with_pictures: bool) -> None:
