@@ -320,6 +320,18 @@ def test_bundled_supernets_know_how_wrong_they_are_of_searched_subnets(name: str
     chosen = context.accuracy.predictor.card.interval.chosen
     assert chosen is not None
     assert chosen.offset_points > 0
+    assert not any("points above the largest" in line for line in quick(supernet=name).warnings)
     largest = Encoding(context.space).encode([context.space.largest()])
     assert chosen.ceiling_percent is not None
     assert chosen.ceiling_percent >= float(context.accuracy.predict(largest)[0]) - 0.01
+
+
+def test_an_answer_predicted_above_the_largest_subnet_says_that_this_is_unchecked() -> None:
+    found = quick(supernet="ofa-mobilenet-v3-w1.0")
+    chosen, largest = found.candidates[0].top1_percent, found.candidates[2].top1_percent
+    assert chosen is not None
+    assert largest is not None
+    said = [line for line in found.warnings if "points above the largest subnet" in line]
+    assert bool(said) == (chosen > largest)
+    assert chosen > largest
+    assert said[0].startswith(f"Predicted {chosen - largest:.2f} points")

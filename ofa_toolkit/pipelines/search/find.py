@@ -26,7 +26,7 @@ from ofa_toolkit.search.baselines import exhaustive_search, random_search
 from ofa_toolkit.search.evolution import EvolutionConfig, evolve
 from ofa_toolkit.search.problem import SearchProblem
 from ofa_toolkit.search.uniform import uniform_subnets
-from ofa_toolkit.spaces.encoding import Encoding
+from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document, write_subnet
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
@@ -110,7 +110,7 @@ def search(request: SearchRequest) -> FoundSubnet:
             for rank in range(2, 1 + min(request.num_best, int(result.scores.is_feasible.sum())))
         ),
         not_binding=not_binding(context, problem, result),
-        warnings=context.warnings_of(best),
+        warnings=(*context.warnings_of(best), *_above_largest(context, best)),
         source=context.supernet,
     )
 
@@ -153,3 +153,17 @@ def _references(context: SearchContext, problem: SearchProblem) -> list[Candidat
         best = feasible[np.argmin(scores.objectives[feasible, 0])]
         references.append(describe_candidate(context, "best uniform", uniform[best : best + 1]))
     return references
+
+
+def _above_largest(context: SearchContext, best: Population) -> tuple[str, ...]:
+    """What to know of an answer that a predictor puts above the largest subnet, unchecked."""
+    accuracy = context.accuracy
+    if accuracy is None or accuracy.is_calibrated_for_search:
+        return ()
+    ends = np.concatenate([best, Encoding(context.space).encode([context.space.largest()])])
+    chosen, largest = accuracy.predict(ends)
+    told = (
+        f"Predicted {chosen - largest:.2f} points above the largest subnet: a search finds what its "
+        "predictor overrates, and by how much is unchecked here."
+    )
+    return (told,) if chosen > largest else ()
