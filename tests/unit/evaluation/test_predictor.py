@@ -220,6 +220,15 @@ def test_a_fitted_ensemble_predicts_unseen_subnets() -> None:
     assert predicted.std(axis=1).min() > 0
 
 
+def test_equal_accuracies_are_predicted_as_they_are() -> None:
+    space = get_space("mobilenet-v3-compact")
+    choices = Choices.of(space, space.resolutions)
+    one_hot = choices.one_hot(space, sample_population(space, 20, np.random.default_rng(0)))
+    config = EnsembleConfig(num_members=2, hidden=(4,), num_steps=40)
+    members = fit_ensemble(choices, one_hot, np.full(20, 71.5), config=config)
+    assert np.abs(predict_members(members, one_hot) - 71.5).max() < 1
+
+
 def test_intervals_from_held_out_errors_cover_new_rows() -> None:
     space = get_space("mobilenet-v3-compact")
     random = np.random.default_rng(1)
