@@ -13,7 +13,7 @@ from ofa_toolkit.pipelines.studies.statistics import ACCURACIES, COSTS, DEVICE_H
 
 def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str) -> str:
     """Means over seeds, then differences to the reference, one pair of tables for each space."""
-    parts = [_hardware(results)] if len({result.hardware for result in results}) > 1 else []
+    parts = []
     for space in space_names(results):
         rows = summarize(results, space, labels, reference)
         heads = ["", "seeds", *ACCURACIES, *COSTS]
@@ -30,6 +30,8 @@ def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str
                     [_differences(row) for row in compared],
                 ),
             ]
+    if len({result.hardware for result in results}) > 1:
+        parts.append(_hardware(results))
     return "\n\n".join(parts) + "\n"
 
 
