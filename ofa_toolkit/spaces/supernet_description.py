@@ -19,6 +19,8 @@ from ofa_toolkit.spaces.supernet_description_v1 import upgraded
 
 FORMAT = FileFormat("ofa-toolkit/supernet", 2, "a description of a supernet", former=(1,))
 CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARRIED_IMAGES = "batchnorm_images.safetensors"
 
 _TABLES = ("space", "trained_space", "recipe")
 

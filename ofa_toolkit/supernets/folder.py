@@ -17,14 +17,13 @@ from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.supernet_description import (
     CONFIG_FILE,
     FORMAT,
+    WEIGHTS_FILE,
     SupernetDescription,
     SupernetSettings,
     read_description,
 )
 from ofa_toolkit.supernets.finiteness import first_not_finite
 from ofa_toolkit.supernets.supernet import Supernet
-
-WEIGHTS_FILE = "model.safetensors"
 
 
 def save_supernet(

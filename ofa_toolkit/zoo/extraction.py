@@ -11,8 +11,9 @@ from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.evaluation.accuracy import RECALIBRATION_SEED, recalibration_batches
 from ofa_toolkit.graphs import identify_weights
 from ofa_toolkit.spaces.subnet_file import SubnetFile
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES
 from ofa_toolkit.supernets import extract, fold_batchnorm, recalibrate_batchnorm
-from ofa_toolkit.supernets.batchnorm import carried_statistics
+from ofa_toolkit.supernets.batchnorm.carried_statistics import CarriedStatistics
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.supernets.extracted import ExtractedNetwork
 from ofa_toolkit.zoo.supernet import LoadedSupernet
@@ -69,7 +70,7 @@ def extract_subnet(
         source = BatchNormSource(kind="data", images=dataset.source, num_images=used, seed=RECALIBRATION_SEED)
     else:
         used = _carried(supernet, subnet.resolution).recalibrate(network, subnet.resolution)
-        source = BatchNormSource(kind="carried", images=carried_statistics.FILE, num_images=used, seed=0)
+        source = BatchNormSource(kind="carried", images=CARRIED_IMAGES, num_images=used, seed=0)
     network.eval()
     origin = Origin(
         supernet=supernet,
@@ -83,7 +84,7 @@ def extract_subnet(
     return network
 
 
-def _carried(supernet: LoadedSupernet, resolution: int) -> carried_statistics.CarriedStatistics:
+def _carried(supernet: LoadedSupernet, resolution: int) -> CarriedStatistics:
     """The statistics that a supernet carries, where they say something of an input size (pixels)."""
     carried = supernet.carried_statistics
     lack = "it carries no images" if carried is None else carried.lack(resolution)

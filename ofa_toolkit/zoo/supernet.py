@@ -17,7 +17,13 @@ from ofa_toolkit.spaces import SPACES, SearchSpace, get_space
 from ofa_toolkit.spaces.official_files import network_folder
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
+from ofa_toolkit.spaces.supernet_description import (
+    CARRIED_IMAGES,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    SupernetDescription,
+    read_description,
+)
 from ofa_toolkit.zoo.card import CARD_FILE, Card, read_card
 from ofa_toolkit.zoo.entries import HUB_PREFIX, ZooEntry, is_hub_name, load_entry, refuse_link
 
@@ -29,8 +35,6 @@ if TYPE_CHECKING:
     from ofa_toolkit.zoo.store import Store
 
 _IMAGENET = "ImageNet (ILSVRC 2012)"
-WEIGHTS_FILE = "model.safetensors"
-CARRIED_IMAGES_FILE = "batchnorm_images.safetensors"
 RUN_SUPERNET_FOLDER = "supernet"
 
 
@@ -255,7 +259,7 @@ class LoadedSupernet:
 
         None for a single network, which has its own, and where its folder carries some.
         """
-        if self.trained_space.has_one_architecture or (self._files / CARRIED_IMAGES_FILE).is_file():
+        if self.trained_space.has_one_architecture or (self._files / CARRIED_IMAGES).is_file():
             return None
         is_run = self._entry is None
         return str(self.recipe.get("data", {}).get("source", "DATA")) if is_run else "DATA"

@@ -34,8 +34,8 @@ from ofa_toolkit.pipelines.export.tensorrt import build_and_check
 from ofa_toolkit.pipelines.prediction.predict import predict
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES
 from ofa_toolkit.supernets import Supernet, save_supernet
-from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
 from tests.heard import Heard
 from tests.unit.export.tensorrt_standin import HostMemory, make_library
 

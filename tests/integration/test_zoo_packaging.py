@@ -23,7 +23,7 @@ from ofa_toolkit.pipelines.zoo.request import PackageRequest
 from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.spaces import get_space, restrict, sample_subnets
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_document, write_subnet
-from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES
 from ofa_toolkit.zoo.card import read_card, write_card
 from ofa_toolkit.zoo.entries import load_entry
 from ofa_toolkit.zoo.identity import identify

@@ -20,7 +20,7 @@ from ofa_toolkit.pipelines.zoo.package import package_entry
 from ofa_toolkit.pipelines.zoo.prepare import prepare_entry
 from ofa_toolkit.pipelines.zoo.request import PackageRequest, Preparation
 from ofa_toolkit.pipelines.zoo.verify import verify_entry
-from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES
 from ofa_toolkit.zoo.card import Card
 from ofa_toolkit.zoo.entries import load_entry
 from tests.heard import Heard

@@ -15,11 +15,10 @@ from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES, CONFIG_FILE, WEIGHTS_FILE
 from ofa_toolkit.zoo.card import AccuracyFact, BatchNormStatistics
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import accuracy_of
-from ofa_toolkit.zoo.supernet import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from ofa_toolkit.evaluation.accuracy import Accuracy
@@ -128,8 +127,6 @@ def _figure(evaluator: Evaluator, subnet: Subnet, question: AccuracyQuery) -> Ac
 
 def _conditions(folder: Path, subnet: Subnet, question: AccuracyQuery, data: str) -> dict[str, Any]:
     """All that decides a figure."""
-    from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
-
     asked = {name: value for name, value in vars(question).items() if name not in ("subnet", "resolution")}
     files = [CONFIG_FILE, WEIGHTS_FILE, *([CARRIED_IMAGES] if question.use_carried else [])]
     identities = {name: identify(folder / name).sha256 for name in files}

@@ -28,12 +28,17 @@ from ofa_toolkit.spaces.subnet_file import (
     subnet_from_document,
     write_subnet,
 )
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, SupernetDescription, read_description
-from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
+from ofa_toolkit.spaces.supernet_description import (
+    CARRIED_IMAGES,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    SupernetDescription,
+    read_description,
+)
 from ofa_toolkit.zoo.card import CARD_FILE, AccuracyFact, Card, FileFacts, read_card, write_card
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import README_FILE, render_readme
-from ofa_toolkit.zoo.supernet import WEIGHTS_FILE, load_supernet
+from ofa_toolkit.zoo.supernet import load_supernet
 
 SUBNETS_FOLDER = "subnets"
 KIND = "zoo entry"

@@ -29,7 +29,7 @@ from ofa_toolkit.pipelines.zoo.package import (
     write_supernet,
 )
 from ofa_toolkit.pipelines.zoo.request import PackageRequest, Part, Preparation
-from ofa_toolkit.supernets.batchnorm.carried_statistics import FILE as CARRIED_IMAGES
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.supernet import load_supernet
 

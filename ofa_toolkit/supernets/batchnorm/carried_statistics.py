@@ -23,10 +23,9 @@ from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.core.sealed import is_as_saved, seal
 from ofa_toolkit.core.weights_identity import weights_identity
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES, WEIGHTS_FILE
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms, recalibrate_batchnorm
-from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
-FILE = "batchnorm_images.safetensors"
 FORMAT = "ofa-toolkit/batchnorm-images"
 _SHIFT, _LOG_SCALE = "shift.", "log_scale."
 _WEIGHTS = "weights_sha256"
@@ -55,11 +54,15 @@ class Corrections:
             MismatchError: There is nothing known of a batch norm or of the resolution.
         """
         if resolution not in self.resolutions:
-            raise MismatchError(f"'{FILE}' knows nothing of {resolution} pixels: it is another supernet's.")
+            raise MismatchError(
+                f"'{CARRIED_IMAGES}' knows nothing of {resolution} pixels: it is another supernet's."
+            )
         row = self.resolutions.index(resolution)
         for name, norm in batch_norms(network):
             if name not in self.shifts or self.shifts[name].shape[1] < norm.num_features:
-                raise MismatchError(f"'{FILE}' knows nothing of '{name}': it is another supernet's.")
+                raise MismatchError(
+                    f"'{CARRIED_IMAGES}' knows nothing of '{name}': it is another supernet's."
+                )
             assert norm.running_mean is not None
             assert norm.running_var is not None
             channels = slice(norm.num_features)
@@ -136,7 +139,7 @@ def write_carried_statistics(folder: str | Path, pixels: Tensor, corrections: Co
         pixels: uint8, `(N, 3, R, R)`.
         corrections: Corrections of these images; stored as float16, and bound to the weights in the folder.
     """
-    path = Path(folder) / FILE
+    path = Path(folder) / CARRIED_IMAGES
     tensors = {"images": pixels.contiguous()}
     if corrections is not None:
         # A tensor like the others, where older readers look for it.
@@ -163,7 +166,7 @@ def read_carried_statistics(
         FileFormatError: The file is damaged.
         MismatchError: The corrections were measured on other weights than those in the folder.
     """
-    path = Path(folder) / FILE
+    path = Path(folder) / CARRIED_IMAGES
     if not path.is_file():
         return None
     try:
@@ -189,7 +192,9 @@ def read_carried_statistics(
         )
     if images.dtype == torch.uint8:
         if preprocessing is None:
-            raise FileFormatError(f"'{folder}' does not say how the pixels in {FILE} are normalised.")
+            raise FileFormatError(
+                f"'{folder}' does not say how the pixels in {CARRIED_IMAGES} are normalised."
+            )
         images = normalized(images, preprocessing)
     return CarriedStatistics(images=images.float(), corrections=corrections)
 

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.spaces import Subnet, get_space, restrict, sample_subnets
+from ofa_toolkit.spaces.supernet_description import WEIGHTS_FILE
 from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm.carried_statistics import (
     CarriedStatistics,
@@ -23,7 +24,6 @@ from ofa_toolkit.supernets.batchnorm.carried_statistics import (
 )
 from ofa_toolkit.supernets.batchnorm.corrections import largest_size, measure_corrections
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
-from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 SPACE = restrict(
     get_space("mobilenet-v3-compact").with_num_classes(4).with_resolutions((8, 16)),

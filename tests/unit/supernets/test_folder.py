@@ -20,9 +20,8 @@ from ofa_toolkit.core.errors import (
 from ofa_toolkit.core.sealed import seal
 from ofa_toolkit.spaces import SearchSpace, compound, get_space, restrict
 from ofa_toolkit.spaces.space_file import space_document
-from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, read_description
+from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, WEIGHTS_FILE, read_description
 from ofa_toolkit.supernets import Supernet, read_supernet, save_supernet
-from ofa_toolkit.supernets.folder import WEIGHTS_FILE
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((32, 48))
 
