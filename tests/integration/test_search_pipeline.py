@@ -274,7 +274,7 @@ def test_the_command_writes_a_subnet_and_one_json_document(
     assert run(["search", "--device", "jetson-nano", "--latency", "20ms", "--json", *EFFORT]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert captured.err.rstrip().endswith("ofa-tk export --onnx --data DATA")
+    assert captured.err.rstrip().endswith("ofa-tk export --onnx --data imagenet:DIR")
     file = read_subnet("subnet.json")
     assert file.subnet.resolution == document["resolution"]
     assert file.predicted["macs"]["provenance"] == "counted"

@@ -118,6 +118,8 @@ def command(
         images = (supernet or load_supernet(found.supernet)).images_for_statistics
         if images is not None:
             chosen += ["--data", data or images]
+        if images is not None and data is None and images.endswith(":DIR"):
+            output.note("DIR: its training images, which the subnet's batch-norm statistics come from.")
         output.next_step(export_command(found.predicted, *chosen, tables=request.table_folders))
 
 
