@@ -39,9 +39,14 @@ class Launching:
     shard: Shard | None
 
     @property
+    def is_local(self) -> bool:
+        """Whether the processes run on this machine."""
+        return self.name == "local"
+
+    @property
     def is_asked_for(self) -> bool:
         """Whether anything but this process alone was asked for."""
-        return self.jobs > 1 or self.name != "local" or self.shard is not None
+        return self.jobs > 1 or not self.is_local or self.shard is not None
 
     def launcher(self) -> Launcher:
         """What runs the processes."""

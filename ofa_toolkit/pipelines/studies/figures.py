@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ofa_toolkit.core.figures import finish_axes, new_figure, png
-from ofa_toolkit.pipelines.studies.results import RunResult, space_names
+from ofa_toolkit.pipelines.studies.results import RunResult, share_hardware, space_names
 from ofa_toolkit.pipelines.studies.statistics import DEVICE_HOURS, FORWARD_MACS, MEAN_PARETO, Row, summarize
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def draw_figures(results: Sequence[RunResult], labels: Sequence[str], reference:
             "Largest network, held-out top-1 (%)",
         )
     }
-    measure = DEVICE_HOURS if len({result.hardware for result in results}) == 1 else FORWARD_MACS
+    measure = DEVICE_HOURS if share_hardware(results) else FORWARD_MACS
     for number, space in enumerate(space_names(results)):
         rows = summarize(results, space, labels, reference)
         suffix = f"-{number + 1}" if number else ""

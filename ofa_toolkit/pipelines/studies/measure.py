@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.version import __version__
-from ofa_toolkit.datasets import ImageDataset, Split
+from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, mean_pareto_accuracy
 from ofa_toolkit.latency.measuring.system import cpu_name
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
@@ -112,11 +112,12 @@ def _spaces(study: StudyConfig, num_classes: int) -> list[SearchSpace]:
 def _curve(evaluator: Evaluator, space: SearchSpace, study: StudyConfig, *, is_trained: bool) -> CurveResult:
     cost_of, encoding = macs_cost(space), Encoding(space)
 
-    def measured(subnet: Subnet, cost: float, splits: Sequence[Split]) -> SubnetAccuracy:
-        top1 = {split: evaluator.accuracy(subnet, split).top1_percent for split in splits}
-        return SubnetAccuracy(
-            mmacs=cost, validation_top1_percent=top1["validation"], test_top1_percent=top1.get("test")
-        )
+    def judged(subnet: Subnet, cost: float) -> SubnetAccuracy:
+        top1 = evaluator.accuracy(subnet, "validation").top1_percent
+        return SubnetAccuracy(mmacs=cost, validation_top1_percent=top1)
+
+    def tested(subnet: Subnet, before: SubnetAccuracy) -> SubnetAccuracy:
+        return replace(before, test_top1_percent=evaluator.accuracy(subnet, "test").top1_percent)
 
     ends = [space.smallest(), space.largest()]
     low, high = cost_of(encoding.encode(ends)).tolist()
@@ -126,19 +127,17 @@ def _curve(evaluator: Evaluator, space: SearchSpace, study: StudyConfig, *, is_t
     costs = cost_of(encoding.encode(subnets))
     order = np.argsort(costs, kind="stable")
     subnets, costs = [subnets[index] for index in order], costs[order]
-    judged = [
-        measured(subnet, cost, ["validation"]) for subnet, cost in zip(subnets, costs.tolist(), strict=True)
-    ]
-    accuracies = np.array([subnet.validation_top1_percent for subnet in judged])
+    found = [judged(subnet, cost) for subnet, cost in zip(subnets, costs.tolist(), strict=True)]
+    accuracies = np.array([subnet.validation_top1_percent for subnet in found])
     buckets = best_per_bucket(costs, accuracies, study.num_buckets, (low, high))
-    both: list[Split] = ["validation", "test"]
-    points = [measured(subnets[b.best], float(costs[b.best]), both) for b in buckets if b.best is not None]
+    points = [tested(subnets[b.best], found[b.best]) for b in buckets if b.best is not None]
+    smallest, largest = (tested(end, judged(end, cost)) for end, cost in zip(ends, (low, high), strict=True))
     return CurveResult(
         space=space.name,
         is_trained=is_trained,
-        smallest=measured(ends[0], low, both),
-        largest=measured(ends[1], high, both),
-        candidates=tuple(judged),
+        smallest=smallest,
+        largest=largest,
+        candidates=tuple(found),
         points=tuple(points),
         mean_pareto_accuracy_percent=mean_pareto_accuracy(
             np.array([point.mmacs for point in points]),

@@ -16,9 +16,21 @@ from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.launchers import Launcher
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs_of
 from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
+from ofa_toolkit.pipelines.training.run import open_run_dataset
 
 _STOPPED = 130
 """Exit code of a command that was asked to stop and kept all that it did."""
+
+
+def check_images(study: StudyConfig, folder: StudyFolder) -> None:
+    """Open the images once where a run is left to do, so that none is started to fail for want of them.
+
+    Raises:
+        DataError: They are missing or malformed.
+    """
+    left = (run for run in runs_of(study) if folder.state(run) not in ("measured", "failed"))
+    if (run := next(left, None)) is not None:
+        open_run_dataset(run.config(), download=False)
 
 
 def run_study(

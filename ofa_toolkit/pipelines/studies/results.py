@@ -160,6 +160,11 @@ def read_results(folder: Path) -> list[RunResult]:
     return sorted(results, key=lambda result: (result.label, result.seed))
 
 
+def share_hardware(results: Sequence[RunResult]) -> bool:
+    """Whether all runs were trained on the same, so that their hours compare."""
+    return len({result.hardware for result in results}) == 1
+
+
 def space_names(results: Sequence[RunResult]) -> list[str]:
     """Names of the spaces that curves were measured over, in order."""
     return list(dict.fromkeys(curve.space for result in results for curve in result.curves))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ofa_toolkit.core.csv_table import csv_table
-from ofa_toolkit.pipelines.studies.results import RunResult, space_names
+from ofa_toolkit.pipelines.studies.results import RunResult, share_hardware, space_names
 from ofa_toolkit.pipelines.studies.statistics import ACCURACIES, COSTS, DEVICE_HOURS, Estimate, Row, summarize
 
 
@@ -30,7 +30,7 @@ def markdown(results: Sequence[RunResult], labels: Sequence[str], reference: str
                     [_differences(row) for row in compared],
                 ),
             ]
-    if len({result.hardware for result in results}) > 1:
+    if not share_hardware(results):
         parts.append(_hardware(results))
     return "\n\n".join(parts) + "\n"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ofa_tk.app import run
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, OutputError
 from ofa_toolkit.pipelines.studies import report, tables
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, VariantConfig, load_study, runs_of
@@ -194,3 +195,14 @@ def test_what_is_published_is_drawn_from_its_results(
     assert len(published) == 4
     for path in published:
         assert path.read_bytes() == (study.parent / "report" / path.name).read_bytes(), path.name
+
+
+def test_missing_images_are_told_before_any_run_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = 'title = "t"\ndata = "npz:gone.npz"\n[[variants]]\nlabel = "a"\nrecipe = "deps-compact-cifar10"\n'
+    Path("study.toml").write_text(text)
+    assert run(["study", "run", "study.toml", "--out", "study"]) == 1
+    assert "gone.npz" in capsys.readouterr().err
+    assert not Path("study").exists()

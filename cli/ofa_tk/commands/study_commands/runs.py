@@ -45,12 +45,13 @@ def run_command(
     """
     from ofa_toolkit.pipelines.studies.definition import load_study
     from ofa_toolkit.pipelines.studies.folder import StudyFolder
-    from ofa_toolkit.pipelines.studies.queue import run_study
+    from ofa_toolkit.pipelines.studies.queue import check_images, run_study
 
-    study_folder = StudyFolder(folder)
-
+    study, study_folder = load_study(file), StudyFolder(folder)
+    if launching.is_local:
+        check_images(study, study_folder)
     states = run_study(
-        load_study(file),
+        study,
         study_folder,
         launching.launcher(),
         jobs=launching.jobs,
