@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 _DIGEST = "tensors_sha256"
 
@@ -28,13 +27,13 @@ def seal(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + tensors
 
 
-def is_as_saved(path: Path) -> bool:
+def is_as_saved(content: bytes) -> bool:
     """Whether the tensors of a safetensors file have the digest it states, if it states one.
 
     Raises:
         ValueError: It is no safetensors file.
     """
-    header, tensors = _parts(path.read_bytes())
+    header, tensors = _parts(content)
     stated = header.get("__metadata__", {}).get(_DIGEST)
     return stated is None or stated == hashlib.sha256(tensors).hexdigest()
 

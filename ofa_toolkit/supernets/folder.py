@@ -101,8 +101,9 @@ def read_supernet(folder: str | Path) -> Supernet:
     if not weights.is_file():
         raise CheckpointError(f"'{folder}' has no {WEIGHTS_FILE}.", hint="Copy the folder again.")
     try:
-        tensors = safetensors.torch.load_file(weights)
-        if not is_as_saved(weights):
+        content = weights.read_bytes()
+        tensors = safetensors.torch.load(content)
+        if not is_as_saved(content):
             raise CheckpointError(
                 f"'{weights}' is damaged: its tensors are not the ones that were saved.",
                 hint="Copy the folder again.",

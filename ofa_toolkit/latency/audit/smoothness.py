@@ -7,11 +7,8 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ofa_toolkit.latency.audit.rows import AuditTable, Row
-
-Array = npt.NDArray[np.float64]
 
 _FEWEST = 4
 _FEWEST_NETWORKS = 8

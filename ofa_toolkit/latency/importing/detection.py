@@ -7,7 +7,7 @@ from pathlib import Path
 from ofa_toolkit.core.documents import parse_json, read_text
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.block_file import KEY, SUFFIXES, is_block_table
-from ofa_toolkit.latency.importing.json_records import as_csv
+from ofa_toolkit.latency.importing.json_records import lines_csv, records_csv
 from ofa_toolkit.latency.importing.sheet import check_delimited, read_sheet
 from ofa_toolkit.latency.importing.trtexec import is_profile, is_times
 from ofa_toolkit.latency.importing.trtexec_log import is_log
@@ -44,7 +44,7 @@ def _of_json(path: Path, text: str) -> str | None:
     except FileFormatError:
         if _is_journal(text):
             return "kit"
-        if as_csv(text) is not None:
+        if lines_csv(text) is not None:
             return "csv"
         if path.suffix == ".json":
             raise
@@ -62,7 +62,7 @@ def _of_json(path: Path, text: str) -> str | None:
         return "ofa-yaml"
     if isinstance(document, dict) and "type" in document:
         return "kit"
-    return None if as_csv(text) is None else "csv"
+    return None if records_csv(document) is None else "csv"
 
 
 def _is_journal(text: str) -> bool:

@@ -16,19 +16,25 @@ _TIMES = re.compile(r"lat|time|mean|median|average|avg", re.IGNORECASE)
 
 
 def as_csv(text: str) -> str | None:
-    """JSON as delimited text; None where it is no table with a column of times.
-
-    Read are a list of rows, also under one name; one row a line; and columns, as pandas writes them.
-    """
+    """JSON as delimited text, also one row a line; None where it is no table with a column of times."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        document = parse_json(text, "")
+        return records_csv(parse_json(text, ""))
     except FileFormatError:
-        try:
-            document = [parse_json(line, "") for line in text.splitlines() if line.strip()]
-        except FileFormatError:
-            return None
+        return lines_csv(text)
+
+
+def lines_csv(text: str) -> str | None:
+    """The same of JSON that is one row a line."""
+    try:
+        return records_csv([parse_json(line, "") for line in text.splitlines() if line.strip()])
+    except FileFormatError:
+        return None
+
+
+def records_csv(document: Any) -> str | None:
+    """The same of parsed JSON: a list of rows, also under one name, or columns, as pandas writes them."""
     for rows in _candidates(document):
         if rows and all(isinstance(row, Mapping) for row in rows) and any(map(_TIMES.search, rows[0])):
             columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -16,8 +16,6 @@ from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower, sample_subnets
 from ofa_toolkit.spaces.subnet_file import read_subnet, subnet_document
 
-"""Told how many of how many subnets are done."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SubnetResult:

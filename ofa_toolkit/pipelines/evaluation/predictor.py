@@ -30,8 +30,6 @@ from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.training.distributed import Process
 
 LEAST_SUBNETS = 30
-NUM_FOLDS = 5
-CURVE_SHARES = (0.25, 0.5, 1.0)
 WORTHWHILE_GAIN = 0.1
 
 Floats = npt.NDArray[np.float64]

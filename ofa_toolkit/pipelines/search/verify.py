@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -99,8 +100,8 @@ def verify_top(
         latencies = time_subnets(
             space, [candidate.subnet for candidate in candidates], runtime, options or RuntimeOptions()
         )
-    with tempfile.TemporaryDirectory() as temporary:
-        top1 = measure_top(found, evaluator, num_subnets, folder or Path(temporary), reporter=reporter)
+    with tempfile.TemporaryDirectory() if folder is None else contextlib.nullcontext(folder) as place:
+        top1 = measure_top(found, evaluator, num_subnets, Path(place), reporter=reporter)
     verified = [
         Verified(
             candidate=candidate,

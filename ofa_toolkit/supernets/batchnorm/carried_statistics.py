@@ -170,8 +170,9 @@ def read_carried_statistics(
     if not path.is_file():
         return None
     try:
-        tensors = safetensors.torch.load_file(path)
-        if not is_as_saved(path):
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        if not is_as_saved(content):
             raise FileFormatError(f"'{path}' is damaged: its tensors are not the ones that were saved.")
         images = tensors.pop("images")
         corrections, weights = None, None
