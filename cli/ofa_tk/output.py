@@ -31,6 +31,11 @@ class Column:
     is_number: bool = False
 
 
+def numbers(*names: str) -> list[Column]:
+    """Columns of numbers."""
+    return [Column(name=name, is_number=True) for name in names]
+
+
 # C0 without tab and newline, DEL, C1, and what reorders text: an escape sequence needs one of them.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

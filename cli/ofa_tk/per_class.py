@@ -57,9 +57,8 @@ def report(
 
 def _print(result: PerClass) -> None:
     matrix = result.matrix
-    numbers = ("images", "recall %", "precision %")
     output.print_table(
-        ["class", *(output.Column(name=name, is_number=True) for name in numbers)],
+        ["class", *output.numbers("images", "recall %", "precision %")],
         [
             (each.name, each.num_images, *map(percent_text, (each.recall_percent, each.precision_percent)))
             for each in matrix.classes()
@@ -68,14 +67,14 @@ def _print(result: PerClass) -> None:
     )
     if len(matrix.class_names) <= _MOST_COLUMNS:
         output.print_table(
-            ["class", *(output.Column(name=f"-> {name}", is_number=True) for name in matrix.class_names)],
+            ["class", *output.numbers(*(f"-> {name}" for name in matrix.class_names))],
             [[name, *row] for name, row in zip(matrix.class_names, matrix.counts.tolist(), strict=True)],
             title="Taken for",
         )
     pairs = matrix.most_confused(5)
     if pairs:
         output.print_table(
-            ["class", "taken for", output.Column(name="images", is_number=True)],
+            ["class", "taken for", *output.numbers("images")],
             [(pair.class_name, pair.taken_for, pair.num_images) for pair in pairs],
             title="Most confused",
         )

@@ -61,9 +61,9 @@ def command(
     if as_json:
         output.print_json(result)
         return
-    numbers = ["threads", "batch", "median ms", "p90 ms", "images/s", "ratio", "MB"]
+    numbers = output.numbers("threads", "batch", "median ms", "p90 ms", "images/s", "ratio", "MB")
     output.print_table(
-        ["file", "provider", *(output.Column(name=name, is_number=True) for name in numbers)],
+        ["file", "provider", *numbers],
         [
             (
                 timing.file,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ def show(source: str, download: bool, is_all: bool, overrides: tuple[str, ...], 
     with TerminalReporter() as reporter:
         contents = read_contents(dataset, reporter, most_decoded=None if is_all else SAMPLE)
     if as_json:
-        output.print_json(dataclasses.asdict(contents))
+        output.print_json(contents)
     else:
         _print(contents)
     for text in contents.warnings:
@@ -56,16 +55,16 @@ def show(source: str, download: bool, is_all: bool, overrides: tuple[str, ...], 
 def _print(contents: Contents) -> None:
     output.line(contents.summary)
     output.line()
-    numbers = [output.Column(name=name, is_number=True) for name in ("train", "validation", "test")]
     rows = [(count.name, count.train, count.validation, count.test) for count in contents.classes]
-    output.print_table(["class", *numbers], rows)
+    output.print_table(["class", *output.numbers("train", "validation", "test")], rows)
     output.line()
-    fields: dict[str, object] = {
-        "largest class": f"{contents.balance:.1f} times the training images of the smallest",
-        "sizes": _listed(contents.sizes),
-        "stored as": _listed(contents.modes),
-    }
-    output.print_fields(fields)
+    output.print_fields(
+        {
+            "largest class": f"{contents.balance:.1f} times the training images of the smallest",
+            "sizes": _listed(contents.sizes),
+            "stored as": _listed(contents.modes),
+        }
+    )
     if contents.num_decoded < sum(contents.splits.values()):
         output.note(
             f"Decoded {contents.num_decoded:,} pictures drawn at random: only among them are damaged and "
@@ -93,9 +92,8 @@ def _print_skipped(title: str, files: tuple[Skipped, ...]) -> None:
     first = {item.reason: item.file for item in reversed(files)}
     counts = Counter(item.reason for item in files).most_common()
     output.line()
-    columns: list[output.Column | str] = ["reason", output.Column(name="files", is_number=True), "such as"]
     rows = [(reason, count, first[reason]) for reason, count in counts[:_SHOWN]]
-    output.print_table(columns, rows, title=title)
+    output.print_table(["reason", *output.numbers("files"), "such as"], rows, title=title)
     _print_rest(len(counts))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import click
 
 from ofa_tk import options, output
@@ -22,7 +20,7 @@ def command(as_json: bool) -> None:
     checks = diagnose()
     broken = [check for check in checks if check.status == "broken"]
     if as_json:
-        output.print_json({"is_ok": not broken, "checks": [dataclasses.asdict(check) for check in checks]})
+        output.print_json({"is_ok": not broken, "checks": checks})
     else:
         output.print_table(
             ["group", "part", "status", "found"],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,9 @@ from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.evaluation.evaluate import Evaluation
 
 MOVED: Mapping[str, tuple[str, ...]] = {
     "--pareto": ("pareto",),
@@ -105,7 +108,6 @@ def command(
     Example: ofa-tk evaluate --supernet runs/try --data fake
     """
     from ofa_toolkit.datasets.report import warnings
-    from ofa_toolkit.evaluation.sampling import accuracy_text
     from ofa_toolkit.pipelines.evaluation.evaluate import evaluate_subnets
     from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
     from ofa_toolkit.pipelines.search.suggestion import next_command
@@ -131,22 +133,18 @@ def command(
             reporter=reporter,
         )
     if as_json:
-        output.print_json(dataclasses.asdict(evaluation))
+        output.print_json(evaluation)
         return
-    columns: list[output.Column | str] = [
-        "subnet",
-        output.Column(name="resolution", is_number=True),
-        output.Column(name="MMACs", is_number=True),
-        output.Column(name="M params", is_number=True),
-        output.Column(name=f"{request.split} top-1 %", is_number=True),
-        output.Column(name="loss", is_number=True),
-        output.Column(name="images", is_number=True),
-    ]
-    has_more = evaluation.results[0].accuracy.top1_among_percent is not None
-    if has_more:
-        columns.insert(
-            5, output.Column(name=f"among {evaluator.dataset.num_classes} classes", is_number=True)
-        )
+    _print(evaluation, evaluator.dataset.num_classes)
+    output.next_step(next_command(evaluator.supernet))
+
+
+def _print(evaluation: Evaluation, num_classes: int) -> None:
+    from ofa_toolkit.evaluation.sampling import accuracy_text
+
+    first = evaluation.results[0].accuracy
+    among = [] if first.top1_among_percent is None else [f"among {num_classes} classes"]
+    numbers = ("resolution", "MMACs", "M params", f"{evaluation.split} top-1 %", *among, "loss", "images")
     rows = [
         (
             r.name,
@@ -164,10 +162,9 @@ def command(
         )
         for r in evaluation.results
     ]
-    output.print_table(columns, rows)
-    used = evaluation.results[0].accuracy.num_recalibration_images
+    output.print_table(["subnet", *output.numbers(*numbers)], rows)
     for note in evaluation.notes:
         output.note(note)
+    used = first.num_recalibration_images
     recalibrated = f"recalibrated on {used} training images for each subnet"
     output.note(f"Batch norm {recalibrated if used else 'as stored'}.")
-    output.next_step(next_command(evaluator.supernet))

@@ -45,12 +45,12 @@ def command(
     if as_json:
         output.print_json(
             {
-                "folder": str(made.folder),
+                "folder": made.folder,
                 "files": made.files,
                 "resolution": made.subnet.resolution,
                 "macs": made.macs,
                 "params": made.params,
-                "batchnorm": dataclasses.asdict(made.batchnorm),
+                "batchnorm": made.batchnorm,
                 "largest_difference": made.largest_difference,
             }
         )

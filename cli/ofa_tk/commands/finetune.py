@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +30,7 @@ def command(request: FinetuneRequest, resume: Resume, as_json: bool) -> None:
     with TerminalReporter() as reporter:
         result, path = finetune(request, resume=resume, reporter=reporter)
     if as_json:
-        output.print_json({**dataclasses.asdict(result), "subnet": path})
+        output.print_json({**vars(result), "subnet": path})
     else:
         top1 = accuracy_text(result.accuracies["subnet"], result.num_validation_images)
         output.print_fields({"validation top-1 %": top1, "subnet": path})

@@ -47,7 +47,7 @@ def command(file: Path, target: str, tables: tuple[Path, ...], as_json: bool) ->
         )
     elif groups:
         output.print_table(
-            ["severity", "rule", output.Column(name="count", is_number=True), "first places", "what"],
+            ["severity", "rule", *output.numbers("count"), "first places", "what"],
             [
                 (found.severity, found.rule, str(found.count), ", ".join(found.places), found.message)
                 for found in groups

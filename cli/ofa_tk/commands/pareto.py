@@ -38,10 +38,7 @@ def command(request: ParetoRequest, out: Path, force: bool, as_json: bool) -> No
         output.print_json(document)
         return
     for curve in result.curves:
-        columns = [
-            output.Column(name=name, is_number=True)
-            for name in (result.axis, "candidates", "validation top-1 %", "test top-1 %")
-        ]
+        columns = output.numbers(result.axis, "candidates", "validation top-1 %", "test top-1 %")
         rows = [
             (
                 f"{point.cost:.2f}",

@@ -108,7 +108,7 @@ def _print(found: list[Prediction]) -> None:
         return
     columns: list[output.Column | str] = ["picture"]
     for rank in range(1, len(readable[0].guesses) + 1):
-        columns += ["class" if rank == 1 else f"{rank}.", output.Column(name="%", is_number=True)]
+        columns += ["class" if rank == 1 else f"{rank}.", *output.numbers("%")]
     rows = [
         [
             item.picture,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,7 @@ from ofa_toolkit.core.reporting import SILENT
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 
 if TYPE_CHECKING:
+    from ofa_toolkit.evaluation.predictor.card import PredictorError
     from ofa_toolkit.pipelines.evaluation.predictor import BuiltPredictor
 
 
@@ -103,8 +105,8 @@ def build(
         output.print_json(
             {
                 "path": built.path,
-                "card": dataclasses.asdict(built.predictor.card),
-                "learning_curve": [dataclasses.asdict(point) for point in built.learning_curve],
+                "card": built.predictor.card,
+                "learning_curve": built.learning_curve,
                 "noise_points": built.noise_points,
                 "verdict": built.verdict,
             }
@@ -115,14 +117,10 @@ def build(
 
 
 def _print_built(built: BuiltPredictor) -> None:
-    _print_errors([dataclasses.asdict(error) for error in built.errors])
+    _print_errors(built.errors)
     output.line()
     output.print_table(
-        [
-            output.Column(name="fitted on", is_number=True),
-            output.Column(name="MAE (points)", is_number=True),
-            output.Column(name="Spearman", is_number=True),
-        ],
+        output.numbers("fitted on", "MAE (points)", "Spearman"),
         [(p.num_subnets, f"{p.mae_points:.3f}", f"{p.spearman:.4f}") for p in built.learning_curve],
         title="Learning curve, on subnets not fitted",
     )
@@ -142,40 +140,37 @@ def show(source: str, as_json: bool) -> None:
     if as_json:
         output.print_json(config.to_dict(card))
         return
-    fields: dict[str, Any] = {
-        "supernet": card.supernet,
-        "space": f"{card.space} ({card.space_identity})",
-        "predicts": f"{card.unit}, {card.dataset}",
-        "resolutions": ", ".join(str(r) for r in card.resolutions),
-        "measured at": ", ".join(str(r) for r in card.measured_resolutions) or "none",
-        "provenance": card.provenance,
-        "measured subnets": card.num_subnets,
-        "source": card.source,
-        "method": card.method,
-    }
-    output.print_fields(fields)
+    output.print_fields(
+        {
+            "supernet": card.supernet,
+            "space": f"{card.space} ({card.space_identity})",
+            "predicts": f"{card.unit}, {card.dataset}",
+            "resolutions": ", ".join(str(r) for r in card.resolutions),
+            "measured at": ", ".join(str(r) for r in card.measured_resolutions) or "none",
+            "provenance": card.provenance,
+            "measured subnets": card.num_subnets,
+            "source": card.source,
+            "method": card.method,
+        }
+    )
     if card.errors:
         output.line()
-        _print_errors([dataclasses.asdict(error) for error in card.errors])
+        _print_errors(card.errors)
     for caveat in card.caveats:
         output.note(f"Note: {caveat}")
 
 
-def _print_errors(errors: list[dict[str, Any]]) -> None:
-    columns: list[output.Column | str] = ["held out"]
-    columns += [
-        output.Column(name=name, is_number=True)
-        for name in ("subnets", "Spearman", "Kendall", "MAE (points)", "bias (points)")
-    ]
+def _print_errors(errors: Iterable[PredictorError]) -> None:
+    numbers = output.numbers("subnets", "Spearman", "Kendall", "MAE (points)", "bias (points)")
     rows = [
         (
-            error["split"],
-            error["num_subnets"],
-            f"{error['spearman']:.4f}",
-            f"{error['kendall']:.4f}",
-            f"{error['mae_points']:.3f}",
-            f"{error['bias_points']:+.3f}",
+            error.split,
+            error.num_subnets,
+            f"{error.spearman:.4f}",
+            f"{error.kendall:.4f}",
+            f"{error.mae_points:.3f}",
+            f"{error.bias_points:+.3f}",
         )
         for error in errors
     ]
-    output.print_table(columns, rows, title="Errors on subnets not fitted")
+    output.print_table(["held out", *numbers], rows, title="Errors on subnets not fitted")

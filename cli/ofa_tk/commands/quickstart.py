@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
-from ofa_tk.output import Column
 from ofa_tk.reporter import TerminalReporter
 from ofa_toolkit.core import quantities
 from ofa_toolkit.core.command_line import command_line
@@ -57,25 +55,16 @@ def _document(report: QuickstartReport) -> dict[str, object]:
         "supernet": report.supernet,
         "latency_table": report.table.table,
         "predictor_data": report.predictor_data,
-        "table_error": dataclasses.asdict(report.table.accuracy),
-        "rows": [dataclasses.asdict(row) for row in report.rows],
-        "card": [dataclasses.asdict(fact) for fact in report.evaluated],
+        "table_error": report.table.accuracy,
+        "rows": report.rows,
+        "card": report.evaluated,
     }
 
 
 def _print(report: QuickstartReport) -> None:
-    columns = [
-        Column(name="at most", is_number=True),
-        Column(name="top-1 predicted", is_number=True),
-        Column(name="cost", is_number=True),
-        Column(name="predicted", is_number=True),
-        Column(name="measured", is_number=True),
-        Column(name="off by", is_number=True),
-        Column(name="parity", is_number=True),
-        Column(name="file"),
-    ]
+    numbers = ("at most", "top-1 predicted", "cost", "predicted", "measured", "off by", "parity")
     output.print_table(
-        columns,
+        [*output.numbers(*numbers), "file"],
         [
             (
                 f"{row.budget_ms:.3f} ms",

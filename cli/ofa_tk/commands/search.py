@@ -172,15 +172,8 @@ def _print_verified(verified: Sequence[Verified]) -> None:
     from ofa_toolkit.evaluation.sampling import accuracy_text
 
     has_latency = verified[0].latency_ms is not None
-    columns: list[output.Column | str] = [
-        output.Column(name=name, is_number=True)
-        for name in (
-            "predicted rank",
-            "predicted top-1 %",
-            "measured top-1 %",
-            *(["measured ms"] if has_latency else []),
-        )
-    ]
+    latency = ["measured ms"] if has_latency else []
+    columns = output.numbers("predicted rank", "predicted top-1 %", "measured top-1 %", *latency)
     rows = [
         (
             v.predicted_rank,
@@ -240,18 +233,14 @@ def _came_about(figure: Mapping[str, Any]) -> str:
 
 
 def _print_candidates(candidates: Sequence[Candidate]) -> None:
-    columns: list[output.Column | str] = ["subnet", output.Column(name="resolution", is_number=True)]
-    columns.append(output.Column(name="top-1 %", is_number=True))
-    columns += [
-        output.Column(name=f"ms on {name.partition(':')[0]}", is_number=True)
-        for name in candidates[0].latency_ms
-    ]
-    columns += [
-        output.Column(name=f"images/s on {name.partition(':')[0]}", is_number=True)
-        for name in candidates[0].throughput_per_s
-    ]
-    columns += [output.Column(name="MMACs", is_number=True), output.Column(name="M params", is_number=True)]
-    columns.append("within limits")
+    numbers = output.numbers(
+        "resolution",
+        "top-1 %",
+        *(f"ms on {name.partition(':')[0]}" for name in candidates[0].latency_ms),
+        *(f"images/s on {name.partition(':')[0]}" for name in candidates[0].throughput_per_s),
+        "MMACs",
+        "M params",
+    )
     rows = [
         (
             candidate.name,
@@ -265,7 +254,7 @@ def _print_candidates(candidates: Sequence[Candidate]) -> None:
         )
         for candidate in candidates
     ]
-    output.print_table(columns, rows)
+    output.print_table(["subnet", *numbers, "within limits"], rows)
 
 
 def _percent_text(value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Iterable
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
-from ofa_tk.output import Column
 from ofa_toolkit.core import quantities
 
 if TYPE_CHECKING:
@@ -31,17 +29,10 @@ def list_command(as_json: bool) -> None:
 
     summaries = summarize_spaces()
     if as_json:
-        output.print_json([dataclasses.asdict(summary) for summary in summaries])
+        output.print_json(summaries)
         return
-    columns = [
-        Column(name="space"),
-        Column(name="networks", is_number=True),
-        Column(name="input", is_number=True),
-        Column(name="smallest", is_number=True),
-        Column(name="largest", is_number=True),
-        Column(name="params", is_number=True),
-    ]
-    output.print_table(columns, [_list_row(summary) for summary in summaries])
+    numbers = output.numbers("networks", "input", "smallest", "largest", "params")
+    output.print_table(["space", *numbers], [_list_row(summary) for summary in summaries])
     output.note("params: those of the largest network, classifier included.")
     output.note("CompOFA's restriction of an MBConv space is named <space>-compound.")
 
@@ -80,7 +71,7 @@ def show_command(name: str, num_classes: int | None, as_toml: bool, as_json: boo
         return
     summary = summarize_space(space)
     if as_json:
-        output.print_json(dataclasses.asdict(summary))
+        output.print_json(summary)
         return
     output.print_fields(
         {
@@ -98,15 +89,9 @@ def show_command(name: str, num_classes: int | None, as_toml: bool, as_json: boo
         [_stage_row(number, stage) for number, stage in enumerate(summary.stages, start=1)],
     )
     output.line()
-    columns = [
-        Column(name="subnet"),
-        Column(name="resolution", is_number=True),
-        Column(name="MACs", is_number=True),
-        Column(name="params", is_number=True),
-        Column(name="peak activations (fp32)", is_number=True),
-    ]
     output.print_table(
-        columns, [_cost_row("smallest", summary.smallest), _cost_row("largest", summary.largest)]
+        ["subnet", *output.numbers("resolution", "MACs", "params", "peak activations (fp32)")],
+        [_cost_row("smallest", summary.smallest), _cost_row("largest", summary.largest)],
     )
 
 

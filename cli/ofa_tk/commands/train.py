@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,14 +159,8 @@ def _fitted(config: RunConfig, request: TrainRequest) -> RunConfig:
 
 def print_costs(costs: list[PhaseCost]) -> None:
     """Print what each phase costs; in money where there is a price."""
-    columns: list[output.Column | str] = [
-        "phase",
-        output.Column(name="updates", is_number=True),
-        output.Column(name="s/update", is_number=True),
-        output.Column(name="device-hours", is_number=True),
-    ]
-    if has_price := any(cost.money is not None for cost in costs):
-        columns.append(output.Column(name="money", is_number=True))
+    has_price = any(cost.money is not None for cost in costs)
+    numbers = output.numbers("updates", "s/update", "device-hours", *(["money"] if has_price else []))
     rows = [
         (
             cost.name,
@@ -178,17 +171,17 @@ def print_costs(costs: list[PhaseCost]) -> None:
         )
         for cost in costs
     ]
-    output.print_table(columns, rows)
+    output.print_table(["phase", *numbers], rows)
 
 
 def _print_result(result: TrainResult, config: RunConfig, as_json: bool) -> None:
     if as_json:
-        output.print_json(dataclasses.asdict(result))
+        output.print_json(result)
     else:
         from ofa_toolkit.evaluation.sampling import accuracy_text
 
         output.print_table(
-            ["subnet", output.Column(name="validation top-1 %", is_number=True)],
+            ["subnet", *output.numbers("validation top-1 %")],
             [
                 (name, accuracy_text(top1, result.num_validation_images))
                 for name, top1 in result.accuracies.items()

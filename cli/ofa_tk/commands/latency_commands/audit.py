@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -57,7 +56,7 @@ def command(
         path, space=space, device=device, batch_size=batch_size, against=against, tables=tables
     )
     if as_json:
-        output.print_json({"is_clean": report.is_clean, **dataclasses.asdict(report)})
+        output.print_json({"is_clean": report.is_clean, **vars(report)})
     else:
         for finding in report.findings:
             output.line(f"{finding.table}: {finding.check}: {finding.message}")

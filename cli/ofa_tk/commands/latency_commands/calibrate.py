@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
-from ofa_tk.output import Column
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
 from ofa_toolkit.core.quantities import LATENCY
@@ -40,8 +39,8 @@ def command(
     program that times them; or time them yourself, fill in `latency_ms`, and give the file back. The table
     combines what is known of other devices with the batch size, weighed by your measurements.
     """
-    from ofa_toolkit.latency.kit.probes_file import check_no_times
-    from ofa_toolkit.pipelines.latency.tables import calibrate_device, prior_tables
+    from ofa_toolkit.latency.kit.probes_file import check_no_times, write_probes
+    from ofa_toolkit.pipelines.latency.tables import calibrate_device, plan_probes, prior_tables
 
     if [plan is not None, samples, request.probes is not None].count(True) != 1:
         raise click.UsageError("Give a probes file, --plan N, or --samples.")
@@ -54,7 +53,7 @@ def command(
         if not request.force:
             check_no_times(path)
         files.check_output(path, is_default=request.out is None, force=request.force)
-        _plan(space, plan, prior, request.seed, path)
+        write_probes(path, plan_probes(space, plan, prior, request.seed))
         if as_json:
             output.print_json({"probes": path, "num_probes": plan})
         else:
@@ -65,19 +64,6 @@ def command(
         raise click.UsageError("A calibration needs --device NAME, --runtime NAME and --precision.")
     else:
         _report(calibrate_device(request, prior), request.out, as_json)
-
-
-def _plan(
-    space: str,
-    count: int,
-    prior: list[LatencyTable],
-    seed: int,
-    out: Path,
-) -> None:
-    from ofa_toolkit.latency.kit.probes_file import write_probes
-    from ofa_toolkit.pipelines.latency.tables import plan_probes
-
-    write_probes(out, plan_probes(space, count, prior, seed))
 
 
 def _say_how_to_go_on(path: Path, count: int, device: str | None, batch_size: int) -> None:
@@ -101,14 +87,10 @@ def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: boo
 
     errors = estimate_errors(open_space(space), prior, seed)
     if as_json:
-        output.print_json({"is_simulated": True, "expected": [vars(error) for error in errors]})
+        output.print_json({"is_simulated": True, "expected": errors})
         return
     output.print_table(
-        [
-            Column(name="networks", is_number=True),
-            Column(name="expected error", is_number=True),
-            Column(name="1 in 10 above", is_number=True),
-        ],
+        output.numbers("networks", "expected error", "1 in 10 above"),
         [(e.num_probes, f"{e.mape_percent:.1f} %", f"{e.worst_mape_percent:.1f} %") for e in errors],
     )
     output.note("Simulated: each known device in turn plays the new one, learned from the others.")
@@ -136,7 +118,7 @@ def _report(done: CalibratedDevice, folder: Path | None, as_json: bool) -> None:
         )
         return
     output.print_table(
-        ["learned from", Column(name="weight", is_number=True)],
+        ["learned from", *output.numbers("weight")],
         [(member.table, f"{member.weight:.3g}") for member in combination.members],
     )
     output.print_fields(

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from ofa_tk import options, output
-from ofa_tk.output import Column
 from ofa_toolkit.core.command_line import command_line
 
 _SHOWN = 10
@@ -40,7 +39,7 @@ def command(
         output.print_json(found)
         return
     output.print_table(
-        ["device", *(Column(name=name, is_number=True) for name in ("rank correlation", "scale", "error"))],
+        ["device", *output.numbers("rank correlation", "scale", "error")],
         [
             (
                 each.table,

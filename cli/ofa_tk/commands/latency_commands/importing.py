@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
@@ -30,7 +29,7 @@ def command(request: ImportRequest, as_json: bool) -> None:
 
     report = import_latency(request)
     if as_json:
-        output.print_json(dataclasses.asdict(report))
+        output.print_json(report)
         return
     print_report(report)
     where = () if request.folder is None else ("--tables", request.folder)

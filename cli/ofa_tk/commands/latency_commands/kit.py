@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import click
 
 from ofa_tk import options, output
@@ -42,7 +40,7 @@ def build(ctx: click.Context, request: KitRequest, as_json: bool) -> None:
     with TerminalReporter() as reporter:
         report = make_kit(request, reporter)
     if as_json:
-        output.print_json(dataclasses.asdict(report))
+        output.print_json(report)
         return
     output.print_fields(
         {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 
 import click
@@ -46,7 +45,7 @@ def command(
     with TerminalReporter() as reporter:
         report = measure_board(request, reporter)
     if as_json:
-        output.print_json(dataclasses.asdict(report))
+        output.print_json(report)
         return
     print_report(report)
     name = report.table.partition(":")[0]

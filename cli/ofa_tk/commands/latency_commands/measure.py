@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
@@ -37,7 +36,7 @@ def command(request: MeasureRequest, as_json: bool) -> None:
     with TerminalReporter() as reporter:
         report = measure_latency(request, reporter)
     if as_json:
-        output.print_json(dataclasses.asdict(report))
+        output.print_json(report)
         return
     _print(report)
     where = () if request.folder is None else ("--tables", request.folder)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
-from ofa_tk.output import Column
 from ofa_toolkit.core.quantities import LATENCY, THROUGHPUT
 
 if TYPE_CHECKING:
@@ -60,17 +59,12 @@ def command(
     if as_json:
         output.print_json(predictions)
         return
-    columns: list[Column | str] = [
-        "network",
-        Column(name="pixels", is_number=True),
-        "device",
-        Column(name="batch", is_number=True),
-        Column(name="latency", is_number=True),
-        *([Column(name=f"{confidence:g} bound", is_number=True)] if confidence is not None else []),
-        "provenance",
-        "error",
-    ]
-    output.print_table(columns, [_row(prediction, confidence) for prediction in predictions])
+    pixels = output.numbers("pixels")
+    figures = output.numbers("batch", "latency", *([] if confidence is None else [f"{confidence:g} bound"]))
+    output.print_table(
+        ["network", *pixels, "device", *figures, "provenance", "error"],
+        [_row(prediction, confidence) for prediction in predictions],
+    )
     for note in dict.fromkeys(note for prediction in predictions for note in prediction.notes):
         output.note(note)
     for warning in dict.fromkeys(warning for prediction in predictions for warning in prediction.warnings):

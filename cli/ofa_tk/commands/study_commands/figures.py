@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +111,7 @@ def _finish(rows: Sequence[Any], table: Path, picture: Path, *, as_json: bool) -
 
     write_csv(table, rows)
     if as_json:
-        output.print_json([dataclasses.asdict(row) for row in rows])
+        output.print_json(rows)
         return
     header, *lines = csv.reader(read_text(table).splitlines())
     output.print_table(header, lines)

@@ -138,7 +138,5 @@ def _print_states(folder: StudyFolder, states: dict[str, State], as_json: bool) 
         [name, state, failures[name]["last_lines"][-1] if name in failures else ""]
         for name, state in states.items()
     ]
-    output.print_table(
-        [output.Column(name="run"), output.Column(name="state"), output.Column(name="why")], rows
-    )
+    output.print_table(["run", "state", "why"], rows)
     output.note(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
-from ofa_tk.output import Column
 from ofa_toolkit.core import quantities
 
 if TYPE_CHECKING:
@@ -42,17 +40,10 @@ def command(
         return
     summaries = summarize_entries(entries)
     if as_json:
-        output.print_json([dataclasses.asdict(summary) for summary in summaries])
+        output.print_json(summaries)
         return
-    columns: list[Column | str] = [
-        "name",
-        "space",
-        "data",
-        "licence",
-        "availability",
-        Column(name="size", is_number=True),
-    ]
-    output.print_table(columns, [_list_row(summary) for summary in summaries])
+    texts = ("name", "space", "data", "licence", "availability")
+    output.print_table([*texts, *output.numbers("size")], [_list_row(summary) for summary in summaries])
     if any(summary.num_published_subnets for summary in summaries):
         output.note("Subnets that others fine-tuned and published: ofa-tk zoo list --subnets")
 
@@ -75,16 +66,8 @@ def _list_subnets(found: tuple[ListedSubnet, ...], as_json: bool) -> None:
     if as_json:
         output.print_json([{"supernet": each.entry.name, **each.figures()} for each in found])
         return
-    columns: list[Column | str] = [
-        "name",
-        "supernet",
-        Column(name="pixels", is_number=True),
-        Column(name="MACs", is_number=True),
-        Column(name="top-1 %", is_number=True),
-        Column(name="latency", is_number=True),
-        "on",
-    ]
-    output.print_table(columns, [_subnet_row(each) for each in found])
+    numbers = output.numbers("pixels", "MACs", "top-1 %", "latency")
+    output.print_table(["name", "supernet", *numbers, "on"], [_subnet_row(each) for each in found])
     output.note(
         "Accuracy after fine-tuning and latency are their authors'. `zoo show NAME --out subnet.json`"
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ofa_tk import options, output
-from ofa_tk.output import Column
 
 if TYPE_CHECKING:
     from ofa_toolkit.zoo.entries import ZooEntry
@@ -75,12 +74,11 @@ def _show_subnet(found: ListedSubnet, as_json: bool) -> None:
     fields |= {name: value for name, value in found.figures().items() if value is not None}
     output.print_fields(fields)
     published = found.published
-    columns: list[Column | str] = [Column(name="stage", is_number=True), "kernel sizes", "expand ratios"]
     choices = zip(published.kernel_sizes, published.expand_ratios, strict=True)
     rows = [
         (index, _join(kernels), _join(ratios)) for index, (kernels, ratios) in enumerate(choices, start=1)
     ]
-    output.print_table(columns, rows)
+    output.print_table([*output.numbers("stage"), "kernel sizes", "expand ratios"], rows)
     output.note(f"Source: {found.source}.")
     output.note("The accuracy is that of the published, fine-tuned network.")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import click
 
 from ofa_tk import options, output
@@ -28,8 +26,7 @@ def command(name: str, data: str | None, as_json: bool) -> None:
     findings = verify_entry(found, data=data, reporter=TerminalReporter())
     wrong = [finding for finding in findings if not finding.is_right]
     if as_json:
-        document = {"is_right": not wrong, "findings": [dataclasses.asdict(finding) for finding in findings]}
-        output.print_json(document)
+        output.print_json({"is_right": not wrong, "findings": findings})
     else:
         rows = [(f.subject, "right" if f.is_right else "wrong", f.detail) for f in findings]
         output.print_table(["subject", "is", "detail"], rows)
