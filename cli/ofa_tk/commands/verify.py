@@ -8,19 +8,16 @@ import click
 
 from ofa_tk import options, output
 from ofa_tk.reporter import TerminalReporter
+from ofa_tk.request_options import request_options
 from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.pipelines.export.options import VerifyRequest
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--supernet", metavar="NAME|DIR", help="Where the supernet is, if not where the file says.")
-@click.option("--data", metavar="SOURCE", help="Images, if not those the file names.")
+@request_options(VerifyRequest)
 @options.offline_option
-@options.tables_option
 @options.json_option
-def command(
-    file: Path, supernet: str | None, data: str | None, tables: tuple[Path, ...], as_json: bool
-) -> None:
+def command(request: VerifyRequest, as_json: bool) -> None:
     """Derive everything an exported file says about itself again, and compare.
 
     Search space, target, graph, precision, counts, predicted latency, weights and outputs. What cannot be
@@ -30,8 +27,9 @@ def command(
     from ofa_toolkit.pipelines.export.verify import verify_export
     from ofa_toolkit.pipelines.export.verify_format import verify_format
 
+    file = Path(request.file)
     verify = verify_format if is_format_folder(file) else verify_export
-    result = verify(file, supernet=supernet, data=data, tables=tables, reporter=TerminalReporter())
+    result = verify(**vars(request) | {"reporter": TerminalReporter()})
     if as_json:
         output.print_json(
             {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.precision import FilePrecision
+from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.requests import Flag, Option
 from ofa_toolkit.export.choices import CalibrationMethod, Layout
 from ofa_toolkit.export.target_devices import Target
@@ -51,6 +52,23 @@ class ExportOptions:
     its maps at strides 8, 16 and 32; see `Ends`."""
     runtime: str | None = None
     "Software that will execute the network, as device files name it; None for the target's own."
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """An exported file or folder, and where to find what it was made from."""
+
+    file: Annotated[str | Path, Option(is_argument=True)]
+    "What `export_onnx` or `export_format` wrote."
+    _: KW_ONLY
+    supernet: Annotated[SupernetLike | None, Option(metavar="NAME|DIR")] = None
+    "Where the supernet is, if not where the file says."
+    data: Annotated[str | None, Option(metavar="SOURCE")] = None
+    "Images, if not those the file names."
+    tables: Annotated[tuple[Path, ...], Option(metavar="DIR", path="input folder", is_repeatable=True)] = ()
+    "A further folder of latency tables."
+    reporter: Reporter = SILENT
+    "Hears what is being done."
 
 
 @dataclass(frozen=True)

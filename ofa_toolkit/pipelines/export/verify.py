@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
@@ -16,7 +15,8 @@ from ofa_toolkit.core.errors import (
     OfaToolkitError,
     VerificationError,
 )
-from ofa_toolkit.core.reporting import SILENT, Reporter
+from ofa_toolkit.core.reporting import Reporter
+from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.export.comparison import MAX_RELATIVE_ERROR, CheckImages, check_comparison
 from ofa_toolkit.export.ends import strip
@@ -42,12 +42,13 @@ from ofa_toolkit.pipelines.export.network import (
     without_classifier,
 )
 from ofa_toolkit.pipelines.export.onnx_file import comparison_images, describe_images, write_quantised
+from ofa_toolkit.pipelines.export.options import VerifyRequest
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.supernets.backbone import without_head
-from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
+from ofa_toolkit.zoo.supernet import LoadedSupernet, load_supernet
 
 _TOP1_TOLERANCE = 0.5
 """Points by which another processor's rounding may move the accuracy of a file."""
@@ -71,40 +72,27 @@ class Verification:
         return tuple(check for check in self.checks if check.status == "failed")
 
 
-def verify_export(
-    file: str | Path,
-    *,
-    supernet: SupernetLike | None = None,
-    data: str | None = None,
-    tables: tuple[Path, ...] = (),
-    reporter: Reporter = SILENT,
-) -> Verification:
+@with_fields_of(VerifyRequest)
+def verify_export(request: VerifyRequest) -> Verification:
     """Derive everything in a file's metadata again, and compare.
 
     What cannot be derived here (the supernet or the images are not on this machine) is reported as not
     checked, with the reason.
 
-    Args:
-        file: Written by `export_onnx`.
-        supernet: Place of the supernet, where it is not that of the metadata.
-        data: Images, if not those the metadata names.
-        tables: Further folders of devices.
-        reporter: Hears what is being done.
-
     Raises:
         FileFormatError: Not an ONNX file of ours.
         OfaToolkitError: The file's search space or target is unknown here.
     """
-    whole = load_model(file)
+    whole = load_model(request.file)
     metadata = read_metadata(whole)
-    check_model(whole, file)
+    check_model(whole, request.file)
     model = strip(whole, metadata.ends, OUTPUT_NAME, metadata.num_classes)
     space, space_check = stated_space(metadata)
     layers = lower(space, metadata.subnet)
     if metadata.ends.gives_maps:
         layers = without_head(layers)
     form = FileForm(
-        target=resolve_target(metadata.target, tables),
+        target=resolve_target(metadata.target, request.tables),
         precision=metadata.precision,
         batch_size=metadata.batch_size,
         gives_maps=metadata.ends.gives_maps,
@@ -119,9 +107,9 @@ def verify_export(
         verify_ends(whole, model, metadata, form),
         *verify_file(model, metadata, layers, form),
         *_maps(metadata, layers),
-        *verify_predictions(metadata, space, tables),
+        *verify_predictions(metadata, space, request.tables),
+        *_from_supernet(request, _Parts(whole, model, metadata, form)),
     ]
-    checks += _derive_again(whole, model, metadata, form, supernet, data, reporter)
     return Verification(metadata=metadata, checks=tuple(checks))
 
 
@@ -158,21 +146,24 @@ def check_supernet(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
     )
 
 
-def _derive_again(
-    whole: onnx.ModelProto,
-    model: onnx.ModelProto,
-    metadata: ExportMetadata,
-    form: FileForm,
-    supernet: SupernetLike | None,
-    data: str | None,
-    reporter: Reporter,
-) -> list[Check]:
-    name, origin = supernet or metadata.supernet, metadata.batchnorm
-    if origin.kind == "own":
+class _Parts(NamedTuple):
+    """A file, its graph without the ends of our own, what it says, and its form."""
+
+    whole: onnx.ModelProto
+    model: onnx.ModelProto
+    metadata: ExportMetadata
+    form: FileForm
+
+
+def _from_supernet(request: VerifyRequest, file: _Parts) -> list[Check]:
+    """What the supernet and the images prove, where they are here."""
+    metadata, data = file.metadata, request.data
+    claims = _claims_of_supernet(metadata)
+    if metadata.batchnorm.kind == "own":
         reason = "made from a network that was trained in Python; compared with it when the file was written"
-        return [skip(claim, reason) for claim in ("supernet", *_from_supernet(metadata))]
+        return [skip(claim, reason) for claim in ("supernet", *claims)]
     try:
-        source, dataset, missing = open_source(name, data, metadata)
+        source, dataset, missing = open_source(request, metadata)
         source.network.eval()  # reads the weights: what is wrong with them is told here
         supernet_check = check_supernet(source, metadata)
     except FileFormatError:
@@ -180,35 +171,44 @@ def _derive_again(
     except OfaToolkitError as error:
         if data is not None:
             raise
-        return [skip(claim, error.message) for claim in ("supernet", *_from_supernet(metadata))]
+        return [skip(claim, error.message) for claim in ("supernet", *claims)]
     if supernet_check.status == "failed":
         missing = "another supernet lies there"
     checks = [supernet_check]
     if supernet_check.status == "passed":
         checks += [check_description(source, metadata), *verify_predicted_accuracy(metadata, source)]
     if missing is not None:
-        return [*checks, *(skip(claim, missing) for claim in _from_supernet(metadata))]
-    reporter.message("Cutting the subnet out again and recomputing batch-norm statistics")
+        return [*checks, *(skip(claim, missing) for claim in claims)]
+    request.reporter.message("Cutting the subnet out again and recomputing batch-norm statistics")
     network = _cut_out_again(source, metadata, dataset)
     if data is None and metadata.batchnorm != network.batchnorm:
         checks.append(judge("batch norm", False, f"it comes from {network.batchnorm} here"))
-    if (network.batchnorm.kind, network.batchnorm.num_images) != (origin.kind, origin.num_images):
-        reason = f"batch norm came from {origin.num_images} images of {origin.images}, not from these"
-        return [*checks, *(skip(claim, reason) for claim in _from_supernet(metadata))]
-    checks.append(verify_weights(model, network.layers, network.weights, form))
-    if metadata.quantisation is not None:
-        reporter.message("Finding the 8-bit ranges again")
-        if dataset is not None and data is None:
+    found, stated = network.batchnorm, metadata.batchnorm
+    if (found.kind, found.num_images) != (stated.kind, stated.num_images):
+        reason = f"batch norm came from {stated.num_images} images of {stated.images}, not from these"
+        return [*checks, *(skip(claim, reason) for claim in claims)]
+    return [*checks, *_from_network(request, file, network, dataset)]
+
+
+def _from_network(
+    request: VerifyRequest, file: _Parts, network: ExportNetwork, dataset: ImageDataset | None
+) -> Iterator[Check]:
+    """Weights, 8-bit ranges and outputs beside the network that was cut out again."""
+    metadata, stated = file.metadata, file.metadata.quantisation
+    yield verify_weights(file.model, network.layers, network.weights, file.form)
+    if stated is not None:
+        request.reporter.message("Finding the 8-bit ranges again")
+        if dataset is not None and request.data is None:
             recipe = dataclasses.replace(
-                choose_calibration(dataset, metadata.quantisation.method),
-                weight_bits=metadata.quantisation.weight_bits,
-                folds_hard_sigmoid=metadata.quantisation.folds_hard_sigmoid,
+                choose_calibration(dataset, stated.method),
+                weight_bits=stated.weight_bits,
+                folds_hard_sigmoid=stated.folds_hard_sigmoid,
             )
-            checks.append(judge("8-bit calibration", recipe == metadata.quantisation, f"on {recipe}"))
-        checks.append(_ranges(model, network, dataset, metadata.quantisation, form, reporter))
+            yield judge("8-bit calibration", recipe == stated, f"on {recipe}")
+        yield _ranges(file, network, dataset, stated, request.reporter)
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
-    reporter.message(f"Comparing with the network on {check.description}")
-    return [*checks, _outputs(whole, model, network, metadata, check)]
+    request.reporter.message(f"Comparing with the network on {check.description}")
+    yield _outputs(file, network, check)
 
 
 def _cut_out_again(
@@ -232,17 +232,18 @@ def check_description(source: LoadedSupernet, metadata: ExportMetadata) -> Check
     )
 
 
-def _from_supernet(metadata: ExportMetadata) -> list[str]:
+def _claims_of_supernet(metadata: ExportMetadata) -> list[str]:
     """Claims that only the supernet and the images can prove."""
     ranges = ["graph and 8-bit ranges"] if metadata.quantisation is not None else []
     return ["weights from the supernet", *ranges, "outputs"]
 
 
 def open_source(
-    name: SupernetLike, data: str | None, metadata: ExportMetadata
+    request: VerifyRequest, metadata: ExportMetadata
 ) -> tuple[LoadedSupernet, ImageDataset | None, str | None]:
     """Supernet and images, and why what depends on images cannot be checked, or None where they are here."""
-    source, origin = load_supernet(name), metadata.batchnorm
+    source, origin = load_supernet(request.supernet or metadata.supernet), metadata.batchnorm
+    data = request.data
     if data is None and origin.kind != "data":
         return source, None, None
     try:
@@ -254,28 +255,23 @@ def open_source(
 
 
 def _ranges(
-    model: onnx.ModelProto,
+    file: _Parts,
     network: ExportNetwork,
     dataset: ImageDataset | None,
     recipe: QuantisationSource,
-    form: FileForm,
     reporter: Reporter,
 ) -> Check:
     if dataset is None:
         return skip("graph and 8-bit ranges", f"needs {recipe.num_images} images of {recipe.images}")
-    again = write_quantised(network, form, dataset, recipe, reporter)
-    return verify_ranges(model, again, recipe.method)
+    again = write_quantised(network, file.form, dataset, recipe, reporter)
+    return verify_ranges(file.model, again, recipe.method)
 
 
-def _outputs(
-    whole: onnx.ModelProto,
-    model: onnx.ModelProto,
-    network: ExportNetwork,
-    metadata: ExportMetadata,
-    check: CheckImages,
-) -> Check:
+def _outputs(file: _Parts, network: ExportNetwork, check: CheckImages) -> Check:
+    metadata = file.metadata
+
     def compare_again() -> str:
-        comparison = compare_file(whole, model, network.network, check, metadata)
+        comparison = compare_file(file.whole, file.model, network.network, check, metadata)
         # The file was accepted with the drop it states; it may not have become worse.
         top1 = metadata.comparison.get("file_top1_percent")
         before = metadata.comparison.get("network_top1_percent")

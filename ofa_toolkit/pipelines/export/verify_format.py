@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.errors import OfaToolkitError
-from ofa_toolkit.core.reporting import SILENT, Reporter
+from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.export.comparison import check_comparison
 from ofa_toolkit.export.formats.folder import FormatFolder, read_format_folder
 from ofa_toolkit.export.formats.format import check_installed, open_runner
@@ -16,6 +16,7 @@ from ofa_toolkit.graphs import count_folded_params
 from ofa_toolkit.pipelines.export.formats import compare_format
 from ofa_toolkit.pipelines.export.network import export_network
 from ofa_toolkit.pipelines.export.onnx_file import comparison_images
+from ofa_toolkit.pipelines.export.options import VerifyRequest
 from ofa_toolkit.pipelines.export.verify import (
     Verification,
     check_description,
@@ -26,23 +27,16 @@ from ofa_toolkit.pipelines.export.verify import (
 )
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import lower
-from ofa_toolkit.zoo.supernet import SupernetLike
 
 
-def verify_format(
-    folder: Path,
-    *,
-    supernet: SupernetLike | None = None,
-    data: str | None = None,
-    tables: tuple[Path, ...] = (),
-    reporter: Reporter = SILENT,
-) -> Verification:
+@with_fields_of(VerifyRequest)
+def verify_format(request: VerifyRequest) -> Verification:
     """As `verify_export` for a folder that `export_format` wrote.
 
     Raises:
         FileFormatError: It is no such folder.
     """
-    made = read_format_folder(folder)
+    made = read_format_folder(Path(request.file))
     metadata = made.metadata
     space, space_check = stated_space(metadata)
     layers, changed = lower(space, metadata.subnet), made.changed()
@@ -55,21 +49,19 @@ def verify_format(
             (macs, params) == (metadata.macs, metadata.params),
             f"the subnet has {macs:,} and {params:,}, the metadata {metadata.macs:,} and {metadata.params:,}",
         ),
-        *verify_predictions(metadata, space, tables),
-        *_from_supernet(made, supernet, data, reporter),
+        *verify_predictions(metadata, space, request.tables),
+        *_from_supernet(request, made),
     ]
     return Verification(metadata=metadata, checks=tuple(checks))
 
 
-def _from_supernet(
-    made: FormatFolder, supernet: SupernetLike | None, data: str | None, reporter: Reporter
-) -> list[Check]:
+def _from_supernet(request: VerifyRequest, made: FormatFolder) -> list[Check]:
     metadata, form = made.metadata, made.form
     try:
-        source, dataset, missing = open_source(supernet or metadata.supernet, data, metadata)
+        source, dataset, missing = open_source(request, metadata)
         checks = [check_supernet(source, metadata)]
     except OfaToolkitError as error:
-        if data is not None:
+        if request.data is not None:
             raise
         return [skip(claim, error.message) for claim in ("supernet", "outputs")]
     checks += [check_description(source, metadata), *verify_predicted_accuracy(metadata, source)]
@@ -85,7 +77,7 @@ def _from_supernet(
         source, metadata.subnet, dataset, keep_batchnorm=metadata.batchnorm.kind == "stored"
     )
     check = comparison_images(dataset, metadata.subnet.resolution, metadata.precision)
-    reporter.message(f"Comparing in {form.title} with the network on {check.description}")
+    request.reporter.message(f"Comparing in {form.title} with the network on {check.description}")
 
     def compare_again() -> str:
         found = compare_format(open_runner(form, made.file, 1), network, metadata, check)

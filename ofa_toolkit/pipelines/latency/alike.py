@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,12 @@ import numpy.typing as npt
 from ofa_toolkit.core.documents import read_json
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.core.rank_correlation import spearman
+from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.latency.calibration import MIN_PROBES
 from ofa_toolkit.latency.importing import READERS, ImportContext, NetworkMeasurements, detect_format
 from ofa_toolkit.latency.kit.probes_file import FORMAT, read_probes
 from ofa_toolkit.latency.predictors.combination import Combination
+from ofa_toolkit.pipelines.latency.request import LikenessRequest
 from ofa_toolkit.pipelines.latency.tables import prior_tables
 from ofa_toolkit.spaces import Encoding, Population, SearchSpace
 from ofa_toolkit.spaces.space_file import open_space
@@ -40,34 +41,22 @@ class Likeness:
     mape_percent: float
 
 
-def alike_devices(
-    path: Path,
-    *,
-    space_name: str | None = None,
-    batch_size: int | None = None,
-    tables: Iterable[Path] = (),
-) -> list[Likeness]:
+@with_fields_of(LikenessRequest)
+def alike_devices(request: LikenessRequest) -> list[Likeness]:
     """Tables that know every measured network, the most alike first.
-
-    Args:
-        path: Results of a kit, a filled-in probes file, or another file of whole networks that
-            `ofa-tk latency import` reads.
-        space_name: Search space, where the file does not say.
-        batch_size: Images per run, where the file does not say; None compares with tables of all.
-        tables: Further folders of devices.
 
     Raises:
         FileFormatError: The file holds no whole networks.
         LatencyTableError: There are too few of them, or no table knows them all.
     """
-    space, population, measured, stated = _read(path, space_name)
+    space, population, measured, stated = _read(request.path, request.space_name)
     if len(measured) < MIN_PROBES:
         raise LatencyTableError(
-            f"'{path}' holds {len(measured)} measured networks; at least {MIN_PROBES} are needed."
+            f"'{request.path}' holds {len(measured)} measured networks; at least {MIN_PROBES} are needed."
         )
     found = []
-    batch_size = stated or batch_size
-    for table in prior_tables((), batch_size=batch_size, tables=tables, with_few_networks=True):
+    batch_size = stated or request.batch_size
+    for table in prior_tables((), batch_size=batch_size, tables=request.tables, with_few_networks=True):
         if table.variant.measures == "throughput":
             continue
         if any(isinstance(part, Combination) for part in table.content.predictors):

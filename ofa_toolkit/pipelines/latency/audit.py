@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.latency.audit.checks import AuditFinding, audit
 from ofa_toolkit.latency.audit.files import file_rows, unit_rows
 from ofa_toolkit.latency.audit.rows import AuditTable, table_rows
@@ -16,6 +17,7 @@ from ofa_toolkit.latency.device import DEVICE_FILE, Device, read_device
 from ofa_toolkit.latency.device_names import find_device
 from ofa_toolkit.latency.table import read_table
 from ofa_toolkit.latency.table_file import SUFFIX
+from ofa_toolkit.pipelines.latency.request import AuditRequest
 from ofa_toolkit.spaces.space_file import open_space
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".csv", ".tsv", ".jsonl")
@@ -43,31 +45,15 @@ class AuditReport:
         return not self.findings
 
 
-def audit_latency(
-    path: Path,
-    *,
-    space: str | None = None,
-    device: str | None = None,
-    batch_size: int = 1,
-    against: Sequence[Path] = (),
-    tables: Iterable[Path] = (),
-) -> AuditReport:
-    """Look for mistakes in times.
-
-    Args:
-        path: A device folder, a folder of devices, a table file, or a raw file.
-        space: Search space of the subnets of a CSV; without it their work is unknown.
-        device: A known device whose data sheet a raw file is held against.
-        batch_size: Images behind each time of a raw file that does not say.
-        against: Further files or folders to look for copies in.
-        tables: Further folders of devices.
-    """
-    tables = list(tables)
-    known = None if device is None else find_device(device, tables).device
-    own = _read(path, space, batch_size)
-    more = [other for extra in against for other in _read(extra, space, batch_size)]
+@with_fields_of(AuditRequest)
+def audit_latency(request: AuditRequest) -> AuditReport:
+    """Look for mistakes in times."""
+    tables, space, batch_size = request.tables, request.space, request.batch_size
+    known = None if request.device is None else find_device(request.device, tables).device
+    own = _read(request.path, space, batch_size)
+    more = [other for extra in request.against for other in _read(extra, space, batch_size)]
     return AuditReport(
-        path=path,
+        path=request.path,
         tables=tuple(dict.fromkeys(table.name for table in own)),
         num_rows=sum(len(table.rows) for table in own),
         findings=find_mistakes(own, device=known, more=more, tables=tables),

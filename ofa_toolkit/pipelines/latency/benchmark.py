@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, resolve_target
 from ofa_toolkit.graphs.session import open_session, runtime_reason
 from ofa_toolkit.latency.measuring.system import cpu_name, too_many_threads
+from ofa_toolkit.pipelines.latency.request import BenchmarkRequest, Provider
 
-PROVIDERS = {
+PROVIDERS: Mapping[Provider, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
@@ -79,7 +80,7 @@ class Benchmark:
     warnings: tuple[str, ...]
 
 
-def available_providers() -> list[str]:
+def available_providers() -> list[Provider]:
     """Short names of what the installed ONNX Runtime can run on."""
     import onnxruntime
 
@@ -87,28 +88,14 @@ def available_providers() -> list[str]:
     return [name for name, full in PROVIDERS.items() if full in present]
 
 
-def benchmark(
-    paths: Sequence[Path],
-    *,
-    providers: Sequence[str] = ("cpu",),
-    threads: Sequence[int] = (1,),
-    batch_sizes: Sequence[int] = (),
-    num_runs: int = 100,
-    seed: int = 0,
-    reporter: Reporter = SILENT,
-) -> Benchmark:
+def benchmark(request: BenchmarkRequest, reporter: Reporter = SILENT) -> Benchmark:
     """Time single runs of every file under every condition, on seeded random inputs.
 
     The files of a condition take turns in short rounds, so that what else the machine does falls on all of
     them alike. Threads do not spin between runs.
 
     Args:
-        paths: ONNX files, ours or not, with one input, and folders of other formats.
-        providers: Short names, see `available_providers`.
-        threads: Numbers of threads to try on the CPU.
-        batch_sizes: Sizes to try with files that leave the batch size open; others keep theirs.
-        num_runs: Timed runs a file and condition.
-        seed: Seed of the inputs.
+        request: Files and conditions.
         reporter: Hears what is being timed.
 
     Raises:
@@ -117,6 +104,7 @@ def benchmark(
     """
     import onnxruntime
 
+    providers, threads = request.providers or tuple(available_providers()), request.threads
     for provider in providers:
         if provider not in available_providers():
             raise MeasurementError(
@@ -124,16 +112,17 @@ def benchmark(
                 hint="pip install onnxruntime-gpu" if provider != "cpu" else None,
             )
     models: Models = {
-        path: read_format_folder(path) if is_format_folder(path) else load_model(path) for path in paths
+        path: read_format_folder(path) if is_format_folder(path) else load_model(path)
+        for path in request.paths
     }
     if any(isinstance(model, FormatFolder) for model in models.values()) and set(providers) != {"cpu"}:
         raise MeasurementError("Formats beside ONNX are timed on the processor.", hint="--provider cpu")
     timings: list[Timing] = []
     for provider in providers:
         for count in threads if provider == "cpu" else (1,):
-            for batch_size in _batch_sizes(models, batch_sizes):
+            for batch_size in _batch_sizes(models, request.batch_sizes):
                 reporter.message(f"Timing on {provider}, {count} threads, batch {batch_size or 'as fixed'}")
-                timings += _condition(models, provider, count, batch_size, num_runs, seed)
+                timings += _condition(models, provider, count, batch_size, request.num_runs, request.seed)
     counts = threads if "cpu" in providers else ()
     warnings = [sentence for count in counts if (sentence := too_many_threads(count))]
     if len(models) > 1 and len({timing.batch_size for timing in timings}) > 1:
@@ -163,7 +152,7 @@ def _first_dimension(model: onnx.ModelProto | FormatFolder) -> int:
 
 def _condition(
     models: Models,
-    provider: str,
+    provider: Provider,
     threads: int,
     batch_size: int | None,
     num_runs: int,
@@ -200,7 +189,7 @@ def _condition(
 def _runnable(
     path: Path,
     model: onnx.ModelProto | FormatFolder,
-    provider: str,
+    provider: Provider,
     threads: int,
     batch_size: int | None,
     seed: int,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,13 +18,14 @@ from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions
 
 BackEndName = Literal["trtexec", "onnxruntime"]
+Provider = Literal["cpu", "cuda", "tensorrt"]
 OWN = "own measurements"
 
 _NumClasses = Annotated[int | None, Bounds(at_least=1), Option(name="--classes")]
 _NumProbes = Annotated[int, Bounds(at_least=3), Option(name="--probes --num-probes")]
 _OwnTables = Annotated[Path | None, Option(name="--tables", metavar="DIR", path="folder")]
 _Tables = Annotated[tuple[Path, ...], Option(metavar="DIR", path="input folder", is_repeatable=True)]
-_Space = Annotated[str | None, Option(metavar="NAME|FILE.toml")]
+_Space = Annotated[str | None, Option(name="--space", metavar="NAME|FILE.toml")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,3 +196,79 @@ class ImportRequest:
     "Import what `latency audit` refuses; the table says what it found."
     force: Flag = False
     "Replace another table of the same device, source and conditions."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRequest:
+    """Networks, and the devices whose latency is wanted."""
+
+    networks: Annotated[tuple[str, ...], Option(metavar="NETWORK...", is_repeatable=True, is_argument=True)]
+    "Files of subnets, or names of standard networks."
+    devices: Annotated[
+        tuple[str, ...], Option(name="--device", metavar="DEVICE[:VARIANT]", is_repeatable=True)
+    ]
+    "Where it would run."
+    space_name: _Space = None
+    "Search space of subnets whose files do not name one."
+    confidence: Annotated[float | None, Bounds(above=0, below=1), Option()] = None
+    "Also show what the latency stays below with this probability, such as 0.9."
+    resolution: Annotated[int | None, Bounds(at_least=1, at_most=4096), Option()] = None
+    "Input size in pixels. Default: what the file says; 224 for standard networks."
+    tables: _Tables = ()
+    "A further folder of latency tables."
+
+
+@dataclass(frozen=True)
+class LikenessRequest:
+    """A few measured networks of a device that known ones are compared with."""
+
+    path: Annotated[Path, Option(name="--like", metavar="FILE", path="input file")]
+    "A few networks you measured: results of a kit, a filled-in probes file, CSV."
+    _: KW_ONLY
+    space_name: _Space = None
+    "Search space, where the file does not say."
+    batch_size: Annotated[int | None, Bounds(at_least=1), Option()] = None
+    "Images per run, where the file does not say. Default: tables of all are compared with."
+    tables: _Tables = ()
+    "A further folder of latency tables."
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """Times to look for mistakes in."""
+
+    path: Annotated[Path, Option(path="input", is_argument=True)]
+    "A device folder, a folder of devices, a table file, or a raw file."
+    _: KW_ONLY
+    space: _Space = None
+    "Search space of the subnets in a CSV; without it their work is unknown."
+    device: Annotated[str | None, Option(metavar="NAME")] = None
+    "Hold a raw file against this device's data sheet."
+    batch_size: Positive = 1
+    "Images behind each time of a raw file that does not say."
+    against: Annotated[Sequence[Path], Option(metavar="PATH", path="input", is_repeatable=True)] = ()
+    "Look for copies in this file or folder too."
+    tables: Annotated[Sequence[Path], Option(metavar="DIR", path="input folder", is_repeatable=True)] = ()
+    "A further folder of latency tables."
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRequest:
+    """Files to time here, and under which conditions."""
+
+    paths: Annotated[
+        tuple[Path, ...], Option(metavar="FILES...", path="input", is_repeatable=True, is_argument=True)
+    ]
+    "ONNX files, ours or not, with one input, and folders of other formats."
+    providers: Annotated[tuple[Provider, ...], Option(name="--provider", is_repeatable=True)] = ()
+    "What runs them. Default: all that the installed ONNX Runtime has."
+    threads: Annotated[tuple[int, ...], Bounds(at_least=1), Option(is_repeatable=True)] = (1,)
+    "CPU threads."
+    batch_sizes: Annotated[
+        tuple[int, ...], Bounds(at_least=1), Option(name="--batch-size", is_repeatable=True)
+    ] = ()
+    "Of files that leave it open; others keep theirs."
+    num_runs: Annotated[int, Bounds(at_least=5), Option(name="--runs")] = 100
+    "Timed runs of each."
+    seed: Seed = 0
+    "Seed of the inputs."

@@ -37,7 +37,7 @@ from ofa_toolkit.latency.table import (
     read_table,
 )
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.pipelines.latency.request import CalibrationRequest
+from ofa_toolkit.pipelines.latency.request import CalibrationRequest, PredictionRequest
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.official_files import network_file
 from ofa_toolkit.spaces.space import SearchSpace
@@ -110,30 +110,15 @@ class CalibratedDevice:
     median_ms: float
 
 
-def predict_latencies(
-    networks: Sequence[str],
-    devices: Sequence[str],
-    *,
-    space_name: str | None = None,
-    confidence: float | None = None,
-    resolution: int | None = None,
-    tables: Iterable[Path] = (),
-) -> list[PredictedLatency]:
+def predict_latencies(request: PredictionRequest) -> list[PredictedLatency]:
     """Latency of each network on each device.
-
-    Args:
-        networks: Files of subnets, or names of standard networks.
-        devices: `device` or `device:variant`.
-        space_name: Space of subnets whose files do not name one.
-        confidence: Ask for one-sided bounds.
-        resolution: Input size in pixels, in place of what files say; of standard networks 224 by default.
-        tables: Further folders of tables.
 
     Raises:
         FileFormatError: A file is missing or malformed.
         UnknownNameError: No such device or standard network.
     """
-    space = open_space(space_name) if space_name else None
+    networks, resolution = request.networks, request.resolution
+    space = open_space(request.space_name) if request.space_name else None
     described = {
         network: read_subnet(network, space, resolution=resolution)
         for network in networks
@@ -143,11 +128,11 @@ def predict_latencies(
         if network not in described and (os.sep in network or network.endswith(_FILE_ENDINGS)):
             raise FileFormatError(f"No such file: '{network}'.", hint="Name a subnet.json or net.config.")
     predictions = []
-    for device in devices:
-        table = load_table(device, tuple(tables))
+    for device in request.devices:
+        table = load_table(device, request.tables)
         for network in networks:
             if network in described:
-                predictions.append(_predict_subnet(table, network, described[network], confidence))
+                predictions.append(_predict_subnet(table, network, described[network], request.confidence))
             else:
                 predictions.append(_predict_standard(table, network, resolution or _STANDARD_RESOLUTION))
     return predictions

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ofa_tk import options, output
+from ofa_tk.request_options import request_options
 from ofa_toolkit.core.errors import LatencyTableError
+from ofa_toolkit.pipelines.latency.request import AuditRequest
 
 _ROWS_SHOWN = 10
 
 
 @click.command("audit")
-@click.argument("path", type=options.InputPath())
-@options.space_option("Search space of the subnets in a CSV.")
-@click.option("--device", metavar="NAME", help="Hold a raw file against this device's data sheet.")
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Images behind each time of a raw file that does not say.",
-)
-@click.option(
-    "--against",
-    multiple=True,
-    type=options.InputPath(),
-    metavar="PATH",
-    help="Look for copies in this file or folder too. Repeatable.",
-)
+@request_options(AuditRequest)
 @click.option("--all-rows", is_flag=True, help="Name every row of a finding, not only the first ones.")
-@options.tables_option
 @options.json_option
-def command(
-    path: Path,
-    space: str | None,
-    device: str | None,
-    batch_size: int,
-    against: tuple[Path, ...],
-    all_rows: bool,
-    tables: tuple[Path, ...],
-    as_json: bool,
-) -> None:
+def command(request: AuditRequest, all_rows: bool, as_json: bool) -> None:
     """Look for mistakes in a latency table or in raw measurements.
 
     PATH is a device folder, a folder of devices, a table file, or a file of measurements (block tables,
@@ -52,9 +26,7 @@ def command(
     """
     from ofa_toolkit.pipelines.latency.audit import audit_latency
 
-    report = audit_latency(
-        path, space=space, device=device, batch_size=batch_size, against=against, tables=tables
-    )
+    report = audit_latency(**vars(request))
     if as_json:
         output.print_json({"is_clean": report.is_clean, **vars(report)})
     else:
@@ -67,8 +39,8 @@ def command(
                 output.line(f"    ... and {len(finding.rows) - len(shown)} more (--all-rows)")
         if report.is_clean:
             output.line(f"{report.num_rows} rows of {len(report.tables)} tables: nothing found.")
-    if not report.is_clean:
+    if (count := len(report.findings)) > 0:
         raise LatencyTableError(
-            f"'{path}' fails the audit: {len(report.findings)} finding{'s' * (len(report.findings) > 1)}.",
+            f"'{request.path}' fails the audit: {count} finding{'s' * (count > 1)}.",
             hint="Measure the rows again, or leave the table alone.",
         )

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ofa_tk import options, output
+from ofa_tk.request_options import request_options
 from ofa_toolkit.core.quantities import LATENCY, THROUGHPUT
+from ofa_toolkit.pipelines.latency.request import PredictionRequest
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.latency.tables import PredictedLatency
 
 
 @click.command("predict")
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
-@click.option(
-    "--device",
-    "devices",
-    multiple=True,
-    required=True,
-    metavar="DEVICE[:VARIANT]",
-    help="Where it would run. Repeatable.",
-)
-@options.space_option("Search space of subnets whose files do not name one.")
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Also show what the latency stays below with this probability, such as 0.9.",
-)
-@click.option(
-    "--resolution",
-    type=click.IntRange(1, 4096),
-    help="Input size.  [default: what the file says; 224 for standard networks]",
-)
-@options.tables_option
+@request_options(PredictionRequest)
 @options.json_option
-def command(
-    networks: tuple[str, ...],
-    devices: tuple[str, ...],
-    space: str | None,
-    confidence: float | None,
-    resolution: int | None,
-    tables: tuple[Path, ...],
-    as_json: bool,
-) -> None:
+def command(request: PredictionRequest, as_json: bool) -> None:
     """Predict the latency of subnets or standard networks.
 
     NETWORK is a subnet.json, an architecture file of the once-for-all repositories (a dictionary, a
@@ -53,9 +26,7 @@ def command(
     """
     from ofa_toolkit.pipelines.latency.tables import predict_latencies
 
-    predictions = predict_latencies(
-        networks, devices, space_name=space, confidence=confidence, resolution=resolution, tables=tables
-    )
+    predictions, confidence = predict_latencies(request), request.confidence
     if as_json:
         output.print_json(predictions)
         return
