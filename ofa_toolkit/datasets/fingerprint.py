@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 # Every name and size is looked at, but only so many files are read: a fingerprint is taken at every start.
 _FILES_READ = 64
+_ROWS_AT_ONCE = 1000
 
 
 def digest(parts: Iterable[bytes]) -> str:
@@ -42,7 +43,7 @@ def file_content(root: Path, paths: Sequence[Path]) -> Iterator[bytes]:
         yield path.read_bytes()
 
 
-def array_content(images: npt.NDArray[np.uint8], rows: int = 1000) -> Iterator[bytes]:
-    """The bytes of an array, so many rows at a time."""
-    for start in range(0, len(images), rows):
-        yield images[start : start + rows].tobytes()
+def array_content(images: npt.NDArray[np.uint8]) -> Iterator[bytes]:
+    """The bytes of an array, a few rows at a time."""
+    for start in range(0, len(images), _ROWS_AT_ONCE):
+        yield images[start : start + _ROWS_AT_ONCE].tobytes()

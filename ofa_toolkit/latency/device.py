@@ -251,14 +251,6 @@ class Device:
             variants=tuple(variants[name] for name in sorted(variants)),
         )
 
-    def with_variants(self, added: Iterable[Variant], *, default: str | None = None) -> Device:
-        """This device with variants added, those of equal name replaced."""
-        merged: Mapping[str, Variant] = {v.name: v for v in (*self.variants, *added)}
-        values = config.to_dict(self)
-        values["variants"] = [config.to_dict(merged[name]) for name in sorted(merged)]
-        values["default_variant"] = default or self.default_variant
-        return config.from_dict(Device, values)
-
 
 def read_device(folder: str | os.PathLike[str], below: Iterable[Path] = ()) -> Device:
     """Read `<folder>/device.toml`.

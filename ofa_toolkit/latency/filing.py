@@ -85,7 +85,7 @@ def file_variant(
         )
     described = dataclasses.replace(
         known,
-        variants=(variant,) if own is None else own.with_variants([variant]).variants,
+        variants=(variant,) if own is None else fresh.over(own).variants,
         default_variant=own.default_variant if own is not None and keep_default else variant.name,
     )
     table = LatencyTable(device=described, variant=variant, content=content)

@@ -11,6 +11,7 @@ STAGE_WIDTHS = (24, 40, 80, 112, 160)
 HEAD_WIDTHS = (960, 1280)
 STAGE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "h_swish", "h_swish", "h_swish")
 STAGE_SE = (False, True, False, True, True)
+EXPAND_RATIOS = (3, 4, 6)
 RESOLUTIONS = tuple(range(128, 225, 4))
 
 
@@ -22,10 +23,8 @@ def mobilenet_v3(
     stem_stride: int = 2,
     strides: tuple[int, ...] = (2, 2, 2, 1, 2),
     widths: tuple[int, ...] = STAGE_WIDTHS,
-    head_widths: tuple[int, int] = HEAD_WIDTHS,
     depths: tuple[int, ...] = (2, 3, 4),
     kernel_sizes: tuple[int, ...] = (3, 5, 7),
-    expand_ratios: tuple[float, ...] = (3, 4, 6),
     resolutions: tuple[int, ...] = RESOLUTIONS,
     num_classes: int = 1000,
 ) -> SearchSpace:
@@ -42,7 +41,7 @@ def mobilenet_v3(
             use_se=use_se,
             depths=depths,
             kernel_sizes=kernel_sizes,
-            expand_ratios=expand_ratios,
+            expand_ratios=EXPAND_RATIOS,
         )
         for width, stride, activation, use_se in zip(
             widths, strides, STAGE_ACTIVATIONS, STAGE_SE, strict=True
@@ -62,8 +61,8 @@ def mobilenet_v3(
         ),
         stages=stages,
         head=Head(
-            expand_width=scaled(head_widths[0]),
-            mix_width=scaled(head_widths[1]),
+            expand_width=scaled(HEAD_WIDTHS[0]),
+            mix_width=scaled(HEAD_WIDTHS[1]),
             activation="h_swish",
         ),
         resolutions=resolutions,

@@ -5,13 +5,13 @@ from __future__ import annotations
 CHANNEL_DIVISOR = 8
 
 
-def make_divisible(value: float, divisor: int = CHANNEL_DIVISOR) -> int:
-    """Round a channel count to a multiple of `divisor`, never more than 10 % down.
+def make_divisible(value: float) -> int:
+    """Round a channel count to a multiple of `CHANNEL_DIVISOR`, never more than 10 % down.
 
     Source: MobileNetV2 reference code, used unchanged by OFA and DϵpS.
     """
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
+    rounded = max(CHANNEL_DIVISOR, int(value + CHANNEL_DIVISOR / 2) // CHANNEL_DIVISOR * CHANNEL_DIVISOR)
+    return rounded + CHANNEL_DIVISOR if rounded < 0.9 * value else rounded
 
 
 def middle_channels(channels: int, expand_ratio: float) -> int:

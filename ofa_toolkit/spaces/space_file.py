@@ -100,7 +100,7 @@ def space_reference(space: SearchSpace) -> Reference:
     return space.name if says_all else space_document(space)
 
 
-def space_from_reference(reference: Any, where: str = "space") -> SearchSpace:
+def space_from_reference(reference: Any) -> SearchSpace:
     """Undo `space_reference`; a registered name gives the whole space of that name.
 
     Raises:
@@ -108,7 +108,7 @@ def space_from_reference(reference: Any, where: str = "space") -> SearchSpace:
         ConfigError: It is neither a name nor the table of a space.
     """
     if isinstance(reference, Mapping):
-        return space_from_document(reference, where)
+        return space_from_document(reference, "space")
     if not isinstance(reference, str):
-        raise ConfigError(f"{where}: {reference!r} is neither the name of a search space nor its table.")
+        raise ConfigError(f"space: {reference!r} is neither the name of a search space nor its table.")
     return get_space(reference)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +55,6 @@ def list_entries(
     dataset: str | None = None,
     licence: str | None = None,
     commercial_only: bool = False,
-    extra: Iterable[str | os.PathLike[str]] = (),
 ) -> tuple[ZooEntry, ...]:
     """All entries that pass the filters, by name.
 
@@ -66,12 +63,11 @@ def list_entries(
         dataset: Part of the data set's name, in any case.
         licence: Part of the licence's name, in any case.
         commercial_only: Leave out what excludes commercial use.
-        extra: Further folders of entries, looked into before the others.
 
     Raises:
         FileFormatError: A card is damaged.
     """
-    found = (load_entry(entry.path, entry.origin) for entry in resources.entries("zoo", extra).values())
+    found = (load_entry(entry.path, entry.origin) for entry in resources.entries("zoo").values())
     return tuple(
         entry
         for entry in found
@@ -82,14 +78,14 @@ def list_entries(
     )
 
 
-def find_entry(name: str, extra: Iterable[str | os.PathLike[str]] = ()) -> ZooEntry:
+def find_entry(name: str) -> ZooEntry:
     """The entry of that name.
 
     Raises:
         UnknownNameError: There is none; names the nearest.
         FileFormatError: The entry's card is damaged.
     """
-    entry = resources.find_entry("zoo", name, extra)
+    entry = resources.find_entry("zoo", name)
     return load_entry(entry.path, entry.origin)
 
 

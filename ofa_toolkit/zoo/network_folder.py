@@ -24,13 +24,12 @@ from ofa_toolkit.zoo.store import Store
 _READ = (CONFIG_FILE, WEIGHTS_FILE, RUN_FILE, EXTRACTED_FILE)
 
 
-def converted_network(folder: Path, store: Store | None = None) -> Path:
+def converted_network(folder: Path) -> Path:
     """The supernet folder made from a network's folder, made once and kept in the cache.
 
     Raises:
         FileFormatError, CheckpointError, MismatchError: The files are damaged or do not belong together.
     """
-    store = store or Store()
     content = hashlib.sha256()
     for path in (folder / name for name in _READ if (folder / name).is_file()):
         content.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
@@ -39,7 +38,7 @@ def converted_network(folder: Path, store: Store | None = None) -> Path:
         with output_folder(target, "imported network", force=True) as temporary:
             write_network_supernet(folder, temporary)
 
-    return store.converted(f"network-{content.hexdigest()[:16]}", write)
+    return Store().converted(f"network-{content.hexdigest()[:16]}", write)
 
 
 def weights_beside(folder: Path) -> Path:

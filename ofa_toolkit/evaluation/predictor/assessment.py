@@ -7,7 +7,7 @@ and each group of rows that came about in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,6 @@ def interval_facts(
     surprisals: Values,
     *,
     origins: Sequence[HeldOut] = (),
-    unmeasured_points: Mapping[float, float] | None = None,
 ) -> IntervalFacts:
     """What an interval needs, from held-out predictions.
 
@@ -106,7 +105,6 @@ def interval_facts(
             subnets, also for those that resemble the fitted ones.
         measured: All measured accuracies in percent.
         surprisals: Surprisal of all measured subnets in nats.
-        unmeasured_points: For each of `CONFIDENCES` what is added at resolutions without measurements.
     """
     noise = float(np.abs(inside.errors).mean())
 
@@ -114,13 +112,12 @@ def interval_facts(
         quantiles = [score_quantiles(kind.errors, kind.spread, noise) for kind in kinds]
         return tuple(float(q) for q in np.max(quantiles, axis=0))
 
-    added = unmeasured_points or dict.fromkeys(CONFIDENCES, 0.0)
     return IntervalFacts(
         noise_points=noise,
         confidences=CONFIDENCES,
         inside=worst((inside, *origins)),
         outside=worst((inside, *origins, *outside)),
-        unmeasured_points=tuple(added[confidence] for confidence in CONFIDENCES),
+        unmeasured_points=(0.0,) * len(CONFIDENCES),
         lowest_percent=float(np.percentile(measured, 1)),
         highest_percent=float(np.percentile(measured, 99)),
         highest_surprisal=float(np.percentile(surprisals, 95)),

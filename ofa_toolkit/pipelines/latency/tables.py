@@ -45,7 +45,7 @@ from ofa_toolkit.spaces.space_file import open_space
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 
 DEFAULT_KIND: Kind = "embedded-gpu"
-DEFAULT_SIZES = (5, 10, 20, 50)
+_SIMULATED_PROBES = (5, 10, 20, 50)
 _FILE_ENDINGS = (".json", ".config")
 _STANDARD_RESOLUTION = 224
 
@@ -244,11 +244,9 @@ def plan_probes(space_name: str, num_probes: int, tables: Sequence[LatencyTable]
     return Probes(space=space, population=population, latencies_ms=np.full(len(population), np.nan))
 
 
-def estimate_errors(
-    space: SearchSpace, tables: Sequence[LatencyTable], seed: int, sizes: Sequence[int] = DEFAULT_SIZES
-) -> list[ExpectedError]:
-    """Simulated error after so many probes."""
-    return expected_errors(Prior(space, tables), sizes, rng.generator(seed, "latency-samples"))
+def estimate_errors(space: SearchSpace, tables: Sequence[LatencyTable], seed: int) -> list[ExpectedError]:
+    """Simulated error after some numbers of probes."""
+    return expected_errors(Prior(space, tables), _SIMULATED_PROBES, rng.generator(seed, "latency-samples"))
 
 
 def calibrate_device(request: CalibrationRequest, prior: Sequence[LatencyTable]) -> CalibratedDevice:

@@ -67,7 +67,6 @@ def verify_top(
     *,
     num_subnets: int,
     runtime: str | None = None,
-    options: RuntimeOptions | None = None,
     most_latency_ms: float | None = None,
     folder: Path | None = None,
     reporter: Reporter = SILENT,
@@ -81,7 +80,6 @@ def verify_top(
         evaluator: The supernet it was for, and its data.
         num_subnets: Number of the best subnets to measure.
         runtime: Also time them on this machine with this runtime.
-        options: Conditions of the timing.
         most_latency_ms: Leave out subnets that measure slower; needs `runtime`.
         folder: Where measured accuracies are kept and looked for; nowhere if left out.
         reporter: Hears how far it is.
@@ -98,7 +96,7 @@ def verify_top(
     latencies: Sequence[float | None] = [None] * len(candidates)
     if runtime is not None:
         latencies = time_subnets(
-            space, [candidate.subnet for candidate in candidates], runtime, options or RuntimeOptions()
+            space, [candidate.subnet for candidate in candidates], runtime, RuntimeOptions()
         )
     with tempfile.TemporaryDirectory() if folder is None else contextlib.nullcontext(folder) as place:
         top1 = measure_top(found, evaluator, num_subnets, Path(place), reporter=reporter)

@@ -35,7 +35,7 @@ from ofa_toolkit.training.cost import macs_per_image
 from ofa_toolkit.training.metrics import METRICS_FILE, read_metrics
 
 
-def measure_run(folder: StudyFolder, name: str, *, device: str | None = None) -> Path:
+def measure_run(folder: StudyFolder, name: str) -> Path:
     """Measure a trained run and write its result file.
 
     Raises:
@@ -49,7 +49,6 @@ def measure_run(folder: StudyFolder, name: str, *, device: str | None = None) ->
     request = EvaluationRequest(
         data=run.data,
         recalibration_images=config.validation.recalibration_images,
-        device=device,
         threads=study.threads,
     )
     # Held-out images are those of the training run.

@@ -24,6 +24,10 @@ from ofa_toolkit.training.config import LoopConfig
 from ofa_toolkit.training.diagnostics import LayerGradients, compare_gradients
 from ofa_toolkit.training.metrics import METRICS_FILE, read_metrics
 
+_GRADIENT_NETWORKS = 4
+_GRADIENT_BATCHES = 4
+_GRADIENT_BATCH = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class InitializationPoint:
@@ -95,18 +99,15 @@ def named_uniform_subnets(space: SearchSpace) -> dict[str, Subnet]:
 def gradient_study(
     evaluator: Evaluator,
     *,
-    epsilon: float = 1e-3,
-    num_networks: int = 4,
-    num_batches: int = 4,
-    batch_size: int = 64,
-    seed: int = 0,
+    epsilon: float,
+    seed: int,
 ) -> list[LayerGradients]:
     """Compare full, shrinking and epsilon-shrinking gradients on training images (Figure 3)."""
     batches = evaluator.dataset.batches(
         "train",
-        batch_size,
+        _GRADIENT_BATCH,
         train_transforms=True,
-        limit=num_batches * batch_size,
+        limit=_GRADIENT_BATCHES * _GRADIENT_BATCH,
         seed=seed,
         device=evaluator.device,
     )
@@ -115,8 +116,8 @@ def gradient_study(
         evaluator.supernet.trained_space,
         list(batches),
         epsilon=epsilon,
-        num_networks=num_networks,
-        config=LoopConfig(epochs=1, batch_size=batch_size),
+        num_networks=_GRADIENT_NETWORKS,
+        config=LoopConfig(epochs=1, batch_size=_GRADIENT_BATCH),
         generator=generator(seed, "gradient study"),
     )
 

@@ -49,9 +49,10 @@ class EntrySummary:
     summary: str
 
 
-def summarize_entries(entries: Iterable[ZooEntry], store: Store | None = None) -> tuple[EntrySummary, ...]:
+def summarize_entries(entries: Iterable[ZooEntry]) -> tuple[EntrySummary, ...]:
     """One summary an entry."""
-    return tuple(_summarize(entry, store or Store()) for entry in entries)
+    store = Store()
+    return tuple(_summarize(entry, store) for entry in entries)
 
 
 def find(name_or_dir: str) -> ZooEntry | ListedSubnet:

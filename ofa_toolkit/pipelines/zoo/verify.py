@@ -41,7 +41,6 @@ def verify_entry(
     entry: ZooEntry,
     *,
     data: str | None = None,
-    store: Store | None = None,
     reporter: Reporter = SILENT,
 ) -> tuple[VerifiedClaim, ...]:
     """Re-hash every file of an entry, fetched first; with a data set, re-evaluate every measured figure.
@@ -49,7 +48,6 @@ def verify_entry(
     Args:
         entry: Bundled, downloaded, or in a folder of the user's.
         data: The data set the card's figures refer to; None checks the files only.
-        store: The cache of downloads.
         reporter: Hears each figure as it is measured.
 
     Raises:
@@ -57,7 +55,7 @@ def verify_entry(
         DataError, MismatchError: The data set is missing or another one.
         ConfigError: A figure does not state its conditions.
     """
-    findings = list(_files(entry, store))
+    findings = list(_files(entry))
     if data is not None:
         if not all(finding.is_right for finding in findings):
             place = entry.folder if entry.origin == "given" else entry.name
@@ -65,12 +63,12 @@ def verify_entry(
                 f"'{entry.name}': the files are not those of the card, so its figures are not theirs.",
                 hint=f"`{command_line('zoo', 'verify', place)}` without --data lists what is wrong.",
             )
-        findings += _figures(entry, data, store, reporter)
+        findings += _figures(entry, data, reporter)
     return tuple(findings)
 
 
-def _files(entry: ZooEntry, given: Store | None) -> Iterator[VerifiedClaim]:
-    card, store = entry.card, given or Store()
+def _files(entry: ZooEntry) -> Iterator[VerifiedClaim]:
+    card, store = entry.card, Store()
     if card.availability == "link":
         raise StoreError(f"'{entry.name}' is only described here; there are no files to check.")
     for file in card.files:
@@ -80,18 +78,18 @@ def _files(entry: ZooEntry, given: Store | None) -> Iterator[VerifiedClaim]:
             problem = None if store.find(entry.name, file) else "the copy in the cache is damaged"
         else:
             problem = None
-            fetch_checkpoint(entry, given)  # which checks it
+            fetch_checkpoint(entry)  # which checks it
         yield VerifiedClaim(
             subject=file.path, is_right=problem is None, detail=problem or "is the file of the card"
         )
 
 
-def _figures(entry: ZooEntry, data: str, store: Store | None, reporter: Reporter) -> Iterator[VerifiedClaim]:
+def _figures(entry: ZooEntry, data: str, reporter: Reporter) -> Iterator[VerifiedClaim]:
     claimed = [fact for fact in entry.card.accuracy if fact.origin == "measured"]
     questions = [AccuracyQuery.of_fact(fact, index) for index, fact in enumerate(claimed)]
     if not claimed:
         return
-    folder = entry.folder if entry.card.availability == "included" else supernet_folder(entry, store)
+    folder = entry.folder if entry.card.availability == "included" else supernet_folder(entry)
     for fact, found in zip(claimed, measure(folder, questions, data, reporter), strict=True):
         difference = max(
             abs(found.top1_percent - fact.top1_percent),

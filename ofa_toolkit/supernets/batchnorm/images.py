@@ -35,6 +35,8 @@ LARGEST_FILE = 620_000
 """Bytes, with the corrections: a small entry should stay small."""
 _HEADER = 1_000
 _CHECKPOINT_STEPS = 50
+_LEARNING_RATE = 0.1
+"""Of Adam, in normalised pixel values; it falls to 0 along a cosine."""
 
 Progress = Callable[[int, float], None]
 
@@ -53,7 +55,6 @@ def synthesize_batchnorm_images(
     size: int,
     num_images: int,
     num_steps: int,
-    learning_rate: float = 0.1,
     seed: int = 0,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
@@ -68,7 +69,6 @@ def synthesize_batchnorm_images(
         size: Side of the images in pixels; for other resolutions they are resized.
         num_images: Number of images to make; all of them make up one batch.
         num_steps: Steps of Adam, each with one subnet of the pool.
-        learning_rate: Learning rate of Adam, in normalised pixel values; it falls to 0 along a cosine.
         seed: Seed of the initial noise and of the order.
         checkpoint: File that unfinished images are kept in, and taken from when it was made with the same
             settings.
@@ -80,12 +80,12 @@ def synthesize_batchnorm_images(
     offset, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
     low, high = -offset / scale, (1 - offset) / scale
     images = _noise(num_images, size, torch.Generator().manual_seed(seed)).clamp(low, high).requires_grad_()
-    optimizer = torch.optim.Adam([images], lr=learning_rate, betas=(0.9, 0.99))
-    settings = [num_images, size, num_steps, learning_rate, seed, len(targets)]
+    optimizer = torch.optim.Adam([images], lr=_LEARNING_RATE, betas=(0.9, 0.99))
+    settings = [num_images, size, num_steps, _LEARNING_RATE, seed, len(targets)]
     usual = _UsualErrors(targets)
     first = 0 if checkpoint is None else _resume(checkpoint, settings, images, optimizer, usual)
     for step in range(first, num_steps):
-        optimizer.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / num_steps)) / 2
+        optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 + math.cos(math.pi * step / num_steps)) / 2
         target = targets[_turn(step, len(targets), seed)]
         resolution = target.subnet.resolution
         errors = statistics_errors(supernet, target, at_resolution(images, resolution))
