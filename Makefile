@@ -68,7 +68,7 @@ $(VENV)-formats/.installed: pyproject.toml
 
 $(VENV)-mutants/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-mutants
-	$(VENV)-mutants/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[test]' cosmic-ray
+	$(VENV)-mutants/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[test]' cosmic-ray coverage
 	@touch $@
 
 # The stamps make a rerun instant; a change of the dependencies renews them.
