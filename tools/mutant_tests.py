@@ -27,7 +27,6 @@ HEAVY = [
     "numpy",
     "onnx",
     "onnxruntime",
-    "pydantic",
     "rich",
     "click",
     "hypothesis",
