@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ HEAVY = [
     "onnxruntime",
     "rich",
     "click",
-    "hypothesis",
     "coverage",
 ]
 """Loaded once, before the forks: nothing of the product, which each fork must read from its files."""
@@ -167,10 +167,10 @@ def _pytest(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
 def run_forked(work: Callable[[], int], log: Path, cpu_seconds: float, wall_seconds: float) -> int | None:
     """The exit code of `work` in a fork whose output goes to `log`; None where a limit ended it."""
     child = os.fork()
-    if child == 0:  # pragma: no cover
-        code = 70
-        with suppress(BaseException):
-            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    if child == 0:
+        code = EXIT_FAILED
+        try:
+            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             os.setsid()
@@ -178,7 +178,10 @@ def run_forked(work: Callable[[], int], log: Path, cpu_seconds: float, wall_seco
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             code = work()
             sys.stdout.flush()
-        os._exit(code)
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(code)
     end = time.monotonic() + wall_seconds
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
