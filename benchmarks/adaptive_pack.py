@@ -2,10 +2,12 @@
 
     python benchmarks/adaptive_pack.py PACK [--deadline MS] [--seconds S]
 
-A stream of images while another process loads the same processor in every other phase. The deadline is by
-default 1.6 times the time of the largest network on the machine as it is. Prints, for the adaptive stream and
-each network alone, the share of images in time and the mean predicted accuracy, all turns interleaved in
-phases of the same load; then what a switch costs, sizes, and memory.
+A camera gives an image every deadline, while another process loads the same processor in every other
+phase. An image is late when its answer comes more than the deadline after it, and also when it was passed
+over since the one before it still ran. The deadline is by default 1.6 times the time of the largest network
+on the machine as it is. Prints, for the adaptive stream and each network alone, the share of images in time
+and the mean predicted accuracy, all turns interleaved in phases of the same load; then what a switch costs,
+sizes, memory.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,73 +44,117 @@ def main() -> None:
     times = idle.controller.times_ms
     deadline = given.deadline or 1.6 * times[-1]
     accuracy = [entry["top1_percent"] for entry in pack.entries]
-    streams = {"adaptive": Stream(pack, deadline)}
-    late: dict[str, list[bool]] = {
-        name: [] for name in ("adaptive", *(entry["name"] for entry in pack.entries))
-    }
-    mean: dict[str, list[float]] = {name: [] for name in late}
-    switches: list[float] = []
-    steady: list[float] = []
+    stream = Stream(pack, deadline)
+    names = [entry["name"] for entry in pack.entries]
+    tallies = {name: Tally() for name in ("adaptive", *names)}
     for phase in range(PHASES):
         load = subprocess.Popen([sys.executable, "-c", LOAD]) if phase % 2 else None
         try:
-            adaptive(streams["adaptive"], given.seconds, deadline, accuracy, late, mean, switches, steady)
-            for index, entry in enumerate(pack.entries):
-                fixed(idle, index, given.seconds, deadline, late[entry["name"]])
-                mean[entry["name"]].append(accuracy[index])
+            follow(tallies["adaptive"], accuracy, partial(adaptive, stream), given.seconds, deadline)
+            for index, name in enumerate(names):
+                follow(tallies[name], accuracy, partial(fixed, idle, index), given.seconds, deadline)
         finally:
             if load is not None:
                 load.kill()
                 load.wait()
     print(f"deadline {deadline:.2f} ms; alone and at the start: {', '.join(f'{t:.2f}' for t in times)} ms")
-    for name, misses in late.items():
-        share = 100 * (1 - np.mean(misses))
+    reached = {name: (tally.mean_accuracy(), tally.percent_in_time()) for name, tally in tallies.items()}
+    for name, (top1, in_time) in reached.items():
         print(
-            f"{name:10s} in time {share:5.1f} % of {len(misses)}, predicted top-1 {np.mean(mean[name]):.2f} %"
+            f"{name:10s} in time {in_time:5.1f} % of {len(tallies[name].late)}, predicted top-1 {top1:.2f} %"
         )
-    if switches:
-        print(f"first image after a switch {np.median(switches):.2f} ms, others {np.median(steady):.2f} ms")
-    size = sum(path.stat().st_size for path in given.pack.rglob("*") if path.is_file())
-    alone = [4 * entry["params"] for entry in pack.entries]
-    print(
-        f"pack {size / 1e6:.2f} MB, largest alone {max(alone) / 1e6:.2f}, sum of all {sum(alone) / 1e6:.2f}"
-    )
+    fixed_top1, fixed_in_time = zip(*(reached[name] for name in names), strict=True)
+    same = np.interp(reached["adaptive"][0], fixed_top1, fixed_in_time)
+    print(f"a fixed network of the adaptive accuracy, interpolated: {same:.1f} % in time")
+    print(f"a switch costs {switch_cost(idle):.2f} ms; the smallest network takes {times[0]:.2f} ms")
+    size = sum(path.stat().st_size for path in given.pack.rglob("*") if path.is_file()) / 1e6
+    weights = [4 * entry["params"] / 1e6 for entry in pack.entries]
+    print(f"pack {size:.2f} MB, largest alone {max(weights):.2f}, sum of all {sum(weights):.2f}")
     print(f"memory with all loaded twice {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
 
 
-def adaptive(
-    stream: Stream,
+class Tally:
+    """What became of the images of one stream."""
+
+    def __init__(self) -> None:
+        self.late: list[bool] = []
+        self.accuracy: list[float] = []
+
+    def percent_in_time(self) -> float:
+        """Of all images."""
+        return float(100 * (1 - np.mean(self.late)))
+
+    def mean_accuracy(self) -> float:
+        """Of the networks that were to classify them."""
+        return float(np.mean(self.accuracy))
+
+
+def follow(
+    tally: Tally,
+    accuracy: list[float],
+    classify: Callable[[float, int], int],
     seconds: float,
     deadline: float,
-    accuracy: list[float],
-    late: dict[str, list[bool]],
-    mean: dict[str, list[float]],
-    switches: list[float],
-    steady: list[float],
 ) -> None:
-    """Run the pack's stream for a while."""
-    before, end = stream.controller.current, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        side = stream.settings()["size"]
-        stream.run(np.zeros((3, side, side), np.float32))
-        took = 1000 * (time.perf_counter() - start)
-        now = stream.controller.current
-        (steady if now == before else switches).append(took)
-        late["adaptive"].append(took > deadline)
-        mean["adaptive"].append(accuracy[now])
-        before = now
+    """Let a camera give images for a while.
+
+    Args:
+        tally: Told of every image.
+        accuracy: Of each network.
+        classify: Classifies an image that waited so many milliseconds, after so many that were passed over;
+            the index of the network that did.
+        seconds: How long.
+        deadline: Milliseconds between images, and for each.
+    """
+    missed = 0
+    arrival = start = time.perf_counter()
+    while arrival < start + seconds:
+        time.sleep(max(0.0, arrival - time.perf_counter()))
+        begun = time.perf_counter()
+        now = classify(1000 * (begun - arrival), missed)
+        end = time.perf_counter()
+        missed = int(1000 * (end - arrival) / deadline) - 1
+        late = 1000 * (end - arrival) > deadline
+        tally.late += [late] + [True] * max(0, missed)
+        tally.accuracy += [accuracy[now]] * (1 + max(0, missed))
+        missed = max(0, missed)
+        arrival += (1 + missed) * deadline / 1000
 
 
-def fixed(stream: Stream, index: int, seconds: float, deadline: float, late: list[bool]) -> None:
-    """Run one network alone for a while."""
-    session, end = stream.sessions[index], time.perf_counter() + seconds
+def adaptive(stream: Stream, waited_ms: float, missed: int) -> int:
+    """Classify one image with the network of the moment."""
+    side = stream.settings()["size"]
+    now = stream.controller.current
+    stream.run(np.zeros((3, side, side), np.float32), waited_ms, missed)
+    return now
+
+
+def fixed(stream: Stream, index: int, waited_ms: float, missed: int) -> int:
+    """Classify one image with one network, however late it is."""
+    del waited_ms, missed
+    session = stream.sessions[index]
     [source] = session.get_inputs()
-    image = np.zeros(source.shape, np.float32)
-    while time.perf_counter() < end:
+    session.run(None, {source.name: np.zeros(source.shape, np.float32)})
+    return index
+
+
+def switch_cost(stream: Stream, rounds: int = 60) -> float:
+    """Milliseconds that an image takes longer after another network than after its own; mean of all pairs."""
+    every = range(len(stream.sessions))
+
+    def took(index: int) -> float:
         start = time.perf_counter()
-        session.run(None, {source.name: image})
-        late.append(1000 * (time.perf_counter() - start) > deadline)
+        fixed(stream, index, 0.0, 0)
+        return 1000 * (time.perf_counter() - start)
+
+    alone = [np.median([took(index) for _ in range(rounds)]) for index in every]
+    after = [
+        np.median([(took(other), took(index))[1] for _ in range(rounds)]) - alone[index]
+        for index in every
+        for other in every
+        if other != index
+    ]
+    return float(np.mean(after))
 
 
 if __name__ == "__main__":

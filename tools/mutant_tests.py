@@ -173,7 +173,7 @@ def run_forked(work: Callable[[], int], log: Path, cpu_seconds: float, wall_seco
             descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
-            os.setsid()
+            os.setpgid(0, 0)
             limit = int(cpu_seconds) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             code = work()

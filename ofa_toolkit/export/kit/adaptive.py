@@ -8,7 +8,7 @@ FILE is such as /sys/class/thermal/thermal_zone0/temp.
 Needs numpy and onnxruntime from 1.16 on, and for pictures Pillow. The networks share one file of weights, of
 which each takes a part when it is loaded. At the start each is timed on this machine; then the time of every
 image tells how loaded the machine is: a network that would be late is left at once, a larger one is taken
-when it has fitted for a while.
+when it has fitted for a while. Where more images are late than --in-time leaves, smaller ones are tried too.
 """
 
 # Python 3.6. `picture.py` beside this file reads as training does.
@@ -35,6 +35,28 @@ WINDOW = 16
 
 One image that was interrupted is no load; two of three are, and are acted on at once.
 """
+
+SETTLING = 30
+"""Images after a change that are not counted: what waited for the larger network is still in the way."""
+
+TRIED = 200
+"""Counted images of a smaller network before it is compared with the one it was taken for."""
+
+CLEAN = 200
+"""Images in time, one after the other, before a larger network is tried."""
+
+MOST_DOUBLED = 8
+"""A try that failed is made again after twice as many images, up to so many times as many."""
+
+SUDDEN = (3.0, 8.0)
+LASTING = (1.0, 100.0)
+"""When too many images are late: the share of late ones, in units of the one allowed, that leaves a debt
+as it is, and the debt in late images that is too much. The first notices a sudden load within some ten
+images, the second keeps the share over hundreds, so that quiet times make up for busy ones.
+"""
+
+IN_TIME = 0.95
+"""Share of images that are to be in time."""
 
 
 class Pack:
@@ -113,6 +135,78 @@ class Limit:
         return 1 if value > self._most else -1 if value < 0.95 * self._most else 0
 
 
+class Ceiling:
+    """The largest network allowed by how often images are late.
+
+    Of what a busy machine does, the times of a network may show nothing: it interrupts few images, but for
+    long, and lets others wait. A smaller network may then be late more seldom, or as often; only trying
+    tells. So when too many images are late (two cumulative sums), the next smaller network is tried, and left
+    again where it did not halve their share; after a run of images in time the next larger.
+
+    Args:
+        networks: How many there are.
+        in_time: Share of images that are to be in time.
+    """
+
+    def __init__(self, networks: int, in_time: float) -> None:
+        self.index = self._last = networks - 1
+        self._allowed = 1 - in_time
+        self._sudden, self._lasting = 0.0, 0.0
+        self._late: List[bool] = []  # of the network of now, newest last
+        self._rising = 0  # images since the sudden debt was none
+        self._settling, self._clean, self._clean_needed, self._rose = 0, 0, CLEAN, False
+        self._left: Dict[int, float] = {}  # larger networks, and the shares for which they were left
+        self._hold, self._hold_length, self._held_share = 0, TRIED, 0.0
+
+    def changed(self) -> None:
+        """Another network was taken: count anew, but for the lasting debt."""
+        self._late, self._rising, self._clean, self._settling = [], 0, 0, SETTLING
+        self._sudden = 0.0
+
+    def tell(self, late: Sequence[bool], current: int) -> None:
+        """Count the newest images, classified by the network `current`."""
+        self._lasting = max(0.0, self._lasting + sum(late) - LASTING[0] * self._allowed * len(late))
+        if self._settling > 0:
+            self._settling -= 1
+            return
+        self._late = [*self._late, *late][-TRIED:]
+        self._hold = max(0, self._hold - len(late))
+        self._clean = 0 if any(late) else self._clean + 1
+        self._sudden = max(0.0, self._sudden + sum(late) - SUDDEN[0] * self._allowed * len(late))
+        self._rising = min(self._rising + len(late), TRIED) if self._sudden > 0 else 0
+        share = sum(self._late) / len(self._late)
+        if len(self._late) == TRIED and self._left:
+            self._compare(share)
+        elif self._sudden > SUDDEN[1]:
+            self._step_down(current, sum(self._late[-self._rising :]) / self._rising)
+        elif self._lasting > LASTING[1] and len(self._late) == TRIED and share > self._allowed:
+            self._step_down(current, share)
+        elif self._clean >= self._clean_needed and current == self.index < self._last:
+            if self._lasting < LASTING[1] / 2:
+                self.index, self._rose = current + 1, True
+                self._hold, self._hold_length = 0, TRIED
+
+    def _compare(self, share: float) -> None:
+        """Go back to the largest network that was left for a share of late images about as large as now."""
+        alike = [index for index, left in self._left.items() if share > left / 2]
+        if alike:
+            self.index = max(alike)
+            self._held_share = self._left[self.index]
+            self._hold, self._hold_length = (
+                self._hold_length,
+                min(2 * self._hold_length, MOST_DOUBLED * TRIED),
+            )
+        self._left = {}
+
+    def _step_down(self, current: int, share: float) -> None:
+        self._sudden = 0.0
+        if current == 0 or (self._hold > 0 and share < 2 * self._held_share):
+            return
+        self._left[current], self.index = share, current - 1
+        doubled = min(2 * self._clean_needed, MOST_DOUBLED * CLEAN)
+        self._clean_needed, self._rose = (doubled if self._rose else CLEAN), False
+
+
 class Controller:
     """Chooses a network for each image.
 
@@ -120,26 +214,35 @@ class Controller:
         times_ms: Time of each network on this machine when nothing else ran, smallest network first.
         budget_ms: Time that an image may take.
         limits: Sensors; above one of them a smaller network is taken, step by step.
+        in_time: Share of images that are to be in time.
     """
 
-    def __init__(self, times_ms: Sequence[float], budget_ms: float, limits: Sequence[Limit] = ()) -> None:
+    def __init__(
+        self,
+        times_ms: Sequence[float],
+        budget_ms: float,
+        limits: Sequence[Limit] = (),
+        in_time: float = IN_TIME,
+    ) -> None:
         self.times_ms, self.budget_ms = list(times_ms), budget_ms
         self.slowdown, self.reason = 1.0, "start"
         self._ratios = [1.0] * WINDOW
         self._limits, self._cap, self._fitted = list(limits), len(self.times_ms) - 1, 0
         self._patience, self._stayed, self._recovered = PATIENCE, 0, False
+        self._ceiling = Ceiling(len(self.times_ms), in_time)
         self.current = self._largest(self.budget_ms)
 
     def _largest(self, budget_ms: float) -> int:
         """The largest network that is expected within a budget; the smallest where none is."""
-        expected = [time_ms * self.slowdown for time_ms in self.times_ms[: self._cap + 1]]
+        most = min(self._cap, self._ceiling.index)
+        expected = [time_ms * self.slowdown for time_ms in self.times_ms[: most + 1]]
         fitting = [index for index, time_ms in enumerate(expected) if time_ms <= HEADROOM * budget_ms]
         return fitting[-1] if fitting else 0
 
     def choose(self) -> int:
         """The network for the next image."""
         self._read_limits()
-        best = self._largest(self.budget_ms)
+        before, best = self.current, self._largest(self.budget_ms)
         self._stayed += 1
         if self._stayed > 4 * self._patience:  # what was tried last has held
             self._patience = max(PATIENCE, self._patience // 2)
@@ -148,7 +251,13 @@ class Controller:
             if self._recovered:
                 self._patience = min(2 * self._patience, MOST_PATIENCE)
             self._recovered, self._stayed = False, 0
-            self.reason = "limit" if self._cap < self.current else "late"
+            self.reason = (
+                "limit"
+                if self._cap < self.current
+                else "often late"
+                if self._ceiling.index < self.current
+                else "late"
+            )
             self.current, self._fitted = best, 0
         elif best > self.current:
             self._fitted += 1
@@ -157,6 +266,8 @@ class Controller:
                 self.current, self._fitted, self.reason = best, 0, "recovered"
         else:
             self._fitted = 0
+        if self.current != before:
+            self._ceiling.changed()
         return self.current
 
     def _read_limits(self) -> None:
@@ -166,10 +277,11 @@ class Controller:
         elif states and all(state < 0 for state in states):
             self._cap = min(len(self.times_ms) - 1, self._cap + 1)
 
-    def tell(self, took_ms: float) -> None:
-        """Learn from what the chosen network took."""
+    def tell(self, took_ms: float, waited_ms: float = 0.0, missed: int = 0) -> None:
+        """Learn from what the chosen network took, and from what the image and those before it waited."""
+        self._ceiling.tell([True] * missed + [waited_ms + took_ms > self.budget_ms], self.current)
         self._ratios = [*self._ratios[1:], took_ms / self.times_ms[self.current]]
-        self.slowdown = max(sorted(self._ratios[-3:])[-2], sorted(self._ratios)[-5])
+        self.slowdown = max(sorted(self._ratios[-5:])[-3], sorted(self._ratios)[-5])
 
 
 class Stream:
@@ -181,6 +293,7 @@ class Stream:
         limits: As for `Controller`.
         memory_bytes: For all networks together; None for all.
         log: Told a line for each image.
+        in_time: Share of images that are to be in time.
         runs: Timed runs of each network at the start.
     """
 
@@ -191,12 +304,14 @@ class Stream:
         limits: Sequence[Limit] = (),
         memory_bytes: Optional[float] = None,
         log: Any = None,
+        in_time: float = IN_TIME,
         runs: int = 25,
     ) -> None:
         self.pack, self._log = pack, log
         self.indices = pack.fitting(memory_bytes)
         self.sessions = [pack.load(index) for index in self.indices]
-        self.controller = Controller([self._measure(s, runs) for s in self.sessions], budget_ms, limits)
+        times_ms = [self._measure(session, runs) for session in self.sessions]
+        self.controller = Controller(times_ms, budget_ms, limits, in_time)
 
     @staticmethod
     def _measure(session: Any, runs: int) -> float:
@@ -214,8 +329,14 @@ class Stream:
         chosen = self.pack.entries[self.indices[self.controller.choose()]]
         return dict(self.pack.manifest["preprocessing"], size=chosen["resolution"])
 
-    def run(self, image: Any) -> Any:
-        """Logits (classes,) of an image (3, R, R) for the network that `settings` chose."""
+    def run(self, image: Any, waited_ms: float = 0.0, missed: int = 0) -> Any:
+        """Logits (classes,) of an image (3, R, R) for the network that `settings` chose.
+
+        Args:
+            image: Pixels, prepared by `settings`.
+            waited_ms: Since the image came. It is late when this and the network's time exceed the budget.
+            missed: Images passed over since the last call, as a newer one was there; they count as late.
+        """
         controller = self.controller
         session, chosen = self.sessions[controller.current], controller.current
         start = time.perf_counter()
@@ -230,7 +351,7 @@ class Stream:
             }
             self._log(json.dumps(line))
         controller.reason = "same"
-        controller.tell(took_ms)
+        controller.tell(took_ms, waited_ms, missed)
         return logits
 
 
@@ -239,6 +360,7 @@ def _arguments(words: Optional[Sequence[str]]) -> Any:
     parser.add_argument("images", nargs="+", help="pictures, or .npy files of pixels")
     parser.add_argument("--deadline", help="for an image, such as 15ms")
     parser.add_argument("--target-fps", type=float, help="images a second, in place of --deadline")
+    parser.add_argument("--in-time", type=float, default=100 * IN_TIME, help="percent of images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-mb", type=float, help="for all networks; smaller ones are kept")
     parser.add_argument("--temperature", help="file with millidegrees")
@@ -252,6 +374,8 @@ def _arguments(words: Optional[Sequence[str]]) -> Any:
     for name in ("temperature", "power"):
         if (getattr(given, name) is None) != (getattr(given, "max_" + name) is None):
             parser.error("--%s FILE and --max-%s go together" % (name, name))
+    if not 0 < given.in_time < 100:
+        parser.error("--in-time is a percentage, such as 95")
     text = str(given.deadline or 1000.0 / given.target_fps)
     number = text[:-2] if text.endswith("ms") else text[:-1] if text.endswith("s") else text
     try:
@@ -275,7 +399,7 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     log = None if given.log is None else lambda line: print(line, file=lines or sys.stderr, flush=True)
     memory = None if given.memory_mb is None else given.memory_mb * 1e6
     folder = Path(__file__).parent
-    stream = Stream(Pack(folder, given.threads), given.budget_ms, limits, memory, log)
+    stream = Stream(Pack(folder, given.threads), given.budget_ms, limits, memory, log, given.in_time / 100)
     labels = (folder / "labels.txt").read_text("utf-8").splitlines()
     for path in given.images:
         try:
