@@ -51,22 +51,27 @@ def diagnose() -> tuple[Diagnosis, ...]:
     return (*_packages(), *_devices(), *_back_ends(), *_formats(), *_folders())
 
 
+def _found(group: str, name: str, detail: str) -> Diagnosis:
+    return Diagnosis(group=group, name=name, status="ok", detail=detail)
+
+
+def _absent(group: str, name: str, detail: str, fix: str = "") -> Diagnosis:
+    return Diagnosis(group=group, name=name, status="absent", detail=detail, fix=fix)
+
+
+def _broken(group: str, name: str, detail: str, fix: str) -> Diagnosis:
+    return Diagnosis(group=group, name=name, status="broken", detail=detail, fix=fix)
+
+
 def _packages() -> Iterator[Diagnosis]:
-    yield Diagnosis(
-        group="packages", name="python", status="ok", detail=f"{platform.python_version()} ({sys.executable})"
-    )
+    yield _found("packages", "python", f"{platform.python_version()} ({sys.executable})")
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
-        yield Diagnosis(
-            group="packages",
-            name=DISTRIBUTION,
-            status="broken",
-            detail="runs from a folder without being installed",
-            fix="pip install -e . (in the checkout)",
-        )
+        detail = "runs from a folder without being installed"
+        yield _broken("packages", DISTRIBUTION, detail, fix="pip install -e . (in the checkout)")
         return
-    yield Diagnosis(group="packages", name=DISTRIBUTION, status="ok", detail=distribution.version)
+    yield _found("packages", DISTRIBUTION, distribution.version)
     for text in distribution.requires or ():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
@@ -74,44 +79,37 @@ def _packages() -> Iterator[Diagnosis]:
 
 
 def _package(requirement: Requirement) -> Diagnosis:
-    fix = pip_line(f"{requirement.name}{requirement.specifier}")
+    wanted = f"{requirement.name}{requirement.specifier}"
+    fix = pip_line(wanted)
     try:
         version = importlib.metadata.version(requirement.name)
-        if not requirement.specifier.contains(version, prereleases=True):
-            detail = f"{version}, needed is {requirement.specifier}"
-            return Diagnosis(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
-        importlib.import_module(import_name(requirement.name))
+        if requirement.specifier.contains(version, prereleases=True):
+            importlib.import_module(import_name(requirement.name))
+            return _found("packages", requirement.name, version)
+        detail = f"{version}, needed is {requirement.specifier}"
     except importlib.metadata.PackageNotFoundError:
-        return Diagnosis(
-            group="packages", name=requirement.name, status="broken", detail="not installed", fix=fix
-        )
+        detail = "not installed"
     except Exception as error:  # a broken binary package may raise anything
         detail = f"cannot be imported: {type(error).__name__}: {error}".splitlines()[0]
-        fix = pip_line(f"{requirement.name}{requirement.specifier}", again=True)
-        return Diagnosis(group="packages", name=requirement.name, status="broken", detail=detail, fix=fix)
-    return Diagnosis(group="packages", name=requirement.name, status="ok", detail=version)
+        fix = pip_line(wanted, again=True)
+    return _broken("packages", requirement.name, detail, fix)
 
 
 def _devices() -> Iterator[Diagnosis]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Diagnosis(group="devices", name="cpu", status="ok", detail=f"{cpu_name()}, {cores} cores usable")
+    yield _found("devices", "cpu", f"{cpu_name()}, {cores} cores usable")
     try:
         import torch
 
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     except Exception as error:  # the package check above says what to do
-        yield Diagnosis(
-            group="devices", name="cuda", status="absent", detail=f"cannot ask torch: {error}".splitlines()[0]
-        )
+        yield _absent("devices", "cuda", f"cannot ask torch: {error}".splitlines()[0])
         return
-    if names:
-        for index, name in enumerate(names):
-            yield Diagnosis(group="devices", name=f"cuda:{index}", status="ok", detail=name)
-    else:
+    for index, name in enumerate(names):
+        yield _found("devices", f"cuda:{index}", name)
+    if not names:
         reason = "no GPU or no driver" if torch.version.cuda else "this torch is built without CUDA"
-        yield Diagnosis(
-            group="devices", name="cuda", status="absent", detail=f"{reason}; training runs on the CPU"
-        )
+        yield _absent("devices", "cuda", f"{reason}; training runs on the CPU")
 
 
 def _back_ends() -> Iterator[Diagnosis]:
@@ -121,29 +119,19 @@ def _back_ends() -> Iterator[Diagnosis]:
         providers = ", ".join(
             name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
         )
-        yield Diagnosis(group="back ends", name="onnxruntime", status="ok", detail=f"providers: {providers}")
+        yield _found("back ends", "onnxruntime", f"providers: {providers}")
     except Exception as error:  # the package check above says what to do
-        yield Diagnosis(group="back ends", name="onnxruntime", status="absent", detail=first_line(error))
+        yield _absent("back ends", "onnxruntime", first_line(error))
     try:
-        yield Diagnosis(
-            group="back ends", name="tensorrt", status="ok", detail=importlib.metadata.version("tensorrt")
-        )
+        yield _found("back ends", "tensorrt", importlib.metadata.version("tensorrt"))
     except importlib.metadata.PackageNotFoundError:
-        yield Diagnosis(
-            group="back ends",
-            name="tensorrt",
-            status="absent",
-            detail="not installed; engines cannot be built here",
-            fix="pip install 'ofa-toolkit[tensorrt]' (needs an NVIDIA GPU)",
-        )
-    program = shutil.which("trtexec")
-    yield Diagnosis(
-        group="back ends",
-        name="trtexec",
-        status="ok" if program else "absent",
-        detail=program or "not on PATH",
-        fix="" if program else "comes with NVIDIA TensorRT; add its bin folder to PATH",
-    )
+        fix = "pip install 'ofa-toolkit[tensorrt]' (needs an NVIDIA GPU)"
+        yield _absent("back ends", "tensorrt", "not installed; engines cannot be built here", fix)
+    if program := shutil.which("trtexec"):
+        yield _found("back ends", "trtexec", program)
+    else:
+        fix = "comes with NVIDIA TensorRT; add its bin folder to PATH"
+        yield _absent("back ends", "trtexec", "not on PATH", fix)
 
 
 def _formats() -> Iterator[Diagnosis]:
@@ -152,31 +140,21 @@ def _formats() -> Iterator[Diagnosis]:
     from ofa_toolkit.export.formats.format import install_line, missing_packages, versions
 
     for name, form in FORMATS.items():
-        missing = missing_packages(form)
-        yield Diagnosis(
-            group="formats",
-            name=name,
-            status="absent" if missing else "ok",
-            detail=f"not installed: {', '.join(missing)}"
-            if missing
-            else ", ".join(f"{package} {version}" for package, version in versions(form).items()),
-            fix=install_line(form) if missing else "",
-        )
+        if missing := missing_packages(form):
+            yield _absent("formats", name, f"not installed: {', '.join(missing)}", install_line(form))
+        else:
+            there = ", ".join(f"{package} {version}" for package, version in versions(form).items())
+            yield _found("formats", name, there)
 
 
 def _folders() -> Iterator[Diagnosis]:
     for kind in resources.KINDS:
         try:
             entries = resources.entries(kind)
-            yield Diagnosis(
-                group="folders",
-                name=kind,
-                status="ok",
-                detail=f"{len(entries)} in {resources.data_path(kind)}",
-            )
+            yield _found("folders", kind, f"{len(entries)} in {resources.data_path(kind)}")
         except Exception as error:
             fix = "pip install --force-reinstall --no-deps ofa-toolkit"
-            yield Diagnosis(group="folders", name=kind, status="broken", detail=str(error), fix=fix)
+            yield _broken("folders", kind, str(error), fix)
     yield _folder("cache", resources.cache_path(), "set OFA_TK_CACHE to a folder you can write to")
     yield _folder("user data", resources.user_data_path(), "set OFA_TK_DATA to a folder you can write to")
     yield _folder("temporary files", Path(tempfile.gettempdir()), "set TMPDIR to a folder you can write to")
@@ -190,11 +168,8 @@ def _folder(name: str, path: Path, fix: str) -> Diagnosis:
             pass
         free = shutil.disk_usage(existing).free
     except OSError as error:
-        detail = f"{path}: {error.strerror or error}"
-        return Diagnosis(group="folders", name=name, status="broken", detail=detail, fix=fix)
+        return _broken("folders", name, f"{path}: {error.strerror or error}", fix)
     detail = f"{path}, {quantities.MEMORY.format(free)} free"
     if free < _LEAST_FREE_BYTES:
-        return Diagnosis(
-            group="folders", name=name, status="broken", detail=detail, fix=f"free some space, or {fix}"
-        )
-    return Diagnosis(group="folders", name=name, status="ok", detail=detail)
+        return _broken("folders", name, detail, f"free some space, or {fix}")
+    return _found("folders", name, detail)
