@@ -5,25 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import damage_explained, parse_json
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.latency.predictors.intervals import ConformalBound
-from ofa_toolkit.latency.predictors.predictor import PREDICTORS, Predictor, Tensors
+from ofa_toolkit.latency.predictors.predictor import (
+    Predictor,
+    Tensors,
+    predictors_from_parts,
+    predictors_to_parts,
+)
 
 FORMAT = FileFormat("ofa-toolkit/latency-table", 1, "a latency table")
 SUFFIX = ".safetensors"
 
-_SCORES = "bound.scores"
+_PREDICTORS, _SCORES = "predictors", "bound.scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +42,7 @@ class TableContent:
     bound_space: str | None = None
 
     def _to_parts(self) -> tuple[dict[str, Any], Tensors]:
-        described: list[dict[str, Any]] = []
-        tensors: Tensors = {}
-        for index, predictor in enumerate(self.predictors):
-            description, own = predictor.to_parts()
-            described.append({"kind": predictor.kind, **description})
-            tensors |= {
-                f"predictors.{index}.{name}": np.ascontiguousarray(value) for name, value in own.items()
-            }
+        described, tensors = predictors_to_parts(self.predictors, _PREDICTORS)
         if self.bound is not None:
             tensors[_SCORES] = self.bound.scores
         document = {
@@ -92,21 +86,10 @@ def read_content(path: str | os.PathLike[str]) -> TableContent:
     with damage_explained(f"'{path}'"):
         document = parse_json(text, f"The description in '{path}'")
         FORMAT.check(document, f"'{path}'", hint="Make the table again.")
-        predictors = [
-            _predictor(described, _with_prefix(tensors, f"predictors.{index}."))
-            for index, described in enumerate(document["predictors"])
-        ]
+        predictors = predictors_from_parts(document["predictors"], tensors, _PREDICTORS)
         bound_space = document["bound_space"]
     bound = ConformalBound(scores=tensors[_SCORES]) if _SCORES in tensors else None
-    return TableContent(predictors=tuple(predictors), bound=bound, bound_space=bound_space)
-
-
-def _predictor(described: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Predictor:
-    return PREDICTORS[described["kind"]].from_parts(described, tensors)
-
-
-def _with_prefix(tensors: Mapping[str, npt.NDArray[Any]], prefix: str) -> Tensors:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return TableContent(predictors=predictors, bound=bound, bound_space=bound_space)
 
 
 def _read(path: Path) -> tuple[str, Tensors]:

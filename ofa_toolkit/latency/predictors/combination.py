@@ -17,7 +17,6 @@ import numpy.typing as npt
 from ofa_toolkit.complexity.macs import count_macs
 from ofa_toolkit.complexity.population import PopulationComplexity
 from ofa_toolkit.latency.predictors.predictor import (
-    PREDICTORS,
     BoundPredictor,
     LayersLatency,
     Milliseconds,
@@ -25,6 +24,8 @@ from ofa_toolkit.latency.predictors.predictor import (
     Predictor,
     SizeNote,
     Tensors,
+    predictors_from_parts,
+    predictors_to_parts,
 )
 from ofa_toolkit.spaces.containment import belongs_to
 from ofa_toolkit.spaces.encoding import Population
@@ -121,11 +122,8 @@ class Combination:
         tensors: Tensors = {}
         described = []
         for index, member in enumerate(self.members):
-            predictors = []
-            for number, predictor in enumerate(member.predictors):
-                description, own = predictor.to_parts()
-                predictors.append({"kind": predictor.kind, **description})
-                tensors |= {f"members.{index}.{number}.{name}": value for name, value in own.items()}
+            predictors, own = predictors_to_parts(member.predictors, f"members.{index}")
+            tensors |= own
             described.append(
                 {
                     "table": member.table,
@@ -148,23 +146,16 @@ class Combination:
         cls, description: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]
     ) -> Combination:
         """Undo `to_parts`."""
-        members = []
-        for index, described in enumerate(description["members"]):
-            predictors = []
-            for number, part in enumerate(described["predictors"]):
-                prefix = f"members.{index}.{number}."
-                own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-                predictors.append(PREDICTORS[part["kind"]].from_parts(part, own))
-            members.append(
+        return cls(
+            members=tuple(
                 WeighedTable(
                     table=str(described["table"]),
                     identity=str(described["identity"]),
-                    predictors=tuple(predictors),
+                    predictors=predictors_from_parts(described["predictors"], tensors, f"members.{index}"),
                     weight=float(described["weight"]),
                 )
-            )
-        return cls(
-            members=tuple(members),
+                for index, described in enumerate(description["members"])
+            ),
             bias_ms=float(description["bias_ms"]),
             ms_per_million_macs=float(description["ms_per_million_macs"]),
             probes_space=str(description["probes_space"]),

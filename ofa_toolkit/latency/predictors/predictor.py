@@ -7,7 +7,7 @@ serve one table: an exact one for the space that was measured, a general one for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -130,3 +130,26 @@ PREDICTORS: Registry[type[Predictor]] = Registry(
     },
 )
 """Kinds of predictors by the name that table files use."""
+
+
+def predictors_to_parts(predictors: Iterable[Predictor], prefix: str) -> tuple[list[dict[str, Any]], Tensors]:
+    """Descriptions of several predictors with their kinds, and their arrays under `<prefix>.<index>.`."""
+    described: list[dict[str, Any]] = []
+    tensors: Tensors = {}
+    for index, predictor in enumerate(predictors):
+        description, own = predictor.to_parts()
+        described.append({"kind": predictor.kind, **description})
+        tensors |= {f"{prefix}.{index}.{name}": np.ascontiguousarray(value) for name, value in own.items()}
+    return described, tensors
+
+
+def predictors_from_parts(
+    described: Iterable[Mapping[str, Any]], tensors: Mapping[str, npt.NDArray[Any]], prefix: str
+) -> tuple[Predictor, ...]:
+    """Undo `predictors_to_parts`; errors as of `Predictor.from_parts`."""
+    predictors = []
+    for index, part in enumerate(described):
+        start = f"{prefix}.{index}."
+        own = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        predictors.append(PREDICTORS[part["kind"]].from_parts(part, own))
+    return tuple(predictors)
