@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ofa_toolkit.spaces.layer_spec import Activation
 from ofa_toolkit.spaces.rounding import make_divisible
 from ofa_toolkit.spaces.space import Head, SearchSpace, Stage, Stem
@@ -33,20 +35,6 @@ def mobilenet_v3(
     def scaled(width: int) -> int:
         return make_divisible(width * width_multiplier)
 
-    stages = tuple(
-        Stage(
-            widths=(scaled(width),),
-            stride=stride,
-            activation=activation,
-            use_se=use_se,
-            depths=depths,
-            kernel_sizes=kernel_sizes,
-            expand_ratios=EXPAND_RATIOS,
-        )
-        for width, stride, activation, use_se in zip(
-            widths, strides, STAGE_ACTIVATIONS, STAGE_SE, strict=True
-        )
-    )
     stem_width = scaled(STEM_WIDTH)
     return SearchSpace(
         name=name,
@@ -59,7 +47,7 @@ def mobilenet_v3(
             block_activation="relu",
             block_shortcut=True,
         ),
-        stages=stages,
+        stages=_stages([scaled(width) for width in widths], strides, depths, kernel_sizes),
         head=Head(
             expand_width=scaled(HEAD_WIDTHS[0]),
             mix_width=scaled(HEAD_WIDTHS[1]),
@@ -67,4 +55,23 @@ def mobilenet_v3(
         ),
         resolutions=resolutions,
         num_classes=num_classes,
+    )
+
+
+def _stages(
+    widths: Sequence[int], strides: tuple[int, ...], depths: tuple[int, ...], kernel_sizes: tuple[int, ...]
+) -> tuple[Stage, ...]:
+    return tuple(
+        Stage(
+            widths=(width,),
+            stride=stride,
+            activation=activation,
+            use_se=use_se,
+            depths=depths,
+            kernel_sizes=kernel_sizes,
+            expand_ratios=EXPAND_RATIOS,
+        )
+        for width, stride, activation, use_se in zip(
+            widths, strides, STAGE_ACTIVATIONS, STAGE_SE, strict=True
+        )
     )

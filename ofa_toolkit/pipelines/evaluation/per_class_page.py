@@ -53,36 +53,6 @@ def page(result: PerClass, matrix_png: bytes) -> str:
     """The HTML text."""
     matrix = result.matrix
     num_images = int(matrix.counts.sum())
-    classes = [
-        (
-            figures.name,
-            figures.num_images,
-            percent_text(figures.recall_percent),
-            percent_text(figures.precision_percent),
-        )
-        for figures in matrix.classes()
-    ]
-    pairs = [(pair.class_name, pair.taken_for, pair.num_images) for pair in matrix.most_confused(MOST_PAIRS)]
-    encoded = base64.b64encode(matrix_png).decode()
-    sections = [
-        _section("Classes", _table(["class", "images", "recall %", "precision %"], 1, classes)),
-        _section(
-            "Confusion matrix",
-            f'<img class="matrix" src="data:image/png;base64,{encoded}" alt="Confusion matrix">',
-        ),
-        _section(
-            "Most confused",
-            _table(["class", "taken for", "images"], 2, pairs) if pairs else "<p>No mistake.</p>",
-        ),
-    ]
-    if result.mistakes:
-        sections.append(
-            _section(
-                "Pictures it is most wrong about",
-                '<p class="soft">As the network saw them. Some may lie in the wrong folder.</p>'
-                f'<div class="pictures">{"".join(_pictures(result))}</div>',
-            )
-        )
     lead = f"{matrix.top1_percent:.2f} % of {num_images} {result.split} images right"
     low, high = sampling_interval(matrix.top1_percent, num_images)
     return f"""<!doctype html>
@@ -98,12 +68,42 @@ def page(result: PerClass, matrix_png: bytes) -> str:
 <h1>{_text(lead)}</h1>
 <p class="soft">{_text(result.supernet)}, {_text(result.subnet)}; {_text(result.data)}; on all images of
 that kind {low:.0f} to {high:.0f} % (95 % interval)</p>
-{"".join(sections)}
+{"".join(_sections(result, matrix_png))}
 <p class="soft">Written by ofa-toolkit {__version__}. This page loads nothing from the network.</p>
 </main>
 </body>
 </html>
 """
+
+
+def _sections(result: PerClass, matrix_png: bytes) -> Iterable[str]:
+    matrix = result.matrix
+    classes = [
+        (
+            figures.name,
+            figures.num_images,
+            percent_text(figures.recall_percent),
+            percent_text(figures.precision_percent),
+        )
+        for figures in matrix.classes()
+    ]
+    yield _section("Classes", _table(["class", "images", "recall %", "precision %"], 1, classes))
+    encoded = base64.b64encode(matrix_png).decode()
+    yield _section(
+        "Confusion matrix",
+        f'<img class="matrix" src="data:image/png;base64,{encoded}" alt="Confusion matrix">',
+    )
+    pairs = [(pair.class_name, pair.taken_for, pair.num_images) for pair in matrix.most_confused(MOST_PAIRS)]
+    yield _section(
+        "Most confused",
+        _table(["class", "taken for", "images"], 2, pairs) if pairs else "<p>No mistake.</p>",
+    )
+    if result.mistakes:
+        yield _section(
+            "Pictures it is most wrong about",
+            '<p class="soft">As the network saw them. Some may lie in the wrong folder.</p>'
+            f'<div class="pictures">{"".join(_pictures(result))}</div>',
+        )
 
 
 def _pictures(result: PerClass) -> Iterable[str]:

@@ -105,15 +105,28 @@ def export_format(
         if precision == "int8" and not form.reads_quantised:
             metadata = dataclasses.replace(metadata, quantisation=_calibration(exported, chosen))
         if form.runs_here:
-            data = None if chosen.data is None else exported.supernet.open_images(chosen.data)
-            check = comparison_images(data, exported.metadata.subnet.resolution, precision)
-            reporter.message(f"Comparing in {form.title} with the network on {check.description}")
             run = open_runner(form, temporary / f"{STEM}{form.suffix}", 1)
-            found = compare_format(run, exported.network, metadata, check)
-            check_comparison(found, precision, max_accuracy_drop=chosen.max_accuracy_drop)
+            found = _checked(run, form, exported, metadata, chosen, reporter)
             metadata = dataclasses.replace(metadata, comparison=dataclasses.asdict(found))
         made = describe(temporary, form, metadata)
     return dataclasses.replace(made, folder=out), exported
+
+
+def _checked(
+    run: Runner,
+    form: Format,
+    exported: Exported,
+    metadata: ExportMetadata,
+    options: ExportOptions,
+    reporter: Reporter,
+) -> Comparison:
+    """Compare the converted file with the network; raise where it computes something else."""
+    data = None if options.data is None else exported.supernet.open_images(options.data)
+    check = comparison_images(data, metadata.subnet.resolution, metadata.precision)
+    reporter.message(f"Comparing in {form.title} with the network on {check.description}")
+    found = compare_format(run, exported.network, metadata, check)
+    check_comparison(found, metadata.precision, max_accuracy_drop=options.max_accuracy_drop)
+    return found
 
 
 def check_format(form: Format, precision: FilePrecision, *, has_data: bool) -> None:

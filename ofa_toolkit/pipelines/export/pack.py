@@ -29,7 +29,7 @@ from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.subnet_file import subnet_from_document
 from ofa_toolkit.supernets import Supernet
-from ofa_toolkit.zoo.supernet import SupernetLike, load_supernet
+from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 KIND = "adaptive pack"
 FORMAT = FileFormat("ofa-toolkit/pack", 1, "a pack of subnets")
@@ -85,7 +85,6 @@ def write_pack(
         source.space.check(subnet)
         networks.append(export_network(source, subnet, dataset, keep_batchnorm=keep_batchnorm))
     shared = _shared_weights(source.network, networks)
-    names = source.output_names or tuple(f"class {i}" for i in range(source.space.num_classes))
     with output_folder(folder, KIND, force=force) as temporary:
         np.savez(temporary / "weights.npz", **shared)  # type: ignore[arg-type]
         (temporary / "subnets").mkdir()
@@ -100,14 +99,20 @@ def write_pack(
             "preprocessing": {"interpolation": "bilinear", "crop": 1.0, **source.preprocessing},
             "subnets": entries,
         }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (temporary / "pack.json").write_text(text + "\n", encoding="utf-8")
-        (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        for file in (Path(kit_file).with_name(RUNTIME), Path(picture.__file__)):
-            shutil.copyfile(file, temporary / file.name)
+        _write_rest(temporary, manifest, source)
         reporter.message("Comparing every network of the pack with the supernet's")
         _check(temporary, networks)
     return manifest
+
+
+def _write_rest(folder: Path, manifest: dict[str, Any], source: LoadedSupernet) -> None:
+    """The manifest, the names of the classes, and the program that runs the pack."""
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (folder / "pack.json").write_text(text + "\n", encoding="utf-8")
+    names = source.output_names or tuple(f"class {i}" for i in range(source.space.num_classes))
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    for file in (Path(kit_file).with_name(RUNTIME), Path(picture.__file__)):
+        shutil.copyfile(file, folder / file.name)
 
 
 def _spread(members: list[dict[str, Any]], count: int, front: Path) -> list[dict[str, Any]]:

@@ -113,21 +113,9 @@ def measure_board(
         )
         _check_not_there(request, found, report.precision)
         place = _carry_over(request, kit, reporter)
-    mode = _file_word(found.description.get("power_mode") or found.description.get("governors") or "any-mode")
-    words = [request.python, f"{place}/{AGENT}", "--kit", f"{place}/kit.zip"]
-    words += ["--out", f"{place}/results-{found.back_end.name}-{report.precision}-{mode}.jsonl"]
-    words += [
-        "--backend",
-        found.back_end.name,
-        "--precision",
-        report.precision,
-        "--threads",
-        str(request.threads),
-    ]
-    words += ["--trtexec", request.trtexec] if request.trtexec else []
     progress = _Progress(request.num_probes, reporter)
     try:
-        _measure(request, [*words, "--background"], progress, clock)
+        _measure(request, _agent_words(request, found, place, report.precision), progress, clock)
     finally:
         if progress.seen:
             files.write_text(request.out, "\n".join(progress.lines) + "\n")
@@ -136,10 +124,23 @@ def measure_board(
     )
 
 
+def _agent_words(request: BoardRequest, found: Found, place: str, precision: FilePrecision) -> list[str]:
+    """The command on the board that measures all networks of the kit in `place`."""
+    mode, back_end = _file_word(_mode(found.description) or "any-mode"), found.back_end.name
+    words = [request.python, f"{place}/{AGENT}", "--kit", f"{place}/kit.zip"]
+    words += ["--out", f"{place}/results-{back_end}-{precision}-{mode}.jsonl"]
+    words += ["--backend", back_end, "--precision", precision, "--threads", str(request.threads)]
+    return [*words, *_trtexec(request), "--background"]
+
+
+def _trtexec(request: BoardRequest) -> list[str]:
+    return ["--trtexec", request.trtexec] if request.trtexec else []
+
+
 def describe(request: BoardRequest) -> Found:
     """Ask the board what it is; nothing is written there."""
     source = agent_program().encode()
-    words = [request.python, "-", "--describe", *(["--trtexec", request.trtexec] if request.trtexec else [])]
+    words = [request.python, "-", "--describe", *_trtexec(request)]
     lines: list[str] = []
     status, complaint = request.board.stream(words, lines.append, content=source)
     if status == BROKEN:
@@ -193,15 +194,21 @@ def _device_name(board: Board, description: Mapping[str, Any]) -> str:
 
 def _title(description: Mapping[str, Any]) -> str:
     parts = [description.get("model"), description.get("gpu") or description.get("cpu")]
-    mode = description.get("power_mode") or description.get("governors")
+    mode = _mode(description)
     return ", ".join(str(part) for part in (*parts, f"power mode {mode}" if mode else None) if part)
+
+
+def _mode(description: Mapping[str, Any]) -> str | None:
+    return description.get("power_mode") or description.get("governors")
 
 
 def _check_not_there(request: BoardRequest, found: Found, precision: FilePrecision) -> None:
     """Refuse before measuring what could not be filed afterwards."""
-    mode = found.description.get("power_mode") or found.description.get("governors")
     conditions = Conditions(
-        runtime=found.back_end.runtime, precision=precision, batch_size=1, power_mode=mode
+        runtime=found.back_end.runtime,
+        precision=precision,
+        batch_size=1,
+        power_mode=_mode(found.description),
     )
     name = variant_name(OWN, conditions)
     folder = device_folder(request.tables, found.device)

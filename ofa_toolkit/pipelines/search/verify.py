@@ -110,17 +110,22 @@ def verify_top(
         )
         for index, candidate in enumerate(candidates)
     ]
-    kept = [v for v in verified if most_latency_ms is None or (v.latency_ms or 0.0) <= most_latency_ms]
+    kept = _fast_enough(verified, most_latency_ms, space)
+    ranked = sorted(kept, key=lambda v: (-v.top1_percent, v.predicted_rank))
+    return _answer(found, ranked[0]), (*ranked, *(v for v in verified if v not in kept))
+
+
+def _fast_enough(verified: list[Verified], most_ms: float | None, space: SearchSpace) -> list[Verified]:
+    kept = [v for v in verified if most_ms is None or (v.latency_ms or 0.0) <= most_ms]
     if not kept:
         fastest = min(v.latency_ms for v in verified if v.latency_ms is not None)
         raise InfeasibleConstraintError(
-            f"None of the {len(verified)} best subnets measures {most_latency_ms:g} ms or less here: the "
-            f"fastest takes {fastest:.3g} ms.",
+            f"None of the {len(verified)} best subnets measures {most_ms:g} ms or less here: the fastest "
+            f"takes {fastest:.3g} ms.",
             hint=f"Search with a table of this machine: `ofa-tk latency measure --space {space.name}`, "
             "then --device this-cpu",
         )
-    ranked = sorted(kept, key=lambda v: (-v.top1_percent, v.predicted_rank))
-    return _answer(found, ranked[0]), (*ranked, *(v for v in verified if v not in kept))
+    return kept
 
 
 def measure_top(

@@ -69,13 +69,7 @@ def prepare_entry(
             write_supernet(source, folder)
             copy_rest(source, folder)
     prepared = dataclasses.replace(request, prepared=supernet, kept_figures=work / "figures.jsonl")
-    trial = work / "trial"
-    # The whole entry but for its figures: what is wrong with facts or files shows before hours are spent.
-    package_entry(dataclasses.replace(prepared, data=None, out=trial, force=True))
-    if request.predictor is not None or (source / PREDICTOR_FILE).is_file():
-        # Bound to the float16 weights now, as the search wants it.
-        files.write_bytes(supernet / PREDICTOR_FILE, (trial / PREDICTOR_FILE).read_bytes())
-    shutil.rmtree(trial)
+    _try_out(prepared, source, work)
     maker = _Maker(
         request=request,
         preparation=preparation,
@@ -90,6 +84,16 @@ def prepare_entry(
     maker.make_images()
     maker.make_predictor()
     return dataclasses.replace(prepared, front=maker.make_front())
+
+
+def _try_out(prepared: PackageRequest, source: Path, work: Path) -> None:
+    """Make the whole entry but for its figures: what is wrong with it shows before hours are spent."""
+    trial = work / "trial"
+    package_entry(dataclasses.replace(prepared, data=None, out=trial, force=True))
+    if prepared.predictor is not None or (source / PREDICTOR_FILE).is_file():
+        # Bound to the float16 weights now, as the search wants it.
+        files.write_bytes(work / "supernet" / PREDICTOR_FILE, (trial / PREDICTOR_FILE).read_bytes())
+    shutil.rmtree(trial)
 
 
 @dataclass(frozen=True, kw_only=True)
