@@ -44,7 +44,7 @@ def read_csv(paths: Sequence[Path], context: ImportContext) -> NetworkMeasuremen
         check_columns(sheet)
         for number, row in sheet.rows:
             where = f"'{path}', line {number}"
-            conditions = _conditions(row, where).completed(conditions)
+            conditions = row_conditions(row, where).completed(conditions)
             networks.append(_network(row, where, path.parent, space))
     if not networks:
         raise FileFormatError(f"'{paths[0]}' holds no rows.")
@@ -153,7 +153,12 @@ def _number(text: str, what: str) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _conditions(row: Mapping[str, str], where: str) -> Conditions:
+def row_conditions(row: Mapping[str, str], where: str) -> Conditions:
+    """The conditions that a row states.
+
+    Raises:
+        FileFormatError: A value is malformed.
+    """
     batch = row.get("batch_size")
     if batch and not batch.isdigit():
         raise FileFormatError(f"{where}: '{batch}' is not a batch size.")

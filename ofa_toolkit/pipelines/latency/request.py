@@ -223,7 +223,8 @@ class LikenessRequest:
     """A few measured networks of a device that known ones are compared with."""
 
     path: Annotated[Path, Option(name="--like", metavar="FILE", path="input file")]
-    "A few networks you measured: results of a kit, a filled-in probes file, CSV."
+    """A few networks you measured: results of a kit, a filled-in probes file, CSV of subnets, or CSV of
+    standard networks by name in a column `network`."""
     _: KW_ONLY
     space_name: _Space = None
     "Search space, where the file does not say."

@@ -47,7 +47,8 @@ from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet
 DEFAULT_KIND: Kind = "embedded-gpu"
 _SIMULATED_PROBES = (5, 10, 20, 50)
 _FILE_ENDINGS = (".json", ".config")
-_STANDARD_RESOLUTION = 224
+STANDARD_RESOLUTION = 224
+"""Input side in pixels of a standard network where none is stated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def predict_latencies(request: PredictionRequest) -> list[PredictedLatency]:
             if network in described:
                 predictions.append(_predict_subnet(table, network, described[network], request.confidence))
             else:
-                predictions.append(_predict_standard(table, network, resolution or _STANDARD_RESOLUTION))
+                predictions.append(_predict_standard(table, network, resolution or STANDARD_RESOLUTION))
     return predictions
 
 

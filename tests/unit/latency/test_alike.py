@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ofa_tk.app import run
-from ofa_toolkit.core.errors import LatencyTableError
+from ofa_toolkit.core.errors import LatencyTableError, UnknownNameError
 from ofa_toolkit.latency.kit.probes_file import Probes, write_probes
+from ofa_toolkit.latency.measuring.standard_networks import standard_network
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.latency import alike
 from ofa_toolkit.spaces import get_space, sample_population
@@ -47,3 +48,31 @@ def test_too_few_networks_are_refused(probes: Path) -> None:
     write_probes(probes, Probes(space=space, population=population, latencies_ms=np.array([1.0, 2.0])))
     with pytest.raises(LatencyTableError, match="holds 2 measured networks"):
         alike.alike_devices(probes)
+
+
+def named(path: Path, networks: dict[str, float]) -> Path:
+    """A table of times by standard network."""
+    path.write_text("network,latency_ms\n" + "".join(f"{name},{ms}\n" for name, ms in networks.items()))
+    return path
+
+
+def test_standard_networks_are_compared_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = [load_table(name) for name in ("epyc-zen5", "raspberry-pi-4", "jetson-nano")]
+    monkeypatch.setattr(alike, "prior_tables", lambda *_args, **_options: tables)
+    names = ("mobilenet-v2-1.0", "resnet-18", "resnet-50", "mobilenet-v1-1.0")
+    own = {name: tables[1].predict_layers(standard_network(name, 224)).latency_ms for name in names}
+    path = named(tmp_path / "mine.csv", {name: 3 * ms for name, ms in own.items()})
+    first = alike.alike_devices(path)[0]
+    assert first.table == tables[1].name
+    assert first.scale == pytest.approx(3)
+    assert first.mape_percent == pytest.approx(0, abs=1e-6)
+    assert run(["latency", "devices", "--like", str(path)]) == 0
+    assert "Next: ofa-tk latency show raspberry-pi-4" in capsys.readouterr().err
+
+
+def test_a_standard_network_that_is_none_is_named(tmp_path: Path) -> None:
+    path = named(tmp_path / "mine.csv", {"resnet-18": 1.0, "resnet-51": 2.0, "resnet-50": 3.0})
+    with pytest.raises(UnknownNameError, match="'resnet-51'"):
+        alike.alike_devices(path)

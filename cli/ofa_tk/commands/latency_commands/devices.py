@@ -20,7 +20,7 @@ def command(request: LikenessRequest, as_json: bool) -> None:
 
     A device that ranks networks alike predicts yours up to its scale.
     """
-    from ofa_toolkit.pipelines.latency.alike import alike_devices
+    from ofa_toolkit.pipelines.latency.alike import alike_devices, holds_standard_networks
 
     found = alike_devices(**vars(request))
     if as_json:
@@ -41,7 +41,7 @@ def command(request: LikenessRequest, as_json: bool) -> None:
     output.note("scale: your times over its predictions; error: what is left, by the others' scale.")
     if len(found) > _SHOWN:
         output.note(f"{len(found) - _SHOWN} more are behind these; --json lists all.")
-    if request.path.suffix == ".json":
+    if request.path.suffix == ".json" or holds_standard_networks(request.path):
         output.next_step(command_line("latency", "show", found[0].table.partition(":")[0]))
     else:
         words = () if request.space_name is None else ("--space", request.space_name)
