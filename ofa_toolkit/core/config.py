@@ -19,8 +19,9 @@ import ast
 import dataclasses
 import functools
 import inspect
+import itertools
 import os
-import textwrap
+import sys
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -190,14 +191,27 @@ def field_help(config_class: type) -> Mapping[str, str]:
     for base in reversed(config_class.__mro__):
         if not dataclasses.is_dataclass(base):
             continue
-        definition = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(definition, ast.ClassDef)
-        for statement, following in zip(definition.body, definition.body[1:], strict=False):
+        body = _definition(base).body
+        for statement, following in itertools.pairwise(body):
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 text = _string(following)
                 if text is not None:
                     helps[statement.target.id] = " ".join(text.split())
     return helps
+
+
+def _definition(written: type) -> ast.ClassDef:
+    """Where a class stands in its module; `inspect.getsource` would cut it out token by token."""
+    scope: ast.AST = _module(written.__module__)
+    for name in written.__qualname__.replace("<locals>.", "").split("."):
+        scope = next(node for node in ast.walk(scope) if getattr(node, "name", None) == name)
+    assert isinstance(scope, ast.ClassDef)
+    return scope
+
+
+@functools.cache
+def _module(name: str) -> ast.Module:
+    return ast.parse(inspect.getsource(sys.modules[name]))
 
 
 def _string(statement: ast.stmt) -> str | None:
