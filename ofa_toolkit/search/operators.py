@@ -18,6 +18,7 @@ from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.space import SearchSpace, Stage
 
+Codes = npt.NDArray[np.integer[Any]]
 Depths = npt.NDArray[np.integer[Any]]
 
 
@@ -29,6 +30,13 @@ class Operators:
         self.encoding = Encoding(space)
         self._stages = list(zip(space.stages, self.encoding.block_columns, strict=True))
         self._simple_columns = [0, *[c for c in self.encoding.width_columns if c is not None]]
+        genes = [(column, gene) for column, gene in enumerate(self.encoding.genes) if gene.kind == "block"]
+        self._block_columns = np.array([column for column, _ in genes])
+        self._stage_of = np.array([gene.stage for _, gene in genes])
+        self._block_of = np.array([gene.block for _, gene in genes])
+        self._starts = np.flatnonzero(self._block_of == 0)
+        ends = [*self._starts[1:], len(genes)]
+        self._parts = [slice(start, end) for start, end in zip(self._starts, ends, strict=True)]
 
     def sample(self, num_subnets: int, generator: np.random.Generator) -> Population:
         """Random subnets, see `sample_population`, the smallest and largest of every resolution first.
@@ -53,11 +61,10 @@ class Operators:
         from_first = generator.random(first.shape) < 0.5
         child = np.where(from_first, first, second)
         other = np.where(from_first, second, first)
-        for stage, columns in self._stages:
-            codes = np.where(child[:, columns] == 0, other[:, columns], child[:, columns])
-            depths = [(parent[:, columns] > 0).sum(axis=1) for parent in (first, second)]
-            depth = np.where(generator.random(len(child)) < 0.5, *depths)
-            child[:, columns] = self._canonical(stage, codes, depth)
+        takes_first = generator.random((len(self._stages), len(child))).T < 0.5
+        depths = np.where(takes_first, self._depths(first), self._depths(second))
+        codes = np.where(child == 0, other, child)[:, self._block_columns]
+        child[:, self._block_columns] = self._canonical(codes, depths)
         return child
 
     def mutate(self, population: Population, rate: float, generator: np.random.Generator) -> Population:
@@ -66,15 +73,17 @@ class Operators:
         for column in self._simple_columns:
             drawn = generator.integers(self.encoding.genes[column].cardinality, size=len(child))
             child[:, column] = np.where(generator.random(len(child)) < rate, drawn, child[:, column])
-        for stage, columns in self._stages:
-            codes = child[:, columns]
-            depth = (codes > 0).sum(axis=1)
+        depths, codes = self._depths(child), child[:, self._block_columns]
+        for index, (stage, part) in enumerate(zip(self.space.stages, self._parts, strict=True)):
             drawn_depth = np.array(stage.depths)[generator.integers(len(stage.depths), size=len(child))]
-            depth = np.where(generator.random(len(child)) < rate, drawn_depth, depth)
+            redrawn = generator.random(len(child)) < rate
+            depths[:, index] = np.where(redrawn, drawn_depth, depths[:, index])
+            blocks = codes[:, part]
             num_codes = len(stage.kernel_sizes) * len(stage.expand_ratios)
-            drawn = generator.integers(1, 1 + num_codes, size=codes.shape)
-            redraw = (generator.random(codes.shape) < rate) | (codes == 0)
-            child[:, columns] = self._canonical(stage, np.where(redraw, drawn, codes), depth)
+            drawn = generator.integers(1, 1 + num_codes, size=blocks.shape)
+            redraw = (generator.random(blocks.shape) < rate) | (blocks == 0)
+            codes[:, part] = np.where(redraw, drawn, blocks)
+        child[:, self._block_columns] = self._canonical(codes, depths)
         return child
 
     def neighbors(self, population: Population) -> tuple[Population, npt.NDArray[np.intp]]:
@@ -137,7 +146,7 @@ class Operators:
             for code in possible:
                 variants.append(np.where(codes == 0, code, codes))
                 depths.append(np.full(len(codes), other))
-        candidates = self._canonical(stage, np.concatenate(variants), np.concatenate(depths))
+        candidates = self._canonical_stage(stage, np.concatenate(variants), np.concatenate(depths))
         owners = np.tile(np.arange(len(population)), len(variants))
         changed = np.flatnonzero((candidates != codes[owners]).any(axis=1))
         # Shrinking gives the same rows for every code, tied ratios the same for several.
@@ -158,16 +167,33 @@ class Operators:
             grid = np.stack(np.meshgrid(*[np.arange(1, 1 + num_codes)] * depth, indexing="ij"), axis=-1)
             codes = np.zeros((num_codes**depth, stage.max_depth), dtype=np.uint8)
             codes[:, :depth] = grid.reshape(-1, depth)
-            rows.append(self._canonical(stage, codes, np.full(len(codes), depth)))
+            rows.append(self._canonical_stage(stage, codes, np.full(len(codes), depth)))
         return np.unique(np.concatenate(rows), axis=0)
 
-    def _canonical(
-        self, stage: Stage, codes: npt.NDArray[np.integer[Any]], depth: Depths
-    ) -> npt.NDArray[np.uint8]:
-        """Codes `(N, blocks)` with blocks beyond the depth zeroed and tied ratios put in."""
-        if stage.compound is not None:
-            ratios = len(stage.expand_ratios)
-            tied = self.encoding.tied_ratio_index(stage.compound, stage.expand_ratios, depth)
-            codes = 1 + (codes.astype(np.int64) - 1) // ratios * ratios + tied[:, None]
-        canonical = np.where(np.arange(stage.max_depth) < depth[:, None], codes, 0)
+    def _depths(self, population: Population) -> Depths:
+        """Depth of every stage, `(N, stages)`."""
+        is_active = population[:, self._block_columns] > 0
+        return np.add.reduceat(is_active, self._starts, axis=1, dtype=np.intp)
+
+    def _canonical(self, codes: Codes, depths: Depths) -> npt.NDArray[np.uint8]:
+        """Codes of all blocks `(N, blocks)`: zero beyond their stage's depth `(N, stages)`, ratios tied."""
+        if any(stage.compound is not None for stage in self.space.stages):
+            stages = zip(self.space.stages, self._parts, depths.T, strict=True)
+            codes = np.concatenate(
+                [self._tied(stage, codes[:, part], depth) for stage, part, depth in stages], 1
+            )
+        canonical = np.where(self._block_of < depths[:, self._stage_of], codes, 0)
         return canonical.astype(np.uint8)
+
+    def _canonical_stage(self, stage: Stage, codes: Codes, depth: Depths) -> npt.NDArray[np.uint8]:
+        """As `_canonical` for the blocks of one stage."""
+        canonical = np.where(np.arange(stage.max_depth) < depth[:, None], self._tied(stage, codes, depth), 0)
+        return canonical.astype(np.uint8)
+
+    def _tied(self, stage: Stage, codes: Codes, depth: Depths) -> Codes:
+        """Codes of one stage's blocks with the expand ratio that goes with the depth, where one does."""
+        if stage.compound is None:
+            return codes
+        ratios = len(stage.expand_ratios)
+        tied = self.encoding.tied_ratio_index(stage.compound, stage.expand_ratios, depth)
+        return 1 + (codes.astype(np.int64) - 1) // ratios * ratios + tied[:, None]

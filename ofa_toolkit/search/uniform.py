@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 
+import numpy as np
+
 from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
@@ -25,10 +27,11 @@ def uniform_subnets(space: SearchSpace) -> Population:
         max(len(stage.widths) for stage in space.stages),
     ]
     found: dict[Subnet, None] = {}
-    for resolution, rank in itertools.product(space.resolutions, itertools.product(*map(range, ranks))):
-        subnet = Subnet(resolution, tuple(_choice(space, index, rank) for index in range(len(space.stages))))
-        found[subnet] = None
-    population = Encoding(space).encode(list(found))
+    for rank in itertools.product(*map(range, ranks)):
+        stages = tuple(_choice(space, index, rank) for index in range(len(space.stages)))
+        found[Subnet(space.resolutions[0], stages)] = None
+    population = np.tile(Encoding(space).encode(list(found)), (len(space.resolutions), 1))
+    population[:, 0] = np.repeat(np.arange(len(space.resolutions)), len(found))
     population.setflags(write=False)  # shared by all callers
     return population
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ofa_toolkit.search.operators import Operators
+from ofa_toolkit.search.rows import as_keys
 from ofa_toolkit.spaces.encoding import Population
 
 _ATTEMPTS = 2
@@ -36,23 +36,24 @@ class Variation:
         self._mutation_rate = mutation_rate
         self._crossover_share = crossover_share
         self._random = random
-        self._seen = {row.tobytes() for row in first}
+        self._seen = set(as_keys(first).tolist())
 
     def children(self, parents: Population, count: int) -> Population:
         """At most `count` children that were never made before, `(M, genes)`.
 
         Fewer where most subnets around the parents are known already: the attempts are bounded.
         """
-        found: list[npt.NDArray[np.uint8]] = []
+        found = parents[:0]
         for _attempt in range(_ATTEMPTS):
-            for child in self._vary(parents, count):
-                key = child.tobytes()
-                if key not in self._seen:
-                    self._seen.add(key)
-                    found.append(child)
+            made = self._vary(parents, count)
+            is_new = []
+            for key in as_keys(made).tolist():
+                is_new.append(key not in self._seen)
+                self._seen.add(key)
+            found = np.concatenate([found, made[is_new]])
             if len(found) >= count:
                 break
-        return np.array(found[:count], dtype=np.uint8).reshape(-1, parents.shape[1])
+        return found[:count]
 
     def _vary(self, parents: Population, count: int) -> Population:
         draw = self._random.integers(len(parents), size=(2, count))

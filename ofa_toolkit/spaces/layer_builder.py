@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ofa_toolkit.spaces.layer_spec import Activation, LayerKind, LayerSpec, Padding
 from ofa_toolkit.spaces.rounding import squeeze_channels
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """What one layer hands to the next: the producing layer's name, channels and map side."""
 
     layer: str

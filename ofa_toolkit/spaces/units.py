@@ -66,9 +66,11 @@ class UnitTables:
         """
         neutral = np.atleast_1d(np.asarray(figure([]), dtype=np.float64))
         tables = [np.tile(neutral, (int(np.prod(unit.shape)), 1)) for unit in self.units]
-        for row, layers in self.combinations():
-            for table, index, unit in zip(tables, self.indices(row[None]), self.units, strict=True):
-                table[index[0]] = figure(layers[unit.name])
+        rows, layers = zip(*self.combinations(), strict=True)
+        for table, index, unit in zip(tables, self.indices(np.array(rows)), self.units, strict=True):
+            # Most units depend on fewer genes than rows differ in: one row of each kind is enough.
+            for place, by_unit in dict(zip(index.tolist(), layers, strict=True)).items():
+                table[place] = figure(by_unit[unit.name])
         return tables
 
     def combinations(self) -> Iterator[Combination]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +80,8 @@ def too_many_threads(num_threads: int) -> str | None:
 
 def gpu_name() -> str:
     """The first NVIDIA GPU as its driver calls it."""
+    import subprocess
+
     try:
         output = subprocess.run(
             ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],

@@ -51,7 +51,7 @@ _SMOOTH = ("h_swish", "swish", "h_sigmoid", "sigmoid")
 
 def layer_features(layers: Iterable[LayerSpec]) -> Features:
     """Features of a run of layers for one image, `(len(LAYER_FEATURES),)`; zeros for none."""
-    total = np.zeros(len(LAYER_FEATURES))
+    total = [0.0] * len(LAYER_FEATURES)
 
     def add(name: str, amount: float) -> None:
         total[_COLUMN[name]] += amount
@@ -80,7 +80,7 @@ def layer_features(layers: Iterable[LayerSpec]) -> Features:
             add("pool_in", read)
         if layer.activation in _SMOOTH:
             add("smooth_out", written)
-    return total
+    return np.array(total)
 
 
 def _convolution_kind(layer: LayerSpec) -> str:

@@ -82,8 +82,8 @@ def describe_candidate(
             for device, bound in context.latencies.items()
             if bound.is_throughput
         },
-        macs=int(context.figure("macs")(row)[0]),
-        params=int(context.figure("params")(row)[0]),
+        macs=figures["macs"]["value"],
+        params=figures["params"]["value"],
         is_feasible=bool(violations[0]),
         predicted=figures,
     )
