@@ -70,6 +70,15 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def write_text(path: str | os.PathLike[str], content: str) -> None:
     """Write `content` as UTF-8 to `path` atomically, with newlines as they are."""
     write_bytes(path, content.encode())

@@ -9,7 +9,6 @@ a process killed in between leaves each file whole, old or new, and the next one
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -169,7 +168,7 @@ def _hash_all(staging: Path) -> dict[str, set[str]]:
         files.sync(path)
         name = path.relative_to(staging).as_posix()
         if path.is_file() and name != MANIFEST:
-            written[name] = {_hash(path)}
+            written[name] = {files.sha256(path)}
     return written
 
 
@@ -219,15 +218,7 @@ def _remove_empty_parents(target: Path, name: str) -> None:
 
 
 def _is_as_written(path: Path, hashes: Collection[str]) -> bool:
-    return path.is_file() and _hash(path) in hashes
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return path.is_file() and files.sha256(path) in hashes
 
 
 def _free_name(target: Path, kind: str) -> Path:

@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ofa_toolkit.core import config
+from ofa_toolkit.core import config, files
 from ofa_toolkit.core.errors import CheckpointError
-from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.supernet_description import (
@@ -80,7 +79,7 @@ class DescribedSupernet:
         """SHA-256 of its weights file, as 64 hexadecimal digits."""
         if not (self.folder / WEIGHTS_FILE).is_file():
             raise CheckpointError(f"'{self.folder}' has no {WEIGHTS_FILE}.", hint="Copy the folder again.")
-        return weights_identity(self.folder / WEIGHTS_FILE)
+        return files.sha256(self.folder / WEIGHTS_FILE)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import MismatchError, StoreError, UnknownNameError
 from ofa_toolkit.core.resources import Origin
-from ofa_toolkit.zoo.card import Card, read_card
+from ofa_toolkit.zoo.card import Card, FileFacts, read_card
+from ofa_toolkit.zoo.identity import Identity
 
 HUB_PREFIX = "hf-hub:"
 
@@ -110,3 +111,19 @@ def refuse_link(entry: ZooEntry) -> None:
             f"'{card.name}' is only described here ({card.licence.name}): {card.licence.statement}",
             hint=f"See {card.links[0]}",
         )
+
+
+def check_files(entry: ZooEntry) -> tuple[str, ...]:
+    """What is wrong with the files that should lie beside the card; empty when nothing is."""
+    if entry.card.availability != "included":
+        return ()
+    return tuple(problem for file in entry.card.files if (problem := check_file(entry, file)))
+
+
+def check_file(entry: ZooEntry, file: FileFacts) -> str | None:
+    """What is wrong with one file in the entry's folder, or None."""
+    path = entry.folder / file.path
+    if not path.is_file():
+        return f"'{file.path}' is missing"
+    mismatch = Identity.of_card(file).mismatch(path)
+    return None if mismatch is None else f"'{file.path}' is not the file of the card: {mismatch}"

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from ofa_toolkit.core.errors import OfaToolkitError, StoreError, first_line
 from ofa_toolkit.zoo.card import CARD_FILE
-from ofa_toolkit.zoo.checking import check_files
-from ofa_toolkit.zoo.entries import HUB_PREFIX, is_hub_name, load_entry
+from ofa_toolkit.zoo.entries import HUB_PREFIX, check_files, is_hub_name, load_entry
 from ofa_toolkit.zoo.fetching import display, is_offline
 from ofa_toolkit.zoo.readme import README_FILE
 

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import torch
 
+from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.datasets import Preprocessing
 from ofa_toolkit.datasets.imagenet_names import imagenet_titles
 from ofa_toolkit.spaces import SearchSpace, get_space
@@ -74,7 +74,7 @@ def open_initial(source: str, space: SearchSpace) -> InitialWeights:
         checkpoint = read_checkpoint(path)
         network = supernet_from_weights(checkpoint.weights, space, source=f"'{path}'")
         return InitialWeights(
-            name=source, space_option=space.name, network=network, identity=weights_identity(path)
+            name=source, space_option=space.name, network=network, identity=files.sha256(path)
         )
     if os.sep not in source and ":" in source and kind != "hf-hub":
         raise ConfigError(

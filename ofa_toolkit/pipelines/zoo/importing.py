@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import (
     CheckpointError,
     ConfigError,
@@ -13,7 +14,6 @@ from ofa_toolkit.core.errors import (
     SubnetNotInSpaceError,
 )
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
-from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.pipelines.zoo.request import ImportRequest
 from ofa_toolkit.spaces import SPACES, SearchSpace, restrict
 from ofa_toolkit.spaces.official_files import CONFIG_FILE, network_file
@@ -188,7 +188,7 @@ def _loaded(checkpoint: Checkpoint, supernet: Supernet) -> str:
 
 
 def _provenance(path: Path) -> dict[str, object]:
-    return {"file": path.name, "size": path.stat().st_size, "sha256": weights_identity(path)}
+    return {"file": path.name, "size": path.stat().st_size, "sha256": files.sha256(path)}
 
 
 def _about_images(is_stated: bool) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import StoreError, VerificationError
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, measure
-from ofa_toolkit.zoo.checking import check_file
-from ofa_toolkit.zoo.entries import ZooEntry
+from ofa_toolkit.zoo.entries import ZooEntry, check_file
 from ofa_toolkit.zoo.readme import accuracy_of
 from ofa_toolkit.zoo.resolving import fetch_checkpoint, supernet_folder
 from ofa_toolkit.zoo.store import Store

@@ -22,7 +22,6 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.core.sealed import is_as_saved, seal
-from ofa_toolkit.core.weights_identity import weights_identity
 from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES, WEIGHTS_FILE
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms, recalibrate_batchnorm
 
@@ -143,7 +142,7 @@ def write_carried_statistics(folder: str | Path, pixels: Tensor, corrections: Co
     tensors = {"images": pixels.contiguous()}
     if corrections is not None:
         # A tensor like the others, where older readers look for it.
-        identity = bytes.fromhex(weights_identity(path.parent / WEIGHTS_FILE))
+        identity = bytes.fromhex(files.sha256(path.parent / WEIGHTS_FILE))
         tensors[_WEIGHTS] = torch.tensor(list(identity), dtype=torch.uint8)
         tensors["resolutions"] = torch.tensor(corrections.resolutions)
         for prefix, tables in ((_SHIFT, corrections.shifts), (_LOG_SCALE, corrections.log_scales)):
@@ -185,7 +184,7 @@ def read_carried_statistics(
             )
     except (safetensors.SafetensorError, OSError, KeyError) as error:
         raise FileFormatError(f"'{path}' is damaged: {error}.") from error
-    if weights is not None and weights != weights_identity(path.parent / WEIGHTS_FILE):
+    if weights is not None and weights != files.sha256(path.parent / WEIGHTS_FILE):
         raise MismatchError(
             f"'{path}' was made for other weights than those beside it.",
             hint=f"Make it for these weights: {command_line('zoo', 'package', path.parent)} "

@@ -17,8 +17,7 @@ from ofa_toolkit.pipelines.zoo.listing import write_published_subnet
 from ofa_toolkit.spaces import Encoding, get_space, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.zoo.card import Card, read_card, write_card
-from ofa_toolkit.zoo.checking import check_files
-from ofa_toolkit.zoo.entries import ZooEntry, list_entries, load_entry
+from ofa_toolkit.zoo.entries import ZooEntry, check_files, list_entries, load_entry
 from ofa_toolkit.zoo.published_subnets import (
     PublishedSubnets,
     list_published_subnets,
