@@ -110,10 +110,6 @@ class UnitTables:
         """Figures added up over all units, `(N, figures)`; `fuse` once is faster for many calls."""
         return self.fuse(tables)(population)
 
-    def max(self, population: npt.NDArray[np.integer], tables: Sequence[Figures]) -> Figures:
-        """Largest figure of any unit, `(N, figures)`; `fuse` once is faster for many calls."""
-        return self.fuse(tables, combine=np.maximum)(population)
-
     def _units(self) -> Iterator[Unit]:
         space, encoding = self.space, self.encoding
         if space.stem is not None:
