@@ -1,0 +1,429 @@
+"""Searches of a space of 72 subnets, step by step: what is judged, what is kept, what a step can reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.search import baselines, evolution
+from ofa_toolkit.search.archive import Archive
+from ofa_toolkit.search.baselines import exhaustive_search, random_search
+from ofa_toolkit.search.evolution import EvolutionConfig, evolve
+from ofa_toolkit.search.local import LocalConfig, polish_front, refine
+from ofa_toolkit.search.operators import Operators
+from ofa_toolkit.search.pareto import pareto_rows
+from ofa_toolkit.search.problem import Constraint, Figure, Objective, Scores, SearchProblem
+from ofa_toolkit.search.uniform import uniform_subnets
+from ofa_toolkit.search.variation import Variation
+from ofa_toolkit.spaces import SearchSpace, get_space
+from ofa_toolkit.spaces.encoding import Population
+
+COMPACT = get_space("mobilenet-v3-compact")
+
+
+def tiny(**second_stage: Any) -> SearchSpace:
+    """Two stages of one or two blocks with kernels of 3 or 5 (codes 1 and 2), at two resolutions.
+
+    A row is the resolution, then two blocks of the first stage and two of the second.
+    """
+    stage = dataclasses.replace(
+        COMPACT.stages[0], depths=(1, 2), kernel_sizes=(3, 5), expand_ratios=(3,), stride=1
+    )
+    stages = (stage, dataclasses.replace(stage, **second_stage))
+    return dataclasses.replace(COMPACT, name="tiny", stages=stages, resolutions=(32, 48))
+
+
+TINY = tiny()
+SMALLEST, LARGEST = [0, 1, 0, 1, 0], [1, 2, 2, 2, 2]
+
+
+def rows(*lists: list[int]) -> Population:
+    return np.array(lists, dtype=np.uint8).reshape(-1, 5)
+
+
+def weighted(*weights: float, name: str = "weighted", offset: float = 0.0) -> Figure:
+    return Figure(name=name, evaluate=lambda population: population @ np.array(weights) + offset, decimals=6)
+
+
+SUM_OF_CODES = weighted(0, 1, 1, 1, 1, name="codes")
+
+
+def problem(*weights: float, limit: float | None = None, space: SearchSpace = TINY) -> SearchProblem:
+    """As large a weighted sum as possible; the sum of codes limited."""
+    limits = [] if limit is None else [Constraint(figure=SUM_OF_CODES, limit=limit)]
+    return SearchProblem(space, [Objective(figure=weighted(*weights), is_maximized=True)], limits)
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_minimum", "values", "violations"),
+    [
+        (10.0, False, [12.0, 10.0, 8.0], [0.2, 0.0, -0.2]),
+        (10.0, True, [12.0, 10.0, 8.0], [-0.2, 0.0, 0.2]),
+        (-10.0, False, [-8.0, -12.0], [0.2, -0.2]),
+    ],
+)
+def test_violations_are_relative(
+    limit: float, is_minimum: bool, values: list[float], violations: list[float]
+) -> None:
+    constraint = Constraint(figure=SUM_OF_CODES, limit=limit, is_minimum=is_minimum)
+    assert constraint.violation(np.array(values)).tolist() == pytest.approx(violations)
+
+
+def test_a_population_is_judged_by_rounded_figures_each_computed_once() -> None:
+    calls: list[int] = []
+
+    def evaluate(population: Population) -> npt.NDArray[np.float64]:
+        calls.append(len(population))
+        return np.array([1.26, 1.24])
+
+    figure = Figure(name="shared", evaluate=evaluate, decimals=1)
+    limit = Constraint(figure=figure, limit=1.25)
+    own = SearchProblem(
+        TINY,
+        [Objective(figure=figure), Objective(figure=SUM_OF_CODES, is_maximized=True)],
+        [limit, Constraint(figure=SUM_OF_CODES, limit=4.0)],
+    )
+    scores = own.evaluate(rows(SMALLEST, LARGEST))
+    assert calls == [2]
+    assert scores.objectives.tolist() == [[1.3, -2.0], [1.2, -8.0]]
+    assert scores.violations == pytest.approx(np.array([[0.04, -0.5], [-0.04, 1.0]]))
+    assert scores.total_violation.tolist() == pytest.approx([0.04, 1.0])
+    assert scores.is_feasible.tolist() == [False, False]
+    assert own.without(limit).constraints == own.constraints[1:]
+    assert own.without(limit).objectives == own.objectives
+    nearest = own.toward_feasibility()
+    assert nearest.evaluate(rows(SMALLEST, LARGEST)).objectives[:, 0].tolist() == pytest.approx([0.04, 1.0])
+    assert nearest.constraints == ()
+    free = SearchProblem(TINY, [Objective(figure=SUM_OF_CODES)]).evaluate(rows(SMALLEST))
+    assert free.violations.shape == (1, 0)
+    assert free.is_feasible.tolist() == [True]
+    with pytest.raises(ValueError, match="needs an objective"):
+        SearchProblem(TINY, [])
+
+
+def test_a_limit_that_is_just_met_is_met() -> None:
+    scores = Scores(np.zeros((3, 1)), np.array([[0.0, 0.0], [0.0, 1e-9], [-1.0, -1.0]]))
+    assert scores.is_feasible.tolist() == [True, False, True]
+
+
+def test_an_archive_keeps_the_best_distinct_ones_and_counts_all() -> None:
+    archive = Archive(problem(1, 1, 1, 1, 1, limit=5.0), capacity=3)
+    assert not archive.result().is_feasible
+    archive.evaluate(rows(LARGEST))
+    assert not archive.result().is_feasible
+    archive.evaluate(rows([0, 1, 0, 1, 1], [0, 1, 1, 1, 1], SMALLEST, [0, 1, 1, 1, 1], [1, 2, 1, 1, 0]))
+    result = archive.result()
+    assert result.is_feasible
+    assert result.num_evaluations == 6
+    # Sums of five, four and three; the largest is beyond the limit, the smallest beyond the capacity.
+    assert result.population.tolist() == [[1, 2, 1, 1, 0], [0, 1, 1, 1, 1], [0, 1, 0, 1, 1]]
+    assert result.scores.objectives[:, 0].tolist() == [-5, -4, -3]
+
+
+def test_an_archive_of_a_front_keeps_the_feasible_front_by_its_first_objective() -> None:
+    objectives = [
+        Objective(figure=weighted(0, 3, 2, 1, 1), is_maximized=True),
+        Objective(figure=SUM_OF_CODES),
+    ]
+    limited = SearchProblem(TINY, objectives, [Constraint(figure=SUM_OF_CODES, limit=5.0)])
+    archive = Archive(limited)
+    archive.evaluate(rows(LARGEST, [0, 2, 2, 2, 1]))
+    assert archive.result().population.tolist() == [[0, 2, 2, 2, 1]]  # nearest to the limit
+    assert not archive.result().is_feasible
+    archive.evaluate(rows(SMALLEST, [0, 2, 0, 1, 0], [0, 1, 0, 2, 0], [0, 2, 2, 1, 0], [0, 2, 0, 1, 0]))
+    assert archive.result().population.tolist() == [[0, 2, 2, 1, 0], [0, 2, 0, 1, 0], SMALLEST]
+    assert archive.result().num_evaluations == 7
+
+
+def test_a_front_of_one_objective_is_its_first_best_row() -> None:
+    assert pareto_rows(np.array([[2.0], [1.0], [3.0], [1.0]])).tolist() == [1]
+    assert pareto_rows(np.zeros((0, 3))).tolist() == []
+    assert pareto_rows(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0], [2.0, 2.0]])).tolist() == [0, 1]
+    assert pareto_rows(np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [1.0, 2.0, 0.0]])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("start", "reached"),
+    [
+        (SMALLEST, [[1, 1, 0, 1, 0], [0, 2, 0, 1, 0], [0, 1, 1, 1, 0], [0, 1, 2, 1, 0], [0, 1, 0, 2, 0]]),
+        (
+            [1, 2, 1, 1, 0],
+            [[0, 2, 1, 1, 0], [1, 1, 1, 1, 0], [1, 2, 2, 1, 0], [1, 2, 0, 1, 0], [1, 2, 1, 2, 0]],
+        ),
+    ],
+)
+def test_neighbors_by_hand(start: list[int], reached: list[list[int]]) -> None:
+    reached = [*reached, [*start[:4], 1], [*start[:4], 2]]
+    found, owners = Operators(TINY).neighbors(rows(LARGEST, start))
+    assert sorted(found[owners == 1].tolist()) == sorted(reached)
+    assert sorted(owners.tolist()) == owners.tolist()
+    beside = [[0, 2, 2, 2, 2], [1, 1, 2, 2, 2], [1, 2, 1, 2, 2], [1, 2, 0, 2, 2], [1, 2, 2, 1, 2]]
+    assert sorted(found[owners == 0].tolist()) == sorted([*beside, [1, 2, 2, 2, 1], [1, 2, 2, 2, 0]])
+
+
+def test_a_sample_begins_with_the_extremes_of_every_resolution() -> None:
+    extremes = [SMALLEST, [1, 1, 0, 1, 0], [0, 2, 2, 2, 2], LARGEST]
+    operators = Operators(TINY)
+    for count in (1, 3, 4, 9):
+        sample = operators.sample(count, np.random.default_rng(0))
+        assert len(sample) == count
+        assert sample[:4].tolist() == extremes[:count]
+    assert operators.num_subnets == 72
+
+
+def about(share: float) -> Any:
+    """Of thousands of draws, within four deviations at least."""
+    return pytest.approx(share, abs=0.035)
+
+
+def test_half_of_a_child_is_of_either_parent() -> None:
+    operators, random = Operators(TINY), np.random.default_rng(0)
+    first, second = np.repeat(rows([0, 1, 1, 1, 0], LARGEST), 4000, axis=0).reshape(2, 4000, 5)
+    child = operators.cross(first, second, random)
+    for column, value in ((0, 1), (1, 2), (2, 2), (3, 2), (4, 0)):
+        assert (child[:, column] == value).mean() == about(0.5), column
+    assert set(child[:, 4].tolist()) == {0, 2}  # a block that one parent skips is the other's
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4, 1.0])
+def test_a_mutant_draws_each_choice_anew_at_the_rate(rate: float) -> None:
+    operators, random = Operators(tiny(expand_ratios=(3, 4))), np.random.default_rng(0)
+    mutant = operators.mutate(np.repeat(rows([0, 1, 1, 4, 0]), 4000, axis=0), rate, random)
+    assert (mutant[:, 0] == 1).mean() == about(rate / 2)
+    assert (mutant[:, 1] == 2).mean() == about(rate / 2)
+    assert (mutant[:, 2] == 0).mean() == about(rate / 2)
+    assert (mutant[:, 4] > 0).mean() == about(rate / 2)
+    for code in (1, 2, 3):  # of four, the old one among them
+        assert (mutant[:, 3] == code).mean() == about(rate / 4)
+    if rate:  # what is added is drawn evenly
+        added = mutant[mutant[:, 4] > 0, 4]
+        for code in (1, 2, 3, 4):
+            assert (added == code).mean() == pytest.approx(0.25, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("config", "num_judged"),
+    [
+        ({"num_pairs": 0}, 1 + 1 + 7),  # the start comes twice, with seven neighbours
+        # Two resolutions by six steps in stages, nine of one stage by the other, two within each.
+        ({"num_pairs": 256}, 9 + 6 + 9 + 4),
+        ({"num_pairs": 4}, 9 + 4),
+    ],
+)
+def test_a_round_of_local_search_judges_steps_and_pairs(config: dict[str, int], num_judged: int) -> None:
+    archive = Archive(problem(0.5, 1, 1.1, 1, 1.2))
+    archive.evaluate(rows(SMALLEST))
+    refine(archive, config=LocalConfig(num_starts=1, max_rounds=1, **config))
+    result = archive.result()
+    assert result.num_evaluations == num_judged
+    best = [0, 1, 0, 1, 2] if not config["num_pairs"] else [0, 1, 2, 1, 2]
+    assert result.population[0].tolist() == best
+
+
+def test_local_search_starts_from_the_best_and_ends_where_nothing_is_new() -> None:
+    own = problem(0.5, 1, 1.1, 1, 1.2)
+    judged = []
+    for num_starts, max_rounds in ((1, 2), (2, 2), (1, 99), (1, 999)):
+        archive = Archive(own)
+        archive.evaluate(rows(SMALLEST))
+        refine(archive, config=LocalConfig(num_starts=num_starts, num_pairs=0, max_rounds=max_rounds))
+        judged.append(archive.result().num_evaluations)
+    # A second round takes one more start or two, each with its seven neighbours.
+    assert judged[:2] == [9 + 8, 9 + 16]
+    # Up by the last block, the block before it, and so on: six starts in all, the largest the last.
+    assert judged[2:] == [1 + 6 * 8] * 2
+    assert archive.result().population[0].tolist() == LARGEST
+
+
+@pytest.mark.parametrize(("num_pairs", "best"), [(0, [0, 2, 0, 1, 0]), (256, [0, 1, 0, 2, 0])])
+def test_at_a_limit_one_block_gives_what_another_takes(num_pairs: int, best: list[int]) -> None:
+    archive = Archive(problem(0, 1, 0.5, 3, 0.5, limit=3.0))
+    archive.evaluate(rows([0, 2, 0, 1, 0]))
+    refine(archive, config=LocalConfig(num_starts=1, num_pairs=num_pairs, max_rounds=1))
+    assert archive.result().population[0].tolist() == best
+
+
+SPARE = weighted(0, -1, -1, -1, -1, name="spare", offset=8)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        Objective(figure=weighted(0, 1, 1, 1, 1, name="beyond the least", offset=-2)),
+        Objective(figure=SPARE, is_maximized=True),
+    ],
+)
+def test_a_polished_front_is_the_whole_front(second: Objective) -> None:
+    first = Objective(figure=weighted(5, 1.7, 1.5, 3.1, 2.2), is_maximized=True)
+    own = SearchProblem(TINY, [first, second])
+    archive = Archive(own)
+    archive.evaluate(rows(SMALLEST, LARGEST))
+    polish_front(archive)
+    best = exhaustive_search(own)
+    assert best.num_evaluations == 72
+    assert len(best.population) == 7  # one for each sum of codes, from two to eight
+    assert archive.result().population.tolist() == best.population.tolist()
+    assert archive.result().num_evaluations > 72
+
+
+def test_a_front_of_three_is_polished_and_one_beyond_the_limits_is_not() -> None:
+    first = Objective(figure=weighted(5, 1.7, 1.5, 3.1, 2.2), is_maximized=True)
+    others = [Objective(figure=SUM_OF_CODES), Objective(figure=weighted(1, 0, 0, 0, 0, name="resolution"))]
+    archive = Archive(SearchProblem(TINY, [first, *others]))
+    archive.evaluate(rows(SMALLEST, [0, 2, 0, 1, 0], LARGEST))
+    polish_front(archive)
+    found = archive.result().population.tolist()
+    assert [0, 2, 0, 1, 0] not in found
+    assert [0, 1, 0, 2, 0] in found
+    limit = Constraint(figure=SUM_OF_CODES, limit=1.0)
+    archive = Archive(SearchProblem(TINY, [first, *others], [limit]))
+    archive.evaluate(rows(SMALLEST))
+    polish_front(archive)
+    assert archive.result().num_evaluations == 1
+
+
+WIDE = get_space("ofa-mobilenet-v3-w1.0").with_resolutions((224,))
+
+
+def first_gene(name: str, sign: float) -> Objective:
+    return Objective(
+        figure=Figure(name=name, evaluate=lambda p: sign * p.astype(float).sum(axis=1), decimals=0)
+    )
+
+
+@pytest.mark.parametrize("objectives", [[first_gene("a", 1)], [first_gene("a", 1), first_gene("b", -1)]])
+@pytest.mark.parametrize("num_generations", [1, 3])
+def test_evolution_judges_a_first_population_children_and_the_uniform_subnets(
+    objectives: list[Objective], num_generations: int
+) -> None:
+    """Three depths by three kernels by three ratios are 27 uniform subnets."""
+    config = EvolutionConfig(population_size=10, num_children=8, num_generations=num_generations, local=None)
+    found = evolve(SearchProblem(WIDE, objectives), config=config, seed=0)
+    assert found.num_evaluations == 10 + 8 * (num_generations - 1) + 27
+
+
+def test_the_best_share_of_the_survivors_have_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[npt.NDArray[np.float64]] = []
+    own = problem(*[1.0] * 21, space=WIDE)
+
+    class Recorded(Variation):
+        def children(self, parents: Population, count: int) -> Population:
+            seen.append(parents.astype(float).sum(axis=1))
+            return super().children(parents, count)
+
+    monkeypatch.setattr(evolution, "Variation", Recorded)
+    config = EvolutionConfig(
+        population_size=10,
+        num_children=30,
+        num_generations=4,
+        parent_share=0.3,
+        crossover_share=0.0,
+        local=None,
+    )
+    evolve(own, config=config, seed=0)
+    assert [len(parents) for parents in seen] == [3, 3, 3]
+    for before, after in itertools.pairwise(seen):
+        assert (np.diff(before) <= 0).all()
+        assert after[-1] >= before[-1]  # survivors are the best of parents and children
+    assert seen[-1][0] > seen[0][1]
+
+
+@pytest.mark.parametrize(
+    ("parent_share", "is_enough"), [(0.25, False), (0.37, False), (0.38, True), (1.0, True)]
+)
+def test_two_parents_are_needed(parent_share: float, is_enough: bool) -> None:
+    if is_enough:
+        assert EvolutionConfig(population_size=4, parent_share=parent_share).parent_share == parent_share
+    else:
+        with pytest.raises(ConfigError, match="fewer than two parents"):
+            EvolutionConfig(population_size=4, parent_share=parent_share)
+
+
+def test_a_front_under_a_limit_is_that_of_an_exhaustive_search() -> None:
+    objectives = [
+        Objective(figure=weighted(5, 1.7, 1.5, 3.1, 2.2), is_maximized=True),
+        Objective(figure=SUM_OF_CODES),
+    ]
+    own = SearchProblem(TINY, objectives, [Constraint(figure=SUM_OF_CODES, limit=5.0)])
+    config = EvolutionConfig(population_size=20, num_children=20, num_generations=4)
+    found, best = evolve(own, config=config, seed=0), exhaustive_search(own)
+    assert found.population.tolist() == best.population.tolist()
+    assert len(best.population) == 4
+
+
+def test_every_subnet_and_so_many_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "LARGEST_EXHAUSTIVE", 72)
+    own = problem(1, 1, 1, 1, 1)
+    assert exhaustive_search(own).population[0].tolist() == LARGEST
+    monkeypatch.setattr(baselines, "LARGEST_EXHAUSTIVE", 71)
+    with pytest.raises(ConfigError, match=r"has 7\.2e\+01 subnets"):
+        exhaustive_search(own)
+    monkeypatch.setattr(baselines, "_CHUNK_ROWS", 4)
+    assert random_search(own, num_evaluations=10).num_evaluations == 10
+
+
+def test_uniform_subnets_by_hand() -> None:
+    """A stage that offers one kernel size alone takes it."""
+    found = uniform_subnets(tiny(kernel_sizes=(3,)))
+    by_hand = [[1, 0, 1, 0], [2, 0, 1, 0], [1, 1, 1, 1], [2, 2, 1, 1]]
+    assert sorted(found.tolist()) == sorted([size, *blocks] for size in (0, 1) for blocks in by_hand)
+    assert len(uniform_subnets(WIDE)) == 27
+    shallow = uniform_subnets(tiny(depths=(1,), kernel_sizes=(5,), expand_ratios=(4, 6)))
+    by_hand = [[a, b, *c] for a, b in ((1, 0), (2, 0), (1, 1), (2, 2)) for c in ([1], [2])]
+    assert sorted(shallow[:, 1:].tolist()) == sorted(by_hand * 2)
+    assert not found.flags.writeable
+
+
+class Scripted(Operators):
+    """Every cross gives the next of these children, every mutant another."""
+
+    def __init__(self, *lists: list[int]) -> None:
+        super().__init__(TINY)
+        self.left = list(lists)
+        self.asked: list[tuple[int, int, float]] = []
+
+    def cross(self, first: Population, second: Population, generator: np.random.Generator) -> Population:
+        del generator
+        self.asked.append((len(first), len(second), 0.0))
+        return rows(*[self.left.pop(0) for _ in first])
+
+    def mutate(self, population: Population, rate: float, generator: np.random.Generator) -> Population:
+        del generator
+        self.asked.append((len(population), 0, rate))
+        return rows(*[self.left.pop(0) for _ in population])
+
+
+def test_children_are_crossed_and_mutated_by_their_shares_until_there_are_enough() -> None:
+    fresh = [
+        [0, 2, 0, 1, 0],
+        [0, 1, 1, 1, 0],
+        [0, 1, 2, 1, 0],
+        [0, 1, 0, 2, 0],
+        [1, 1, 0, 1, 0],
+        [1, 2, 0, 1, 0],
+    ]
+
+    def made(*children: list[int], share: float = 0.75) -> tuple[list[list[int]], Scripted]:
+        operators = Scripted(*children)
+        variation = Variation(
+            operators,
+            mutation_rate=0.3,
+            crossover_share=share,
+            random=np.random.default_rng(0),
+            first=rows(SMALLEST),
+        )
+        return variation.children(rows(SMALLEST, LARGEST), 4).tolist(), operators
+
+    found, operators = made(*fresh[:4])
+    assert (found, operators.asked) == (fresh[:4], [(3, 3, 0.0), (1, 0, 0.3)])
+    found, operators = made(*fresh[:2], SMALLEST, fresh[0], *fresh[2:])
+    assert (found, len(operators.asked)) == (fresh[:4], 4)
+    found, operators = made(*fresh[:2], *[SMALLEST] * 6)
+    assert (found, operators.left) == (fresh[:2], [])
+    assert made(*fresh[:4], share=0.0)[1].asked == [(0, 0, 0.0), (4, 0, 0.3)]
