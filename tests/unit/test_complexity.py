@@ -70,3 +70,12 @@ def test_a_shortcut_stays_alive_until_it_is_added() -> None:
 def test_sizes_count_by_area() -> None:
     shrinking = [_layer("a", in_size=8, out_size=4), _layer("b", inputs=("a",), in_size=4, out_size=4)]
     assert peak_activation_elements(shrinking) == 4 * 64 + 4 * 16
+
+
+def test_an_output_that_nothing_reads_stays_alive() -> None:
+    assert (
+        peak_activation_elements([_layer("a", out_channels=3), _layer("b", out_channels=2)])
+        == (4 + 3 + 2) * 64
+    )
+    once = [_layer("a", inputs=("x",), out_channels=3), _layer("b", inputs=("y",), in_channels=5)]
+    assert peak_activation_elements(once) == (3 + 4 + 5) * 64

@@ -20,7 +20,11 @@ TORCHVISION = {
     "mnasnet-1.3": "mnasnet1_3",
     "efficientnet-b0": "efficientnet_b0",
     "efficientnet-b1": "efficientnet_b1",
+    "efficientnet-b2": "efficientnet_b2",
+    "efficientnet-b3": "efficientnet_b3",
     "efficientnet-b4": "efficientnet_b4",
+    "efficientnet-b5": "efficientnet_b5",
+    "efficientnet-b6": "efficientnet_b6",
     "resnet-18": "resnet18",
     "resnet-34": "resnet34",
     "resnet-50": "resnet50",
@@ -54,21 +58,36 @@ def test_parameters_are_those_of_torchvision(name: str, model: str) -> None:
     assert count_params(standard_network(name, 224)) == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "gmacs"),
-    [
-        ("mobilenet-v2-1.0", 0.301),
-        ("mobilenet-v3-large", 0.217),
-        ("mobilenet-v3-small", 0.057),
-        ("mnasnet-1.0", 0.314),
-        ("efficientnet-b0", 0.386),
-        ("resnet-18", 1.814),
-        ("resnet-50", 4.089),
-        ("resnet-152", 11.514),
-    ],
-)
-def test_macs_are_those_torchvision_states(name: str, gmacs: float) -> None:
-    assert count_macs(standard_network(name, 224)) / 1e9 == pytest.approx(gmacs, abs=6e-4)
+@pytest.mark.parametrize(("name", "model"), TORCHVISION.items())
+def test_macs_are_those_torchvision_states(name: str, model: str) -> None:
+    weights = torchvision.models.get_model_weights(model).IMAGENET1K_V1
+    layers = standard_network(name, weights.transforms().crop_size[0])
+    assert count_macs(layers) / 1e9 == pytest.approx(weights.meta["_ops"], abs=6e-4)
+
+
+# Howard et al. 2017, table 6, and the widths of MobileNetV2 in github.com/tensorflow/models (slim).
+MILLION_MACS = {
+    "mobilenet-v1": {"1.0": 569, "0.75": 325, "0.5": 149, "0.25": 41},
+    "mobilenet-v2": {"1.4": 582, "1.3": 509, "1.0": 300, "0.75": 209, "0.5": 97, "0.35": 59},
+}
+
+
+@pytest.mark.parametrize("family", MILLION_MACS)
+def test_macs_of_other_widths_are_the_published_ones(family: str) -> None:
+    found = {
+        name.removeprefix(f"{family}-"): count_macs(standard_network(name, 224)) / 1e6
+        for name in standard_network_names()
+        if name.startswith(f"{family}-")
+    }
+    assert found == pytest.approx(MILLION_MACS[family], abs=1.0)
+
+
+def test_every_network_halves_the_image_five_times() -> None:
+    names = standard_network_names()
+    assert {*TORCHVISION, "mobilenet-v3-large-1.0-keras", "mnasnet-1.4-keras"} <= set(names)
+    for name in names:
+        layers = {layer.name: layer for layer in standard_network(name, 224)}
+        assert (layers["stem.conv"].out_size, layers["head.pool"].in_size) == (112, 7), name
 
 
 @pytest.mark.parametrize(("name", "expected"), KERAS.items())

@@ -249,6 +249,18 @@ def test_at_a_limit_one_block_gives_what_another_takes(num_pairs: int, best: lis
     assert archive.result().population[0].tolist() == best
 
 
+def test_pairs_keep_the_limit_from_a_start_within_it() -> None:
+    """From three codes to four at most, each worth one: less of one block for two of another, or one more.
+
+    The seven steps are another resolution, four of one code more, one of two more, and one of one less.
+    """
+    archive = Archive(problem(0, 1, 1, 1, 1, limit=4.0))
+    archive.evaluate(rows([0, 1, 1, 1, 0]))
+    refine(archive, config=LocalConfig(num_starts=1, max_rounds=1))
+    # The resolution with each of the four; one less in the first stage with two more in the second.
+    assert archive.result().num_evaluations == 1 + 8 + 4 + 1
+
+
 SPARE = weighted(0, -1, -1, -1, -1, name="spare", offset=8)
 
 
