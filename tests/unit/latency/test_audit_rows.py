@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -20,6 +21,7 @@ from ofa_toolkit.latency.audit.rows import (
     table_rows,
 )
 from ofa_toolkit.latency.audit.smoothness import odd_rows
+from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     MeasuredNetwork,
@@ -29,9 +31,11 @@ from ofa_toolkit.latency.importing.measurements import (
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from tests.unit.export.samples import device
+from tests.unit.latency.test_predictor_figures import space_table
+from tests.unit.latency.test_table_choices import Bound, Constant, table_of
 
 INF = float("inf")
 
@@ -270,3 +274,48 @@ def test_rows_of_what_a_reader_made() -> None:
     times = {"linear 10x1 7x1 <^0>": 0.5}
     units = UnitMeasurements(space=space, times_ms=times, num_missing=0, conditions=conditions)
     assert [row.macs for row in measured_rows("x", units, 2).rows] == [140]
+
+
+class OfSmallImages(Constant):
+    def bind(self, space: SearchSpace) -> Bound:
+        bound = Bound(self.ms, 1.0, (), None)
+        assert space.resolutions == (160, 224)
+        bound.predict = lambda rows: np.where(rows[:, 0] == 0, self.ms, np.nan)  # type: ignore[method-assign]
+        return bound
+
+
+def test_predictions_are_rows_of_subnets_that_differ_in_one_choice() -> None:
+    """Twelve random ones, each with three kernel sizes and three ratios everywhere."""
+    (found,) = table_rows(table_of(Constant(4.0)))
+    assert (found.is_prediction, found.is_for_copies, len(found.rows)) == (True, False, 12 * 6)
+    by_kernel = [row for row in found.rows if row.kernel_family]
+    by_width = [row for row in found.rows if row.width_family]
+    assert [row.kernel_size for row in by_kernel] == [3, 5, 7] * 12
+    assert [row.width for row in by_width] == [3, 4, 6] * 12
+    for rows in (by_kernel, by_width):
+        work = np.array([row.macs for row in rows]).reshape(12, 3)
+        assert (np.diff(work, axis=1) > 0).all()
+        assert len({row.kernel_family + row.width_family for row in rows}) == 12
+    assert {(row.time_ms, row.is_whole) for row in found.rows} == {(4.0, True)}
+    sizes = {row.name.split(", ")[1].rpartition(" at ")[2] for row in found.rows}
+    assert sizes == {"160", "224"}
+    (double,) = table_rows(table_of(Constant(4.0), name="made-up-fp32-2", batch_size=2))
+    assert double.rows[0].macs == 2 * found.rows[0].macs
+    (small,) = table_rows(table_of(OfSmallImages(4.0)))
+    assert small.rows == tuple(row for row in found.rows if " at 160, " in row.name)
+    for table in (table_of(Constant(4.0, share=None)), table_of(Constant(4.0, share=0.0))):
+        assert table_rows(table) == []
+    assert table_rows(table_of(Constant(4.0)), has_predictions=False) == []
+
+
+@pytest.mark.parametrize("head", ["sum", "max"])
+def test_stored_units_of_one_sum_serve_to_find_copies(head: str) -> None:
+    table = table_of(space_table(head=head))
+    stored = table_rows(table, has_predictions=False)
+    assert [(each.is_for_copies, len(each.rows)) for each in stored] == [(True, 32)] * (head == "sum")
+    assert {row.time_ms for each in stored for row in each.rows} <= {1.0}
+    *_, predicted = table_rows(table)
+    assert (predicted.is_prediction, {row.is_whole for row in predicted.rows}) == (True, {True})
+    few = Error(kind="families", mape_percent=4.0, num_networks=2, split="s", within_percent=(-9.0, 9.0))
+    fitted = table_of(space_table(), provenance="fitted", errors=(few,), source="somebody")
+    assert {each.shared_fit for each in table_rows(fitted)} == {"somebody"}

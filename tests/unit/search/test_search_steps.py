@@ -125,6 +125,21 @@ def test_neighbors_by_hand(start: list[int], reached: list[list[int]]) -> None:
     assert sorted(found[owners == 0].tolist()) == sorted([*beside, [1, 2, 2, 2, 1], [1, 2, 2, 2, 0]])
 
 
+def test_ratios_that_are_tied_to_the_depth_follow_it() -> None:
+    """One block has the ratio 3 (codes 1 and 3), two have 4 (codes 2 and 4)."""
+    operators = Operators(tiny(expand_ratios=(3, 4), compound=((1, 3), (2, 4))))
+    (every,) = operators.everything()
+    choices = [[1, 0], [3, 0], [2, 2], [2, 4], [4, 2], [4, 4]]
+    first = [[1, 0], [2, 0], [1, 1], [1, 2], [2, 1], [2, 2]]
+    assert sorted(every.tolist()) == sorted([r, *a, *b] for r in (0, 1) for a in first for b in choices)
+    found, _owners = operators.neighbors(rows([0, 1, 0, 1, 0]))
+    tied = [[0, 1, 0, 3, 0], [0, 1, 0, 2, 2], [0, 1, 0, 2, 4]]
+    assert sorted(row for row in found.tolist() if row[:3] == [0, 1, 0]) == sorted(tied)
+    found, _owners = operators.neighbors(rows([0, 1, 0, 4, 2]))
+    tied = [[0, 1, 0, 2, 2], [0, 1, 0, 4, 4], [0, 1, 0, 3, 0]]
+    assert sorted(row for row in found.tolist() if row[:3] == [0, 1, 0]) == sorted(tied)
+
+
 def test_a_sample_begins_with_the_extremes_of_every_resolution() -> None:
     extremes = [SMALLEST, [1, 1, 0, 1, 0], [0, 2, 2, 2, 2], LARGEST]
     operators = Operators(TINY)
