@@ -157,6 +157,7 @@ def test_a_journal_goes_on_under_its_own_conditions(tmp_path: Path) -> None:
     journal = open_journal(path, {"batch_size": 1, "num_fit": 3})
     assert [line["type"] for line in journal.lines] == ["header"]
     assert len(open_journal(path, {"batch_size": 1, "num_fit": 3}).lines) == 1
+    journal.append({"type": "result"})
     with pytest.raises(MeasurementError, match="begun with num_fit = 3; now it is 4"):
         open_journal(path, {"batch_size": 1, "num_fit": 4})
 
