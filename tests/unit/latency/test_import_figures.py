@@ -159,8 +159,8 @@ def test_numbers_beside_the_times_of_a_sheet(tmp_path: Path) -> None:
     first, second = read_csv([path], CONTEXT).networks
     assert (first.num_runs, first.spread, first.latency_ms) == (40, 0.25, 2.5)
     assert (second.num_runs, second.spread) == (None, None)
-    for cell in (",many,", ",40,wide"):
-        path.write_text(text.replace(",40,0.25", cell))
+    for cell in ("3,3,2.5,many,", "3,3,2.5,40,wide", "-,3,2.5,40,0.25", "3,-,2.5,40,0.25"):
+        path.write_text(text.replace("3,3,2.5,40,0.25", cell))
         with pytest.raises(FileFormatError, match="line 2: "):
             read_csv([path], CONTEXT)
 
