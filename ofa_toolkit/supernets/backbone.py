@@ -44,7 +44,11 @@ def check_strides(strides: Sequence[int], found: Collection[int]) -> None:
     missing = [stride for stride in strides if stride not in found]
     if missing:
         offered = ", ".join(map(str, sorted(found)))
-        raise ConfigError(f"strides: the network has no map of stride {missing[0]}; it has {offered}.")
+        raise ConfigError(
+            f"The network has no map of stride {missing[0]}; it has {offered}.",
+            hint=f"In Python features(images, strides=({offered})), or a supernet for larger images, such as "
+            "--supernet efficientnet-lite0.",
+        )
 
 
 def without_head(layers: Sequence[LayerSpec], strides: Sequence[int] = STRIDES) -> tuple[LayerSpec, ...]:

@@ -22,6 +22,7 @@ from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.pipelines.export.network import export_network
 from ofa_toolkit.pipelines.export.options import ExtractRequest
 from ofa_toolkit.pipelines.export.plan import open_subnet
+from ofa_toolkit.spaces.lowering import lower
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
 from ofa_toolkit.supernets import backbone, extract
@@ -79,6 +80,8 @@ def extract_network(request: ExtractRequest) -> Extracted:
     if request.features and request.layout != "torch":
         raise ConfigError(f"features: layout '{request.layout}' holds whole networks.", hint="--layout torch")
     described, source = open_subnet(request.subnet, request.supernet, request.resolution)
+    if request.features:
+        feature_layers(lower(source.space, described.subnet))  # refused before the work, not after it
     dataset = None if request.data is None else source.open_images(request.data)
     difference = _difference(source, described.subnet)
     made = export_network(source, described.subnet, dataset, keep_batchnorm=request.keep_batchnorm)

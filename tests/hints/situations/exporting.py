@@ -9,6 +9,14 @@ MAPS = f"{ONNX} --features --supernet efficientnet-lite0"
 
 EXPORTING = (
     Situation(
+        typed="ofa-tk extract --features",
+        given=("a subnet",),
+        line="In Python features(images, strides=(2, 4, 8)), or a supernet for larger images, such as "
+        "--supernet efficientnet-lite0.",
+        runs={"--supernet efficientnet-lite0": ""},
+        is_quick=True,
+    ),
+    Situation(
         typed=f"{MAPS} --precision int8 --data {FAKE}",
         base=MAPS,
         line="--precision fp16, and quantise the whole detector",

@@ -81,8 +81,9 @@ def test_extracted_networks_and_their_copies_give_their_maps() -> None:
 
 def test_a_space_of_small_pictures_says_which_maps_it_has() -> None:
     space = get_space("mobilenet-v3-compact")
-    with pytest.raises(ConfigError, match="no map of stride"):
+    with pytest.raises(ConfigError, match="no map of stride 16; it has 2, 4, 8") as caught:
         feature_layers(lower(space, space.smallest()))
+    assert "strides=(2, 4, 8)" in str(caught.value.hint)
 
 
 def test_a_feature_pyramid_trains_on_it() -> None:
