@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.dataset import SPLITS, ImageDataset, Split
@@ -152,11 +153,11 @@ def _problems(num_unreadable: int, repeated: tuple[tuple[Place, ...], ...]) -> l
     found = []
     if num_unreadable:
         found.append(
-            f"Cannot be read: {num_unreadable} pictures. Training stops there: replace or remove them."
+            f"Cannot be read: {counted(num_unreadable, 'picture')}. Training stops there: replace or remove."
         )
     leaks = sum(len({place.split for place in group}) > 1 for group in repeated)
     if leaks:
-        found.append(f"In two splits: {leaks} pictures. Accuracies on them say little.")
+        found.append(f"In two splits: {counted(leaks, 'picture')}. Accuracies on such say little.")
     if len(repeated) > leaks:
-        found.append(f"Under two classes: {len(repeated) - leaks} pictures.")
+        found.append(f"Under two classes: {counted(len(repeated) - leaks, 'picture')}.")
     return found

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.fingerprint import class_content, digest
 from ofa_toolkit.datasets.imagenet_names import imagenet_titles
@@ -197,8 +198,8 @@ class ImageDataset(ABC):
         steps = self.num_images("train") // batch_size
         if steps == 0:
             raise DataError(
-                f"{self.name} has {self.num_images('train')} training images, fewer than the batch size "
-                f"{batch_size}.",
+                f"{self.name} has {counted(self.num_images('train'), 'training image')}, fewer than the "
+                f"batch size {batch_size}.",
                 hint=f"--set training.batch_size={max(1, self.num_images('train') // 4)}",
             )
         return steps

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ofa_toolkit.core.errors import DataError
 from ofa_toolkit.core.output_folder import is_output
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.datasets.dataset import Indices, LeftOut, Split
 
 SPLIT_FOLDERS: Mapping[Split, tuple[str, ...]] = {
@@ -238,7 +239,7 @@ def check_enough_classes(root: Path, num_classes: int, *, is_split: bool) -> Non
 def unsorted(folder: Path, train: Path | None) -> DataError:
     """The error about a folder without class folders; `train` may be used alone where it is not None."""
     count = len(list_photos(folder, []))
-    message = f"'{folder}' holds {count} photos and no class folders"
+    message = f"'{folder}' holds {counted(count, 'photo')} and no class folders"
     hint = f"Sort them into folders first, one a class: {folder / 'CLASS'}"
     if train is not None:
         message += " (as ImageNet's validation archive comes)"

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.datasets.arrays import ArrayDataset, Images, measured_preprocessing
 from ofa_toolkit.datasets.dataset import ImageDataset, Indices, LeftOut, Split
 from ofa_toolkit.datasets.fingerprint import file_content
@@ -205,7 +206,8 @@ def _list_others(folder: Path, train: Path, names: Sequence[str], classes: Seque
             close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1)
             meant = next((known for known in names if [known.lower()] == close), None)
             raise DataError(
-                f"'{folder}' holds {count} photos of the class '{name}', of which '{train}' has none.",
+                f"'{folder}' holds {counted(count, 'photo')} of the class '{name}', of which '{train}' "
+                "has none.",
                 hint=f"Is '{meant}' meant? Rename the folder."
                 if meant
                 else "Add photos of it to the training images, or move that folder out of the data set.",

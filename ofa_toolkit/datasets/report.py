@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ofa_toolkit.core.errors import DataError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.datasets.dataset import SPLITS, ImageDataset, Indices, Split
 from ofa_toolkit.datasets.folders import HIDDEN
 from ofa_toolkit.datasets.transforms import TransformConfig
@@ -24,7 +25,9 @@ def summary(dataset: ImageDataset) -> str:
     each = f"{least} to {most}" if least < most else str(most)
     told = f"{dataset.name}: {dataset.num_classes} classes, {counts.sum()} images ({sizes}), {each} a class"
     more = dataset.unlabelled
-    return told if more is None else f"{told}, and {more.num_images} unlabelled photos in {more.name}"
+    return (
+        told if more is None else f"{told}, and {counted(more.num_images, 'unlabelled photo')} in {more.name}"
+    )
 
 
 def class_counts(dataset: ImageDataset, splits: Sequence[Split]) -> Indices:
@@ -52,7 +55,7 @@ def warnings(dataset: ImageDataset, *, is_weighted: bool = False) -> list[str]:
         counts = class_counts(dataset, (split,))
         absent = [dataset.class_names[label] for label in np.flatnonzero(counts == 0)]
         if absent:
-            more = f" and {len(absent) - 3} more classes" if len(absent) > 3 else ""
+            more = f" and {counted(len(absent) - 3, 'more class')}" if len(absent) > 3 else ""
             names = ", ".join(f"'{name}'" for name in absent[:3])
             found.append(f"No {split} image is of {names}{more}: its accuracies say nothing about them.")
     counts = class_counts(dataset, ("train",))

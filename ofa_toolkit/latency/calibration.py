@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.complexity.population import PopulationComplexity
 from ofa_toolkit.core.errors import LatencyTableError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.predictors.combination import Combination, WeighedTable
 from ofa_toolkit.latency.table import BoundLatency, LatencyTable
@@ -180,7 +181,7 @@ def calibrate(prior: Prior, probes: Population, latencies_ms: Array) -> Calibrat
     """
     if len(probes) < MIN_PROBES:
         raise LatencyTableError(
-            f"{len(probes)} measured networks are too few; at least {MIN_PROBES} are needed.",
+            f"{counted(len(probes), 'measured network')}: too few; at least {MIN_PROBES} are needed.",
             hint="About ten give most of the benefit: "
             f"`ofa-tk latency calibrate --samples --space {prior.space.name}`"
             if prior.tables

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from ofa_toolkit.core import quantities, resources
 from ofa_toolkit.core.dependencies import DISTRIBUTION, import_name, pip_line
 from ofa_toolkit.core.errors import first_line
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.measuring.system import cpu_name
 
 _LEAST_FREE_BYTES = 10**9
@@ -97,7 +98,7 @@ def _package(requirement: Requirement) -> Diagnosis:
 
 def _devices() -> Iterator[Diagnosis]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield _found("devices", "cpu", f"{cpu_name()}, {cores} cores usable")
+    yield _found("devices", "cpu", f"{cpu_name()}, {counted(cores or 1, 'core')} usable")
     try:
         import torch
 

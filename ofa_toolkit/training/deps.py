@@ -22,6 +22,7 @@ import numpy as np
 
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.spaces import SearchSpace, sample_subnets
 from ofa_toolkit.training.algorithm import Aggregation, Algorithm, AlgorithmConfig, Pass, Phase, Position
 from ofa_toolkit.training.schedules import constant_increment, effective_rate_ramp
@@ -167,7 +168,8 @@ class Deps(Algorithm):
             notes.append(f"Epsilon is 1 at once: {setting} comes to {asked:.2g} updates here.")
         elif num_steps < math.floor(asked):
             notes.append(
-                f"Epsilon rises over {num_steps} updates, not {asked:.0f} ({setting}): only the warm-up's."
+                f"Epsilon rises over {counted(num_steps, 'update')}, not {asked:.0f} ({setting}): only the "
+                "warm-up's."
             )
         elif (final := self.epsilon(phase, end)) < 1:
             notes.append(f"Epsilon only reaches {final:.2g}: the run ends before its ramp ({setting}) does.")

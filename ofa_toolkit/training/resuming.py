@@ -9,6 +9,7 @@ from typing import Any
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import CheckpointError, ConfigError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets.dataset import ImageDataset
 from ofa_toolkit.training.algorithm import Algorithm, Phase, Position
@@ -124,8 +125,9 @@ def check_length(
         for step in {0, steps_per_epoch // 2, steps_per_epoch - 1}:
             if _past(old, epoch, step, steps_per_epoch) != _past(new, epoch, step, steps_per_epoch):
                 raise ConfigError(
-                    f"'{folder}' cannot go from {epochs} to {wanted} epochs: its learning rate or its phases "
-                    f"are shares of them, so that epoch {epoch + 1}, which is done, would have been another.",
+                    f"'{folder}' cannot go from {epochs} to {counted(wanted, 'epoch')}: its learning rate or "
+                    f"its phases are shares of them, so that epoch {epoch + 1}, which is done, would have "
+                    "been another.",
                     hint=_how_to_train_longer(folder, wanted),
                 )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core.errors import CheckpointError, TrainingError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import generator, torch_seed
 from ofa_toolkit.datasets.dataset import Batch, ImageDataset
@@ -83,7 +84,8 @@ class Trainer:
         if config.training.batch_size % (self.process.world_size * config.training.accumulation):
             raise TrainingError(
                 f"A batch of {config.training.batch_size} cannot be shared equally by "
-                f"{self.process.world_size} processes in {config.training.accumulation} parts each."
+                f"{counted(self.process.world_size, 'process')} in "
+                f"{counted(config.training.accumulation, 'part')} each."
             )
         self.named = named_subnets(config.validation, config.space.trained(len(dataset.output_names)))
         weights = None

@@ -224,7 +224,7 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
 
 
 def test_too_few_subnets_are_refused(folder: Path, evaluator: Evaluator) -> None:
-    with pytest.raises(ConfigError, match="3 subnets are too few"):
+    with pytest.raises(ConfigError, match="3 subnets: too few"):
         build_predictor(evaluator, name="x", num_subnets=3)
 
 

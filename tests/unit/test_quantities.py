@@ -141,3 +141,11 @@ def test_what_is_printed_can_be_typed(kind: str, value: float) -> None:
     if quantity.is_count and value < 1000 and kind != "memory":
         return  # small counts print without a unit, which an option needs
     assert quantity.parse(text) == pytest.approx(value, rel=1e-5, abs=0.51 if quantity.is_count else 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "expected"),
+    [(1, "epoch", "1 epoch"), (0, "photo", "0 photos"), (3, "class", "3 classes"), (2, "entry", "2 entries")],
+)
+def test_a_number_and_its_noun(number: int, noun: str, expected: str) -> None:
+    assert quantities.counted(number, noun) == expected

@@ -8,6 +8,7 @@ import click
 
 from ofa_tk import options, output
 from ofa_toolkit.core.errors import VerificationError
+from ofa_toolkit.core.quantities import counted
 
 
 @click.command()
@@ -54,7 +55,6 @@ def command(file: Path, target: str, tables: tuple[Path, ...], as_json: bool) ->
             ],
         )
     if count:
-        errors = "1 error" if count == 1 else f"{count} errors"
         rules = ", ".join(found.rule for found in groups if found.severity == "error")
-        raise VerificationError(f"{place.name} would not take '{file}': {errors} ({rules}).")
+        raise VerificationError(f"{place.name} would not take '{file}': {counted(count, 'error')} ({rules}).")
     output.note(f"{place.name} takes '{file}' ({place.generation.name}).")

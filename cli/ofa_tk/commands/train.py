@@ -11,7 +11,7 @@ from ofa_tk import options, output
 from ofa_tk.reporter import TerminalReporter
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.command_line import command_line
-from ofa_toolkit.core.quantities import duration
+from ofa_toolkit.core.quantities import counted, duration
 from ofa_toolkit.pipelines.training.request import TrainRequest
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _dry_run(config: RunConfig, request: TrainRequest, as_json: bool) -> None:
         {
             "recipe": config.recipe,
             "images": prediction.images,
-            "updates": f"{prediction.steps_per_epoch} an epoch, {config.training.epochs} epochs",
+            "updates": f"{prediction.steps_per_epoch} an epoch, {counted(config.training.epochs, 'epoch')}",
             "timed": prediction.timed,
         }
     )

@@ -9,6 +9,7 @@ from typing import Any
 from ofa_toolkit.core.documents import damage_explained
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.journal import Journal
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     ImportContext,
@@ -118,7 +119,7 @@ def _caveats(journal: Journal) -> tuple[str, ...]:
     failures = {line["probe"] for line in journal.of_type("failure")}
     failures -= {line["probe"] for line in journal.of_type("result")}
     if failures:
-        caveats.append(f"{len(failures)} networks of the kit could not be timed.")
+        caveats.append(f"{counted(len(failures), 'network')} of the kit could not be timed.")
     first = {line["probe"]: line["median_ms"] for line in journal.of_type("result")}
     again = [
         line["median_ms"] / first[line["probe"]]

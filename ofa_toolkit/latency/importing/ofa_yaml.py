@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.importing.block_file import SUFFIXES, read_blocks
 from ofa_toolkit.latency.importing.measurements import ImportContext, UnitMeasurements, positive_number
 from ofa_toolkit.latency.measuring.measured_table import unit_items
@@ -56,7 +57,11 @@ def read_ofa_tables(paths: Sequence[Path], context: ImportContext) -> UnitMeasur
             f"No unit of '{space.name}' is in the table: it was measured for another space.",
             hint="The public Note 10 tables are for ofa-mobilenet-v3-w1.2.",
         )
-    few = (f"{num_few} entries state fewer than {_FEWEST_REPEATS} repeats, or none.",) if num_few else ()
+    few = (
+        (f"Fewer than {_FEWEST_REPEATS} repeats stated, or none: {counted(num_few, 'entry')}.",)
+        if num_few
+        else ()
+    )
     return UnitMeasurements(
         space=space,
         times_ms={signature: float(np.median(times)) for signature, times in anywhere.items()},

@@ -17,6 +17,7 @@ import numpy as np
 
 from ofa_toolkit.core import documents
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
     ImportContext,
@@ -126,7 +127,8 @@ def subnets_of(num_networks: int, context: ImportContext) -> tuple[Subnet, ...]:
     """
     if len(context.subnets) != num_networks:
         raise FileFormatError(
-            f"{num_networks} networks timed by trtexec, {len(context.subnets)} subnets; each needs its own.",
+            f"{counted(num_networks, 'network')} timed by trtexec, "
+            f"{counted(len(context.subnets), 'subnet')}; each needs its own.",
             hint="Add --subnet subnet.json once for every network, in their order.",
         )
     return context.subnets

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.device import UNKNOWN, Device
 
 
@@ -74,7 +75,7 @@ def too_many_threads(num_threads: int) -> str | None:
     cores = usable_cores()
     if num_threads <= cores:
         return None
-    here = "1 core" if cores == 1 else f"{cores} cores"
+    here = counted(cores, "core")
     return f"{num_threads} threads share the {here} this process may use: times are worse than with {cores}"
 
 

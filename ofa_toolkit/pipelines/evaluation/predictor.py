@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING, PredictorCard, PredictorError
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
@@ -93,7 +94,7 @@ def build_predictor(
     """
     if num_subnets < LEAST_SUBNETS:
         raise ConfigError(
-            f"{num_subnets} subnets are too few for a predictor; measure at least {LEAST_SUBNETS}."
+            f"{counted(num_subnets, 'subnet')}: too few for a predictor; measure at least {LEAST_SUBNETS}."
         )
     process = process or Process()
     supernet = evaluator.supernet

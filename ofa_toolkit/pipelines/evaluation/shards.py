@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_toolkit.core.errors import ConfigError, MeasurementError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.launchers import Launcher
 
@@ -71,7 +72,7 @@ def launch_shards(
         code = launcher.run([*command, "--shard", f"{shard.number}/{shard.count}"], log)
         with done:
             ended += 1
-            reporter.message(f"{ended} of {count} shards have ended")
+            reporter.message(f"{ended} of {counted(count, 'shard')} ended")
         return f"shard {shard.number}/{shard.count} ended with code {code}, see {log}" if code else None
 
     with ThreadPoolExecutor(max_workers=count) as pool:

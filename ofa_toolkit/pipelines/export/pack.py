@@ -17,6 +17,7 @@ from ofa_toolkit.complexity import peak_activation_elements
 from ofa_toolkit.core.errors import ConfigError, MissingDependencyError
 from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.output_folder import check_output_folder, output_folder
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.datasets import picture
 from ofa_toolkit.export.comparison import check_comparison, compare, synthetic_images
@@ -119,8 +120,8 @@ def _spread(members: list[dict[str, Any]], count: int, front: Path) -> list[dict
     """Members spread evenly over the front by their first cost, both ends among them."""
     if not 2 <= count <= len(members):
         raise ConfigError(
-            f"'--count {count}' is not possible: '{front}' has {len(members)} members, and a pack takes 2 or "
-            "more.",
+            f"'--count {count}' is not possible: '{front}' has {counted(len(members), 'member')}, and a pack "
+            "takes 2 or more.",
             hint=f"--count {len(members)}",
         )
     ordered = sorted(members, key=lambda member: float(member["costs"][0]))

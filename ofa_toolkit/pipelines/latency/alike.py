@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.core.documents import read_json
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.rank_correlation import spearman
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.latency.calibration import MIN_PROBES
@@ -66,7 +67,8 @@ def alike_devices(request: LikenessRequest) -> list[Likeness]:
     num_networks = len(measured.latencies_ms)
     if num_networks < MIN_PROBES:
         raise LatencyTableError(
-            f"'{request.path}' holds {num_networks} measured networks; at least {MIN_PROBES} are needed."
+            f"'{request.path}' holds {counted(num_networks, 'measured network')}; at least {MIN_PROBES} are "
+            "needed."
         )
     found = []
     batch_size = measured.batch_size or request.batch_size

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from ofa_toolkit.core.errors import MeasurementError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.export.formats.folder import FormatFolder, is_format_folder, read_format_folder
@@ -121,7 +122,9 @@ def benchmark(request: BenchmarkRequest, reporter: Reporter = SILENT) -> Benchma
     for provider in providers:
         for count in threads if provider == "cpu" else (1,):
             for batch_size in _batch_sizes(models, request.batch_sizes):
-                reporter.message(f"Timing on {provider}, {count} threads, batch {batch_size or 'as fixed'}")
+                reporter.message(
+                    f"Timing on {provider}, {counted(count, 'thread')}, batch {batch_size or 'as fixed'}"
+                )
                 timings += _condition(models, provider, count, batch_size, request.num_runs, request.seed)
     counts = threads if "cpu" in providers else ()
     warnings = [sentence for count in counts if (sentence := too_many_threads(count))]

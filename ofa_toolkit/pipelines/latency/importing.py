@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.export.target_devices import is_software
 from ofa_toolkit.latency.audit.files import file_rows, measured_rows
 from ofa_toolkit.latency.calibration import Prior, calibrate
@@ -263,4 +264,4 @@ def _distinct(measured: NetworkMeasurements) -> list[MeasuredNetwork]:
 
 def _few_repeats(networks: list[MeasuredNetwork]) -> tuple[str, ...]:
     few = sum(network.num_runs is not None and network.num_runs < _FEWEST_RUNS for network in networks)
-    return (f"{few} networks were run fewer than {_FEWEST_RUNS} times.",) if few else ()
+    return (f"Fewer than {_FEWEST_RUNS} runs: {counted(few, 'network')}.",) if few else ()

@@ -13,6 +13,7 @@ import onnx
 
 from ofa_toolkit.core.documents import read_object, read_text
 from ofa_toolkit.core.errors import ExportError, FileFormatError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.export.exporter import file_scores
 from ofa_toolkit.export.metadata import ExportMetadata, read_metadata
 from ofa_toolkit.export.model_file import load_model
@@ -95,8 +96,8 @@ def _as_in_bundle(opened: Classifier, folder: Path) -> Classifier:
     labels = tuple(read_text(folder / LABELS_FILE).splitlines())
     if len(labels) != len(opened.class_names):
         raise FileFormatError(
-            f"'{folder / LABELS_FILE}' has {len(labels)} lines; the network has {len(opened.class_names)} "
-            "outputs."
+            f"'{folder / LABELS_FILE}' has {counted(len(labels), 'line')}; the network has "
+            f"{counted(len(opened.class_names), 'output')}."
         )
     settings = read_object(folder / SETTINGS_FILE, f"'{folder / SETTINGS_FILE}'")
     missing = sorted(set(opened.preprocessing) - set(settings))

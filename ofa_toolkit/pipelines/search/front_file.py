@@ -9,6 +9,7 @@ from typing import Any
 
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.pipelines.search.front import FORMAT, LABELS
 
 _HINT = "`ofa-tk search --device NAME --pareto front.json` writes one."
@@ -28,7 +29,9 @@ def read_front(path: str | os.PathLike[str]) -> dict[str, Any]:
         where = f"'{path}': members[{index}]."
         _check(member, _MEMBER, where)
         if len(member["costs"]) != num_costs:
-            raise FileFormatError(f"{where}costs: {len(member['costs'])} values for {num_costs} costs.")
+            raise FileFormatError(
+                f"{where}costs: {counted(len(member['costs']), 'value')} for {counted(num_costs, 'cost')}."
+            )
     if not document["members"]:
         raise FileFormatError(f"'{path}' is damaged: it has no members.")
     return document

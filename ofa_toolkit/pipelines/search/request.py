@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from ofa_toolkit.core import quantities
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.core.quantities import QuantityKind
+from ofa_toolkit.core.quantities import QuantityKind, counted
 from ofa_toolkit.core.requests import Option
 from ofa_toolkit.zoo.supernet import SupernetLike
 
@@ -152,6 +152,7 @@ def _per_device(subject: str, kind: QuantityKind, given: Limits, names: Sequence
         raise ConfigError(f"A limit on {subject} needs a device.", hint="Name one: --device jetson-nano")
     if len(parsed) not in (1, len(names)):
         raise ConfigError(
-            f"{len(parsed)} limits on {subject} for {len(names)} devices; give one, or one each in order."
+            f"{counted(len(parsed), 'limit')} on {subject} for {counted(len(names), 'device')}; give one, or "
+            "one each in order."
         )
     return parsed * len(names) if len(parsed) == 1 else parsed

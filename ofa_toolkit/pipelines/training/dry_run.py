@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.datasets import Batch
 from ofa_toolkit.pipelines.training.run import prepare
@@ -109,11 +110,12 @@ def _predict(
         sizes += f", {dataset.unlabelled.num_images} unlabelled"
     device = str(process.device)
     if process.device.type == "cpu":
-        device += f" with {torch.get_num_threads()} threads"
+        device += f" with {counted(torch.get_num_threads(), 'thread')}"
     return CostPrediction(
         images=f"{dataset.name} ({sizes})",
         steps_per_epoch=trainer.steps_per_epoch,
-        timed=f"{num_updates} updates of each phase with {_timed_batch(trainer)[0]} images on {device}; "
+        timed=f"{counted(num_updates, 'update')} of each phase with "
+        f"{counted(_timed_batch(trainer)[0], 'image')} on {device}; "
         "validation is not included",
         costs=tuple(costs),
         total_cost=total(costs),

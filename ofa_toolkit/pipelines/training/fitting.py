@@ -8,6 +8,7 @@ import statistics
 from dataclasses import dataclass
 
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.datasets import ImageDataset
 from ofa_toolkit.pipelines.training.dry_run import predict_cost
 from ofa_toolkit.pipelines.training.run import open_run_dataset
@@ -72,9 +73,10 @@ def fit_to_time(config: RunConfig, process: Process, *, download: bool = False) 
             break
     epochs = max(1, min(_MOST_EPOCHS, int(allowed / seconds)))
     told = (
-        f"Fitted to {config.minutes:g} min on this machine: {epochs} epochs of {cost.steps_per_epoch} "
-        f"updates with {batch_size} images at {resolution} pixels, {seconds:.1f} s an epoch ({images} "
-        f"training images of {dataset.num_classes} classes, their shorter side {side:.0f} pixels)."
+        f"Fitted to {config.minutes:g} min on this machine: {counted(epochs, 'epoch')} of "
+        f"{counted(cost.steps_per_epoch, 'update')} with {batch_size} images at {resolution} pixels, "
+        f"{seconds:.1f} s an epoch ({images} training images of {dataset.num_classes} classes, their shorter "
+        f"side {side:.0f} pixels)."
     )
     if seconds > allowed:
         told += f" One epoch alone takes {seconds / 60:.1f} min."

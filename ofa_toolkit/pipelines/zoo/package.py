@@ -14,6 +14,7 @@ from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.output_folder import output_folder
 from ofa_toolkit.core.places import portable_document
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
 from ofa_toolkit.pipelines.search.front_file import read_front
@@ -302,7 +303,7 @@ def _run_cost(source: Path) -> Document:
     if not path.is_file():
         return {}
     summary = read_object(path, "a summary of a run")
-    cost: Document = {"cost": f"{summary['updates']} updates"}
+    cost: Document = {"cost": counted(summary["updates"], "update")}
     parts = summary.get("parts")
     if parts is None:  # of the release before, which counted all time as on the last devices
         parts = [{**summary, "seconds": summary["cost"][-1]["device_hours"] * 3600 / summary["num_devices"]}]
@@ -310,7 +311,8 @@ def _run_cost(source: Path) -> Document:
     if seconds > 0:
         cost["hours"] = float(f"{seconds / 3600:.3g}")
         cost["hardware"] = ", then ".join(
-            f"{part['num_devices']} x {part['device']}, {part['threads']} threads" for part in parts
+            f"{part['num_devices']} x {part['device']}, {counted(part['threads'], 'thread')}"
+            for part in parts
         )
     return cost
 

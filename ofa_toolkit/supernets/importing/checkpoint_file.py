@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ofa_toolkit.core.beginnings import kind_of
 from ofa_toolkit.core.errors import CheckpointError, UnknownNameError
+from ofa_toolkit.core.quantities import counted
 
 PUBLISHED_ANCHORS = ("features.0.0.", "layers.0.", "conv_stem.", "_conv_stem.")
 """Starts of the first layer's names in networks that libraries publish: torchvision's, timm's."""
@@ -217,9 +218,9 @@ def _split(path: Path, dictionaries: Iterable[tuple[str, Mapping[str, Tensor]]])
                 others = tuple(other for other in anchored if other)
                 weights = {name: tensor for name, tensor in weights.items() if not name.startswith(others)}
             rest = len(names) - len(counters) - len(weights)
-            left_out = [f"{len(counters)} counters of a profiler"] if counters else []
+            left_out = [f"{counted(len(counters), 'counter')} of a profiler"] if counters else []
             if rest and len(anchored) == 1:
-                left_out.append(f"{rest} tensors beside '{prefix}'")
+                left_out.append(f"{counted(rest, 'tensor')} beside '{prefix}'")
             yield Checkpoint(path=path, weights=weights, place=place, prefix=prefix, left_out=tuple(left_out))
 
 

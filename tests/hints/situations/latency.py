@@ -288,7 +288,7 @@ CALIBRATING = (
         line="ofa-tk latency calibrate probes.json --device my-board --runtime onnxruntime --precision fp32",
         runs={
             "ofa-tk latency calibrate probes.json --device my-board --runtime onnxruntime "
-            "--precision fp32": "0 measured networks are too few"  # before their times are filled in
+            "--precision fp32": "0 measured networks: too few"  # before their times are filled in
         },
     ),
     Situation(

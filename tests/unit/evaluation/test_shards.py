@@ -31,7 +31,7 @@ def test_each_shard_runs_and_a_failed_one_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; print(sys.argv[1:])"]
     launch_shards(LocalLauncher({}), command, 3, tmp_path, heard)
     assert (tmp_path / "shard-2-of-3.log").read_text() == "['--shard', '2/3']\n"
-    assert heard.messages[-1] == "3 of 3 shards have ended"
+    assert heard.messages[-1] == "3 of 3 shards ended"
     command[-1] += "; sys.exit(sys.argv[2] == '2/3')"
     with pytest.raises(MeasurementError, match=r"shard 2/3 ended with code 1, see .*shard-2-of-3\.log"):
         launch_shards(LocalLauncher({}), command, 3, tmp_path)

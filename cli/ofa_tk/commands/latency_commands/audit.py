@@ -7,6 +7,7 @@ import click
 from ofa_tk import options, output
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core.errors import LatencyTableError
+from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.pipelines.latency.request import AuditRequest
 
 _ROWS_SHOWN = 10
@@ -38,9 +39,11 @@ def command(request: AuditRequest, all_rows: bool, as_json: bool) -> None:
             if len(shown) < len(finding.rows):
                 output.line(f"    ... and {len(finding.rows) - len(shown)} more (--all-rows)")
         if report.is_clean:
-            output.line(f"{report.num_rows} rows of {len(report.tables)} tables: nothing found.")
-    if (count := len(report.findings)) > 0:
+            output.line(
+                f"{counted(report.num_rows, 'row')} of {counted(len(report.tables), 'table')}: nothing found."
+            )
+    if report.findings:
         raise LatencyTableError(
-            f"'{request.path}' fails the audit: {count} finding{'s' * (count > 1)}.",
+            f"'{request.path}' fails the audit: {counted(len(report.findings), 'finding')}.",
             hint="Measure the rows again, or leave the table alone.",
         )
