@@ -10,6 +10,7 @@ from ofa_toolkit.core import files
 from ofa_toolkit.evaluation.sampling import percent_text
 
 if TYPE_CHECKING:
+    from ofa_toolkit.evaluation.confusion import ConfusionMatrix
     from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
     from ofa_toolkit.pipelines.evaluation.per_class import PerClass
 
@@ -66,11 +67,7 @@ def _print(result: PerClass) -> None:
         title=f"{result.subnet}: {matrix.top1_percent:.2f} % of {matrix.counts.sum()} {result.split} images",
     )
     if len(matrix.class_names) <= _MOST_COLUMNS:
-        output.print_table(
-            ["class", *output.numbers(*(f"-> {name}" for name in matrix.class_names))],
-            [[name, *row] for name, row in zip(matrix.class_names, matrix.counts.tolist(), strict=True)],
-            title="Taken for",
-        )
+        _print_counts(matrix)
     pairs = matrix.most_confused(5)
     if pairs:
         output.print_table(
@@ -78,3 +75,17 @@ def _print(result: PerClass) -> None:
             [(pair.class_name, pair.taken_for, pair.num_images) for pair in pairs],
             title="Most confused",
         )
+
+
+def _print_counts(matrix: ConfusionMatrix) -> None:
+    """The matrix itself; its columns are numbered where their names are too long for the terminal."""
+    rows, columns = list(matrix.class_names), [f"-> {name}" for name in matrix.class_names]
+    width = output.terminal_width()
+    if width is not None and max(map(len, rows)) + sum(len(name) + 2 for name in columns) > width:
+        rows = [f"{number} {name}" for number, name in enumerate(rows, 1)]
+        columns = [str(number) for number in range(1, len(rows) + 1)]
+    output.print_table(
+        ["class", *output.numbers(*columns)],
+        [[name, *counts] for name, counts in zip(rows, matrix.counts.tolist(), strict=True)],
+        title="Taken for",
+    )

@@ -90,6 +90,11 @@ def test_files_and_figures(
     assert run([*arguments, "--per-class", "--out", "mistakes"]) == 1
     assert "add --force" in capsys.readouterr().err
     assert run([*arguments, "--out", "mistakes"]) == 2
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run([*arguments, "--per-class", "--out", "narrow"]) == 0
+    table = capsys.readouterr().out.partition("Taken for\n")[2].splitlines()
+    assert table[0].split() == ["class", "1", "2", "3"]
+    assert [[int(cell) for cell in line.split()[-3:]] for line in table[1:4]] == counts.tolist()
 
 
 def test_a_part_of_the_images_is_named_rightly(folder: Path) -> None:
