@@ -209,7 +209,8 @@ def _verdict(curve: tuple[LearningPoint, ...], noise: float) -> str:
     reason = (
         f"the error is near what {noise:.2f} points of counting noise allow; more images would help"
         if full.mae_points < 1.5 * noise
-        else f"from {half.num_subnets} to {full.num_subnets} the error fell by {100 * gain:.0f} % only"
+        else f"from {half.num_subnets} to {full.num_subnets} the error went from {half.mae_points:.2f} to "
+        f"{full.mae_points:.2f} points"
     )
     return f"More subnets would hardly help: {reason}."
 
