@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ofa_toolkit.core import config, files
+from ofa_toolkit.core import config, files, toml
 from ofa_toolkit.core.errors import CheckpointError
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.subnet import Subnet
@@ -152,7 +152,10 @@ class DescribedSupernet:
         """
         if self.trained_space.has_one_architecture or (self._files / CARRIED_IMAGES).is_file():
             return None
-        trained_on = self.recipe.get("data", {}).get("source")
+        # A run's own file names them with their folder, which what is passed on leaves out.
+        run = self._files.parent / "run.toml"
+        recipe = toml.load(run) if run.is_file() else self.recipe
+        trained_on = recipe.get("data", {}).get("source")
         return str(trained_on or ("imagenet:DIR" if self._is_of_imagenet else "imagefolder:DIR"))
 
     def has_statistics_of(self, subnet: Subnet) -> bool:

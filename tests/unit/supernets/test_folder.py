@@ -22,6 +22,7 @@ from ofa_toolkit.spaces import SearchSpace, compound, get_space, restrict
 from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.spaces.supernet_description import CONFIG_FILE, WEIGHTS_FILE, read_description
 from ofa_toolkit.supernets import Supernet, read_supernet, save_supernet
+from ofa_toolkit.zoo.supernet import load_supernet
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((32, 48))
 
@@ -200,3 +201,11 @@ def test_missing_weights(folder: Path) -> None:
     (folder / WEIGHTS_FILE).unlink()
     with pytest.raises(CheckpointError, match="has no"):
         read_supernet(folder)
+
+
+def test_a_run_says_where_its_training_images_are_and_what_is_passed_on_does_not(folder: Path) -> None:
+    assert load_supernet(folder).images_for_statistics == "imagefolder:DIR"
+    change_config(folder, recipe={"data": {"source": "imagefolder:photos"}})
+    assert load_supernet(folder).images_for_statistics == "imagefolder:photos"
+    (folder.parent / "run.toml").write_text('[data]\nsource = "imagefolder:/home/me/photos"\n')
+    assert load_supernet(folder).images_for_statistics == "imagefolder:/home/me/photos"
