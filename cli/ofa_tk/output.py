@@ -79,7 +79,7 @@ def print_table(
         for index, row in enumerate(cells):
             if index:
                 line()
-            print_fields({column.name: cell for column, cell in zip(typed, row, strict=True)})
+            _print_pairs([(column.name, cell) for column, cell in zip(typed, row, strict=True)])
         return
     for text in _lines(typed, [clean(column.name) for column in typed], widths):
         line(text, bold=True)
@@ -151,10 +151,16 @@ def print_fields(fields: Mapping[str, object], *, title: str | None = None) -> N
     """
     if title:
         line(title, bold=True)
+    _print_pairs(list(fields.items()))
+
+
+def _print_pairs(fields: Sequence[tuple[str, object]]) -> None:
+    """As `print_fields`; a name may be there several times."""
     available = terminal_width()
-    longest = max(map(len, fields), default=0) if available is None else max(available // 3, _LONG_WORD)
-    width = max((len(name) for name in fields if len(name) <= longest), default=0) + _GAP
-    for name, value in fields.items():
+    names = [name for name, _ in fields]
+    longest = max(map(len, names), default=0) if available is None else max(available // 3, _LONG_WORD)
+    width = max((len(name) for name in names if len(name) <= longest), default=0) + _GAP
+    for name, value in fields:
         text = clean(value)
         is_apart = len(name) > longest
         if is_apart:

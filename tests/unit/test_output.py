@@ -56,6 +56,9 @@ def test_a_narrow_terminal_folds_texts_and_loses_nothing(
 def test_a_tiny_terminal_gets_one_field_a_line(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     lines = lines_at(monkeypatch, capsys, 20)
     assert lines[:4] == ["name     small", "MACs     5", "choices  1, 2, 3", ""]
+    output.print_table(["class", "%", "2.", "%"], [("chain saw", "98.6", "garbage truck", "1.4")])
+    fields = click.unstyle(capsys.readouterr().out).splitlines()
+    assert fields == ["class  chain saw", "%      98.6", "2.     garbage truck", "%      1.4"]
 
 
 HOSTILE = "a\x1b[2J\x1b]0;b\x07\x9b31m\x7f\u202ec"
