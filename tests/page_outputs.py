@@ -46,7 +46,7 @@ _STEP = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _TOOK = re.compile(r"\d+\.\d+ s\b")
-_FIGURE = re.compile(r"\d[\d.,]*")
+_FIGURE = re.compile(r"\d[\d.,]*(?:( \w+?)s\b)?")  # 1 epoch is 5 epochs elsewhere
 _PROGRESS = re.compile(r"^\S.*: \d+/\d+(  |$)")
 _REPEATED = re.compile(r"(.{20,}?)(?: ?\1)+")
 
@@ -85,7 +85,7 @@ class Step:
         """
         if not self.varies:
             return _TOOK.sub("# s", output)
-        lasting = [_FIGURE.sub("#", line) for line in output.splitlines() if not _PROGRESS.search(line)]
+        lasting = [_FIGURE.sub(r"#\1", line) for line in output.splitlines() if not _PROGRESS.search(line)]
         if self.varies == "results":
             first, last = (" ".join(line).split() for line in (lasting[:1], lasting[-1:]))
             return " ".join([*first, *last[:1]])
