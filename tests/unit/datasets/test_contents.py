@@ -55,8 +55,8 @@ def test_show_as_json(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [item["file"] for item in shown["unreadable"]] == [str(unripe / "5.png")]
     groups = [{Path(place["picture"]).name for place in group} for group in shown["repeated"]]
     assert sorted(map(sorted, groups)) == [["2.png", "copy.png"], ["3.png"]]
-    assert any("In two splits: 1 pictures" in text for text in shown["warnings"])
-    assert any("Under two classes: 1 pictures" in text for text in shown["warnings"])
+    assert any("In two splits: 1 picture." in text for text in shown["warnings"])
+    assert any("Under two classes: 1 picture." in text for text in shown["warnings"])
 
 
 def test_show_as_text(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +67,7 @@ def test_show_as_text(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     for text in ("8 x 6 (31), 6 x 8 (1)", "RGB (31), I;16 (1)", "no picture", "notes.txt", "copy.png"):
         assert text in shown.out
-    assert "Cannot be read: 1 pictures" in shown.err
+    assert "Cannot be read: 1 picture." in shown.err
 
 
 def test_a_large_set_is_decoded_in_part(photos: Path) -> None:

@@ -133,7 +133,7 @@ def test_exported_times_leave_the_warm_up_out(tmp_path: Path) -> None:
     assert found.networks[0].latency_ms == 3.25
     assert found.networks[0].num_runs == 10
     assert found.networks[0].subnet == subnet
-    with pytest.raises(FileFormatError, match="1 networks timed by trtexec, 0 subnets"):
+    with pytest.raises(FileFormatError, match="1 network timed by trtexec, 0 subnets"):
         read(path)
 
 
