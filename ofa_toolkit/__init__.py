@@ -76,6 +76,8 @@ def __getattr__(name: str) -> object:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'ofa_toolkit' has no attribute {name!r}")
     value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    if callable(value):
+        importlib.import_module("ofa_toolkit.core.requests").describe(value)
     globals()[name] = value
     return value
 

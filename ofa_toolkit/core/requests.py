@@ -17,6 +17,7 @@ dataclass gives a command its options too.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -61,15 +62,17 @@ Flag = Annotated[bool, Option()]
 Positive = Annotated[int, Bounds(at_least=1), Option()]
 Seed = Annotated[int, Bounds(at_least=0), Option()]
 
+_REQUEST = "_request"
+
 
 def with_fields_of(
     request: Callable[P, Request],
 ) -> Callable[[Callable[[Request], Result]], Callable[P, Result]]:
-    """Give a function of a request the request's fields as its parameters, and their help as its own."""
+    """Give a function of a request the request's fields as its parameters; `describe` adds their help."""
 
     def decorate(function: Callable[[Request], Result]) -> Callable[P, Result]:
         assert isinstance(request, type)
-        known = inspect.signature(request).parameters
+        known = [field.name for field in dataclasses.fields(request)]
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Result:
@@ -80,13 +83,25 @@ def with_fields_of(
                     raise TypeError(f"{function.__name__}() has no parameter '{name}'. {hint}")
             return function(request(*args, **kwargs))
 
-        helps = field_help(request)
-        arguments = "".join(f"    {name}: {helps[name]}\n" for name in known if name in helps)
-        call.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nArgs:\n{arguments}"
-        types = typing.get_type_hints(request)
-        parameters = [known[name].replace(annotation=types[name]) for name in known]
         returned = inspect.signature(function).return_annotation
-        call.__dict__["__signature__"] = inspect.Signature(parameters, return_annotation=returned)
+        call.__dict__["__signature__"] = inspect.signature(request).replace(return_annotation=returned)
+        call.__dict__[_REQUEST] = request
         return call
 
     return decorate
+
+
+def describe(function: Callable[..., object]) -> None:
+    """Write the fields' help and types into a function of `with_fields_of`; others stay as they are.
+
+    It reads the request's source, which takes longer than all else at an import, and only people look at it.
+    """
+    request = getattr(function, _REQUEST, None)
+    if request is None:
+        return
+    signature, helps = inspect.signature(function), field_help(request)
+    arguments = "".join(f"    {name}: {helps[name]}\n" for name in signature.parameters if name in helps)
+    function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nArgs:\n{arguments}"
+    types = typing.get_type_hints(request)
+    parameters = [each.replace(annotation=types[each.name]) for each in signature.parameters.values()]
+    function.__dict__["__signature__"] = signature.replace(parameters=parameters)

@@ -34,9 +34,9 @@ class EvolutionConfig:
 
     population_size: Annotated[int, Bounds(at_least=4)] = 200
     "Subnets that survive each generation."
-    num_children: Annotated[int, Bounds(at_least=1)] = 200
+    num_children: Annotated[int, Bounds(at_least=1)] = 300
     "New subnets per generation."
-    num_generations: Annotated[int, Bounds(at_least=1)] = 60
+    num_generations: Annotated[int, Bounds(at_least=1)] = 20
     "Generations, the first random one counted."
     mutation_rate: Annotated[float, Bounds(above=0, at_most=1)] = 0.15
     "Probability of redrawing each gene of a mutant."

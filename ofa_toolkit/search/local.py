@@ -27,7 +27,7 @@ _POLISHED = 24
 class LocalConfig:
     """How hard the local search tries."""
 
-    num_starts: Annotated[int, Bounds(at_least=1)] = 16
+    num_starts: Annotated[int, Bounds(at_least=1)] = 12
     "Subnets from which steps are taken at the same time, the best ones found so far."
     num_pairs: Annotated[int, Bounds(at_least=0)] = 256
     "Pairs of steps judged for each of them."

@@ -17,7 +17,7 @@ from ofa_tk.request_options import request_options
 from ofa_toolkit.core import quantities
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import FileFormatError
-from ofa_toolkit.core.requests import Option, with_fields_of
+from ofa_toolkit.core.requests import Option, describe, with_fields_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +100,8 @@ def test_a_folder_that_is_missing_is_no_wrong_usage() -> None:
 
 def test_the_function_takes_the_fields() -> None:
     assert boil("big", minutes=5) == Boil("big", minutes=5)
+    assert list(inspect.signature(boil).parameters) == [each.name for each in dataclasses.fields(Boil)]
+    describe(boil)
     parameters = inspect.signature(boil).parameters
     assert list(parameters) == [each.name for each in dataclasses.fields(Boil)]
     assert parameters["minutes"].kind is inspect.Parameter.KEYWORD_ONLY

@@ -76,7 +76,6 @@ def command(
     """
     from ofa_toolkit.pipelines.export.searched_target import export_command
     from ofa_toolkit.pipelines.search.find import search
-    from ofa_toolkit.pipelines.search.front import front_suffix
     from ofa_toolkit.zoo.supernet import load_supernet
 
     supernet = None if request.supernet is None else load_supernet(request.supernet)
@@ -87,11 +86,8 @@ def command(
         num_best=max(request.num_best, verify_top or 0),
     )
     files.check_output(out, is_default=options.is_default_out(ctx), force=force)
-    for path in front_files:
-        front_suffix(path)
-        files.check_output(path, is_default=False, force=force)
-    if front_files and request.objective != "accuracy":
-        raise click.UsageError("--pareto is of accuracy against cost; it does not go with --maximize.")
+    if front_files:
+        _check_front_files(front_files, request, force=force)
     if verify_top is None:
         _refuse_without_verifying(data, runtime, launching)
     elif data is None or supernet is None:
@@ -185,6 +181,16 @@ def _print_verified(verified: Sequence[Verified]) -> None:
     ]
     output.print_table(columns, rows, title=f"Measured on {verified[0].num_images} held-out training images")
     output.line()
+
+
+def _check_front_files(paths: Sequence[Path], request: FrontRequest, *, force: bool) -> None:
+    from ofa_toolkit.pipelines.search.front import front_suffix
+
+    for path in paths:
+        front_suffix(path)
+        files.check_output(path, is_default=False, force=force)
+    if request.objective != "accuracy":
+        raise click.UsageError("--pareto is of accuracy against cost; it does not go with --maximize.")
 
 
 def _write_front(request: FrontRequest, paths: Sequence[Path]) -> Front | None:
