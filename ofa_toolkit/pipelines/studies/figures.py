@@ -52,9 +52,9 @@ def _draw_pareto(axes: Axes, results: Sequence[RunResult], labels: Sequence[str]
             dtype=np.float64,
         )
         for own in points:
-            axes.plot(*own.T, color=f"C{number}", alpha=0.3, linewidth=0.8)
+            axes.plot(*own.T, color=_color(number), alpha=0.3, linewidth=0.8)
         dashes = "-" if curves[0].is_trained else "--"
-        axes.plot(*points.mean(axis=0).T, dashes, color=f"C{number}", marker="o", markersize=4, label=label)
+        axes.plot(*points.mean(axis=0).T, dashes, color=_color(number), marker="o", markersize=4, label=label)
     axes.set_title(f"Subnets of {space}", fontsize=10)
 
 
@@ -67,7 +67,7 @@ def _draw_cost(axes: Axes, rows: Sequence[Row], measure: str) -> None:
             xerr=cost.half_width,
             yerr=accuracy.half_width,
             fmt="o",
-            color=f"C{number}",
+            color=_color(number),
             label=row.label,
             capsize=3,
         )
@@ -89,15 +89,24 @@ def _draw_epochs(axes: Axes, results: Sequence[RunResult], labels: Sequence[str]
             continue
         epochs = sorted(by_epoch)
         means = [float(np.mean(by_epoch[epoch])) for epoch in epochs]
-        axes.plot(epochs, means, color=f"C{number}", label=label)
+        axes.plot(epochs, means, color=_color(number), label=label)
         marked = [epoch for epoch in epochs if epoch in starts]
         axes.plot(
-            marked, [means[epochs.index(e)] for e in marked], color=f"C{number}", marker="v", linestyle=""
+            marked, [means[epochs.index(e)] for e in marked], color=_color(number), marker="v", linestyle=""
         )
+
+
+def _color(number: int) -> str:
+    """A label's colour; the second ten are lighter than the first."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return to_hex(colormaps["tab20"]((2 * number + number // 10) % 20))
 
 
 def _png(draw: Callable[[Axes], None], x_label: str, y_label: str) -> bytes:
     figure, (axes,) = new_figure()
     draw(axes)
-    finish_axes(axes, x_label, y_label, fontsize=8)
+    # Beside the axes: with many labels it would cover the curves.
+    finish_axes(axes, x_label, y_label, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return png(figure)
