@@ -92,6 +92,7 @@ FAR = ("far from it",)
         ([Constant(1, extrapolations=FAR), Constant(2, 0.25)], 2),
         ([Constant(1, extrapolations=FAR), Constant(2, 0.0)], 1),
         ([Constant(1, 0.0)], None),
+        ([Constant(1, extrapolations=FAR), Constant(2, 0.5), Constant(3, 0.0)], 2),
         ([Constant(1, None), Constant(2)], 2),
     ],
 )

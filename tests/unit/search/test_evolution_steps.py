@@ -66,6 +66,18 @@ def test_the_best_share_of_the_survivors_have_children(monkeypatch: pytest.Monke
     assert seen[-1][0] > seen[0][1]
 
 
+def test_a_search_begins_with_the_seed_nought_and_ends_where_all_is_known() -> None:
+    own, large = problem(1, 1, 1, 1, 1), SearchProblem(WIDE, [first_gene("a", 1)])
+    config = EvolutionConfig(population_size=10, num_children=8, num_generations=2, local=None)
+    default, nought, one = (evolve(large, config=config, **seed) for seed in ({}, {"seed": 0}, {"seed": 1}))
+    assert default.population.tolist() == nought.population.tolist() != one.population.tolist()
+    drawn = [random_search(large, num_evaluations=60, **seed) for seed in ({}, {"seed": 0}, {"seed": 1})]
+    assert drawn[0].population.tolist() == drawn[1].population.tolist() != drawn[2].population.tolist()
+    # No subnet of the 72 is made twice; the eight uniform ones are judged again.
+    config = EvolutionConfig(population_size=40, num_children=40, num_generations=500, local=None)
+    assert evolve(own, config=config).num_evaluations <= 72 + 8
+
+
 @pytest.mark.parametrize(
     ("parent_share", "is_enough"), [(0.25, False), (0.37, False), (0.38, True), (1.0, True)]
 )
