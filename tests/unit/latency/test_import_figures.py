@@ -187,6 +187,17 @@ def test_units_of_a_latency(column: str, cell: str, ms: float, tmp_path: Path) -
     assert (number, float(row[LATENCY])) == (2, pytest.approx(ms))
 
 
+def test_quotes_after_a_blank_hold_a_cell_together_and_half_ones_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('resolution, "note, or none", latency_ms\n32, "a, b", 2.5\n')
+    sheet = read_sheet(path)
+    assert sheet.columns == ("resolution", "note, or none", "latency_ms")
+    assert sheet.rows[0][1] == {"resolution": "32", "note_or_none": "a, b", LATENCY: "2.5"}
+    path.write_text('resolution,latency_ms\n32,"2"5\n')
+    with pytest.raises(FileFormatError, match=r"Cannot read '.*' as CSV"):
+        read_sheet(path)
+
+
 KEY = "Conv-input:224x224x3-output:112x112x24"
 BLOCK = "expanded_conv-input:8x8x16-output:4x4x24-expand:6-kernel:5-stride:2-idskip:0"
 

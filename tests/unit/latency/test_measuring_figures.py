@@ -42,7 +42,7 @@ from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.runtimes import RuntimeOptions, RunTimes
 from ofa_toolkit.latency.runtimes.runtime import input_shape, time_calls
-from ofa_toolkit.spaces import get_space, lower, sample_population
+from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.units import unit_of
 from tests.heard import Heard
@@ -283,6 +283,16 @@ def test_a_law_of_three_numbers_is_found_again() -> None:
     assert found.per_unit_ms == pytest.approx(0.01, abs=0.003)
     assert found.per_megabyte_ms == pytest.approx(2.0, abs=0.2)
     assert fit_correction(SPACE, times, rows[:0], np.array([])) == UnitCorrection()
+    # One network decides nothing by itself: where the plain sum is its time, nothing is corrected.
+    (item,) = network_items(SPACE, "fit", Encoding(SPACE).encode([SPACE.smallest()]))
+    units = {
+        unit_of(layer.name): [each for each in item.layers if unit_of(each.name) == unit_of(layer.name)]
+        for layer in item.layers
+    }
+    total = sum(times[unit_signature(own)] for own in units.values())
+    one = fit_correction(SPACE, times, np.array([item.row], dtype=np.uint8), np.array([total]))
+    found = (one.scale, one.per_unit_ms, one.per_megabyte_ms)
+    assert found == pytest.approx((1.0, 0.0, 0.0), abs=1e-6)
 
 
 def test_a_table_needs_every_unit_and_a_network_to_check() -> None:
