@@ -146,7 +146,9 @@ def command(
     if onnx_file is None and engine_file is None and bundle is None:
         form, onnx_file, engine_file = _asked(form, out, subnet, request)
     elif form is not None or out is not None:
-        raise click.UsageError("--format and --out go without --onnx, --tensorrt and --bundle.")
+        raise click.UsageError(
+            "Leave out --format and --out: --onnx FILE, --tensorrt FILE and --bundle DIR say what is written."
+        )
     from ofa_toolkit.pipelines.export.onnx_file import (
         describe_target,
         export_onnx,
