@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ofa_toolkit.latency.audit import checks
+from ofa_toolkit.latency.audit import checks, files
 from ofa_toolkit.latency.audit.files import file_rows, measured_rows
 from ofa_toolkit.latency.audit.rows import (
     AuditTable,
@@ -28,7 +28,10 @@ from ofa_toolkit.latency.importing.measurements import (
     NetworkMeasurements,
     UnitMeasurements,
 )
+from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
+from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
+from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import SearchSpace, get_space
@@ -319,3 +322,23 @@ def test_stored_units_of_one_sum_serve_to_find_copies(head: str) -> None:
     few = Error(kind="families", mape_percent=4.0, num_networks=2, split="s", within_percent=(-9.0, 9.0))
     fitted = table_of(space_table(), provenance="fitted", errors=(few,), source="somebody")
     assert {each.shared_fit for each in table_rows(fitted)} == {"somebody"}
+
+
+def test_keys_add_up_to_units_whose_every_operation_has_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ofa-mobilenet-v3-w1.2"
+    monkeypatch.setattr(files, "list_spaces", lambda: [name])
+    items = {
+        item.layers[0].name.partition(".")[0]: item
+        for item in unit_items(get_space(name).with_resolutions((224,)))
+    }
+    stem, head = ([spellings[0] for spellings in ofa_keys(items[unit].layers)] for unit in ("stem", "head"))
+    assert len(stem) == 2
+    rows = [
+        Row(name=key, time_ms=ms)
+        for key, ms in zip((*stem, *head[:-1]), (1.0, 0.5, 9.0, 9.0, 9.0), strict=True)
+    ]
+    found, used = files.unit_rows(AuditTable(name="phone", rows=tuple(rows)))
+    signature = unit_signature(items["stem"].layers)
+    assert [(row.name, row.time_ms) for row in found.rows] == [(signature, 1.5)]
+    assert used == {signature: tuple(stem)}
+    assert (found.name, found.is_for_copies) == ("phone", True)
