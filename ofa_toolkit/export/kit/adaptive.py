@@ -22,28 +22,20 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 import onnxruntime
 
-PATIENCE = 8
+PATIENCE, MOST_PATIENCE = 8, 512
 """Images for which a larger network must have fitted before it is taken; doubled each time it failed."""
-
-MOST_PATIENCE = 512
 
 HEADROOM = 0.9
 """Share of the budget that a network may be expected to take."""
 
 WINDOW = 16
-"""Newest images that tell the load: the second slowest of three, or the fifth slowest of all.
-
-One image that was interrupted is no load; two of three are, and are acted on at once.
-"""
+"""Newest images that tell the load: the third slowest of five, or the fifth slowest of all."""
 
 SETTLING = 30
 """Images after a change that are not counted: what waited for the larger network is still in the way."""
 
-TRIED = 200
-"""Counted images of a smaller network before it is compared with the one it was taken for."""
-
-CLEAN = 200
-"""Images in time, one after the other, before a larger network is tried."""
+COUNTED = 200
+"""Images before a smaller network is compared with the larger one before, or, all in time, a larger tried."""
 
 MOST_DOUBLED = 8
 """A try that failed is made again after twice as many images, up to so many times as many."""
@@ -138,10 +130,10 @@ class Limit:
 class Ceiling:
     """The largest network allowed by how often images are late.
 
-    Of what a busy machine does, the times of a network may show nothing: it interrupts few images, but for
-    long, and lets others wait. A smaller network may then be late more seldom, or as often; only trying
-    tells. So when too many images are late (two cumulative sums), the next smaller network is tried, and left
-    again where it did not halve their share; after a run of images in time the next larger.
+    A busy machine interrupts few images, but for long, and lets others wait. A smaller network may then be
+    late more seldom, or as often; only trying tells. So when too many images are late (two cumulative sums),
+    the next smaller is tried, and left again where it did not halve their share; after a run of images in
+    time the next larger.
 
     Args:
         networks: How many there are.
@@ -154,9 +146,9 @@ class Ceiling:
         self._sudden, self._lasting = 0.0, 0.0
         self._late: List[bool] = []  # of the network of now, newest last
         self._rising = 0  # images since the sudden debt was none
-        self._settling, self._clean, self._clean_needed, self._rose = 0, 0, CLEAN, False
+        self._settling, self._clean, self._clean_needed, self._rose = 0, 0, COUNTED, False
         self._left: Dict[int, float] = {}  # larger networks, and the shares for which they were left
-        self._hold, self._hold_length, self._held_share = 0, TRIED, 0.0
+        self._hold, self._hold_length, self._held_share = 0, COUNTED, 0.0
 
     def changed(self) -> None:
         """Another network was taken: count anew, but for the lasting debt."""
@@ -169,22 +161,22 @@ class Ceiling:
         if self._settling > 0:
             self._settling -= 1
             return
-        self._late = [*self._late, *late][-TRIED:]
+        self._late = [*self._late, *late][-COUNTED:]
         self._hold = max(0, self._hold - len(late))
         self._clean = 0 if any(late) else self._clean + 1
         self._sudden = max(0.0, self._sudden + sum(late) - SUDDEN[0] * self._allowed * len(late))
-        self._rising = min(self._rising + len(late), TRIED) if self._sudden > 0 else 0
+        self._rising = min(self._rising + len(late), COUNTED) if self._sudden > 0 else 0
         share = sum(self._late) / len(self._late)
-        if len(self._late) == TRIED and self._left:
+        if len(self._late) == COUNTED and self._left:
             self._compare(share)
         elif self._sudden > SUDDEN[1]:
             self._step_down(current, sum(self._late[-self._rising :]) / self._rising)
-        elif self._lasting > LASTING[1] and len(self._late) == TRIED and share > self._allowed:
+        elif self._lasting > LASTING[1] and len(self._late) == COUNTED and share > self._allowed:
             self._step_down(current, share)
         elif self._clean >= self._clean_needed and current == self.index < self._last:
             if self._lasting < LASTING[1] / 2:
                 self.index, self._rose = current + 1, True
-                self._hold, self._hold_length = 0, TRIED
+                self._hold, self._hold_length = 0, COUNTED
 
     def _compare(self, share: float) -> None:
         """Go back to the largest network that was left for a share of late images about as large as now."""
@@ -194,7 +186,7 @@ class Ceiling:
             self._held_share = self._left[self.index]
             self._hold, self._hold_length = (
                 self._hold_length,
-                min(2 * self._hold_length, MOST_DOUBLED * TRIED),
+                min(2 * self._hold_length, MOST_DOUBLED * COUNTED),
             )
         self._left = {}
 
@@ -203,8 +195,8 @@ class Ceiling:
         if current == 0 or (self._hold > 0 and share < 2 * self._held_share):
             return
         self._left[current], self.index = share, current - 1
-        doubled = min(2 * self._clean_needed, MOST_DOUBLED * CLEAN)
-        self._clean_needed, self._rose = (doubled if self._rose else CLEAN), False
+        doubled = min(2 * self._clean_needed, MOST_DOUBLED * COUNTED)
+        self._clean_needed, self._rose = (doubled if self._rose else COUNTED), False
 
 
 class Controller:
@@ -230,19 +222,19 @@ class Controller:
         self._limits, self._cap, self._fitted = list(limits), len(self.times_ms) - 1, 0
         self._patience, self._stayed, self._recovered = PATIENCE, 0, False
         self._ceiling = Ceiling(len(self.times_ms), in_time)
-        self.current = self._largest(self.budget_ms)
+        self.current = self._largest()
 
-    def _largest(self, budget_ms: float) -> int:
-        """The largest network that is expected within a budget; the smallest where none is."""
+    def _largest(self) -> int:
+        """The largest network that is expected within the budget; the smallest where none is."""
         most = min(self._cap, self._ceiling.index)
         expected = [time_ms * self.slowdown for time_ms in self.times_ms[: most + 1]]
-        fitting = [index for index, time_ms in enumerate(expected) if time_ms <= HEADROOM * budget_ms]
+        fitting = [index for index, time_ms in enumerate(expected) if time_ms <= HEADROOM * self.budget_ms]
         return fitting[-1] if fitting else 0
 
     def choose(self) -> int:
         """The network for the next image."""
         self._read_limits()
-        before, best = self.current, self._largest(self.budget_ms)
+        before, best = self.current, self._largest()
         self._stayed += 1
         if self._stayed > 4 * self._patience:  # what was tried last has held
             self._patience = max(PATIENCE, self._patience // 2)
@@ -251,13 +243,8 @@ class Controller:
             if self._recovered:
                 self._patience = min(2 * self._patience, MOST_PATIENCE)
             self._recovered, self._stayed = False, 0
-            self.reason = (
-                "limit"
-                if self._cap < self.current
-                else "often late"
-                if self._ceiling.index < self.current
-                else "late"
-            )
+            late = "often late" if self._ceiling.index < self.current else "late"
+            self.reason = "limit" if self._cap < self.current else late
             self.current, self._fitted = best, 0
         elif best > self.current:
             self._fitted += 1
@@ -343,12 +330,8 @@ class Stream:
         logits = session.run(None, {session.get_inputs()[0].name: image[None]})[0][0]
         took_ms = 1000 * (time.perf_counter() - start)
         if self._log is not None:
-            line = {
-                "subnet": self.pack.entries[self.indices[chosen]]["name"],
-                "ms": round(took_ms, 3),
-                "slowdown": round(controller.slowdown, 3),
-                "reason": controller.reason,
-            }
+            line = {"subnet": self.pack.entries[self.indices[chosen]]["name"], "ms": round(took_ms, 3)}
+            line.update(slowdown=round(controller.slowdown, 3), reason=controller.reason)
             self._log(json.dumps(line))
         controller.reason = "same"
         controller.tell(took_ms, waited_ms, missed)
