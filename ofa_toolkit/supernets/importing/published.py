@@ -80,7 +80,7 @@ def _copy(own: Mapping[str, Tensor], target: str, name: str, parts: Parts, sourc
             continue
         given = parts[part]
         # A linear layer after the pool is a 1x1 convolution there.
-        if given.ndim < tensor.ndim == 4:
+        if (given.ndim, tensor.ndim) == (2, 4):
             given = given[:, :, None, None]
         if given.shape != tensor.shape:
             raise MismatchError(
