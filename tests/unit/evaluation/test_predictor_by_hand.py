@@ -11,6 +11,8 @@ import pytest
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.evaluation.predictor.assessment import random_folds
 from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard, PredictorError, TrendFacts
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
@@ -18,7 +20,7 @@ from ofa_toolkit.evaluation.predictor.file import holds_predictor, read_predicto
 from ofa_toolkit.evaluation.predictor.fit import fit_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, BoundAccuracy, Member
 from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
-from ofa_toolkit.evaluation.predictor.trend import trend_percent
+from ofa_toolkit.evaluation.predictor.trend import fit_trend, share_of_deviations, trend_percent
 from ofa_toolkit.evaluation.sampling import sampling_interval
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.spaces import Encoding, get_space, restrict
@@ -369,8 +371,9 @@ class TestFitting:
         population = stratified_population(SPACE, 40, seed=0)
         macs = PopulationComplexity(SPACE).macs(population)
         random = np.random.default_rng(0)
-        top1 = 50 + 10 * np.log(macs / macs.min()) + random.normal(size=40)
-        config = EnsembleConfig(num_members=2, hidden=(4,), num_steps=30)
+        chosen = CHOICES.one_hot(SPACE, population) @ random.normal(size=len(CHOICES.rows))
+        top1 = 50 + 10 * np.log(macs / macs.min()) + 2 * chosen
+        config = EnsembleConfig(num_members=2, hidden=(4,), num_steps=30, learning_rate=0.05)
         fitted = fit_predictor(SPACE, population, top1, num_images=500, seed=3, config=config)
         # A fifth is left out of the curve; a quarter, a half and all of the others.
         assert [point.num_subnets for point in fitted.learning_curve] == [8, 16, 32]
@@ -387,8 +390,20 @@ class TestFitting:
         assert fitted.interval.lowest_percent == pytest.approx(np.percentile(top1, 1))
         rarity = CHOICES.one_hot(SPACE, population) @ fitted.surprisal
         assert fitted.interval.highest_surprisal == pytest.approx(np.percentile(rarity, 95), rel=1e-5)
-        again = fit_predictor(SPACE, population, top1, num_images=500, seed=3, config=config)
-        assert again.errors == fitted.errors
+        # How much of the deviations to believe is told by all subnets, each while it was left out.
+        rows = CHOICES.one_hot(SPACE, population)
+        by_cost, deviations = np.zeros(40), np.zeros(40)
+        for fold in random_folds(40, 5, generator(3, "predictor", "folds")):
+            rest = np.setdiff1d(np.arange(40), fold)
+            trend = fit_trend(macs[rest], top1[rest], 500)
+            targets = top1[rest] - trend_percent(trend, macs[rest])
+            members = fit_ensemble(CHOICES, rows[rest], targets - targets.mean(), config=config, seed=3)
+            by_cost[fold] = trend_percent(trend, macs[fold])
+            deviations[fold] = predict_members(members, rows[fold]).mean(axis=1)
+        counting = float(np.sqrt((by_cost * (100 - by_cost)).mean() / 500))
+        share = share_of_deviations(deviations, top1 - by_cost, counting)
+        assert 0.1 < share < 1
+        assert fitted.deviations_share == pytest.approx(share, abs=1e-4)
 
 
 def test_files_of_a_predictor(tmp_path: Any) -> None:

@@ -273,12 +273,8 @@ class TestSynthesis:
         assert not torch.equal(self.made(0, seed=1), before)
         inside = (before > 40) & (before < 215)
         # 0.1 of a normalised unit is 0.1 * 0.25 * 255 of a pixel's; of two steps the second is half as long.
-        for steps, options, moved in (
-            (1, {}, 6.375),
-            (2, {}, 1.5 * 6.375),
-            (1, {"learning_rate": 0.2}, 12.75),
-        ):
-            change = (self.made(steps, 1, **options).int() - before.int())[inside]
+        for steps, moved in ((1, 6.375), (2, 1.5 * 6.375)):
+            change = (self.made(steps, 1).int() - before.int())[inside]
             assert change.float().abs().sub(moved).abs().max() <= 1.1
             assert len(change.sign().unique()) == 1
 
