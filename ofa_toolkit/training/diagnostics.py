@@ -87,6 +87,8 @@ def compare_gradients(
             silent = dataclasses.replace(largest, gradient_weight=0.0)
             _add(others, _gradients(updater, images, labels, [silent, *small[: num_networks - 1]]))
             _add(shrinking, _gradients(updater, images, labels, [silent, *small[num_networks - 1 :]]))
+    for gradient in (*full.values(), *others.values(), *shrinking.values()):
+        gradient.div_(len(batches))
     return [
         _compare(name, full[name], shrinking[name], full[name] + epsilon * others[name])
         for name in full
