@@ -145,7 +145,15 @@ def test_what_is_printed_can_be_typed(kind: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     ("number", "noun", "expected"),
-    [(1, "epoch", "1 epoch"), (0, "photo", "0 photos"), (3, "class", "3 classes"), (2, "entry", "2 entries")],
+    [
+        (1, "epoch", "1 epoch"),
+        (2, "epoch", "2 epochs"),
+        (2, "batch", "2 batches"),
+        (0, "photo", "0 photos"),
+        (3, "class", "3 classes"),
+        (2, "entry", "2 entries"),
+        (2, "key", "2 keys"),
+    ],
 )
 def test_a_number_and_its_noun(number: int, noun: str, expected: str) -> None:
     assert quantities.counted(number, noun) == expected

@@ -298,9 +298,12 @@ def test_batches_are_shared_equally(world_size: int, accumulation: int, fits: bo
         script.prepare(process, training__accumulation=accumulation)
 
 
-@pytest.mark.parametrize(("waits", "is_told"), [(0.2, False), (0.5, True)])
+@pytest.mark.parametrize(
+    ("waits", "workers", "advice"),
+    [(0.2, 0, None), (0.5, 0, "data.num_workers=1"), (0.5, 3, "data.num_workers=6")],
+)
 def test_slow_images_are_told(
-    waits: float, is_told: bool, script: Scripted, monkeypatch: pytest.MonkeyPatch
+    waits: float, workers: int, advice: str | None, script: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
 
@@ -314,7 +317,7 @@ def test_slow_images_are_told(
         process_time = monotonic
 
     monkeypatch.setattr(trainer_module, "time", Time)
-    trainer = script.prepare()
+    trainer = script.prepare(data__num_workers=workers)
     epoch, update = trainer.dataset.epoch, trainer.learner.update
 
     def slow_epoch(*given: Any, **options: Any) -> Any:
@@ -330,10 +333,10 @@ def test_slow_images_are_told(
     monkeypatch.setattr(trainer.learner, "update", slow_update)
     trainer.run()
     told = [text for text in script.heard.messages if "waiting for images" in text]
-    assert len(told) == (3 if is_told else 0)
-    if is_told:
+    assert len(told) == (3 if advice else 0)
+    if advice:
         assert told[0].startswith("epoch 1/3: 50 % of the time went into waiting")
-        assert told[0].endswith("data.num_workers=1")
+        assert told[0].endswith(advice)
     assert [line["data_share"] for line in script.lines("epoch")] == pytest.approx([waits] * 3)
     # An update takes its images and its work.
     assert trainer.state.phase_seconds["training"] == pytest.approx(12)
