@@ -76,7 +76,7 @@ def test_results_of_a_kit(tmp_path: Path) -> None:
         threads=3,
         processor="X1",
     )
-    assert found.caveats == ("1 networks of the kit could not be timed.",)
+    assert found.caveats == ("1 network of the kit could not be timed.",)
     assert is_kit_results(path)
     assert not is_kit_results(written(tmp_path / "other", {"type": "session", "format": "x"}))
     assert not is_kit_results(written(tmp_path / "other", {"type": "result"}))
