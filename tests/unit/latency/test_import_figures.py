@@ -273,7 +273,7 @@ def test_entries_of_few_repeats_are_counted_and_shared_shapes_take_the_median(tm
         assert (high, found.times_ms[signature]) == (3 * low, 2 * low)
     assert found.num_missing == 0
     assert len(found.caveats) == 2
-    assert found.caveats[1] == f"{len(set(keys))} entries state fewer than 10 repeats, or none."
+    assert f"{len(set(keys))} entries" in found.caveats[1]
     one = read_ofa_tables([tmp_path / "216_lookup_table.yaml"], context)
     assert len(one.caveats) == 1
     assert one.num_missing == len(set(found.by_resolution[224]) - shared)
