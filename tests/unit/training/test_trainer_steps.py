@@ -56,8 +56,9 @@ class Scripted:
         norm = 2.0 if options["records_norms"] else None
         return StepResult(losses=losses, num_correct=torch.tensor(2.0), first_norm=norm, total_norm=norm)
 
-    def _validate(self, *_given: Any, **_options: Any) -> dict[str, Accuracy]:
+    def _validate(self, *_given: Any, recalibrates: bool) -> dict[str, Accuracy]:
         assert self.trainer is not None
+        assert recalibrates
         self.validated.append(self.trainer.state.epoch)
         pair = self.accuracies.pop(0) if self.accuracies else (40.0, 60.0)
         return {
@@ -225,6 +226,10 @@ def test_a_loss_that_is_wrong_at_once(
     if message is None:
         # After one update the weights of the start are still there.
         assert script.prepare().run().rollbacks == 1
+        script.losses, script.folder = {update: float("nan")}, script.folder.parent / "other"
+        with pytest.raises(TrainingError, match="Rollbacks so far: 0") as caught:
+            script.prepare(divergence__rollbacks=0).run()
+        assert "Train with a lower rate" in str(caught.value.hint)
         return
     with pytest.raises(TrainingError, match=message) as caught:
         script.prepare().run()
@@ -340,6 +345,7 @@ def test_slow_images_are_told(
     assert [line["data_share"] for line in script.lines("epoch")] == pytest.approx([waits] * 3)
     # An update takes its images and its work.
     assert trainer.state.phase_seconds["training"] == pytest.approx(12)
+    assert trainer.state.phase_processor_seconds["training"] == pytest.approx(12)
     facts = [each.facts for each in script.heard.steps]
     # Eight images a second.
     assert facts[3] == "loss 1.000  8 images/s"
