@@ -114,7 +114,7 @@ def test_what_was_found_and_left_out_is_told(supernet: Supernet, tmp_path: Path)
     found = read_checkpoint(path)
     assert (found.place, found.prefix) == ("state_dict_ema", "module.")
     assert found.weights.keys() == weights.keys()
-    assert found.left_out == ("1 counters of a profiler", "weights 'state_dict'", "'epoch'")
+    assert found.left_out == ("1 counter of a profiler", "weights 'state_dict'", "'epoch'")
     assert read_checkpoint(path, "state_dict").place == "state_dict"
     with pytest.raises(UnknownNameError, match=r"Known: state_dict_ema\.module, state_dict"):
         read_checkpoint(path, "model")
