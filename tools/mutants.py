@@ -1,6 +1,6 @@
 """Mutation testing: change the code in one place at a time and see whether the tests notice.
 
-    python tools/mutants.py --out DIR [--count 1000] [--seed 0] [--minutes 60] [--only FILES AND FOLDERS]
+    python tools/mutants.py --out DIR [--count 1000] [--seed 0] [--minutes 60] [--only PATHS] [--tests PATHS]
 
 Draws mutants of cosmic-ray in proportion to the size of each package, tries them in a clone of the
 checkout, and keeps each outcome in DIR/session.sqlite: stopped in any way, the same line goes on. At its
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--only", nargs="*", default=[f"ofa_toolkit/{package}" for package in PACKAGES])
+    parser.add_argument("--tests", nargs="*", default=TESTS)
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
     out: Path = arguments.out.resolve()
@@ -70,7 +71,7 @@ def main() -> None:
         "OMP_NUM_THREADS": "1",
     }
     preload()
-    reach = measure_reach(out / "reach", TESTS, PACKAGES)
+    reach = measure_reach(out / "reach", arguments.tests, PACKAGES)
     sys.dont_write_bytecode = True
     if not Path(session).exists():
         _plan(session, arguments.only, arguments.count, arguments.seed)
