@@ -28,6 +28,8 @@ from ofa_toolkit.export.kit.adaptive import Pack, Stream
 
 LOAD = "while True: pass"
 PHASES = 6
+TURNS = 5
+"""Of each stream in a phase: what else the machine does comes and goes within seconds."""
 
 
 def main() -> None:
@@ -46,13 +48,15 @@ def main() -> None:
     accuracy = [entry["top1_percent"] for entry in pack.entries]
     stream = Stream(pack, deadline)
     names = [entry["name"] for entry in pack.entries]
-    tallies = {name: Tally() for name in ("adaptive", *names)}
+    streams = {"adaptive": partial(adaptive, stream)}
+    streams |= {name: partial(fixed, idle, index) for index, name in enumerate(names)}
+    order, tallies = list(streams), {name: Tally() for name in streams}
     for phase in range(PHASES):
         load = subprocess.Popen([sys.executable, "-c", LOAD]) if phase % 2 else None
         try:
-            follow(tallies["adaptive"], accuracy, partial(adaptive, stream), given.seconds, deadline)
-            for index, name in enumerate(names):
-                follow(tallies[name], accuracy, partial(fixed, idle, index), given.seconds, deadline)
+            for turn in range(TURNS):
+                for name in (*order[turn % len(order) :], *order[: turn % len(order)]):
+                    follow(tallies[name], accuracy, streams[name], given.seconds / TURNS, deadline)
         finally:
             if load is not None:
                 load.kill()

@@ -38,9 +38,9 @@ COUNTED = 200
 """Images before a smaller network is compared with the larger one before, or, all in time, a larger tried."""
 
 MOST_DOUBLED = 8
-"""A try that failed is made again after twice as many images, up to so many times as many."""
+"""A smaller network that did not help is tried again after twice as many, at most so many times as many."""
 
-SUDDEN = (3.0, 8.0)
+SUDDEN = (4.0, 10.0)
 LASTING = (1.0, 100.0)
 """When too many images are late: the share of late ones, in units of the one allowed, that leaves a debt
 as it is, and the debt in late images that is too much. The first notices a sudden load within some ten
@@ -195,8 +195,7 @@ class Ceiling:
         if current == 0 or (self._hold > 0 and share < 2 * self._held_share):
             return
         self._left[current], self.index = share, current - 1
-        doubled = min(2 * self._clean_needed, MOST_DOUBLED * COUNTED)
-        self._clean_needed, self._rose = (doubled if self._rose else COUNTED), False
+        self._clean_needed, self._rose = (2 * COUNTED if self._rose else COUNTED), False
 
 
 class Controller:

@@ -73,7 +73,7 @@ def crowd(controller: Controller, shares: list[float], images: int, seed: int = 
 def test_images_that_wait_are_late_though_no_network_is_slow() -> None:
     controller = Controller(TIMES, 10.0)
     chosen = crowd(controller, [0.0, 0.01, 0.7], 3000)
-    assert chosen[:30].count(2) < 25  # a sudden load is noticed within some images
+    assert chosen[:40].count(2) < 30  # a sudden load is noticed within some images
     assert np.mean(np.array(chosen[100:]) == 1) > 0.8
     # The load is over: all fit again.
     assert crowd(controller, [0.0, 0.0, 0.0], 4000)[-1] == 2
