@@ -421,6 +421,7 @@ def test_files_of_a_predictor(tmp_path: Any) -> None:
         {"members": ()},
         {"members": (dataclasses.replace(predictor.members[0], linear=np.zeros(3, np.float32)),)},
         {"members": (dataclasses.replace(predictor.members[0], first=np.zeros((77, 3), np.float32)),)},
+        {"members": (dataclasses.replace(predictor.members[0], first=np.zeros((76, 2), np.float32)),)},
         {"members": (dataclasses.replace(predictor.members[0], layers=()),)},
         {"members": (member((1, 1), (np.zeros((3, 1)), np.zeros(1))),)},
         {"members": (member((1, 1), (np.zeros((2, 2)), np.zeros(2))),)},
