@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from ofa_toolkit.core import config
-from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.evaluation.predictor.card import ChosenFacts, IntervalFacts, PredictorError
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
+from tests.limits import check_limits
 
 ERROR = {
     "split": "random 20 %",
@@ -54,8 +53,4 @@ INTERVAL = {
 def test_limits(
     declared: Any, others: dict[str, Any], name: str, refused: list[Any], taken: list[Any]
 ) -> None:
-    for value in refused:
-        with pytest.raises(ConfigError, match=name):
-            config.from_dict(declared, {**others, name: value})
-    for value in taken:
-        assert getattr(config.from_dict(declared, {**others, name: value}), name) == value
+    check_limits(declared, others, name, refused, taken)

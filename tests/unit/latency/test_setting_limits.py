@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from ofa_toolkit.core import config
-from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.latency.device import Error, Peak, Software, Variant
 from ofa_toolkit.latency.importing.measurements import Conditions
 from ofa_toolkit.latency.measuring.effort import Effort
 from ofa_toolkit.latency.runtimes.runtime import RuntimeOptions
 from ofa_toolkit.search.evolution import EvolutionConfig
 from ofa_toolkit.search.local import LocalConfig
+from tests.limits import check_limits
 from tests.unit.export.samples import device
 
 VARIANT = config.to_dict(device("board", tensorrt="8.2", capability=None).variants[0])
@@ -51,8 +51,4 @@ ERROR = {"mape_percent": 1.0, "num_networks": 3, "split": "random subnets"}
 def test_limits(
     declared: Any, others: dict[str, Any], name: str, refused: list[float], taken: list[float]
 ) -> None:
-    for value in refused:
-        with pytest.raises(ConfigError, match=name):
-            config.from_dict(declared, {**others, name: value})
-    for value in taken:
-        assert getattr(config.from_dict(declared, {**others, name: value}), name) == value
+    check_limits(declared, others, name, refused, taken)
