@@ -117,11 +117,10 @@ def follow(
         begun = time.perf_counter()
         now = classify(1000 * (begun - arrival), missed)
         end = time.perf_counter()
-        missed = int(1000 * (end - arrival) / deadline) - 1
-        late = 1000 * (end - arrival) > deadline
-        tally.late += [late] + [True] * max(0, missed)
-        tally.accuracy += [accuracy[now]] * (1 + max(0, missed))
-        missed = max(0, missed)
+        intervals = 1000 * (end - arrival) / deadline
+        missed = max(0, int(intervals) - 1)
+        tally.late += [intervals > 1] + [True] * missed
+        tally.accuracy += [accuracy[now]] * (1 + missed)
         arrival += (1 + missed) * deadline / 1000
 
 

@@ -184,10 +184,8 @@ class Ceiling:
         if alike:
             self.index = max(alike)
             self._held_share = self._left[self.index]
-            self._hold, self._hold_length = (
-                self._hold_length,
-                min(2 * self._hold_length, MOST_DOUBLED * COUNTED),
-            )
+            self._hold = self._hold_length
+            self._hold_length = min(2 * self._hold_length, MOST_DOUBLED * COUNTED)
         self._left = {}
 
     def _step_down(self, current: int, share: float) -> None:
