@@ -229,7 +229,7 @@ class LikenessRequest:
     space_name: _Space = None
     "Search space, where the file does not say."
     batch_size: Annotated[int | None, Bounds(at_least=1), Option()] = None
-    "Images per run, where the file does not say. Default: tables of all are compared with."
+    "Images per run, where the file does not say. Default: tables of every batch size are compared."
     tables: _Tables = ()
     "A further folder of latency tables."
 
