@@ -31,7 +31,7 @@ from ofa_toolkit.spaces import Encoding, SearchSpace
 from ofa_toolkit.spaces.encoding import Population
 
 NUM_FOLDS = 5
-CURVE_SHARES = (0.25, 0.5, 1.0)
+CURVE_SHARES = (0.25, 0.5)
 
 Floats = npt.NDArray[np.float64]
 
@@ -215,7 +215,7 @@ def _learning_curve(data: _Data, share: float, whole: PredictorError) -> tuple[L
     order = generator(data.seed, "predictor", "curve").permutation(len(data.top1))
     test, rest = order[: len(order) // NUM_FOLDS], order[len(order) // NUM_FOLDS :]
     points = []
-    for part in CURVE_SHARES[:-1]:
+    for part in CURVE_SHARES:
         train = rest[: max(2, round(part * len(rest)))]
         trend, deviations = data.predict(train, test)
         predicted = trend + share * deviations.mean(axis=1)

@@ -10,7 +10,6 @@ import numpy as np
 
 from ofa_toolkit.latency.audit.rows import AuditTable, Row
 
-_FEWEST = 4
 _FEWEST_NETWORKS = 8
 _SPREADS = 8.0
 # Honest blocks deviate by up to a fifth where an implementation changes with the shape; honest networks by
@@ -49,7 +48,7 @@ def _block_residuals(rows: Sequence[Row]) -> list[tuple[Row, float]]:
     """Logarithmic residuals of time = factor of the kernel x factor of the width, by median polish."""
     kernels = sorted({row.kernel_size for row in rows})
     widths = sorted({row.width for row in rows})
-    if len(kernels) * len(widths) < _FEWEST or min(len(kernels), len(widths)) < 2:
+    if min(len(kernels), len(widths)) < 2:
         return []
     left = np.full((len(kernels), len(widths)), np.nan)
     for row in rows:
