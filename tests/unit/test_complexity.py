@@ -77,5 +77,7 @@ def test_an_output_that_nothing_reads_stays_alive() -> None:
         peak_activation_elements([_layer("a", out_channels=3), _layer("b", out_channels=2)])
         == (4 + 3 + 2) * 64
     )
+    three = [_layer(name, out_channels=channels) for name, channels in (("a", 3), ("b", 2), ("c", 1))]
+    assert peak_activation_elements(three) == (4 + 3 + 2 + 1) * 64
     once = [_layer("a", inputs=("x",), out_channels=3), _layer("b", inputs=("y",), in_channels=5)]
     assert peak_activation_elements(once) == (3 + 4 + 5) * 64

@@ -82,6 +82,26 @@ def test_matrix_products_count() -> None:
     assert count_module(Attention(), 8).macs == 3 * 3 * 64
 
 
+@pytest.mark.parametrize("is_training", [True, False])
+def test_counting_says_nothing_and_leaves_the_mode(
+    is_training: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1, bias=False)
+            self.unused = nn.Linear(5, 7)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.sin(self.conv(images)) + 1
+
+    network = Partly().train(is_training)
+    counts = count_module(network, 4)
+    assert (counts.macs, counts.params) == (3 * 2 * 16, 3 * 2 + 5 * 7 + 7)
+    assert network.training is is_training
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("network", ["deps-compact-cifar10", ("deps-compact-cifar10",)])
 def test_what_is_no_network(network: object) -> None:
     with pytest.raises(ConfigError, match=r"evaluate takes a torch\.nn\.Module, or a supernet and a subnet"):

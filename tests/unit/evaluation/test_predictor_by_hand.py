@@ -18,6 +18,7 @@ from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import holds_predictor, read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.fit import fit_predictor
+from ofa_toolkit.evaluation.predictor.interval import score_quantiles
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, BoundAccuracy, Member
 from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
 from ofa_toolkit.evaluation.predictor.trend import fit_trend, share_of_deviations, trend_percent
@@ -392,18 +393,33 @@ class TestFitting:
         assert fitted.interval.highest_surprisal == pytest.approx(np.percentile(rarity, 95), rel=1e-5)
         # How much of the deviations to believe is told by all subnets, each while it was left out.
         rows = CHOICES.one_hot(SPACE, population)
-        by_cost, deviations = np.zeros(40), np.zeros(40)
-        for fold in random_folds(40, 5, generator(3, "predictor", "folds")):
+        by_cost, deviations, spread = np.zeros(40), np.zeros(40), np.zeros(40)
+        folds = random_folds(40, 5, generator(3, "predictor", "folds"))
+        for fold in folds:
             rest = np.setdiff1d(np.arange(40), fold)
             trend = fit_trend(macs[rest], top1[rest], 500)
             targets = top1[rest] - trend_percent(trend, macs[rest])
             members = fit_ensemble(CHOICES, rows[rest], targets - targets.mean(), config=config, seed=3)
             by_cost[fold] = trend_percent(trend, macs[fold])
-            deviations[fold] = predict_members(members, rows[fold]).mean(axis=1)
+            told = predict_members(members, rows[fold])
+            deviations[fold], spread[fold] = told.mean(axis=1), told.std(axis=1)
         counting = float(np.sqrt((by_cost * (100 - by_cost)).mean() / 500))
         share = share_of_deviations(deviations, top1 - by_cost, counting)
         assert 0.1 < share < 1
         assert fitted.deviations_share == pytest.approx(share, abs=1e-4)
+        # A fold's own errors are those with the share that the other folds tell.
+        shares = np.zeros(40)
+        for fold in folds:
+            rest = np.setdiff1d(np.arange(40), fold)
+            shares[fold] = share_of_deviations(deviations[rest], (top1 - by_cost)[rest], counting)
+        errors = by_cost + shares * deviations - top1
+        assert inside.mae_points == pytest.approx(np.abs(errors).mean(), abs=1e-3)
+        assert inside.bias_points == pytest.approx(errors.mean(), abs=1e-3)
+        noise = fitted.interval.noise_points
+        assert noise == pytest.approx(np.abs(errors).mean(), abs=1e-3)
+        assert fitted.interval.inside == pytest.approx(
+            score_quantiles(errors, shares * spread, noise), rel=1e-2
+        )
 
 
 def test_files_of_a_predictor(tmp_path: Any) -> None:

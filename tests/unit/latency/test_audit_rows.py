@@ -93,6 +93,23 @@ def test_single_rows_and_columns_of_blocks_tell_nothing() -> None:
     assert odd_rows(table(*(row for row in two_kernels if row.width != 6))) == []
 
 
+def test_how_far_blocks_usually_are_is_told_by_those_with_two_kernels_and_two_widths() -> None:
+    """One of four off by 0.2 puts each of the four 0.05 off: 8 x 1.4826 x 0.05 = 0.593 is allowed then."""
+
+    def alike(count: int, *kept: str) -> list[Row]:
+        rows = [row for row in blocks(k5w4=0.2).rows if row.name in kept]
+        return [
+            dataclasses.replace(row, width_family=f"{row.width_family} {number} of {kept}")
+            for number in range(count)
+            for row in rows
+        ]
+
+    rows = [*blocks(k5w4=0.55).rows, *alike(5, "k3w3", "k3w4", "k5w3", "k5w4")]
+    assert odd_rows(table(*rows)) == []
+    assert odd_rows(table(*rows, *alike(20, "k3w3", "k3w4"), *alike(20, "k3w3", "k5w3"))) == []
+    assert odd_rows(table(*rows[:9])) == ["k5w4"]
+
+
 def networks(*far: float, power: float = 0.5, work: float = 2.0) -> AuditTable:
     """Networks that take a power of their work, off by these logarithms."""
     return table(

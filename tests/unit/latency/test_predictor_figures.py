@@ -214,6 +214,14 @@ def test_sizes_outside_the_fitted_ones(size: int, note: SizeNote | None) -> None
     assert model(FEATURES).size_note(size) == note
 
 
+def test_the_size_of_a_network_is_that_of_its_image() -> None:
+    for first, second, is_outside in ((80, 40, True), (40, 20, False)):
+        layers = [layer(in_size=first, out_size=second), layer(in_size=second, out_size=second)]
+        answer = model(FEATURES).predict_layers(layers)
+        assert isinstance(answer, LayersLatency)
+        assert (answer.size is not None) == is_outside
+
+
 def test_the_kernel_is_matern_three_halves() -> None:
     """At distance d: (1 + sqrt(3) d / l) exp(-sqrt(3) d / l)."""
     points = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -64,6 +65,23 @@ def test_the_best_share_of_the_survivors_have_children(monkeypatch: pytest.Monke
         assert (np.diff(before) <= 0).all()
         assert after[-1] >= before[-1]  # survivors are the best of parents and children
     assert seen[-1][0] > seen[0][1]
+
+
+def test_two_have_children_where_a_space_has_few_subnets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four subnets a fifth would be one."""
+    space = dataclasses.replace(tiny(kernel_sizes=(3,)), resolutions=(32,))
+    space = dataclasses.replace(space, stages=(space.stages[1], space.stages[1]))
+    seen: list[int] = []
+
+    class Recorded(Variation):
+        def children(self, parents: Population, count: int) -> Population:
+            seen.append(len(parents))
+            return super().children(parents, count)
+
+    monkeypatch.setattr(evolution, "Variation", Recorded)
+    config = EvolutionConfig(population_size=10, parent_share=0.2, num_generations=2, local=None)
+    evolve(problem(1, 1, 1, 1, 1, space=space), config=config)
+    assert seen == [2]
 
 
 def test_a_search_begins_with_the_seed_nought_and_ends_where_all_is_known() -> None:
