@@ -216,6 +216,30 @@ class TestSorting:
         assert reduce.weight[0, :, 0, 0].tolist() == [1000 * hidden + value for value in falling]
         assert reduce.weight[:, 0, 0, 0].tolist() == [1000 * unit + count for unit in units]
 
+    @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+    def test_what_the_optimizer_remembers_moves_along(self, kind: Any) -> None:
+        torch.manual_seed(0)
+        supernet = Supernet(SPACE)
+        settings = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+        optimizer = kind(supernet.parameters(), lr=0.0, **settings)
+        for parameter in supernet.parameters():
+            parameter.grad = parameter.detach().clone()
+        optimizer.step()
+        before = {name: parameter.detach().clone() for name, parameter in supernet.named_parameters()}
+        sort_channels(supernet, optimizer=optimizer)
+        changed = 0
+        for name, parameter in supernet.named_parameters():
+            changed += not torch.equal(parameter, before[name])
+            state = optimizer.state[parameter]
+            if kind is torch.optim.SGD:
+                torch.testing.assert_close(state["momentum_buffer"], parameter.detach())
+            else:
+                torch.testing.assert_close(state["exp_avg"], 0.1 * parameter.detach())
+                torch.testing.assert_close(state["exp_avg_sq"], 0.001 * parameter.detach().square())
+                assert state["step"] == 1
+        # Two weights of each of 15 blocks read or make channels at least.
+        assert changed > 30
+
 
 class TestOfficialLayout:
     """As the once-for-all repositories write it."""

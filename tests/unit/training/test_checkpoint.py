@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_toolkit.core.errors import CheckpointError
+from ofa_toolkit.core.errors import CheckpointError, OutputError
 from ofa_toolkit.training.checkpoint import (
     CheckpointStore,
     UnusableCheckpointError,
@@ -88,6 +88,27 @@ def test_a_full_disk_leaves_the_last_good_one(
     assert store.newest(pytest.fail).state.step == 1 + is_best
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "[Errno 5] Input/output error"),
+        (RuntimeError("unexpected pos 64 vs 0\nmore"), "unexpected pos 64 vs 0"),
+        (OutputError("It is full."), "It is full."),
+    ],
+)
+def test_a_first_checkpoint_that_cannot_be_written(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(CheckpointError) as caught:
+        CheckpointStore(tmp_path, keep=2).save(1, content(1))
+    assert caught.value.message.endswith(f"step-000000001.pt': {reason}")
+    assert caught.value.hint == "Free some space, or choose another --out."
+
+
 def test_a_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
     store = store_of(tmp_path, 1, 2)
     path, whole = store.path(2), store.path(2).read_bytes()
@@ -113,6 +134,8 @@ DAMAGE = {
     "missing key": {name: value for name, value in content(2).items() if name != "optimizer"},
     "missing state": {**content(2), "state": {"step": 2}},
     "odd state": {**content(2), "state": [2]},
+    "odd text": {**content(2), "state": ["abc"]},
+    "odd parts": {**content(2), "state": {"parts": {"a": 1}}},
     "not finite": {**content(2), "supernet": {"weight": torch.tensor([1.0, float("nan")])}},
     "infinite momentum": {**content(2), "optimizer": {"state": {0: {"b": torch.tensor(float("inf"))}}}},
 }
@@ -199,6 +222,36 @@ class TestBest:
         before = (tmp_path / "best.pt").read_bytes()
         store.mend_best(store.newest(pytest.fail), pytest.fail)
         assert (tmp_path / "best.pt").read_bytes() == before
+
+    def test_of_a_later_update_that_is_undone(self, tmp_path: Path) -> None:
+        for accuracy, is_mended in ((40.0, True), (30.0, False)):
+            store = CheckpointStore(tmp_path / str(accuracy), keep=2)
+            store.save(1, validated(1, 60.0), is_best=True)
+            store.save(2, content(2, best=40.0, accuracies={"largest": accuracy}, validated_epoch=1))
+            told: list[str] = []
+            checkpoint = store.newest(pytest.fail)
+            store.mend_best(checkpoint, told.append)
+            if is_mended:
+                assert read_checkpoint(store.folder / "best.pt").state.step == 2
+                assert (told, checkpoint.state.best) == ([], 40)
+            else:
+                assert "is another run's or stems from a later update; the best checkpoint is" in told[0]
+                assert checkpoint.state.best == -1
+
+    @pytest.mark.parametrize(("best", "is_copied"), [(-1.0, False), (0.0, True), (0.5, True)])
+    def test_only_what_was_measured_is_looked_for(self, best: float, is_copied: bool, tmp_path: Path) -> None:
+        store = CheckpointStore(tmp_path, keep=2)
+        store.save(2, validated(2, best))
+        store.mend_best(store.newest(pytest.fail), pytest.fail)
+        assert (tmp_path / "best.pt").exists() == is_copied
+
+    def test_weights_that_were_trained_on_are_not_the_best(self, tmp_path: Path) -> None:
+        store = CheckpointStore(tmp_path, keep=2)
+        store.save(2, content(2, best=40.0, accuracies={"largest": 40.0}, validated_epoch=1, step_in_epoch=1))
+        told: list[str] = []
+        store.mend_best(store.newest(pytest.fail), told.append)
+        assert "is missing or damaged" in told[0]
+        assert not (tmp_path / "best.pt").exists()
 
     def test_lost(self, tmp_path: Path) -> None:
         store = CheckpointStore(tmp_path, keep=2)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 
-from ofa_toolkit.core.errors import TrainingError
+from ofa_toolkit.core.errors import CheckpointError, TrainingError
 from ofa_toolkit.spaces import get_space, restrict
 from ofa_toolkit.supernets import Supernet
 from ofa_toolkit.training import checkpointer as checkpointer_module
 from ofa_toolkit.training import run_lock
+from ofa_toolkit.training.checkpoint import read_checkpoint
 from ofa_toolkit.training.checkpointer import Checkpointer
 from ofa_toolkit.training.config import from_values
 from ofa_toolkit.training.distributed import Process
@@ -123,6 +128,67 @@ def test_a_checkpoint_brings_back_state_weights_and_watch(tmp_path: Path) -> Non
     assert [part.num_devices for part in other.state.parts] == [4, 1]
 
 
+def test_going_back_leaves_the_best_as_it_is(tmp_path: Path) -> None:
+    keeper, told, _, _ = made(tmp_path)
+    for step in (1, 2):
+        keeper.state.step = keeper.state.epoch = step
+        keeper.state.best, keeper.state.accuracies = 40.0 + step, {"largest": 40.0 + step}
+        keeper.state.validated_epoch = step - 1
+        keeper.save(is_best=True)
+    best = (tmp_path / "checkpoints" / "best.pt").read_bytes()
+    assert keeper.restore(before=2).name == "step-000000001.pt"
+    assert (keeper.state.step, keeper.state.best) == (1, 41)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "best.pt",
+        "step-000000001.pt",
+    ]
+    assert (tmp_path / "checkpoints" / "best.pt").read_bytes() == best
+    # One that is resumed there knows of no later update.
+    assert made(tmp_path).keeper.restore().name == "step-000000001.pt"
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.pt").state.step == 1
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"supernet": None},  # TypeError
+        {"supernet": {}},  # RuntimeError
+        {"optimizer": None},  # AttributeError
+        {"optimizer": {"state": {}}},  # LookupError
+        {"optimizer": {"state": {}, "param_groups": []}},  # ValueError
+        {"watch": {"mean": None, "best": None}},  # AssertionError
+        {"teacher": {}},
+    ],
+)
+def test_a_checkpoint_of_another_run_is_named(changes: dict[str, Any], tmp_path: Path) -> None:
+    keeper, _, learner, watch = made(tmp_path)
+    data = Images().fingerprint()
+    state = dataclasses.asdict(keeper.state)
+    content = {"state": state, "data": data, "watch": watch.state_dict(), **learner.state_dict()}
+    keeper.store.save(0, {**content, **changes})
+    with pytest.raises(CheckpointError, match=r"step-000000000\.pt' does not fit the run of"):
+        keeper.restore()
+    keeper.store.save(0, content)
+    assert keeper.restore().name == "step-000000000.pt"
+
+
+def test_images_are_compared_where_the_checkpoint_knows_them(tmp_path: Path) -> None:
+    keeper, told, learner, watch = made(tmp_path)
+    content = {
+        "state": dataclasses.asdict(keeper.state),
+        "watch": watch.state_dict(),
+        **learner.state_dict(),
+    }
+    keeper.store.save(0, content)
+    keeper.restore()
+    [text] = told
+    assert text.startswith("'step-000000000.pt' is of an earlier release and does not say on which images")
+    keeper.store.save(0, {**content, "data": {"classes": "9"}})
+    with pytest.raises(CheckpointError, match="was trained on other images than photos"):
+        keeper.restore()
+
+
 def test_damage_is_found_before_it_is_kept(tmp_path: Path) -> None:
     keeper, _, learner, _ = made(tmp_path)
     assert keeper.find_damage() is None
@@ -164,21 +230,69 @@ class TestLock:
             ("", "another process"),
             ("[]", "another process"),
             ('{"process": 7}', "another process"),
+            ("[" * 100_000, "another process"),
         ],
     )
+    @pytest.mark.parametrize("refusal", [BlockingIOError, PermissionError])
     def test_the_holder_is_named(
-        self, text: str, holder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        text: str,
+        holder: str,
+        refusal: type[Exception],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         (tmp_path / run_lock.LOCK_FILE).write_text(text)
 
         def refuse(*_: object) -> None:
-            raise BlockingIOError
+            raise refusal
 
         monkeypatch.setattr("fcntl.lockf", refuse)
         with (
             pytest.raises(TrainingError, match=f"is being trained into by {holder}"),
             run_lock.held(tmp_path),
         ):
+            pass
+
+    def test_what_a_killed_process_left_is_written_over(self, tmp_path: Path) -> None:
+        (tmp_path / run_lock.LOCK_FILE).write_text("x" * 500)
+        with run_lock.held(tmp_path):
+            assert json.loads((tmp_path / run_lock.LOCK_FILE).read_text())["process"] == os.getpid()
+
+    def test_a_file_that_was_removed_meanwhile_holds_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The one before removes its file between the opening and the lock; then another takes its place."""
+        path, locked, asked = tmp_path / run_lock.LOCK_FILE, fcntl.lockf, []
+
+        def lock(file: Any, flags: int) -> None:
+            locked(file, flags)
+            asked.append(file)
+            if len(asked) < 3:
+                path.unlink()
+            if len(asked) == 2:
+                path.touch()
+
+        monkeypatch.setattr("fcntl.lockf", lock)
+        with run_lock.held(tmp_path):
+            assert len(asked) == 3
+            assert [file.closed for file in asked] == [True, True, False]
+            assert os.path.samestat(os.fstat(asked[2].fileno()), path.stat())
+        assert asked[2].closed
+
+    def test_two_processes_do_not_wait_for_each_other(self, tmp_path: Path) -> None:
+        program = (
+            "import fcntl, sys; file = open(sys.argv[1], 'a+'); fcntl.lockf(file, fcntl.LOCK_EX)\n"
+            "print('locked', flush=True); sys.stdin.read()"
+        )
+        command = [sys.executable, "-c", program, str(tmp_path / run_lock.LOCK_FILE)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "locked\n"
+            with pytest.raises(TrainingError, match="by another process"), run_lock.held(tmp_path):
+                pass
+            other.communicate()
+        with run_lock.held(tmp_path):
             pass
 
 

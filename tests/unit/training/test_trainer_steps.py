@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 import torch
@@ -22,6 +23,8 @@ from ofa_toolkit.training.metrics import read_metrics
 from ofa_toolkit.training.step import StepResult
 from ofa_toolkit.training.trainer import Trainer, TrainingStoppedError
 from tests.heard import Heard
+
+T = TypeVar("T")
 
 CHANCE = 1.386
 """Loss of guessing among four classes."""
@@ -83,7 +86,10 @@ class Scripted:
         }
         for path, value in settings.items():
             table, _, name = path.partition("__")
-            values.setdefault(table, {})[name] = value
+            if name:
+                values.setdefault(table, {})[name] = value
+            else:
+                values[table] = value
         config = from_values(values)
         dataset = open_dataset("fake:classes=4,size=12,train=40,test=4", validation_size=8)
         space = config.space.trained(4)
@@ -303,39 +309,77 @@ def test_batches_are_shared_equally(world_size: int, accumulation: int, fits: bo
         script.prepare(process, training__accumulation=accumulation)
 
 
-@pytest.mark.parametrize(
-    ("waits", "workers", "advice"),
-    [(0.2, 0, None), (0.5, 0, "data.num_workers=1"), (0.5, 3, "data.num_workers=6")],
-)
-def test_slow_images_are_told(
-    waits: float, workers: int, advice: str | None, script: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [0.0]
+class Pair(Process):
+    """The main one of two processes whose other one sends nothing."""
 
-    class Time:
-        """Stands still but for what is said to pass."""
+    def any(self, flag: bool) -> bool:
+        return flag
 
-        @staticmethod
-        def monotonic() -> float:
-            return clock[0]
+    def average_buffers(self, module: torch.nn.Module) -> None:
+        pass
 
-        process_time = monotonic
+    def from_main(self, action: Callable[[], T]) -> T:
+        return action()
 
-    monkeypatch.setattr(trainer_module, "time", Time)
-    trainer = script.prepare(data__num_workers=workers)
+    def barrier(self) -> None:
+        pass
+
+
+class Clock:
+    """Stands still but for what is said to pass."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    process_time = monotonic
+
+
+def timed(
+    script: Scripted, monkeypatch: pytest.MonkeyPatch, *, seconds: float, waits: float = 0.0, **given: Any
+) -> Trainer:
+    """Updates that take so many seconds each, of which they wait a share for images."""
+    clock = Clock()
+    monkeypatch.setattr(trainer_module, "time", clock)
+    trainer = script.prepare(**given)
     epoch, update = trainer.dataset.epoch, trainer.learner.update
 
     def slow_epoch(*given: Any, **options: Any) -> Any:
         for batch in epoch(*given, **options):
-            clock[0] += waits
+            clock.now += waits * seconds
             yield batch
 
     def slow_update(*given: Any, **options: Any) -> StepResult:
-        clock[0] += 1 - waits
+        clock.now += (1 - waits) * seconds
         return update(*given, **options)
 
     monkeypatch.setattr(trainer.dataset, "epoch", slow_epoch)
     monkeypatch.setattr(trainer.learner, "update", slow_update)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("waits", "seconds", "workers", "advice"),
+    [
+        (0.2, 1, 0, None),
+        (0.25, 1, 0, None),
+        (0.5, 1, 0, "data.num_workers=1"),
+        (0.5, 1, 1, "data.num_workers=2"),
+        (0.5, 1, 3, "data.num_workers=6"),
+        (0.5, 0.125, 3, "data.num_workers=6"),
+    ],
+)
+def test_slow_images_are_told(
+    waits: float,
+    seconds: float,
+    workers: int,
+    advice: str | None,
+    script: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = timed(script, monkeypatch, seconds=seconds, waits=waits, data__num_workers=workers)
     trainer.run()
     told = [text for text in script.heard.messages if "waiting for images" in text]
     assert len(told) == (3 if advice else 0)
@@ -344,9 +388,149 @@ def test_slow_images_are_told(
         assert told[0].endswith(advice)
     assert [line["data_share"] for line in script.lines("epoch")] == pytest.approx([waits] * 3)
     # An update takes its images and its work.
-    assert trainer.state.phase_seconds["training"] == pytest.approx(12)
-    assert trainer.state.phase_processor_seconds["training"] == pytest.approx(12)
+    assert trainer.state.phase_seconds["training"] == pytest.approx(12 * seconds)
+    assert trainer.state.phase_processor_seconds["training"] == pytest.approx(12 * seconds)
     facts = [each.facts for each in script.heard.steps]
-    # Eight images a second.
-    assert facts[3] == "loss 1.000  8 images/s"
-    assert script.heard.steps[3].seconds_left == pytest.approx(8)
+    # Eight images an update.
+    assert facts[3] == f"loss 1.000  {8 / seconds:.0f} images/s"
+    assert script.heard.steps[3].seconds_left == pytest.approx(8 * seconds)
+
+
+def test_an_epoch_in_no_time(script: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = timed(script, monkeypatch, seconds=0)
+    trainer.run()
+    assert [line["data_share"] for line in script.lines("epoch")] == [0, 0, 0]
+    assert script.heard.steps[0].seconds_left is None
+
+
+def test_the_rate_of_images_is_of_all_processes_since_the_start(
+    script: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = timed(script, monkeypatch, seconds=0.5, process=Pair(world_size=2))
+    trainer.state.step = trainer.state.step_in_epoch = 2
+    trainer.run()
+    # Two halves of eight images each half a second, also where the epoch began with its third update.
+    assert {each.facts.partition("  ")[2] for each in script.heard.steps} == {"16 images/s"}
+    assert len(script.heard.steps) == 10
+
+
+class TestTwoPhases:
+    """Eight updates of the largest network alone, then four of several: DϵpS."""
+
+    SETTINGS: ClassVar[dict[str, Any]] = {
+        "algorithm": {"name": "deps", "warmup_share": 2 / 3, "num_networks": 2, "ramp_share": 0.0},
+        "space__resolutions": [8],
+    }
+
+    def test_each_begins_once_and_has_a_best_of_its_own(self, script: Scripted) -> None:
+        script.accuracies = [(40, 60), (45, 65), (0, 0)]
+        state = script.prepare(**self.SETTINGS).run()
+        assert [(line["phase"], line["epoch"]) for line in script.lines("phase")] == [
+            ("warm-up", 0),
+            ("shrinking", 2),
+        ]
+        assert (state.begun_phase, state.best) == (1, 0)
+        assert [len(asked["passes"]) for asked in script.asked] == [1] * 8 + [2] * 4
+        assert read_checkpoint(script.folder / "checkpoints" / "best.pt").state.step == 12
+        assert [text for text in script.heard.messages if "sorted" in text] == [
+            "Phase 'shrinking': channels sorted by importance."
+        ]
+        assert [line["epsilon"] for line in script.lines("step")] == [0] * 8 + [1] * 4
+
+    def test_going_back_into_the_phase_before_keeps_its_best(self, script: Scripted) -> None:
+        script.accuracies = [(40, 60), (45, 45), (48, 48), (10, 10)]
+        script.losses = {8: float("nan")}
+        trainer = script.prepare(**self.SETTINGS)
+        seen: list[float] = []
+        original = trainer.checkpointer.save
+
+        def save(**options: Any) -> None:
+            seen.append(trainer.state.best)
+            original(**options)
+
+        trainer.checkpointer.save = save  # type: ignore[method-assign]
+        assert trainer.run().rollbacks == 1
+        # The first loss of the second phase is of the weights after eight updates: back to four.
+        assert [asked["step"] for asked in script.asked] == [*range(9), *range(4, 12)]
+        assert seen == [-1, 50, 50, 50, 50, 10]
+
+
+def test_a_measured_best_outlives_going_back_to_before_it(script: Scripted) -> None:
+    # The fifth update's loss is of the weights of the first epoch, which were validated: back to three.
+    for first, best in (((40, 60), 50), ((0, 0), 0)):
+        script.folder = script.folder.parent / str(best)
+        script.accuracies, script.losses = [first, (0, 0), (0, 0), (0, 0)], {4: float("nan")}
+        state = script.prepare(checkpoints__every_steps=3).run()
+        assert (state.best, state.rollbacks) == (best, 1)
+        kept = read_checkpoint(script.folder / "checkpoints" / "best.pt").state
+        assert (kept.step, kept.rollbacks) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("update", "settings", "asked"),
+    [
+        (1, {"checkpoints__every_steps": 3}, [*range(3), *range(12)]),
+        (5, {"checkpoints__every_steps": 3}, [*range(6), *range(4, 12)]),
+        (6, {}, [*range(8), *range(4, 12)]),
+    ],
+)
+def test_ruined_weights_are_not_kept(
+    update: int, settings: dict[str, Any], asked: list[int], script: Scripted
+) -> None:
+    """They are looked at when a checkpoint is due, and at the end of an epoch."""
+    trainer = script.prepare(**settings)
+    scripted, ruined = trainer.learner.update, []
+
+    def ruin(*given: Any, **options: Any) -> StepResult:
+        if trainer.state.step == update and not ruined:
+            ruined.append(update)
+            trainer.learner.supernet.layer("stem.conv").weighted.weight.data.fill_(float("inf"))
+        return scripted(*given, **options)
+
+    trainer.learner.update = ruin  # type: ignore[method-assign]
+    assert trainer.run().rollbacks == 1
+    assert [each["step"] for each in script.asked] == asked
+    [told] = [text for text in script.heard.messages if "diverged" in text]
+    assert "'supernet.stem.conv.conv.weight' is not finite. Back to" in told
+
+
+def test_a_request_to_stop_is_remembered_by_how_to_go_on(script: Scripted) -> None:
+    for process, hint in ((None, "ofa-tk train --resume"), (Pair(world_size=2), "the same torchrun line")):
+        script.folder = script.folder.parent / hint[:4]
+        trainer = script.prepare(process)
+        trainer.stop_requested = True
+        with pytest.raises(TrainingStoppedError, match="after update 1;") as caught:
+            trainer.run()
+        assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("settings", "recalibrates"), [({}, True), ({"freeze": "body"}, False)])
+def test_a_single_network_with_frozen_layers_is_judged_with_their_statistics(
+    settings: dict[str, Any], recalibrates: bool, script: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def validate(*_given: Any, recalibrates: bool) -> dict[str, Accuracy]:
+        seen.append(recalibrates)
+        return {"largest": Accuracy(top1_percent=50, loss=0.0, num_images=8)}
+
+    monkeypatch.setattr(trainer_module, "validate", validate)
+    loop = {"epochs": 1, "batch_size": 8, **settings}
+    trainer = script.prepare(training=loop, init="x")
+    assert trainer.learner.supernet.space.has_one_subnet
+    trainer.run()
+    assert seen == [recalibrates]
+    seen.clear()
+    script.folder = script.folder.parent / "several"
+    script.prepare(training=loop, init="x", space__expand_ratios=[3, 6]).run()
+    assert seen == [True]
+
+
+def test_classes_count_alike_where_that_is_asked_for(script: Scripted) -> None:
+    assert script.prepare().learner.updater.class_weights is None
+    trainer = script.prepare(data__class_weights="balanced")
+    weights = trainer.learner.updater.class_weights
+    assert weights is not None
+    counts = torch.bincount(torch.cat([labels for _, labels in trainer.dataset.epoch(0, 8, seed=0)]))
+    assert int(counts.sum()) == 32
+    torch.testing.assert_close(weights, 32 / (4 * counts.float()))
