@@ -30,6 +30,7 @@ HEAVY = [
     "onnxruntime",
     "rich",
     "click",
+    "sklearn.metrics",
     "coverage",
 ]
 """Loaded once, before the forks: nothing of the product, which each fork must read from its files."""

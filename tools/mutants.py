@@ -5,7 +5,7 @@
 Draws mutants of cosmic-ray in proportion to the size of each package, tries them in a clone of the
 checkout, and keeps each outcome in DIR/session.sqlite: stopped in any way, the same line goes on. At its
 end DIR/survivors.diff holds what no test noticed, DIR/report.json the shares. First every fast test runs
-once under coverage; against a mutant run those that reach its line, shortest first, up to 40 seconds of
+once under coverage; against a mutant run those that reach its line, shortest first, up to 20 seconds of
 them, so that "killed" is a lower bound. Limits are of processor time: a busy machine kills nothing.
 """
 
@@ -35,10 +35,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["complexity", "evaluation", "latency", "search", "supernets", "training"]
 TESTS = ["tests/unit", "tests/golden", "tests/properties", "tests/integration"]
 
-SECONDS_OF_TESTS = 40
+SECONDS_OF_TESTS = 20
 """Against one mutant, as they took under coverage."""
 
-SECONDS_AT_MOST = 150
+SECONDS_AT_MOST = 60
 """Of processor time, for all tests of a mutant: a loop that never ends is one that is noticed."""
 
 
@@ -74,7 +74,10 @@ def main() -> None:
     reach = measure_reach(out / "reach", arguments.tests, PACKAGES)
     sys.dont_write_bytecode = True
     if not Path(session).exists():
-        _plan(session, arguments.only, arguments.count, arguments.seed)
+        part = Path(f"{session}.part")
+        part.unlink(missing_ok=True)
+        _plan(str(part), arguments.only, arguments.count, arguments.seed)
+        part.replace(session)
     with use_db(session, WorkDB.Mode.open) as database:
         pending = sorted(database.pending_work_items, key=lambda item: item.job_id)
         for number, item in enumerate(pending, start=1):
