@@ -1,4 +1,4 @@
-"""Write the JSON schemas of the formats that classes of ours read, beside those kept as files."""
+"""Write the JSON schemas of our formats, made from the classes that describe them."""
 
 from __future__ import annotations
 

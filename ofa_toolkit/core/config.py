@@ -189,7 +189,7 @@ def field_help(config_class: type) -> Mapping[str, str]:
     """The sentence that follows each field in the class's source, inherited ones included."""
     helps: dict[str, str] = {}
     for base in reversed(config_class.__mro__):
-        if not dataclasses.is_dataclass(base):
+        if not (dataclasses.is_dataclass(base) or typing.is_typeddict(base)):
             continue
         body = _definition(base).body
         for statement, following in itertools.pairwise(body):

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,9 @@ _COVERAGE_ROWS = 256
 _LEAST_FALL_PERCENT = 1.0
 """Where a larger subnet is predicted to be faster by less, nothing is said."""
 
-CALIBRATED, UNCALIBRATED = "calibrated", "uncalibrated"
+Interval = Literal["calibrated", "uncalibrated"]
+CALIBRATED: Interval = "calibrated"
+UNCALIBRATED: Interval = "uncalibrated"
 """Whether bounds on a latency are backed by held-out networks."""
 
 
@@ -272,7 +275,7 @@ class BoundLatency:
         return content.bound is not None and self._bound_covers(content)
 
     @property
-    def interval(self) -> str:
+    def interval(self) -> Interval:
         """Whether `upper_bound` is backed by held-out subnets, in a word."""
         return CALIBRATED if self.is_calibrated else UNCALIBRATED
 

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import damage_explained, parse_json
@@ -16,6 +16,7 @@ from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.latency.predictors.intervals import ConformalBound
 from ofa_toolkit.latency.predictors.predictor import (
     Predictor,
+    PredictorDocument,
     Tensors,
     predictors_from_parts,
     predictors_to_parts,
@@ -25,6 +26,15 @@ FORMAT = FileFormat("ofa-toolkit/latency-table", 1, "a latency table")
 SUFFIX = ".safetensors"
 
 _PREDICTORS, _SCORES = "predictors", "bound.scores"
+
+
+class TableDocument(TypedDict):
+    """The description in the header of a table file."""
+
+    predictors: list[PredictorDocument]
+    "In order of preference: the first that covers a space without extrapolating serves it."
+    bound_space: str | None
+    "Identity of the space whose subnets gave the scores for upper bounds."
 
 
 @dataclass(frozen=True, kw_only=True)

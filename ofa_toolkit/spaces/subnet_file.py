@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import read_object
@@ -35,6 +35,9 @@ from ofa_toolkit.spaces.official_files import (
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.spaces.subnet import StageChoice, Subnet
+
+if TYPE_CHECKING:
+    from ofa_toolkit.spaces.documents import ChoicesDocument, StageDocument
 
 FORMAT = FileFormat("ofa-toolkit/subnet", 1, "a subnet file")
 
@@ -179,11 +182,11 @@ def to_document(subnet_file: SubnetFile) -> dict[str, Any]:
     }
 
 
-def subnet_document(subnet: Subnet) -> dict[str, Any]:
+def subnet_document(subnet: Subnet) -> ChoicesDocument:
     """A subnet as plain JSON values: `resolution` and `stages`."""
-    stages = []
+    stages: list[StageDocument] = []
     for choice in subnet.stages:
-        stage: dict[str, Any] = {
+        stage: StageDocument = {
             "depth": choice.depth,
             "kernel_sizes": list(choice.kernel_sizes),
             "expand_ratios": list(choice.expand_ratios),

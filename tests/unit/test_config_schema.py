@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import jsonschema
 import pytest
 from safetensors import safe_open
+from typing_extensions import NotRequired
 
 from ofa_toolkit.core import toml
 from ofa_toolkit.core.config import Bounds, from_dict
-from ofa_toolkit.core.config_schema import json_schema
+from ofa_toolkit.core.config_schema import document_schema, json_schema, line_schema
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.resources import data_path
 from ofa_toolkit.pipelines.schemas import SCHEMAS
 
@@ -86,7 +88,80 @@ def test_a_schema_carries_help_and_defaults() -> None:
     assert front["required"] == ["radius"]
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+class Branch(TypedDict):
+    """Of a tree; every kind has more."""
+
+    kind: str
+
+
+class Leaf(TypedDict):
+    """An end."""
+
+    kind: Literal["leaf"]
+    area: Annotated[float, Bounds(above=0)]
+    "In square metres."
+
+
+class Fork(TypedDict):
+    """Holds others."""
+
+    kind: Literal["fork"]
+    ends: list[Branch]
+    label: NotRequired[str | None]
+
+
+class Notes(TypedDict, total=False):
+    """All may be missing."""
+
+    by_tool: dict[Literal["saw", "axe"], int]
+
+
+class Tree(Notes):
+    """A document."""
+
+    root: Branch
+
+
+LEAF = {"kind": "leaf", "area": 1}
+TREE: dict[str, Any] = {"format": "tree", "version": 2, "root": LEAF}
+
+
+@pytest.mark.parametrize(
+    ("document", "is_right"),
+    [
+        (TREE, True),
+        ({**TREE, "version": 1}, False),
+        ({"root": LEAF}, False),
+        ({**TREE, "by_tool": {"saw": 3}}, True),
+        ({**TREE, "by_tool": {"file": 3}}, False),
+        ({**TREE, "height": 3}, False),
+        ({**TREE, "root": {"kind": "leaf"}}, False),
+        ({**TREE, "root": {"kind": "leaf", "area": 0}}, False),
+        ({**TREE, "root": {"kind": "bush", "area": 1}}, False),
+        ({**TREE, "root": {"kind": "fork", "ends": [LEAF, {"kind": "fork", "ends": []}]}}, True),
+        ({**TREE, "root": {"kind": "fork", "ends": [{"kind": "fork"}]}}, False),
+        ({**TREE, "root": {"kind": "fork", "ends": [], "label": None}}, True),
+        ({**TREE, "root": {"kind": "fork", "ends": [], "label": 3}}, False),
+    ],
+)
+def test_schemas_of_documents(document: dict[str, Any], is_right: bool) -> None:
+    schema = document_schema(FileFormat("tree", 2, "a tree"), Tree, {Branch: [Leaf, Fork]})
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert jsonschema.Draft202012Validator(schema).is_valid(document) == is_right
+    assert schema["title"] == "tree, version 2"
+    assert schema["$defs"]["Leaf"]["properties"]["area"]["description"] == "In square metres."
+
+
+def test_schemas_of_lines() -> None:
+    validator = jsonschema.Draft202012Validator(line_schema("lines", Leaf | Notes))
+    assert [validator.is_valid(line) for line in (LEAF, {"by_tool": {}}, {**LEAF, "by_tool": {}})] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_bundled_files_fit_their_schema_and_no_others(name: str) -> None:
     schema = SCHEMAS[name]()
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -12,7 +12,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -29,6 +29,9 @@ from ofa_toolkit.latency.kit.program import agent_program
 from ofa_toolkit.spaces import Encoding, LayerSpec, Population, SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
+
+if TYPE_CHECKING:
+    from ofa_toolkit.latency.kit.documents import KitDocument, KitProbe, NetworkFile
 
 FORMAT = FileFormat("ofa-toolkit/kit", 1, "a measuring kit")
 MANIFEST = "kit.json"
@@ -85,7 +88,7 @@ def build_kit(
         MeasurementError: A network needs an operator the target does not parse.
     """
     subnets = Encoding(space).decode(probes)
-    entries: list[dict[str, Any]] = []
+    entries: list[KitProbe] = []
     with (
         files.atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -103,7 +106,7 @@ def build_kit(
                 }
             )
             reporter.progress(Progress("building networks", index + 1, len(subnets)))
-        manifest = _manifest(spec, space, entries)
+        manifest = {**FORMAT.header, **_manifest(spec, space, entries)}
         _write(archive, AGENT, agent_program().encode())
         _write(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         _write(archive, "README.txt", _readme(spec, len(entries)).encode())
@@ -122,10 +125,10 @@ def is_kit(path: os.PathLike[str]) -> bool:
 
 def _write_networks(
     archive: zipfile.ZipFile, spec: KitSpec, layers: Sequence[LayerSpec], name: str, seed: int
-) -> dict[str, dict[str, str]]:
+) -> dict[FloatPrecision, NetworkFile]:
     """The network in every precision that is needed; where each lies, with its hash."""
     weights = _repeating_weights(layers, rng.generator(seed, "kit", name))
-    written: dict[str, dict[str, str]] = {}
+    written: dict[FloatPrecision, NetworkFile] = {}
     precisions: tuple[FloatPrecision, ...] = ("fp32", "fp16") if spec.has_typed_networks else ("fp32",)
     for precision in precisions:
         model = build_onnx(
@@ -163,10 +166,9 @@ def _repeating_weights(
     return repeated
 
 
-def _manifest(spec: KitSpec, space: SearchSpace, entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(spec: KitSpec, space: SearchSpace, entries: list[KitProbe]) -> KitDocument:
     hashes = json.dumps([spec.target, spec.precision, [entry["files"] for entry in entries]], sort_keys=True)
     return {
-        **FORMAT.header,
         "id": hashlib.sha256(hashes.encode()).hexdigest()[:16],
         "made_by": f"ofa-toolkit {__version__}",
         "target": spec.target,

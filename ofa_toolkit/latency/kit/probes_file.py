@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
 from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
+
+if TYPE_CHECKING:
+    from ofa_toolkit.latency.kit.documents import ProbeDocument, ProbesDocument
 
 FORMAT = FileFormat("ofa-toolkit/latency-probes", 1, "a probes file")
 
@@ -50,16 +53,12 @@ class Probes:
 def write_probes(path: str | os.PathLike[str], probes: Probes) -> None:
     """Write probes atomically; latencies not measured yet become null."""
     subnets = Encoding(probes.space).decode(probes.population)
-    entries = [
+    entries: list[ProbeDocument] = [
         {**subnet_document(subnet), "latency_ms": None if math.isnan(latency) else float(latency)}
         for subnet, latency in zip(subnets, probes.latencies_ms, strict=True)
     ]
-    document = {
-        **FORMAT.header,
-        "space": space_reference(probes.space),
-        "probes": entries,
-    }
-    files.write_json(path, document)
+    document: ProbesDocument = {"space": space_reference(probes.space), "probes": entries}
+    files.write_json(path, {**FORMAT.header, **document})
 
 
 def check_no_times(path: Path) -> None:

@@ -14,7 +14,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from ofa_toolkit.latency.measuring.system import system_state
 from ofa_toolkit.latency.runtimes import Runtime, Session
 from ofa_toolkit.latency.runtimes.runtime import RunTimes
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+
+if TYPE_CHECKING:
+    from ofa_toolkit.latency.measuring.documents import Bursts
 
 FORMAT = FileFormat("ofa-toolkit/measurements", 1, "a journal of measurements")
 REFERENCE = "reference"
@@ -161,9 +164,9 @@ def _runs_for(session: Session, burst_ms: float) -> int:
     return int(np.clip(burst_ms / max(fastest, 1e-6), _FEWEST_RUNS, _MOST_RUNS))
 
 
-def _summary(bursts: Sequence[RunTimes]) -> dict[str, Any]:
+def _summary(bursts: Sequence[RunTimes]) -> Bursts:
     """Medians of each burst, wall and processor time in ms, and what the processor did for others."""
-    summary: dict[str, Any] = {
+    summary: Bursts = {
         "wall_ms": [round(float(np.median(burst.wall_ms)), 6) for burst in bursts],
         "min_ms": round(min(float(burst.own_ms.min()) for burst in bursts), 6),
         "num_runs": sum(len(burst.wall_ms) for burst in bursts),

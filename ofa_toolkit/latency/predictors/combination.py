@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.complexity.macs import count_macs
 from ofa_toolkit.complexity.population import PopulationComplexity
+from ofa_toolkit.core.config_types import Bounds
 from ofa_toolkit.latency.predictors.predictor import (
     BoundPredictor,
     LayersLatency,
     Milliseconds,
     NotCovered,
     Predictor,
+    PredictorDocument,
     SizeNote,
     Tensors,
     predictors_from_parts,
@@ -72,6 +74,27 @@ class WeighedTable:
         return NotCovered(reason=f"{self.table} does not cover the network")
 
 
+class MemberDocument(TypedDict):
+    """A `WeighedTable`."""
+
+    table: str
+    identity: str
+    weight: Annotated[float, Bounds(above=0)]
+    predictors: list[PredictorDocument]
+
+
+class CombinationDocument(TypedDict):
+    """A `Combination` without its members' tensors."""
+
+    kind: Literal["combination"]
+    members: list[MemberDocument]
+    bias_ms: Annotated[float, Bounds(at_least=0)]
+    ms_per_million_macs: Annotated[float, Bounds(at_least=0)]
+    probes_space: str
+    probes_space_name: str
+    num_probes: Annotated[int, Bounds(at_least=3)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Combination:
     """`bias_ms + ms_per_million_macs * MACs + sum of weight * member`.
@@ -86,6 +109,7 @@ class Combination:
     """
 
     kind: ClassVar[str] = "combination"
+    document: ClassVar[type] = CombinationDocument
 
     members: tuple[WeighedTable, ...]
     bias_ms: float

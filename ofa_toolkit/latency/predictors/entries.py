@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,15 @@ _FIXED = {"granularity": "unit", "scale": 1.0}
 """What the description of every table says of its entries."""
 
 
+class EntriesDocument(TypedDict):
+    """An `EntryPredictor` without its keys and times, which are tensors."""
+
+    kind: Literal["entries"]
+    granularity: Literal["unit"]
+    bias_ms: float
+    scale: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class EntryPredictor:
     """`bias_ms + sum of entries`.
@@ -41,6 +50,7 @@ class EntryPredictor:
     """
 
     kind: ClassVar[str] = "entries"
+    document: ClassVar[type] = EntriesDocument
 
     times_ms: Mapping[str, float]
     bias_ms: float = 0.0

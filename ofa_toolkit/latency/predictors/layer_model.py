@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.config_types import Bounds
 from ofa_toolkit.latency.predictors.layer_features import LAYER_FEATURES, layer_features
 from ofa_toolkit.latency.predictors.predictor import (
     LayersLatency,
@@ -107,6 +108,18 @@ class KernelCorrection:
         return factor
 
 
+class LayerModelDocument(TypedDict):
+    """A `LayerModel` without its coefficients and its correction's values, which are tensors."""
+
+    kind: Literal["layer_model"]
+    features: list[str]
+    bias_ms: Annotated[float, Bounds(at_least=0)]
+    fitted_on: str
+    resolutions: tuple[int, int]
+    "Smallest and largest in the fit, in pixels."
+    correction_length: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerModel:
     """Latency from layer features.
@@ -121,6 +134,7 @@ class LayerModel:
     """
 
     kind: ClassVar[str] = "layer_model"
+    document: ClassVar[type] = LayerModelDocument
 
     coefficients: npt.NDArray[np.float64]
     bias_ms: float

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,12 @@ class LayersLatency:
     size: SizeNote | None = None
 
 
+class PredictorDocument(TypedDict):
+    """A predictor in the description of a table file, without its tensors; each kind has more entries."""
+
+    kind: str
+
+
 class BoundPredictor(Protocol):
     """A predictor prepared for one space.
 
@@ -94,9 +100,15 @@ class BoundPredictor(Protocol):
 
 
 class Predictor(Protocol):
-    """One way from layers to milliseconds."""
+    """One way from layers to milliseconds.
+
+    Attributes:
+        kind: Its name in table files.
+        document: `TypedDict` of its description there: `kind`, and what `to_parts` gives.
+    """
 
     kind: ClassVar[str]
+    document: ClassVar[type]
 
     def bind(self, space: SearchSpace) -> BoundPredictor | NotCovered:
         """Prepare for populations of a space."""

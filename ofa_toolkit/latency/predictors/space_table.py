@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypedDict, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,16 @@ Head = Literal["sum", "max"]
 _NUM_FIGURES: Mapping[Head, int] = {"sum": 1, "max": 2}
 
 
+class SpaceTableDocument(TypedDict):
+    """A `SpaceTable` without its tables, which are tensors."""
+
+    kind: Literal["space_table"]
+    head: Head
+    space: dict[str, Any]
+    space_identity: str
+    resolutions: list[int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpaceTable:
     """Latency of the subnets of one space, and of every space that shares its units.
@@ -46,6 +56,7 @@ class SpaceTable:
     """
 
     kind: ClassVar[str] = "space_table"
+    document: ClassVar[type] = SpaceTableDocument
 
     space: SearchSpace
     head: Head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class SubnetResult:
     macs: int
     params: int
     accuracy: Accuracy
-    architecture: dict[str, Any]
+    architecture: Mapping[str, Any]
 
     @property
     def top1_percent(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ofa_toolkit.search.problem import Constraint, SearchProblem
 from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
+
+if TYPE_CHECKING:
+    from ofa_toolkit.spaces.documents import PredictedFigures
 
 _QUICK = LocalConfig(num_starts=4, num_pairs=64, max_rounds=8)
 
@@ -46,7 +49,7 @@ class Candidate:
     macs: int
     params: int
     is_feasible: bool
-    predicted: dict[str, Any]
+    predicted: PredictedFigures
 
     def document(self) -> dict[str, Any]:
         """Plain JSON values."""

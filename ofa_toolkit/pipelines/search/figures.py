@@ -9,11 +9,12 @@ from ofa_toolkit.latency.table import BoundLatency
 
 if TYPE_CHECKING:
     from ofa_toolkit.pipelines.search.context import SearchContext
+    from ofa_toolkit.spaces.documents import AccuracyFigure, CostFigure, PredictedFigures
 
 INTERVAL_CONFIDENCE = 0.9
 
 
-def predicted(context: SearchContext, row: Any, *, is_chosen: bool = True) -> dict[str, Any]:
+def predicted(context: SearchContext, row: Any, *, is_chosen: bool = True) -> PredictedFigures:
     """Every figure of one encoded subnet `(1, genes)`, each with how it came about.
 
     Args:
@@ -21,7 +22,7 @@ def predicted(context: SearchContext, row: Any, *, is_chosen: bool = True) -> di
         row: The subnet.
         is_chosen: Whether the search chose it.
     """
-    document: dict[str, Any] = {}
+    document: PredictedFigures = {}
     if context.accuracy is not None:
         document["top1_percent"] = accuracy_document(context.accuracy, row, is_chosen=is_chosen)
     confidence = context.request.confidence or INTERVAL_CONFIDENCE
@@ -29,20 +30,20 @@ def predicted(context: SearchContext, row: Any, *, is_chosen: bool = True) -> di
         described = latency_document(bound, row, confidence)
         if bound.is_throughput:
             described["value"] = round(float(bound.throughput(row)[0]), 2)
-        figure = "throughput_per_s" if bound.is_throughput else "latency_ms"
-        document.setdefault(figure, {})[name] = described
-    return document | {
-        "macs": {"value": int(context.figure("macs")(row)[0]), "provenance": "counted"},
-        "params": {"value": int(context.figure("params")(row)[0]), "provenance": "counted"},
-        "peak_activation_bytes": {
-            "value": int(context.figure("memory")(row)[0]),
-            "bytes_per_value": context.bytes_per_value,
-            "provenance": "counted",
-        },
+            document.setdefault("throughput_per_s", {})[name] = described
+        else:
+            document.setdefault("latency_ms", {})[name] = described
+    document["macs"] = {"value": int(context.figure("macs")(row)[0]), "provenance": "counted"}
+    document["params"] = {"value": int(context.figure("params")(row)[0]), "provenance": "counted"}
+    document["peak_activation_bytes"] = {
+        "value": int(context.figure("memory")(row)[0]),
+        "bytes_per_value": context.bytes_per_value,
+        "provenance": "counted",
     }
+    return document
 
 
-def accuracy_document(accuracy: BoundAccuracy, row: Any, *, is_chosen: bool) -> dict[str, Any]:
+def accuracy_document(accuracy: BoundAccuracy, row: Any, *, is_chosen: bool) -> AccuracyFigure:
     """Predicted top-1 of one encoded subnet `(1, genes)` in percent, with what is known of it.
 
     Args:
@@ -65,10 +66,10 @@ def accuracy_document(accuracy: BoundAccuracy, row: Any, *, is_chosen: bool) -> 
     }
 
 
-def latency_document(bound: BoundLatency, row: Any, confidence: float) -> dict[str, Any]:
+def latency_document(bound: BoundLatency, row: Any, confidence: float) -> CostFigure:
     """Predicted latency of one encoded subnet `(1, genes)` in ms, with the conditions of its table."""
     variant = bound.table.variant
-    document: dict[str, Any] = {
+    document: CostFigure = {
         "value": round(float(bound.predict(row)[0]), 4),
         "provenance": bound.provenance,
         "interval": bound.interval,

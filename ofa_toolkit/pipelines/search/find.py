@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from ofa_toolkit.search.uniform import uniform_subnets
 from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document, write_subnet
 from ofa_toolkit.zoo.supernet import LoadedSupernet
+
+if TYPE_CHECKING:
+    from ofa_toolkit.spaces.documents import LimitDocument
 
 RANDOM_EVALUATIONS = 20_000
 
@@ -127,7 +130,7 @@ def run(problem: SearchProblem, request: SearchRequest, effort: Mapping[str, Any
     return evolve(problem, config=from_dict(EvolutionConfig, effort), seed=request.seed)
 
 
-def limits_document(context: SearchContext) -> list[dict[str, Any]]:
+def limits_document(context: SearchContext) -> list[LimitDocument]:
     """The limits as plain JSON values."""
     return [
         {

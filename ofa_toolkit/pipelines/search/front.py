@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +28,10 @@ from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import subnet_document
+
+if TYPE_CHECKING:
+    from ofa_toolkit.pipelines.search.documents import FrontDocument
+    from ofa_toolkit.spaces.documents import PredictedFigures, SearchDocument
 
 FORMAT = FileFormat("ofa-toolkit/front", 1, "a front")
 SUFFIXES = (".csv", ".json", ".png")
@@ -76,14 +79,13 @@ class Front:
     subnets: tuple[Subnet, ...]
     top1_percent: tuple[float, ...]
     values: tuple[tuple[float, ...], ...]
-    predicted: tuple[Mapping[str, Any], ...]
-    search: Mapping[str, Any]
+    predicted: tuple[PredictedFigures, ...]
+    search: SearchDocument
     warnings: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            **FORMAT.header,
+        document: FrontDocument = {
             "space": space_reference(self.space),
             "supernet": self.supernet,
             "costs": list(self.costs),
@@ -92,15 +94,16 @@ class Front:
                     **subnet_document(subnet),
                     "top1_percent": accuracy,
                     "costs": list(values),
-                    "predicted": dict(figures),
+                    "predicted": figures,
                 }
                 for subnet, accuracy, values, figures in zip(
                     self.subnets, self.top1_percent, self.values, self.predicted, strict=True
                 )
             ],
-            "search": dict(self.search),
+            "search": self.search,
             "warnings": list(self.warnings),
         }
+        return {**FORMAT.header, **document}
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write as `.csv`, `.json` or `.png`, by the suffix.

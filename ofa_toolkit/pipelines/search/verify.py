@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError
 from ofa_toolkit.core.reporting import SILENT, Reporter
@@ -30,6 +30,9 @@ from ofa_toolkit.pipelines.search.answer import Candidate
 from ofa_toolkit.pipelines.search.find import FoundSubnet
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
 from ofa_toolkit.spaces.subnet_file import subnet_document
+
+if TYPE_CHECKING:
+    from ofa_toolkit.spaces.documents import MeasuredFigures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +187,7 @@ def time_subnets(
 
 def _answer(found: FoundSubnet, best: Verified) -> FoundSubnet:
     """The search's answer for another of its subnets, with the measurement beside the prediction."""
-    measured: dict[str, Any] = {
+    measured: MeasuredFigures = {
         "top1_percent": {
             "value": round(best.top1_percent, 3),
             "num_images": best.num_images,

@@ -16,15 +16,15 @@ from ofa_toolkit.pipelines.latency import measure as pipeline
 from ofa_toolkit.pipelines.latency.kit import make_kit
 from ofa_toolkit.pipelines.latency.measure import measure_latency
 from ofa_toolkit.pipelines.latency.request import KitRequest, MeasureRequest
+from ofa_toolkit.pipelines.schemas import SCHEMAS
 from tests.unit.latency.made_up_runtime import MadeUpRuntime
 from tests.unit.latency.trtexec_stand_in import write_stand_in
 
-SCHEMAS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "schemas"
 SPACE = "mobilenet-v3-compact-compound"
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
-    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    schema = SCHEMAS[name]()
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
