@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.latency.audit import checks, files
 from ofa_toolkit.latency.audit.files import file_rows, measured_rows
 from ofa_toolkit.latency.audit.rows import (
@@ -34,8 +35,9 @@ from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
-from ofa_toolkit.spaces import SearchSpace, get_space
+from ofa_toolkit.spaces import SearchSpace, get_space, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.official_architectures import from_official
 from tests.unit.export.samples import device
 from tests.unit.latency.test_predictor_figures import space_table
 from tests.unit.latency.test_table_choices import Bound, Constant, table_of
@@ -200,6 +202,12 @@ def test_families_of_blocks_by_their_signatures() -> None:
     (alone,) = entry_rows({"conv 8x4 8x4 k5 g8 <^0>": 1.0}, 1)
     assert (alone.kernel_size, alone.width_family) == (5, "")
     assert alone.kernel_family == "conv 8x4 8x4 k* g8 <^0>"
+    texts = ["conv 8x4 8x4 k5 g8 <^0>; conv 8x4 6x4 k1 <-1>", "linear 10x1 7x1 <^0>", "add 4x8 4x8 <^0,^1>"]
+    two, dense, add = entry_rows(dict.fromkeys(texts, 1.0), 1)
+    assert two.width_family != ""
+    assert [(row.kernel_size, row.width) for row in (two, dense, add)] == [(5, 8), (0, 7), (0, 0)]
+    (whole,) = entry_rows({"conv 8x4 8x4 k5 <^0>; conv 8x4 8x4 k5 <-1>; conv 8x4 6x4 k1 <-1>": 1.0}, 1)
+    assert (whole.kernel_size, whole.width_family) == (0, "")
 
 
 def test_macs_of_networks_count_what_winograd_leaves() -> None:
@@ -272,7 +280,8 @@ def test_work_behind_the_rows_of_a_sheet(tmp_path: Path) -> None:
     first, second = found.rows
     assert first.macs == pytest.approx(8 / 3 * second.macs)
     assert (first.time_ms, first.num_runs, first.is_whole) == (2.5, 40, True)
-    assert first.name.startswith("line 2: 32 px, ")
+    layers = lower(space, from_official(space, {"r": 32, "d": 1, "ks": 3, "e": 3}))
+    assert first.name == f"line 2: 32 px, {count_macs(layers) / 1e6:.1f} MMACs"
     assert math.isnan(second.time_ms)
     assert second.num_runs is None
     assert first.cell.startswith("mobilenet-v3-compact, batch 8: ")

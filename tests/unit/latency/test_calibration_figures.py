@@ -10,6 +10,7 @@ import pytest
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import LatencyTableError
+from ofa_toolkit.latency import calibration
 from ofa_toolkit.latency.calibration import (
     Prior,
     calibrate,
@@ -74,6 +75,9 @@ def test_one_row_of_each_bin_and_the_nearest_for_an_empty_one() -> None:
         gap = np.array([0.0, 0.1, 0.2, 10.0, 10.1, 10.2])
         chosen = spread_rows(gap, 4, np.random.default_rng(seed)).tolist()
         assert (sorted(chosen[:2]), chosen[2:]) == ([1, 2], [3, 4])
+    # Rows that are all alike lie in every bin, and none is taken twice.
+    chosen = spread_rows(np.zeros(100), 5, np.random.default_rng(0)).tolist()
+    assert len({*chosen, *range(5)}) == 10
 
 
 def test_probes_are_chosen_from_fast_to_slow() -> None:
@@ -148,6 +152,23 @@ def test_a_table_that_says_all_is_found() -> None:
     assert caught.value.hint is None
 
 
+def test_a_stand_in_s_probes_spread_over_what_the_others_predict(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+
+    def spread(predicted: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+        seen.append(predicted)
+        return spread_rows(predicted, count, generator)
+
+    monkeypatch.setattr(calibration, "spread_rows", spread)
+    prior = Prior(SPACE, [table("a", 0.1), table("b", 0.2), table("c", 0.4)])
+    expected_errors(prior, (3,), np.random.default_rng(0), num_draws=1)
+    spread_probes(prior, 3, np.random.default_rng(0))
+    # The mean logarithm, of which the three know each other's by their factors: (0.2, 0.4), (0.1, 0.4), ...
+    middles = [np.log(np.array(pair)).mean() for pair in ((0.2, 0.4), (0.1, 0.4), (0.1, 0.2))]
+    assert np.ptp([each - middle for each, middle in zip(seen, middles, strict=False)], axis=0).max() < 1e-5
+    assert len(seen[3]) == len(seen[0]) > 1000
+
+
 def test_devices_that_are_alike_without_noise_expect_no_error() -> None:
     exact = (
         Error(mape_percent=0.0, num_networks=3, split="s"),
@@ -161,8 +182,12 @@ def test_devices_that_are_alike_without_noise_expect_no_error() -> None:
         assert error.worst_mape_percent == pytest.approx(0, abs=1e-3)
     # Of unknown error: disturbed by one per cent, which many probes average.
     unknown = Prior(SPACE, [table("a", 0.1), table("b", 0.2)])
-    (few,) = expected_errors(unknown, (3,), np.random.default_rng(0), num_draws=20)
+    (few,) = expected_errors(unknown, (3,), np.random.default_rng(0))
     assert 0.1 < few.mape_percent < few.worst_mape_percent < 20
+    assert few.num_draws == 2 * 10
+    stated = (Error(mape_percent=1.0, num_networks=3, split="s"),)
+    known = Prior(SPACE, [table("a", 0.1, errors=stated), table("b", 0.2, errors=stated)])
+    assert expected_errors(known, (3,), np.random.default_rng(0)) == [few]
     for alone in ([table("a", 0.1)], [table("a", 0.1), table("a", 0.2, variant="other")]):
         with pytest.raises(LatencyTableError, match="at least two devices"):
             expected_errors(Prior(SPACE, alone), (3,), np.random.default_rng(0))

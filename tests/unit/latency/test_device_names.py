@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -115,6 +116,9 @@ def test_own_devices_are_found_by_their_names_and_a_damaged_one_hides_none(tmp_p
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "device.toml").write_text("name = ")
     assert find_device("My Board", [tmp_path]).path == tmp_path / "my-board"
+    titled = device("zz-board", tensorrt="10.3", capability=None, kind="gpu")
+    write_device(tmp_path / "zz-board", dataclasses.replace(titled, title="Somebody's Machine"))
+    assert find_device("somebodys machine", [tmp_path]).path == tmp_path / "zz-board"
     with pytest.raises(UnknownNameError):
         find_device("your-board", [tmp_path])
 

@@ -28,6 +28,7 @@ from ofa_toolkit.latency.predictors.space_table import SpaceTable
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.units import Unit, UnitTables
+from tests.unit.latency.test_table_choices import Constant
 
 SPACE = get_space("mobilenet-v3-compact-compound")
 TWO_SIZES = SPACE.with_resolutions((32, 64))
@@ -196,6 +197,15 @@ def test_ten_times_the_dense_weights_are_another_kind_of_network(share: float, i
     assert isinstance(one.bind(SPACE), NotCovered) == is_refused
 
 
+def test_a_space_whose_largest_subnet_has_too_many_dense_weights_is_refused() -> None:
+    resnet = get_space("ofa-resnet50")
+    small, large = (layer_features(lower(resnet, each)) for each in (resnet.smallest(), resnet.largest()))
+    column = LAYER_FEATURES.index("dense_weights")
+    share = (small[column] / large[column] + 1) / 2
+    assert share < 0.9
+    assert isinstance(model(large, 0.01, 0.1 * share).bind(resnet), NotCovered)
+
+
 @pytest.mark.parametrize(
     ("size", "note"),
     [
@@ -228,6 +238,9 @@ def test_the_kernel_is_matern_three_halves() -> None:
     scaled = math.sqrt(3) * 5 / 2
     far = (1 + scaled) * math.exp(-scaled)
     assert matern(points, points, 2.0).tolist() == pytest.approx(np.array([[1, far], [far, 1]]), rel=1e-5)
+    # Squared distances of nothing that rounding makes negative are none.
+    many = np.random.default_rng(0).normal(scale=50, size=(200, 12)).astype(np.float32)
+    assert np.isfinite(matern(many, many, 2.0)).all()
 
 
 def test_a_correction_multiplies_by_the_exponential_of_the_weighed_kernel() -> None:
@@ -376,6 +389,30 @@ def test_a_combination_is_a_weighted_sum_with_macs_and_a_constant() -> None:
     description, tensors = mixed.to_parts()
     again = Combination.from_parts(description, tensors).predict_layers(LARGEST)
     assert again == answer
+
+
+@pytest.mark.parametrize(
+    ("predictors", "ms"),
+    [
+        ([Constant(1), Constant(2)], 1),
+        ([Constant(1, None), Constant(2)], 2),
+        ([Constant(1, extrapolations=("far",)), Constant(2)], 2),
+        ([Constant(1, extrapolations=("far",)), Constant(2, extrapolations=("far",))], 1),
+        ([Constant(1, None)], None),
+        ([], None),
+    ],
+)
+def test_a_member_serves_by_the_first_predictor_that_need_not_extrapolate(
+    predictors: list[Constant], ms: float | None
+) -> None:
+    member = WeighedTable(table="a:b", identity="0", predictors=tuple(predictors), weight=1.0)  # type: ignore[arg-type]
+    bound = member.bind(SPACE)
+    if ms is None:
+        assert bound == NotCovered(reason=f"a:b does not cover {SPACE.name}")
+        assert member.predict_layers(LARGEST) == NotCovered(reason="a:b does not cover the network")
+    else:
+        assert not isinstance(bound, NotCovered)
+        assert bound.predict(Encoding(SPACE).encode([SPACE.smallest()])).tolist() == [ms]
 
 
 def test_a_combination_covers_what_every_member_covers() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ofa_toolkit.latency.device import Error, ErrorKind, Variant
 from ofa_toolkit.latency.stated_error import Asked, error_of_mobile_networks, family_of, stated_error
 from ofa_toolkit.latency.table import list_devices, load_table
 from ofa_toolkit.spaces import get_space, lower, sample_population
+from ofa_toolkit.spaces.layer_spec import LayerSpec
 from tests.unit.export.samples import device
 
 OWN = Asked(family="MobileNetV3", space="ofa-mobilenet-v3-w1.0")
@@ -52,6 +54,7 @@ def test_the_worst_error_that_applies_is_shown_not_the_first() -> None:
 def test_blocks_and_anchors_say_nothing_of_whole_networks() -> None:
     found = stated_error(variant(error(0.2, "blocks"), error(5.0, "anchors")), OWN)
     assert (found.percent, found.is_checked, found.text) == (None, False, "unchecked")
+    assert found.expectation(is_far=False) == "how far it is off is unchecked"
 
 
 def test_few_networks_are_named_by_their_signed_errors() -> None:
@@ -71,6 +74,8 @@ def test_unseen_families_hold_for_any_network_and_a_space_for_its_own_only() -> 
     alone = variant(error(1.0, space="ofa-mobilenet-v3-w1.2"))
     assert stated_error(alone, OWN).text == "unchecked for such networks, 1 % on ofa-mobilenet-v3-w1.2"
     assert error_of_mobile_networks(alone).text == "mean error 1 %"
+    both = variant(error(9.0, space="ResNet"), error(2.0, space="MobileNetV3"))
+    assert error_of_mobile_networks(both).text == "mean error 2 %"
 
 
 def test_what_others_showed_is_a_range_by_name_and_unchecked() -> None:
@@ -79,6 +84,8 @@ def test_what_others_showed_is_a_range_by_name_and_unchecked() -> None:
     assert found.text == "unchecked here, 4.6 to 15 % on a100 and rtx-3090"
     assert found.by_device == {"a100": 14.8, "rtx-3090": 4.6}
     assert found.expectation(is_far=False) == "expect about 15 % as on a100 and rtx-3090, unchecked here"
+    small = stated_error(variant(error(0.4, on="a100")), OWN)
+    assert (small.percent, small.by_device) == (0.4, {"a100": 0.4})
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,23 @@ def test_what_others_showed_is_a_range_by_name_and_unchecked() -> None:
 )
 def test_families(space: str, family: str) -> None:
     assert family_of(lower(get_space(space), get_space(space).smallest())) == family
+
+
+@pytest.mark.parametrize(
+    ("facts", "family"),
+    [
+        ({"kind": "scale"}, "MobileNetV3"),
+        ({"kind": "conv", "activation": "h_swish"}, "MobileNetV3"),
+        ({"kind": "conv", "groups": 4, "activation": "relu6"}, "MobileNetV2"),
+        ({"kind": "conv", "activation": "relu"}, "ResNet"),
+        ({"kind": "add", "activation": "swish"}, "ResNet"),
+    ],
+)
+def test_one_layer_tells_the_family(facts: dict[str, Any], family: str) -> None:
+    shape = {"in_channels": 4, "out_channels": 4, "in_size": 8, "out_size": 8}
+    plain = LayerSpec(name="x", kind="conv", inputs=("input",), **shape)
+    one = LayerSpec(name="y", inputs=("x",), **shape, **facts)
+    assert family_of([plain, one, plain]) == family
 
 
 def test_shipped_devices_say_what_they_were_checked_on() -> None:
