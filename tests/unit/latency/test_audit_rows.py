@@ -21,7 +21,7 @@ from ofa_toolkit.latency.audit.rows import (
     signature_macs,
     table_rows,
 )
-from ofa_toolkit.latency.audit.smoothness import odd_rows
+from ofa_toolkit.latency.audit.smoothness import _network_residuals, odd_rows
 from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.importing.measurements import (
     Conditions,
@@ -84,8 +84,10 @@ def test_single_rows_and_columns_of_blocks_tell_nothing() -> None:
         [row for row in whole if row.width == 4],
         [dataclasses.replace(row, kernel_family="") for row in whole],
         [dataclasses.replace(row, width_family="") for row in whole],
-        [dataclasses.replace(row, time_ms=-1.0) if row.name == "k5w4" else row for row in whole],
-        [dataclasses.replace(row, time_ms=INF) if row.name == "k5w4" else row for row in whole],
+        *(
+            [dataclasses.replace(row, time_ms=time) if row.name == "k5w4" else row for row in whole]
+            for time in (-1.0, -0.5, 0.0, INF)
+        ),
     ):
         assert odd_rows(table(*kept)) == []
     # Of two kernels one is off, and nothing tells which: each gets half of it.
@@ -140,6 +142,16 @@ def test_networks_far_from_a_power_of_their_work(far: list[float], odd: list[str
     assert odd_rows(networks(*far)) == odd
     assert odd_rows(table(*(dataclasses.replace(row, is_whole=False) for row in networks(*far).rows))) == []
     assert odd_rows(table(*(dataclasses.replace(row, macs=0.0) for row in networks(*far).rows))) == []
+
+
+def test_the_power_of_the_work_is_the_median_of_all_pairs() -> None:
+    """Slopes between logarithms (4, 3), (2, 3), (1, 0), (3, 3): 0, 1, 0, 3, 0 and 1.5: 0.5, then 1.25."""
+    rows = [
+        Row(name="n", time_ms=math.exp(time), macs=math.exp(work))
+        for work, time in ((4, 3), (2, 3), (1, 0), (3, 3))
+    ]
+    left = [far for _, far in _network_residuals(rows)]
+    assert left == pytest.approx([-0.25, 0.75, -1.75, 0.25])
 
 
 @pytest.mark.parametrize(("far", "odd"), [(0.55, []), (0.70, ["n9"])])
