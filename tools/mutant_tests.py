@@ -5,6 +5,8 @@ Every test runs once under coverage, in a process of its own that is forked with
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import json
 import os
@@ -45,8 +47,9 @@ EXIT_PASSED, EXIT_FAILED = 0, 1
 class Reach:
     """Which tests run which lines.
 
-    `lines` gives the node ids by file and line. A line that runs at import only (a signature, a constant) is
-    reached by every test that runs a line of its file.
+    `lines` gives the node ids by file and line. A line outside every function (a constant, a field) runs
+    once a process, in whichever test imports its file first: it is reached by every test that runs a line
+    of the file, and by those of the test files that import from it.
     """
 
     seconds: Nodes
@@ -55,7 +58,11 @@ class Reach:
     def tests(self, file: Path, line: int, budget: float) -> list[str]:
         """The tests of a line, shortest first, as many as take `budget` seconds together."""
         of_file = self.lines.get(str(file), {})
-        found: Collection[str] = of_file.get(line) or {test for each in of_file.values() for test in each}
+        found: Collection[str] = of_file.get(line, ()) if line in _function_lines(file) else ()
+        if not found:
+            importing = _importing(".".join(file.with_suffix("").parts))
+            found = {test for each in of_file.values() for test in each}
+            found |= {test for test in self.seconds if test.partition("::")[0] in importing}
         chosen, total = [], 0.0
         for test in sorted(found, key=lambda each: (self.seconds[each], each)):
             total += self.seconds[test]
@@ -63,6 +70,24 @@ class Reach:
                 break
             chosen.append(test)
         return chosen
+
+
+@functools.cache
+def _function_lines(file: Path) -> frozenset[int]:
+    """The lines of the bodies of a file's functions."""
+    lines: set[int] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines |= set(range(node.body[0].lineno, node.body[-1].end_lineno + 1))
+    return frozenset(lines)
+
+
+@functools.cache
+def _importing(module: str) -> frozenset[str]:
+    """The test files that import from a module."""
+    words = f"from {module} import"
+    files = Path("tests").rglob("test_*.py")
+    return frozenset(str(file) for file in files if words in file.read_text(encoding="utf-8"))
 
 
 def preload() -> None:
