@@ -245,17 +245,45 @@ def test_every_network_is_timed_once_and_the_first_again_after_each_ten(
     assert plain.contents == ["0 fp32"]
 
 
+def test_how_long_networks_take_and_how_long_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A minute each, and 12.34 ms more from one to the next."""
+    now = [0.0]
+
+    class Slow(Timed):
+        def measure(self, network: str, folder: str, keep_engine: bool) -> dict[str, Any]:
+            now[0] += 60 + 0.01234 * len(self.kept)
+            return super().measure(network, folder, keep_engine)
+
+    monkeypatch.setattr(agent.time, "time", lambda: now[0])
+    kit, journal = kit_of(tmp_path, 21), Journal(str(tmp_path / "r.jsonl"))
+    assert agent.measure_all(kit, Slow(), "fp32", journal, None) == 0
+    took = [line["seconds"] for line in journal.of_type("result")]
+    assert took[:3] == [60.0, 60.012, 60.025]
+    assert took[20] == 60.247
+    assert [line["type"] for line in journal.lines].index("reference") == 10
+    assert len(journal.of_type("reference")) == 3  # after ten, twenty and the last
+    said = capsys.readouterr().err.splitlines()[1:]
+    assert [line.partition(" ms")[2] for line in said[1:4]] == [
+        "",
+        ", about 18 min left",
+        ", about 17 min left",
+    ]
+    assert said[-1].endswith(", less than a minute left")
+
+
 def test_failures_are_written_down_and_the_user_s_mistakes_end_it(tmp_path: Path) -> None:
     kit, journal = kit_of(tmp_path, 4), Journal(str(tmp_path / "r.jsonl"))
-    failing = {0: RuntimeError("x" * 3000), 2: ValueError("odd"), 99: RuntimeError("gone")}
+    failing = {0: RuntimeError("x" * 3000), 2: ValueError("y" * 3000), 99: RuntimeError("z" * 3000)}
     assert agent.measure_all(kit, Timed(failing), "fp32", journal, None) == 2
     failures = journal.of_type("failure")
     assert [(line["probe"], line["error"]) for line in failures] == [
         ("000", "x" * 2000),
-        ("002", "ValueError: odd"),
+        ("002", f"ValueError: {'y' * 1988}"),
     ]
     assert [line["probe"] for line in journal.of_type("result")] == ["001", "003"]
-    assert [line["error"] for line in journal.of_type("reference")] == ["gone"]
+    assert [line["error"] for line in journal.of_type("reference")] == ["z" * 2000]
     with pytest.raises(AgentError, match="stop"):
         agent.measure_all(kit, Timed({1: AgentError("stop")}), "fp32", Journal(str(tmp_path / "b")), None)
     with pytest.raises(AgentError, match="no --int8"):
@@ -275,6 +303,7 @@ def test_what_is_no_kit(tmp_path: Path) -> None:
         agent.Kit(str(tmp_path))
 
 
+@pytest.mark.parametrize("cuda_graph", ["on", "off"])
 @pytest.mark.parametrize(
     ("backend", "given", "is_there", "chosen"),
     [
@@ -287,7 +316,13 @@ def test_what_is_no_kit(tmp_path: Path) -> None:
     ],
 )
 def test_the_back_end_that_is_there(
-    backend: str, given: str | None, is_there: bool, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+    backend: str,
+    given: str | None,
+    is_there: bool,
+    chosen: str | None,
+    cuda_graph: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     made: list[Any] = []
 
@@ -299,14 +334,18 @@ def test_the_back_end_that_is_there(
 
     monkeypatch.setattr(agent, "find_trtexec", lambda _given: "program" if is_there else None)
     monkeypatch.setattr(agent, "Trtexec", Made)
-    options = argparse.Namespace(backend=backend, trtexec=given, cuda_graph="on", threads=3, provider=None)
+    options = argparse.Namespace(
+        backend=backend, trtexec=given, cuda_graph=cuda_graph, threads=3, provider=None
+    )
     if chosen is None:
         with pytest.raises(AgentError, match="trtexec was not found"):
             agent.choose_backend(options, "fp16")
     else:
         found = agent.choose_backend(options, "fp16")
         assert found.name == chosen
-        assert made == ([("program", "fp16", True)] if chosen == "trtexec" else [])
+        assert made == ([("program", "fp16", cuda_graph == "on")] if chosen == "trtexec" else [])
+        is_second_choice = backend == "auto" and chosen == "onnxruntime"
+        assert ("trying onnxruntime" in capsys.readouterr().err) == is_second_choice
         if chosen == "onnxruntime":
             assert found.arguments == ["provider=CPUExecutionProvider", "threads=3"]
     with pytest.raises(AgentError, match="has no 'Nothing' here; it has "):

@@ -190,6 +190,13 @@ def test_half_as_much_again_is_outside(low: float, high: float, is_outside: bool
         ]
 
 
+def test_work_that_neither_it_nor_the_fitted_networks_have_is_not_outside() -> None:
+    one = [layer(in_size=40, out_size=40)]
+    answer = model(layer_features(one)).predict_layers(one)
+    assert isinstance(answer, LayersLatency)
+    assert len(answer.extrapolations) == 1
+
+
 @pytest.mark.parametrize(("share", "is_refused"), [(0.099, True), (0.101, False)])
 def test_ten_times_the_dense_weights_are_another_kind_of_network(share: float, is_refused: bool) -> None:
     one = model(FEATURES, 0.01, share)

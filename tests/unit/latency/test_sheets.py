@@ -167,6 +167,9 @@ def test_line_numbers_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("# a remark\n" + PLAIN)
     assert [(number, row[LATENCY]) for number, row in read_sheet(path).rows] == [(3, "20.593"), (4, "1234.5")]
+    path.write_text('resolution,note,latency_ms\n32,"warm,\nthen hot",2.5\n48,cold,3.5\n')
+    rows = read_sheet(path).rows
+    assert [(number, row["note"]) for number, row in rows] == [(3, "warm,\nthen hot"), (4, "cold")]
 
 
 def test_a_spreadsheet_of_windows(tmp_path: Path) -> None:
