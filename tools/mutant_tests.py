@@ -14,7 +14,8 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,29 +43,37 @@ Nodes: TypeAlias = "dict[str, float]"
 
 EXIT_PASSED, EXIT_FAILED = 0, 1
 
+GUARDS = [
+    "tests/golden/test_settings.py::test_settings_are_as_they_were[{module}]",
+    "tests/unit/test_data_classes.py::test_values_do_not_change_and_fields_are_given_by_name[{package}]",
+]
+"""They read classes, and run no line of the files that declare them."""
+
 
 @dataclass(frozen=True)
 class Reach:
-    """Which tests run which lines.
-
-    `lines` gives the node ids by file and line. A line outside every function (a constant, a field) runs
-    once a process, in whichever test imports its file first: it is reached by every test that runs a line
-    of the file, and by those of the test files that import from it.
-    """
+    """Which tests run which lines; `lines` gives their node ids by file and line."""
 
     seconds: Nodes
     lines: dict[str, dict[int, list[str]]]
 
     def tests(self, file: Path, line: int, budget: float) -> list[str]:
-        """The tests of a line, shortest first, as many as take `budget` seconds together."""
+        """The tests of a line, as many as take `budget` seconds: the shortest of those that run it.
+
+        A line outside every function (a constant, a field) runs once a process, in whichever test imports
+        its file first; for it those of the classes come first, then those that run most lines of the file.
+        """
         of_file = self.lines.get(str(file), {})
-        found: Collection[str] = of_file.get(line, ()) if line in _function_lines(file) else ()
-        if not found:
-            importing = _importing(".".join(file.with_suffix("").parts))
-            found = {test for each in of_file.values() for test in each}
-            found |= {test for test in self.seconds if test.partition("::")[0] in importing}
+        if line in _function_lines(file):
+            ordered = sorted(of_file.get(line, ()), key=lambda test: (self.seconds[test], test))
+        else:
+            package, *rest = file.with_suffix("").parts[1:]
+            names = {"package": package, "module": ".".join(("ofa_toolkit", package, *rest))}
+            guards = [test for guard in GUARDS if (test := guard.format(**names)) in self.seconds]
+            counts = Counter(test for tests in of_file.values() for test in tests)
+            ordered = [*guards, *sorted(counts, key=lambda test: (-counts[test], test))]
         chosen, total = [], 0.0
-        for test in sorted(found, key=lambda each: (self.seconds[each], each)):
+        for test in ordered:
             total += self.seconds[test]
             if chosen and total > budget:
                 break
@@ -80,14 +89,6 @@ def _function_lines(file: Path) -> frozenset[int]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines |= set(range(node.body[0].lineno, node.body[-1].end_lineno + 1))
     return frozenset(lines)
-
-
-@functools.cache
-def _importing(module: str) -> frozenset[str]:
-    """The test files that import from a module."""
-    words = f"from {module} import"
-    files = Path("tests").rglob("test_*.py")
-    return frozenset(str(file) for file in files if words in file.read_text(encoding="utf-8"))
 
 
 def preload() -> None:

@@ -35,8 +35,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["complexity", "evaluation", "latency", "search", "supernets", "training"]
 TESTS = ["tests/unit", "tests/golden", "tests/properties", "tests/integration"]
 
-DEFAULTS = "tests/golden/test_defaults.py::test_defaults_are_as_they_were[{}]"
-
 SECONDS_OF_TESTS = 20
 """Against one mutant, as they took under coverage."""
 
@@ -93,10 +91,6 @@ def main() -> None:
 
 def _try(mutation: MutationSpec, reach: Reach, log: Path) -> WorkResult:
     tests = reach.tests(mutation.module_path, mutation.start_pos[0], SECONDS_OF_TESTS)
-    # What reads the classes themselves runs none of their lines.
-    by_class = DEFAULTS.format(".".join(mutation.module_path.with_suffix("").parts))
-    if by_class in reach.seconds and mutation.start_pos[0] not in _within_functions(mutation.module_path):
-        tests.insert(0, by_class)
     operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
     with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
         code, output = (
@@ -160,19 +154,6 @@ def _annotated(module: Path) -> frozenset[int]:
             if part is not None:
                 lines |= set(range(part.lineno, part.end_lineno + 1))
     return frozenset(lines)
-
-
-@functools.cache
-def _within_functions(module: Path) -> frozenset[int]:
-    """The lines of a module that run when a function is called."""
-    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
-    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.Lambda)]
-    return frozenset(
-        line
-        for each in functions
-        for first in [each.body[0] if isinstance(each, ast.FunctionDef) else each]
-        for line in range(first.lineno, (each.end_lineno or 0) + 1)
-    )
 
 
 def _where(mutation: MutationSpec) -> str:
