@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -246,6 +247,9 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
     return LoadedSupernet(text, entry.folder, entry=entry, store=store, own_folder=own)
 
 
+_NAME_ONE = "Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`."
+
+
 def _folder(text: str) -> Path:
     path = Path(text).expanduser()
     network = network_folder(path)
@@ -259,10 +263,13 @@ def _folder(text: str) -> Path:
                 return folder
         raise StoreError(
             f"'{text}' is no supernet folder: it has no {CONFIG_FILE}.",
-            hint="Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`.",
+            hint=_NAME_ONE,
         )
     if os.sep in text:
-        raise StoreError(f"No such folder: '{text}'.")
+        beside = [each.name for each in path.parent.glob("*") if each.is_dir()]
+        close = difflib.get_close_matches(path.name, beside, n=1)
+        hint = f"Did you mean '{path.parent / close[0]}'?" if close else _NAME_ONE
+        raise StoreError(f"No such folder: '{text}'.", hint=hint)
     if text in SPACES:
         raise ConfigError(
             f"'{text}' is a search space, not a supernet.",

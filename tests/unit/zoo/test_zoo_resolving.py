@@ -171,8 +171,14 @@ def test_folders(tmp_path: Path, supernet: Supernet, monkeypatch: pytest.MonkeyP
     (tmp_path / "empty").mkdir()
     with pytest.raises(StoreError, match=r"it has no config\.json"):
         load_supernet(tmp_path / "empty")
-    with pytest.raises(StoreError, match="No such folder"):
+    with pytest.raises(StoreError, match="No such folder") as caught:
         load_supernet(tmp_path / "nowhere")
+    assert (
+        caught.value.hint == "Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`."
+    )
+    with pytest.raises(StoreError, match="No such folder") as caught:
+        load_supernet(tmp_path / "runn")
+    assert caught.value.hint == f"Did you mean '{tmp_path / 'run'}'?"
     monkeypatch.chdir(tmp_path / "run")
     assert load_supernet("supernet").folder == Path("supernet")
 
