@@ -35,6 +35,8 @@ def test_figures_of_runs() -> None:
         "p75_ms": 7.0,
         "num_runs": 8,
     }
+    twelve = summarise([float(number) for number in range(12)])
+    assert (twelve["p25_ms"], twelve["p75_ms"]) == (3.0, 9.0)
     assert summarise([3.0])["p75_ms"] == summarise([3.0])["p25_ms"] == 3.0
     runs = [
         {"computeMs": 9.0, "startComputeMs": 499.0},
@@ -57,6 +59,7 @@ def test_figures_of_runs() -> None:
         ([], "fp32", False, [], False),
         (["noTF32"], "fp32", False, ["--noTF32"], False),
         (["fp16", "noTF32"], "fp16", False, ["--fp16"], False),
+        (["int8", "noTF32"], "int8", False, ["--int8"], False),
         (["noTF32"], "fp16", False, [], True),
         (["useCudaGraph"], "fp32", False, [], False),
         (["useCudaGraph"], "fp32", True, ["--useCudaGraph"], False),
@@ -101,7 +104,8 @@ def test_time_that_is_left(seconds: list[float], num_left: int, said: str) -> No
 
 def test_programs_that_may_be_absent(tmp_path: Path) -> None:
     assert conditions.run_quietly(["sh", "-c", "echo ' a b '; echo c >&2"]) == "a b"
-    assert conditions.run_quietly(["sh", "-c", "echo a; exit 1"]) is None
+    for end in ("exit 1", "kill -9 $$"):
+        assert conditions.run_quietly(["sh", "-c", f"echo a; {end}"]) is None
     assert conditions.run_quietly([str(tmp_path / "nothing")]) is None
     assert conditions.run_quietly(["sleep", "9"], timeout=0.05) is None
     path = tmp_path / "model"
@@ -153,6 +157,7 @@ def test_the_state_of_a_board(system: dict[str, str]) -> None:
         "/sys/class/devfreq/57000000.gpu/cur_freq": "921600000",
         "/sys/class/devfreq/none/cur_freq": "idle",
         "/sys/devices/system/cpu/cpu3/cpufreq/scaling_cur_freq": "1479000",
+        "/sys/devices/system/cpu/cpu4/cpufreq/scaling_cur_freq": "<unknown>",
         "/sys/class/thermal/thermal_zone0/type": "CPU-therm",
         "/sys/class/thermal/thermal_zone0/temp": "45500",
         "/sys/class/thermal/thermal_zone1/type": "cold",
@@ -173,6 +178,7 @@ def test_a_journal_is_gone_on_with_under_its_conditions(tmp_path: Path) -> None:
     assert journal.lines == []
     session = {"type": "session", "precision": "fp16", "batch_size": 1}
     journal.append(session)
+    assert path.read_text() == '{"batch_size": 1, "precision": "fp16", "type": "session"}\n'
     path.write_text(path.read_text() + '[3]\n{"type": "res')
     torn = path.read_text()
     assert Journal(str(path), read_only=True).lines == [session]

@@ -38,6 +38,7 @@ def test_an_engine_is_built_timed_and_timed_again(tmp_path: Path, exports_times:
     program = str(write_stand_in(tmp_path / "trtexec", "8.2", exports_times=exports_times))
     backend = Trtexec(program, "fp16", False)
     assert (backend.version, backend.typed, backend.only_precision) == ("8201", False, None)
+    assert backend.has_cuda_graph
     network, folder = tmp_path / "n.onnx", tmp_path / "work"
     network.write_bytes(b"x" * 250_000)
     folder.mkdir()
@@ -342,12 +343,13 @@ def test_measuring_outlives_its_connection(
     def start(command: list[str], **facts: Any) -> None:
         started.append((command, facts))
         facts["stdout"].write(log.encode())
-        Path("results.jsonl").write_text(written)
+        Path("results.jsonl").write_text(f'{written}{{"typ')
 
     monkeypatch.setattr(agent.subprocess, "Popen", start)
-    monkeypatch.setattr(sys, "argv", ["measure.py"])
     arguments = ["--kit", str(kit), "--background", *options]
-    assert agent.main(arguments) == status
+    monkeypatch.setattr(sys, "argv", ["measure.py", *arguments])
+    assert agent.main() == status
+    assert Path("results.jsonl").read_text() == f'{written}{{"typ'  # left to the process that writes it
     ((command, facts),) = started
     assert command == [sys.executable, os.path.abspath("measure.py"), "--kit", str(kit), *options]
     assert facts["start_new_session"] is True
@@ -363,7 +365,7 @@ def test_measuring_outlives_its_connection(
 
 
 def test_what_nothing_is_said_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "argv", [str(tmp_path / "measure.py")])
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "measure.py"), "--threads"])
     assert vars(agent.parse_arguments([])) == {
         "kit": str(tmp_path),
         "out": "results.jsonl",
