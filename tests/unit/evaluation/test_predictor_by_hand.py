@@ -11,17 +11,13 @@ import pytest
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
-from ofa_toolkit.core.rng import generator
-from ofa_toolkit.evaluation.predictor.assessment import random_folds
 from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard, PredictorError, TrendFacts
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import holds_predictor, read_predictor, write_predictor
-from ofa_toolkit.evaluation.predictor.fit import fit_predictor
-from ofa_toolkit.evaluation.predictor.interval import score_quantiles
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, BoundAccuracy, Member
 from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
-from ofa_toolkit.evaluation.predictor.trend import fit_trend, share_of_deviations, trend_percent
+from ofa_toolkit.evaluation.predictor.trend import trend_percent
 from ofa_toolkit.evaluation.sampling import sampling_interval
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.spaces import Encoding, get_space, restrict
@@ -367,59 +363,6 @@ class TestFitting:
         assert np.abs(predicted.mean(axis=1) - figure).mean() < 0.25 * figure.std()
         other = fit_ensemble(CHOICES, rows, figure, config=config, seed=2)
         assert not np.array_equal(predict_members(other, rows), predicted)
-
-    def test_what_is_known_of_a_fit_to_forty_subnets(self) -> None:
-        population = stratified_population(SPACE, 40, seed=0)
-        macs = PopulationComplexity(SPACE).macs(population)
-        random = np.random.default_rng(0)
-        chosen = CHOICES.one_hot(SPACE, population) @ random.normal(size=len(CHOICES.rows))
-        top1 = 50 + 10 * np.log(macs / macs.min()) + 2 * chosen
-        config = EnsembleConfig(num_members=2, hidden=(4,), num_steps=30, learning_rate=0.05)
-        fitted = fit_predictor(SPACE, population, top1, num_images=500, seed=3, config=config)
-        # A fifth is left out of the curve; a quarter, a half and all of the others.
-        assert [point.num_subnets for point in fitted.learning_curve] == [8, 16, 32]
-        inside, outside = fitted.errors
-        assert (inside.split, inside.num_subnets) == ("random", 40)
-        assert (outside.split, outside.num_subnets) == ("above the 80th percentile", 8)
-        last = fitted.learning_curve[-1]
-        assert (last.mae_points, last.spearman) == (inside.mae_points, inside.spearman)
-        deviations = predict_members(fitted.members, CHOICES.one_hot(SPACE, population))
-        assert fitted.trend.lowest_points == pytest.approx(deviations.min(), abs=1e-5)
-        assert fitted.trend.highest_points == pytest.approx(deviations.max(), abs=1e-5)
-        assert (fitted.trend.lowest_macs, fitted.trend.highest_macs) == (macs.min(), macs.max())
-        assert fitted.interval.num_images == 500
-        assert fitted.interval.lowest_percent == pytest.approx(np.percentile(top1, 1))
-        rarity = CHOICES.one_hot(SPACE, population) @ fitted.surprisal
-        assert fitted.interval.highest_surprisal == pytest.approx(np.percentile(rarity, 95), rel=1e-5)
-        # How much of the deviations to believe is told by all subnets, each while it was left out.
-        rows = CHOICES.one_hot(SPACE, population)
-        by_cost, deviations, spread = np.zeros(40), np.zeros(40), np.zeros(40)
-        folds = random_folds(40, 5, generator(3, "predictor", "folds"))
-        for fold in folds:
-            rest = np.setdiff1d(np.arange(40), fold)
-            trend = fit_trend(macs[rest], top1[rest], 500)
-            targets = top1[rest] - trend_percent(trend, macs[rest])
-            members = fit_ensemble(CHOICES, rows[rest], targets - targets.mean(), config=config, seed=3)
-            by_cost[fold] = trend_percent(trend, macs[fold])
-            told = predict_members(members, rows[fold])
-            deviations[fold], spread[fold] = told.mean(axis=1), told.std(axis=1)
-        counting = float(np.sqrt((by_cost * (100 - by_cost)).mean() / 500))
-        share = share_of_deviations(deviations, top1 - by_cost, counting)
-        assert 0.1 < share < 1
-        assert fitted.deviations_share == pytest.approx(share, abs=1e-4)
-        # A fold's own errors are those with the share that the other folds tell.
-        shares = np.zeros(40)
-        for fold in folds:
-            rest = np.setdiff1d(np.arange(40), fold)
-            shares[fold] = share_of_deviations(deviations[rest], (top1 - by_cost)[rest], counting)
-        errors = by_cost + shares * deviations - top1
-        assert inside.mae_points == pytest.approx(np.abs(errors).mean(), abs=1e-3)
-        assert inside.bias_points == pytest.approx(errors.mean(), abs=1e-3)
-        noise = fitted.interval.noise_points
-        assert noise == pytest.approx(np.abs(errors).mean(), abs=1e-3)
-        assert fitted.interval.inside == pytest.approx(
-            score_quantiles(errors, shares * spread, noise), rel=1e-2
-        )
 
 
 def test_files_of_a_predictor(tmp_path: Any) -> None:
