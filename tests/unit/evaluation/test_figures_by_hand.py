@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.errors import DataError, MismatchError
 from ofa_toolkit.evaluation import accuracy as accuracy_module
-from ofa_toolkit.evaluation.accuracy import Accuracy, evaluate, evaluate_subnet, recalibration_batches
+from ofa_toolkit.evaluation.accuracy import (
+    Accuracy,
+    evaluate,
+    evaluate_on_batches,
+    evaluate_subnet,
+    recalibration_batches,
+)
 from ofa_toolkit.evaluation.confusion import confusion_matrix
 from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index, mean_pareto_accuracy
 from ofa_toolkit.evaluation.predictor.assessment import (
@@ -36,6 +42,7 @@ from ofa_toolkit.evaluation.predictor.trend import fit_trend, share_of_deviation
 from ofa_toolkit.evaluation.sampling import accuracy_text, percent_text, sampling_interval
 from ofa_toolkit.evaluation.stratified import NUM_STRATA, stratified_population
 from ofa_toolkit.spaces import Encoding, get_space, restrict
+from ofa_toolkit.supernets import Supernet
 
 SPACE = get_space("mobilenet-v3-compact")
 
@@ -80,6 +87,18 @@ class TestAccuracy:
         assert (found.top1_percent, found.top1_among_percent) == (60, 60)
         found = evaluate(self.Reads(), self.batches(2, 3), own_outputs=[1, 2])
         assert found.top1_among_percent == 20
+        found = evaluate(self.Reads(), [(self.IMAGES[:3], self.LABELS[:3])], own_outputs=[0, 1])
+        assert (found.top1_percent, found.top1_among_percent) == (200 / 3, 200 / 3)
+
+    @pytest.mark.parametrize("sizes", [None, (2, 3)])
+    def test_images_that_statistics_are_of_are_counted(self, sizes: tuple[int, ...] | None) -> None:
+        supernet = Supernet(SPACE.with_num_classes(3))
+        images, labels = torch.randn(5, 3, 32, 32), torch.zeros(5, dtype=torch.int64)
+        statistics = None if sizes is None else zip(images.split(sizes), labels.split(sizes), strict=True)
+        found = evaluate_on_batches(
+            supernet, SPACE.smallest(32), [(images, labels)], recalibration=statistics, device="cpu"
+        )
+        assert (found.num_images, found.num_recalibration_images) == (5, 0 if sizes is None else 5)
 
     def test_what_is_no_module_may_judge(self) -> None:
         assert evaluate(lambda images: images[:, :, 0, 0], self.batches(5)).top1_percent == 60
@@ -102,14 +121,14 @@ class TestAccuracy:
                 asked.append((split, batch_size, options.pop("device"), options))
                 return split, batch_size
 
-        class Supernet:
+        class OfTwoClasses:
             space = SPACE.with_num_classes(2)
 
         def judge(_supernet: Any, subnet: Any, batches: Any, **options: Any) -> Any:
             return subnet, batches, options["recalibration"], options["own_outputs"]
 
         monkeypatch.setattr(accuracy_module, "evaluate_on_batches", judge)
-        supernet: Any = Supernet()
+        supernet: Any = OfTwoClasses()
         dataset: Any = Images()
         subnet = SPACE.smallest(32)
         found: Any = evaluate_subnet(supernet, subnet, dataset)
@@ -126,7 +145,7 @@ class TestAccuracy:
         recalibration_batches(dataset, 24, batch_size=3)
         assert asked[3][:2] == ("train", 3)
         assert asked[3][3]["seed"] == training["seed"]
-        Supernet.space = SPACE.with_num_classes(3)
+        OfTwoClasses.space = SPACE.with_num_classes(3)
         with pytest.raises(MismatchError, match="photos has 2 classes, the supernet 3"):
             evaluate_subnet(supernet, subnet, dataset)
 
