@@ -283,7 +283,10 @@ class TestAssessment:
         # Errors 1, 2, -1, 1; ranks 2 4 3 1 and 2 3 4 1: 6 * 2 / 60 is lost; one of six pairs is wrong.
         assert (found.num_subnets, found.mae_points, found.bias_points) == (4, 1.25, 0.75)
         assert (found.spearman, found.kendall) == (pytest.approx(0.8), pytest.approx(0.6667))
-        assert held([1 / 3], [0]).summary().bias_points == 0.3333
+        third = held([1 / 3], [0]).summary()
+        assert (third.bias_points, third.mae_points) == (0.3333, 0.3333)
+        # Two of seven are swapped: 6 * 2 / 336 is lost.
+        assert held([1, 2, 3, 4, 5, 7, 6], range(7)).summary().spearman == 0.9643
 
     def test_numbers_of_an_interval(self) -> None:
         measured = np.arange(101.0)
@@ -309,6 +312,7 @@ class TestAssessment:
         assert top_rows(np.full(10, 7.0)).tolist() == [0, 1]
         assert top_rows(np.full(10, 7.0), 50).tolist() == [0, 1, 2, 3, 4]
         assert top_rows(np.full(2, 7.0)).tolist() == [0]
+        assert (len(top_rows(np.arange(100.0))), len(top_rows(np.full(200, 7.0)))) == (20, 40)
 
     def test_folds_and_what_each_is_fitted_on(self) -> None:
         folds = random_folds(7, 3, np.random.default_rng(0))
