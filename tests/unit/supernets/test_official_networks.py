@@ -15,7 +15,7 @@ from ofa_toolkit.core.errors import CheckpointError, ExportError, FileFormatErro
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.supernets import Supernet, extract, load_official_checkpoint, network_from_config
 from ofa_toolkit.supernets.importing.checkpoint_file import read_weights
-from ofa_toolkit.supernets.importing.official_checkpoints import official_supernet_weights
+from ofa_toolkit.supernets.importing.official_checkpoints import official_subnet_weights, official_supernet_weights
 from ofa_toolkit.supernets.importing.official_config import official_config, save_official_network
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3)
@@ -84,6 +84,16 @@ def test_a_resnet_config_loads(tmp_path: Path) -> None:
     names = set(network.state_dict())
     assert {"blocks.0.downsample.conv.weight", "input_stem.1.conv.weight"} <= names
     assert "blocks.1.downsample.conv.weight" not in names
+    # There the convolution of the residual stem has a block around it; all else is called as here.
+    weights = {
+        name.replace("input_stem.1.", "input_stem.1.conv."): torch.rand_like(tensor)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    loaded = network_from_config(path, weights=weights, resolution=33).state_dict()
+    assert not network_from_config(path).training
+    for name, tensor in weights.items():
+        assert torch.equal(loaded[name.replace("input_stem.1.conv.", "input_stem.1.")], tensor), name
 
 
 @pytest.mark.parametrize("is_old", [False, True])
@@ -152,8 +162,16 @@ def test_a_bad_config_is_refused(config: dict[str, Any], message: str) -> None:
 
 def test_weights_that_do_not_fit_are_named() -> None:
     config = official_config(SPACE, SPACE.smallest())
-    with pytest.raises(MismatchError, match=r"first_conv\.conv\.weight"):
-        network_from_config(config, weights={"other": torch.zeros(1)})
+    weights = official_subnet_weights(extract(Supernet(SPACE), SPACE.smallest()), SPACE, SPACE.smallest())
+    name = "blocks.1.conv.depth_conv.bn.running_var"
+    for changed, message in (
+        ({"other": torch.zeros(1)}, r"lack 'first_conv\.conv\.weight'"),
+        ({n: tensor for n, tensor in weights.items() if n != name}, f"lack '{name}'"),
+        ({**weights, name: weights[name][:-1]}, f"have another shape for '{name}'"),
+        ({**weights, "more": torch.zeros(1)}, "hold 'more', which the net.config does not have"),
+    ):
+        with pytest.raises(MismatchError, match=message):
+            network_from_config(config, weights=changed)
 
 
 def test_resnet_has_no_net_config() -> None:

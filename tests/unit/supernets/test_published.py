@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import enum
+import types
+import urllib.error
+from typing import Any
+
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from ofa_toolkit.complexity import count_macs
-from ofa_toolkit.core.errors import MismatchError
+from ofa_toolkit.core.errors import CheckpointError, MismatchError, UnknownNameError
 from ofa_toolkit.spaces import get_space, lower
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
 from ofa_toolkit.supernets.importing import timm_networks
 from ofa_toolkit.supernets.importing.published import supernet_from_published
 from ofa_toolkit.supernets.importing.timm_networks import timm_network
-from ofa_toolkit.supernets.importing.torchvision_networks import SPACE_OF
+from ofa_toolkit.supernets.importing.torchvision_networks import SPACE_OF, torchvision_weights
 from ofa_toolkit.supernets.module_counts import count_module
 
 SIZE = 64
@@ -111,3 +116,116 @@ def test_timms_spelling_computes_the_same(name: str) -> None:
         largest.get_submodule("stem.conv.conv").weight.mul_(1.5)
     with pytest.raises(MismatchError, match="computes something else"):
         timm_networks.check_same_output(network, largest, images, name)
+
+
+class TestTorchvisionsWeights:
+    """What its API offers, by two sets of weights of which the second is the best."""
+
+    @pytest.fixture
+    def offered(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """The files that are fetched; an exception in it is raised instead."""
+        fetched: list[Any] = []
+
+        class Weights(enum.Enum):
+            V1 = 1
+            V2 = 2
+            DEFAULT = V2
+
+            @property
+            def url(self) -> str:
+                return f"https://host/models/net-{self.value}.pth"
+
+            def get_state_dict(self, **options: Any) -> dict[str, Any]:
+                assert options == {"progress": False, "check_hash": True}
+                if fetched and isinstance(fetched[0], Exception):
+                    raise fetched[0]
+                fetched.append(self.name)
+                return {"x": torch.ones(1)}
+
+            def transforms(self) -> Any:
+                return types.SimpleNamespace(
+                    crop_size=[224],
+                    resize_size=[232],
+                    mean=(0.1, 0.2, 0.3),
+                    std=(0.4, 0.5, 0.6),
+                    interpolation=types.SimpleNamespace(value="bilinear"),
+                )
+
+        def get(name: str) -> Any:
+            assert name == "mobilenet_v2"
+            return Weights
+
+        monkeypatch.setattr("torchvision.models.get_model_weights", get)
+        return fetched
+
+    @pytest.mark.parametrize(("name", "chosen"), [("mobilenet_v2", "V2"), ("mobilenet_v2:V1", "V1")])
+    def test_the_best_or_those_that_are_named(self, name: str, chosen: str, offered: list[Any]) -> None:
+        weights, preprocessing = torchvision_weights(name)
+        assert (list(weights), offered) == (["x"], [chosen])
+        # 224 of 232 pixels.
+        assert preprocessing == {
+            "size": 224,
+            "mean": [0.1, 0.2, 0.3],
+            "std": [0.4, 0.5, 0.6],
+            "interpolation": "bilinear",
+            "crop": 0.9655,
+        }
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [("mobilenet_v2:V3", r"weights of mobilenet_v2 'V3'"), ("vgg11", "network of torchvision with a space")],
+    )
+    def test_those_that_are_not_offered(self, name: str, message: str, offered: list[Any]) -> None:
+        with pytest.raises(UnknownNameError, match=message):
+            torchvision_weights(name)
+        assert not offered
+
+    @pytest.mark.parametrize(
+        "error", [urllib.error.URLError("no route"), OSError("no route"), RuntimeError("no route")]
+    )
+    def test_those_that_cannot_be_fetched(self, error: Exception, offered: list[Any]) -> None:
+        offered.append(error)
+        with pytest.raises(CheckpointError, match=r"'net-2\.pth' of torchvision's mobilenet_v2.*no route") as told:
+            torchvision_weights("mobilenet_v2")
+        hint = str(told.value.hint)
+        assert "https://host/models/net-2.pth" in hint
+        assert "--init net-2.pth --space mobilenet-v2" in hint
+
+
+class TestTimmsWeights:
+    """What timm is asked for, and what it answers."""
+
+    def test_the_pretrained_ones_and_how_images_are_prepared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        timm = pytest.importorskip("timm")
+        create, asked = timm.create_model, []
+
+        def made(name: str, *, pretrained: bool) -> nn.Module:
+            asked.append((name, pretrained))
+            network: nn.Module = create(name, pretrained=False)
+            return network
+
+        monkeypatch.setattr(timm, "create_model", made)
+        network, preprocessing = timm_network("tf_efficientnet_lite1")
+        assert asked == [("tf_efficientnet_lite1", True)]
+        assert not network.training
+        assert preprocessing == {
+            "size": 240,
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "interpolation": "bicubic",
+            "crop": 0.882,
+        }
+
+    @pytest.mark.parametrize("error", [OSError("no\nroute"), RuntimeError("no\nroute"), ValueError("no\nroute")])
+    def test_those_that_cannot_be_fetched(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        timm = pytest.importorskip("timm")
+
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(timm, "create_model", fail)
+        with pytest.raises(CheckpointError, match="cannot be fetched: no$") as told:
+            timm_network("mnasnet_100.lamb_in1k")
+        assert "--space mnasnet-w1.0" in str(told.value.hint)
+        with pytest.raises(UnknownNameError, match="network of timm with a space"):
+            timm_network("resnet18")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofa_toolkit.core.errors import FileFormatError, MismatchError
+from ofa_toolkit.core.errors import CheckpointError, FileFormatError, MismatchError
 from ofa_toolkit.spaces import get_space, lower, sample_subnets
 from ofa_toolkit.spaces.network_config import layers_from_config
 from ofa_toolkit.spaces.single_network import anonymous, member_of, single_network_space
@@ -131,3 +131,26 @@ def test_what_no_space_can_hold_is_refused(place: tuple[Any, ...], value: Any, m
         inner[last] = (None if inner[last] else {"name": "IdentityLayer"}) if value == "flip" else value
     with pytest.raises(FileFormatError, match=message):
         single_network_space(config, 32)
+
+
+@pytest.mark.parametrize(
+    ("norm", "momentum"),
+    [
+        ({"momentum": 0.25, "eps": 1e-5}, 0.25),
+        ({"momentum": 0.0, "eps": 1e-5}, 0.1),
+        ({"momentum": 1, "eps": 1e-5}, 0.1),
+        ({"eps": 1e-5}, 0.1),
+        ({}, 0.1),
+    ],
+)
+def test_the_momentum_of_batch_norm(norm: dict[str, Any], momentum: float) -> None:
+    config = {**official_config(COMPACT, COMPACT.smallest()), "bn": norm}
+    network = extract(Supernet(COMPACT).eval(), COMPACT.smallest())
+    weights = official_subnet_weights(network, COMPACT, COMPACT.smallest())
+    single = single_network_supernet(config, weights, 32)
+    assert single.bn_momentum == momentum
+    assert not single.training
+    first = next(name for name in weights if name.endswith("bn.bias"))
+    weights[first] = weights[first] * float("nan")
+    with pytest.raises(CheckpointError, match=r"The weights of '.*\.bias' are not finite"):
+        single_network_supernet(config, weights, 32)
