@@ -15,7 +15,10 @@ from ofa_toolkit.core.errors import CheckpointError, ExportError, FileFormatErro
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.supernets import Supernet, extract, load_official_checkpoint, network_from_config
 from ofa_toolkit.supernets.importing.checkpoint_file import read_weights
-from ofa_toolkit.supernets.importing.official_checkpoints import official_subnet_weights, official_supernet_weights
+from ofa_toolkit.supernets.importing.official_checkpoints import (
+    official_subnet_weights,
+    official_supernet_weights,
+)
 from ofa_toolkit.supernets.importing.official_config import official_config, save_official_network
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3)

@@ -173,7 +173,10 @@ class TestTorchvisionsWeights:
 
     @pytest.mark.parametrize(
         ("name", "message"),
-        [("mobilenet_v2:V3", r"weights of mobilenet_v2 'V3'"), ("vgg11", "network of torchvision with a space")],
+        [
+            ("mobilenet_v2:V3", r"weights of mobilenet_v2 'V3'"),
+            ("vgg11", "network of torchvision with a space"),
+        ],
     )
     def test_those_that_are_not_offered(self, name: str, message: str, offered: list[Any]) -> None:
         with pytest.raises(UnknownNameError, match=message):
@@ -185,7 +188,9 @@ class TestTorchvisionsWeights:
     )
     def test_those_that_cannot_be_fetched(self, error: Exception, offered: list[Any]) -> None:
         offered.append(error)
-        with pytest.raises(CheckpointError, match=r"'net-2\.pth' of torchvision's mobilenet_v2.*no route") as told:
+        with pytest.raises(
+            CheckpointError, match=r"'net-2\.pth' of torchvision's mobilenet_v2.*no route"
+        ) as told:
             torchvision_weights("mobilenet_v2")
         hint = str(told.value.hint)
         assert "https://host/models/net-2.pth" in hint
@@ -216,15 +221,17 @@ class TestTimmsWeights:
             "crop": 0.882,
         }
 
-    @pytest.mark.parametrize("error", [OSError("no\nroute"), RuntimeError("no\nroute"), ValueError("no\nroute")])
+    @pytest.mark.parametrize(
+        "error", [OSError("no\nroute"), RuntimeError("no\nroute"), ValueError("no\nroute")]
+    )
     def test_those_that_cannot_be_fetched(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
         timm = pytest.importorskip("timm")
 
         def fail(*_: object, **__: object) -> None:
-            raise error
+            raise error("no\nroute")
 
         monkeypatch.setattr(timm, "create_model", fail)
-        with pytest.raises(CheckpointError, match="cannot be fetched: no$") as told:
+        with pytest.raises(CheckpointError, match=r"cannot be fetched: no$") as told:
             timm_network("mnasnet_100.lamb_in1k")
         assert "--space mnasnet-w1.0" in str(told.value.hint)
         with pytest.raises(UnknownNameError, match="network of timm with a space"):

@@ -51,6 +51,18 @@ def passes(method: Algorithm, phase: Phase, position: Position) -> list[Pass]:
     return list(method.plan(phase, position, np.random.default_rng(0)))
 
 
+def test_a_pass_and_a_phase_of_which_nothing_is_said() -> None:
+    config = run({"name": "bignas"})
+    space = config.space.trained(10)
+    item = Pass(role="x", subnet=space.largest())
+    assert (item.gradient_weight, item.hard_labels, item.soft_labels, item.features) == (1, 1, 0, 0)
+    assert (item.source, item.temperature, item.use_dropout, item.aggregation) == (None, 1, True, "sum")
+    phase = Phase.of_whole_run("x", config, space)
+    assert (phase.largest_only, phase.resets_optimizer, phase.teacher) == (False, False, None)
+    assert (phase.sort_protected_widths, phase.sort_by, phase.teacher_batchnorm) == (None, "weights", "batch")
+    assert not any(phase.resets_optimizer for phase in built({"name": "deps"}).phases)
+
+
 def test_curves_at_their_ends() -> None:
     assert [cosine(4.0)(p) for p in (0.0, 1 / 3, 0.5, 1.0, 1.5)] == pytest.approx([4, 3, 2, 0, 0])
     stairs = exponential(8.0, 0.5, 0.1, 0.75)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.spaces import get_space
 from ofa_toolkit.supernets import Supernet, recalibrate_batchnorm
+from ofa_toolkit.training import probe
 from ofa_toolkit.training.algorithm import Position
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.distributed import Process
@@ -56,6 +58,73 @@ def test_the_probe_separates_what_the_features_separate() -> None:
     with torch.no_grad():
         predicted = supernet.eval()(images, SPACE.largest()).argmax(1)
     assert (predicted == labels).all()
+
+
+class TestProbe:
+    """Twelve images of noise, of which eight and their mirrored copies are fitted each time."""
+
+    IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    LABELS = torch.tensor([0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2])
+
+    @pytest.fixture
+    def supernet(self) -> Supernet:
+        torch.manual_seed(0)
+        return Supernet(SPACE)
+
+    @pytest.mark.parametrize(("count", "left_in"), [(12, 8), (4, None), (2, 1)])
+    def test_an_image_and_its_copy_are_left_out_together(
+        self, count: int, left_in: int | None, supernet: Supernet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fitted: list[tuple[Tensor, Tensor]] = []
+        penalties: list[float] = []
+
+        def fit(inputs: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
+            fitted.append((inputs, labels))
+            penalties.append(penalty)
+            # Whatever it sees, the first class; but for one penalty nothing is right.
+            answer = 0 if penalty == 0.01 else 2
+            return torch.zeros(classes, inputs.shape[1]), torch.eye(classes)[answer]
+
+        monkeypatch.setattr(probe, "_logistic_regression", fit)
+        images, labels = self.IMAGES[-count:], self.LABELS[:count]
+        score = fit_classifier(supernet, SPACE.largest(), [(images, labels)], seed=0)
+        # Nine of twelve are of the first class; 0.01 is best, and taken for the fit to all.
+        assert score == pytest.approx(100 * min(count, 9) / count)
+        folds = min(3, count)
+        assert sorted(set(penalties)) == [1e-4, 1e-3, 1e-2, 1e-1]
+        assert (len(fitted), penalties[-1]) == (4 * folds + 1, 0.01)
+        for inputs, _ in fitted[:-1]:
+            assert left_in is None or len(inputs) == 2 * left_in
+        everything, truth = fitted[-1]
+        assert truth.tolist() == [*labels.tolist(), *labels.tolist()]
+        assert float(everything.square().mean()) == pytest.approx(1)
+        pairs = {tuple(image.tolist()): number % count for number, image in enumerate(everything)}
+        left_out = []
+        for inputs, _ in fitted[:folds]:
+            numbers = [pairs[tuple(image.tolist())] for image in inputs]
+            assert numbers[: len(numbers) // 2] == numbers[len(numbers) // 2 :]
+            left_out.append(set(range(count)) - set(numbers))
+        assert set.union(*left_out) == set(range(count))
+        assert sum(map(len, left_out)) == count
+        weight = supernet.layer("classifier").weighted
+        assert not bool(weight.weight.any())
+        assert weight.bias is not None
+        assert weight.bias.tolist() == [1, 0, 0]
+
+    def test_the_classifier_is_where_loss_and_penalty_balance(self, supernet: Supernet) -> None:
+        fit_classifier(supernet, SPACE.largest(), [(self.IMAGES, self.LABELS)], seed=0)
+        inputs, labels = probe.features(supernet, SPACE.largest(), [(self.IMAGES, self.LABELS)])
+        linear = supernet.layer("classifier").weighted
+        assert linear.bias is not None
+        weight, bias = (value.detach().double().requires_grad_() for value in (linear.weight, linear.bias))
+        loss = nn.functional.cross_entropy(inputs.double() @ weight.T + bias, labels)
+        of_weight, of_bias = torch.autograd.grad(loss, (weight, bias))
+        assert float(of_bias.abs().max()) < 1e-3
+        # d(penalty * |w s|^2) / dw, s the root mean square of the features.
+        pull = 2 * inputs.double().square().mean() * weight.detach()
+        penalty = -float((of_weight * pull).sum() / pull.square().sum())
+        assert min(abs(penalty / each - 1) for each in probe.PENALTIES) < 0.02
+        assert float((of_weight + penalty * pull).norm()) < 0.02 * float(of_weight.norm())
 
 
 def test_all_learn_from_the_frozen_teacher() -> None:

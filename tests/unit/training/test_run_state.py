@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from ofa_toolkit.core.errors import CheckpointError, ConfigError, FileFormatError, OutputError
+from ofa_toolkit.core.errors import (
+    CheckpointError,
+    ConfigError,
+    FileFormatError,
+    MissingDependencyError,
+    OutputError,
+)
 from ofa_toolkit.spaces import get_space
-from ofa_toolkit.training.algorithm import Pass
+from ofa_toolkit.training.algorithm import Pass, Phase
 from ofa_toolkit.training.config import OptimizerConfig, RunConfig, from_values
 from ofa_toolkit.training.cost import measured_cost, phase_cost, total
 from ofa_toolkit.training.divergence import DivergenceWatch
 from ofa_toolkit.training.losses import feature_distance, hard_cross_entropy
-from ofa_toolkit.training.metrics import MetricsLog, read_metrics
+from ofa_toolkit.training.metrics import MetricsLog, read_metrics, require_tensorboard
 from ofa_toolkit.training.optimizer import MovingAverage, build_optimizer, decays, set_learning_rate
 from ofa_toolkit.training.resuming import (
     check_images,
@@ -226,6 +236,50 @@ class TestResuming:
         check_length(Path("run"), stored, old, new, TrainState(epoch=0), 7)
 
 
+class TestPast:
+    """Two runs of ten epochs of seven updates that differ in one of them."""
+
+    STATE = TrainState(epoch=3, step_in_epoch=0)
+
+    @staticmethod
+    def method(rate: Callable[[float], float] = lambda _: 1.0, **changes: Any) -> Any:
+        whole = Phase.of_whole_run("x", run(), SPACE)
+        phase = dataclasses.replace(whole, schedule=rate, **changes)
+        return SimpleNamespace(phases=(phase,), plan=lambda *_: ())
+
+    @pytest.mark.parametrize(
+        ("epoch", "step", "is_noticed"),
+        [(0, 0, True), (1, 3, True), (2, 6, True), (3, 0, False), (2, 1, False)],
+    )
+    def test_first_middle_and_last_updates_are_compared(
+        self, epoch: int, step: int, is_noticed: bool
+    ) -> None:
+        at = (7 * epoch + step) / 70
+        other = self.method(lambda progress: 2.0 if abs(progress - at) < 1e-6 else 1.0)
+        if not is_noticed:
+            check_length(Path("run"), run(), self.method(), other, self.STATE, 7)
+            return
+        with pytest.raises(ConfigError, match=f"from 10 to 10 epochs.*epoch {epoch + 1}, which is done"):
+            check_length(Path("run"), run(), self.method(), other, self.STATE, 7)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"name": "y"},
+            {"largest_only": True},
+            {"sort_protected_widths": 0},
+            {"sort_by": "activations"},
+            {"teacher": SPACE.largest()},
+            {"teacher_batchnorm": "stored"},
+            {"resets_optimizer": True},
+        ],
+    )
+    def test_rules_are_compared(self, changes: dict[str, Any]) -> None:
+        check_length(Path("run"), run(), self.method(), self.method(), self.STATE, 7)
+        with pytest.raises(ConfigError, match="epoch 1, which is done"):
+            check_length(Path("run"), run(), self.method(), self.method(**changes), self.STATE, 7)
+
+
 class TestFolder:
     """A run on disk."""
 
@@ -375,6 +429,43 @@ class TestMetrics:
             log.write("step", step, {})
         MetricsLog(tmp_path, last_step=last_step, use_tensorboard=False)
         assert [line["step"] for line in read_metrics(log.path)] == kept
+
+    def test_events(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        done: list[tuple[Any, ...]] = []
+
+        class SummaryWriter:
+            def __init__(self, folder: str, *, purge_step: int) -> None:
+                done.append(("open", folder, purge_step))
+
+            def add_scalar(self, *what: Any) -> None:
+                done.append(what)
+
+            def flush(self) -> None:
+                done.append(("flush",))
+
+            def close(self) -> None:
+                done.append(("close",))
+
+        package = types.ModuleType("torch.utils.tensorboard")
+        monkeypatch.setattr(package, "SummaryWriter", SummaryWriter, raising=False)
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", package)
+        require_tensorboard()
+        log = MetricsLog(tmp_path, last_step=4, use_tensorboard=True)
+        log.write("step", 5, {"a": 1.5, "b": 2, "c": "text", "d": math.nan, "e": {"f": 1}})
+        log.write("epoch", 6, {"a": 1})
+        log.close()
+        # What begins again at the fifth update takes the place of what a killed run wrote of it.
+        assert done == [
+            ("open", str(tmp_path / "tensorboard"), 5),
+            ("step/a", 1.5, 5),
+            ("step/b", 2, 5),
+            ("epoch/a", 1, 6),
+            ("flush",),
+            ("close",),
+        ]
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        with pytest.raises(MissingDependencyError):
+            require_tensorboard()
 
 
 class TestOptimizer:

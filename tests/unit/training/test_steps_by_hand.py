@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ofa_toolkit.core.errors import ConfigError, MismatchError, TrainingError
 from ofa_toolkit.evaluation.accuracy import Accuracy
-from ofa_toolkit.spaces import get_space, lower
+from ofa_toolkit.spaces import get_space, lower, restrict
 from ofa_toolkit.supernets import Supernet, extract
 from ofa_toolkit.training import validation as validation_module
 from ofa_toolkit.training.aggregation import count_uses
@@ -61,7 +61,7 @@ class TestProcesses:
 
     def test_means(self, sends: Callable[[float], list[Tensor]]) -> None:
         seen = sends(3.0)
-        assert Process(world_size=4).average(torch.tensor([1.0, 5.0])).tolist() == [1, 2]
+        assert Process(world_size=2).average(torch.tensor([1.0, 4.0])).tolist() == [2, 3.5]
         assert Process().average(torch.tensor([1.0, 5.0])).tolist() == [1, 5]
         assert len(seen) == 1
 
@@ -165,14 +165,15 @@ class TestProcesses:
         join("cpu")
         assert started == ["gloo"]
 
-        def fail(_backend: str) -> None:
-            raise ValueError("no address")
-
-        monkeypatch.setattr(dist, "init_process_group", fail)
-        for run_id, hint in (
-            (None, "torchrun sets what they need"),
-            ("1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"),
+        for error, run_id, hint in (
+            (ValueError("no address"), None, "torchrun sets what they need"),
+            (RuntimeError("no address"), "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"),
         ):
+
+            def fail(_backend: str, error: Exception = error) -> None:
+                raise error
+
+            monkeypatch.setattr(dist, "init_process_group", fail)
             if run_id is not None:
                 monkeypatch.setenv("TORCHELASTIC_RUN_ID", run_id)
             with pytest.raises(TrainingError, match="The 2 processes cannot find each other") as caught:
@@ -198,6 +199,29 @@ class TestProcesses:
             with pytest.raises(TrainingError, match="none here"):
                 join(chosen)
         assert asked == [device, device]
+
+    @pytest.mark.parametrize("error", [RuntimeError("none here"), AssertionError("none here")])
+    def test_a_gpu_that_is_not_there(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(torch, "empty", fail)
+        with pytest.raises(TrainingError, match="Device 'cuda:1' cannot be used here: none here") as caught:
+            join("cuda:1")
+        assert "--device cpu" in str(caught.value.hint)
+
+    def test_processes_with_gpus_meet_by_nccl(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        done: list[Any] = []
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+        monkeypatch.setattr(torch.cuda, "set_device", done.append)
+        monkeypatch.setattr(dist, "is_initialized", lambda: False)
+        monkeypatch.setattr(dist, "get_rank", lambda: 1)
+        monkeypatch.setattr(dist, "init_process_group", done.append)
+        place = torch.device("cuda", 1)
+        assert join("cuda") == Process(rank=1, world_size=2, device=place)
+        assert done == [place, "nccl"]
 
     def test_leaving(self, monkeypatch: pytest.MonkeyPatch) -> None:
         left: list[int] = []
@@ -484,6 +508,21 @@ class TestFreezing:
         freeze_layers(supernet, ("stem.conv",))
         fixed = {name for name, parameter in supernet.named_parameters() if not parameter.requires_grad}
         assert fixed == {"stem.conv.conv.weight", "stem.conv.bn.weight", "stem.conv.bn.bias"}
+
+    @pytest.mark.parametrize("has_one_subnet", [True, False])
+    def test_statistics_of_the_only_network_are_used(self, has_one_subnet: bool) -> None:
+        space = SPACE
+        if has_one_subnet:
+            space = restrict(SPACE, depths=[1], kernel_sizes=[3], expand_ratios=[3])
+        supernet = Supernet(space).train()
+        freeze_layers(supernet, ("stem.conv", "classifier"))
+        norms = {name: module for name, module in supernet.named_modules() if name.endswith(".bn")}
+        assert norms["stem.conv.bn"].training != has_one_subnet
+        before = norms["stem.conv.bn"].running_mean.clone()
+        supernet(torch.randn(2, 3, 8, 8), space.largest())
+        assert torch.equal(norms["stem.conv.bn"].running_mean, before)
+        assert norms["head.expand.bn"].training
+        assert bool(norms["head.expand.bn"].running_mean.any())
 
 
 class TestInitialWeights:
