@@ -15,8 +15,16 @@ from torch import Tensor, nn
 
 from ofa_toolkit.core.errors import DataError, MismatchError
 from ofa_toolkit.spaces import get_space, sample_subnets
-from ofa_toolkit.supernets import Supernet, fold_batchnorm, fold_batchnorm_in_place, recalibrate_batchnorm
+from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.supernets import (
+    Supernet,
+    build_network,
+    fold_batchnorm,
+    fold_batchnorm_in_place,
+    recalibrate_batchnorm,
+)
 from ofa_toolkit.supernets.batchnorm import images as images_module
+from ofa_toolkit.supernets.batchnorm import targets as targets_module
 from ofa_toolkit.supernets.batchnorm.carried_statistics import (
     CarriedStatistics,
     Corrections,
@@ -25,7 +33,14 @@ from ofa_toolkit.supernets.batchnorm.carried_statistics import (
 )
 from ofa_toolkit.supernets.batchnorm.corrections import measure_corrections
 from ofa_toolkit.supernets.batchnorm.images import largest_number, synthesize_batchnorm_images
-from ofa_toolkit.supernets.batchnorm.targets import NormTarget, StatisticsTarget, mismatch, statistics_error
+from ofa_toolkit.supernets.batchnorm.targets import (
+    NormTarget,
+    StatisticsTarget,
+    measure_target,
+    mismatch,
+    statistics_error,
+    statistics_errors,
+)
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3).with_resolutions((8,))
 
@@ -219,6 +234,82 @@ def test_images_that_fit_beside_corrections(size: int, num_bytes: int, number: i
     assert largest_number(size, num_bytes) == number
 
 
+class TestTargets:
+    """Two channels of four images, a scale and a shift of their own, and two classes."""
+
+    IMAGES = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    KERNEL = torch.tensor([[1.0, 0.5, 0.0], [0.0, -1.0, 2.0], [0.0, 0.0, 0.1]]).view(3, 3, 1, 1)
+    SCALE, SHIFT = torch.tensor([2.0, -0.5, 1.5]), torch.tensor([0.5, 1.0, -1.0])
+    # Nothing reads the third channel.
+    READER = torch.tensor([[1.0, 2.0, 0.0], [-1.0, 0.5, 0.0]])
+
+    @pytest.fixture
+    def channels(self, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+        """What the batch norm sees, `(3, 16)`, of a network that takes the place of every subnet."""
+        shape = {"in_size": 2, "out_size": 2, "in_channels": 3, "out_channels": 3}
+        pooled = {"in_channels": 3, "in_size": 1, "out_size": 1}
+        layers = [
+            LayerSpec(name="a", kind="conv", inputs=("input",), batch_norm=True, bn_eps=0.5, **shape),
+            LayerSpec(name="p", kind="global_avg_pool", inputs=("a",), **{**shape, "out_size": 1}),
+            LayerSpec(name="c", kind="linear", inputs=("p",), out_channels=2, **pooled),
+        ]
+
+        def tensors_of(layer: LayerSpec) -> Any:
+            if layer.kind == "linear":
+                return {"weight": self.READER.clone()}, None
+            return {"weight": self.KERNEL.clone()}, {
+                "weight": self.SCALE.clone(),
+                "bias": self.SHIFT.clone(),
+                "running_mean": torch.zeros(3),
+                "running_var": torch.ones(3),
+                "num_batches_tracked": torch.tensor(0),
+            }
+
+        monkeypatch.setattr(
+            targets_module, "extract", lambda *_: build_network(layers, tensors_of=tensors_of)
+        )
+        return torch.einsum("oi,nihw->onhw", self.KERNEL[:, :, 0, 0], self.IMAGES).flatten(1)
+
+    def test_statistics_and_what_they_matter(self, channels: Tensor) -> None:
+        supernet: Any = None
+        found = measure_target(
+            supernet, SPACE.largest(), [self.IMAGES], torch.Generator().manual_seed(3)
+        ).norms["a.bn"]
+        variance, mean = torch.var_mean(channels, 1, correction=0)
+        torch.testing.assert_close((found.mean, found.variance), (mean, variance))
+        x = ((channels - mean[:, None]) / (variance[:, None] + 0.5).sqrt()).view(3, 4, 4).mean(2)
+        scores = (self.SCALE * x.T + self.SHIFT) @ self.READER.T
+        said = scores.softmax(1)
+        labels = torch.multinomial(said, 1, generator=torch.Generator().manual_seed(3)).squeeze(1)
+        pull = ((said - torch.eye(2)[labels]) @ self.READER) * self.SCALE
+        shift, scale = pull.square().mean(0), (pull * x.T).square().mean(0)
+        # A channel of no use counts as a tenth of the mean.
+        assert (float(shift[2]), float(scale[2])) == (0, 0)
+        shift[2], scale[2] = shift.mean() / 10, scale.mean() / 10
+        torch.testing.assert_close(found.shift_sensitivity, shift.clamp(min=float(shift[2])))
+        torch.testing.assert_close(found.scale_sensitivity, scale.clamp(min=float(scale[2])))
+
+    def test_errors_of_other_images(self, channels: Tensor) -> None:
+        supernet: Any = None
+        generator = torch.Generator().manual_seed(3)
+        target = measure_target(supernet, SPACE.largest(), [self.IMAGES], generator)
+        # Twice as bright and by 1: means and deviations of all channels follow.
+        others = (2 * self.IMAGES + 1).requires_grad_()
+        found = statistics_errors(supernet, target, others)["a.bn"]
+        variance, mean = torch.var_mean(channels, 1, correction=0)
+        brighter = 2 * mean + self.KERNEL.sum((1, 2, 3))
+        expected = torch.stack(
+            [
+                (mean - brighter) / (variance + 0.5).sqrt(),
+                ((variance + 0.5) / (4 * variance + 0.5)).log() / 2,
+            ]
+        )
+        torch.testing.assert_close(found, expected)
+        mismatch(target, {"a.bn": found}).backward()
+        assert others.grad is not None
+        assert bool(others.grad.any())
+
+
 class TestSynthesis:
     """Images whose statistics are made up, so that each step can be followed."""
 
@@ -257,6 +348,18 @@ class TestSynthesis:
                 **options,
             },
         )
+
+    def test_noise_has_as_much_energy_at_each_scale(self) -> None:
+        # So narrow that nothing is cut off; of five scales, from one value an image to one a pixel.
+        pixels = self.made(0, size=16, num_images=128, std=[0.05] * 3)
+        noise = (pixels.float() / 255 - 0.5) / 0.05
+        assert abs(float(noise.mean())) < 0.1
+        sides = (1, 2, 4, 8, 16)
+        for side in sides:
+            blocks = nn.functional.avg_pool2d(noise, 16 // side)
+            # In a mean over blocks finer scales average out.
+            expected = sum(min(1.0, (side / other) ** 2) for other in sides) / 5
+            assert float(blocks.square().mean()) == pytest.approx(expected, rel=0.2)
 
     def test_every_pass_asks_each_subnet_once(self, asked: list[Any]) -> None:
         assert len(self.SUBNETS) == 4

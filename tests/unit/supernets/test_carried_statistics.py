@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, fx
 
 from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
+from ofa_toolkit.core.sealed import seal
 from ofa_toolkit.spaces import Subnet, get_space, restrict, sample_subnets
-from ofa_toolkit.spaces.supernet_description import WEIGHTS_FILE
+from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES, WEIGHTS_FILE
 from ofa_toolkit.supernets import Supernet, extract, recalibrate_batchnorm
 from ofa_toolkit.supernets.batchnorm.carried_statistics import (
     CarriedStatistics,
@@ -184,6 +186,51 @@ def test_what_is_missing_damaged_or_anothers_is_refused(
     others = extract(Supernet(get_space("ofa-resnet50")).eval(), get_space("ofa-resnet50").smallest(128))
     with pytest.raises(MismatchError, match="knows nothing of '"):
         corrections.apply(others, 16)
+
+
+def test_images_that_are_normalised_already(tmp_path: Path) -> None:
+    images = torch.randn(2, 3, 4, 4).half()
+    (tmp_path / CARRIED_IMAGES).write_bytes(seal(safetensors.torch.save({"images": images})))
+    read = read_carried_statistics(tmp_path, None)
+    assert read is not None
+    assert read.corrections is None
+    torch.testing.assert_close(read.images, images.float(), rtol=0, atol=0)
+    write_carried_statistics(tmp_path, torch.zeros(1, 3, 4, 4, dtype=torch.uint8), None)
+    with pytest.raises(FileFormatError, match="does not say how the pixels in"):
+        read_carried_statistics(tmp_path, None)
+
+
+def test_a_file_that_was_changed_or_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_carried_statistics(tmp_path, torch.zeros(1, 3, 4, 4, dtype=torch.uint8), None)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x01")
+    with pytest.raises(FileFormatError, match="its tensors are not the ones that were saved"):
+        read_carried_statistics(tmp_path, PREPROCESSING)
+
+    def fail(_path: Path) -> bytes:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(FileFormatError, match="damaged: Input/output error"):
+        read_carried_statistics(tmp_path, PREPROCESSING)
+
+
+def test_room_for_corrections() -> None:
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(5))
+    # Shifts and scales as half floats at each of two resolutions, and a line of the header for each tensor.
+    values, tensors = 2 * 2 * (3 + 5), 2 * 2
+    assert largest_size(network, 2) == 2 * values + 150 * tensors
+
+
+@pytest.mark.parametrize("size", [14, 20])
+def test_images_are_resized_by_triangles(size: int) -> None:
+    images = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    # Each pixel is a mean of those around its place, as wide as it covers, one at least.
+    step = 16 / size
+    places = (torch.arange(size).double()[:, None] + 0.5) * step - 0.5
+    weights = (1 - (torch.arange(16).double() - places).abs() / max(1.0, step)).clamp(min=0)
+    weights /= weights.sum(1, keepdim=True)
+    torch.testing.assert_close(at_resolution(images, size), weights @ images @ weights.T)
 
 
 def test_corners_stand_in_for_small_images() -> None:

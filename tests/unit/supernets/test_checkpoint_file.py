@@ -79,6 +79,10 @@ WRAPPINGS: dict[str, Callable[[Weights], Any]] = {
         "file": PurePosixPath("runs/best.pth"),
     },
     "arrays": lambda w: {"params": {n: t.numpy() for n, t in w.items()}, "step": np.arange(3)},
+    "big-endian arrays": lambda w: {
+        n: t.numpy().astype(t.numpy().dtype.newbyteorder(">")) if t.ndim else t for n, t in w.items()
+    },
+    "tensors by number": lambda w: {"net": w, "moments": {0: torch.ones(2)}},
     "half": lambda w: {n: t.half() if t.is_floating_point() else t for n, t in w.items()},
 }
 
@@ -124,9 +128,79 @@ def test_two_networks_side_by_side_are_not_guessed(supernet: Supernet, tmp_path:
     weights = official_supernet_weights(supernet)
     path = tmp_path / "checkpoint.pth"
     torch.save({**prefixed(weights, "teacher."), **prefixed(weights, "student.")}, path)
-    with pytest.raises(CheckpointError, match="several networks: teacher, student"):
+    with pytest.raises(CheckpointError, match="several networks: teacher, student") as caught:
         read_checkpoint(path)
+    assert caught.value.hint == "Say which: --weights student"
     assert read_checkpoint(path, "student").weights.keys() == weights.keys()
+    torch.save({**torch.load(path), **prefixed(weights, "other.")}, path)
+    with pytest.raises(CheckpointError, match="several networks: teacher, student, other") as caught:
+        read_checkpoint(path)
+    assert caught.value.hint == "Say which: --weights other"
+
+
+@pytest.mark.parametrize(
+    ("wrap", "place", "prefix", "left_out"),
+    [
+        # The first of several dictionaries.
+        (lambda w: {"first": w, "second": w}, "first", "", ("weights 'second'",)),
+        # An outer one before an inner one.
+        (lambda w: {"a": {"b": w}, "c": w, "n": 1}, "c", "", ("weights 'a.b'", "'n'")),
+        # Averaged weights before others, wherever they lie.
+        (lambda w: {"c": w, "a": {"swa": w}}, "a.swa", "", ("weights 'c'",)),
+        (lambda w: {**prefixed(w, "net."), **prefixed(w, "net_ema.")}, "", "net_ema.", ("weights 'net'",)),
+        # The file itself holds a network, and another under a prefix.
+        (lambda w: {**w, **prefixed(w, "ema.")}, "", "ema.", ("weights '(the file itself)'",)),
+        (lambda w: {**w, **prefixed(w, "averaged.")}, "", "averaged.", ("weights '(the file itself)'",)),
+        (
+            lambda w: {**prefixed(w, "module."), "n": torch.tensor(3)},
+            "",
+            "module.",
+            ("1 tensor beside 'module.'",),
+        ),
+        # "ema" inside of a word says nothing.
+        (lambda w: {"first": w, "schema": w}, "first", "", ("weights 'schema'",)),
+    ],
+)
+def test_which_of_several_is_taken(
+    wrap: Callable[[Weights], Any],
+    place: str,
+    prefix: str,
+    left_out: tuple[str, ...],
+    supernet: Supernet,
+    tmp_path: Path,
+) -> None:
+    weights = official_supernet_weights(supernet)
+    torch.save(wrap(weights), tmp_path / "x.pt")
+    found = read_checkpoint(tmp_path / "x.pt")
+    assert (found.place, found.prefix, found.left_out) == (place, prefix, left_out)
+    assert found.weights.keys() == weights.keys()
+    for name in [text.split("'")[1] for text in left_out if text.startswith("weights")]:
+        assert read_checkpoint(tmp_path / "x.pt", name).weights.keys() == weights.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [({}, "it is empty"), ([], "it holds a list"), ({"a": 1}, "it holds 'a'")]
+)
+def test_what_a_file_without_weights_holds(content: Any, told: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=rf"holds no state dictionary: {told}\.$"):
+        read_checkpoint(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("error", [None, OSError("cannot be read")])
+def test_damaged_safetensors_are_named(
+    error: Exception | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"no header")
+
+    def fail(_path: object) -> None:
+        raise error or AssertionError
+
+    if error is not None:
+        monkeypatch.setattr(safetensors.torch, "load_file", fail)
+    with pytest.raises(CheckpointError, match=r"x\.safetensors' is damaged or truncated"):
+        read_checkpoint(path)
 
 
 def test_what_does_not_belong_is_refused(supernet: Supernet, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -178,6 +180,37 @@ def test_truncated_weights(folder: Path) -> None:
     weights = folder / WEIGHTS_FILE
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged or truncated"):
+        read_supernet(folder)
+
+
+def test_weights_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.name == WEIGHTS_FILE:
+            raise OSError("Input/output error")
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(CheckpointError, match="damaged or truncated: Input/output error"):
+        read_supernet(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("stem.conv.bn.bias"), "lacks 'stem.conv.bn.bias', unlike the space"),
+        (lambda t: t.update(more=torch.ones(1)), "holds 'more', unlike the space"),
+        (lambda t: t.update({"stem.conv.bn.bias": torch.ones(2)}), r"has shape \(2,\).*needs \(8,\)"),
+        (lambda t: t.update({"stem.conv.bn.bias": torch.ones(9)}), r"has shape \(9,\).*needs \(8,\)"),
+        (lambda t: t["stem.conv.bn.bias"].fill_(float("nan")), "'stem.conv.bn.bias' is not finite"),
+    ],
+)
+def test_weights_of_another_network(folder: Path, change: Callable[[Any], object], message: str) -> None:
+    tensors = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    change(tensors)
+    safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE)
+    with pytest.raises((MismatchError, CheckpointError), match=message):
         read_supernet(folder)
 
 

@@ -104,6 +104,17 @@ class TestLayers:
         }
         assert bool((found["x"] >= 0).all())
 
+    def test_runs_of_layers_are_one_module(self) -> None:
+        graph = build_network(lower(SPACE, SPACE.smallest())).graph
+        called = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+        assert "stages.0.0" in called
+        assert not {name for name in called if name.startswith("stages.0.0.")}
+        # Squeeze and excite reads the depthwise convolution's output beside the product.
+        assert "stages.1.0" not in called
+        parts = ("expand", "depthwise", "project")
+        assert {f"stages.1.0.{part}" for part in parts} < called
+        assert "classifier" in called
+
     def test_layers_with_and_without_biases(self) -> None:
         for bias in (False, True):
             spec = layer("linear", in_channels=9, out_channels=2, bias=bias)

@@ -185,6 +185,14 @@ def test_the_best_is_the_first_of_the_best_means(script: Scripted) -> None:
     assert read_checkpoint(script.folder / "checkpoints" / "best.pt").state.step == 12
 
 
+@pytest.mark.parametrize(("every", "validated"), [(1, [0, 1, 2, 3, 4]), (3, [2, 4]), (9, [4])])
+def test_every_so_many_epochs_and_the_last_are_validated(
+    every: int, validated: list[int], script: Scripted
+) -> None:
+    script.prepare(validation__every_epochs=every, training__epochs=5).run()
+    assert script.validated == validated
+
+
 def test_checkpoints_by_steps_and_losses_read_later(script: Scripted) -> None:
     script.prepare(checkpoints__every_steps=3, training__read_losses_every=2).run()
     assert sorted(script.checkpoints) == [0, 3, 4, 6, 8, 9, 12]
