@@ -139,10 +139,17 @@ def _is_telling(mutation: MutationSpec) -> bool:
     line, column = mutation.start_pos
     if "BitOr_" in mutation.operator_name and line in _annotated(mutation.module_path):
         return False
+    # The tool cannot replace the dotted name of an exception.
+    if "ExceptionReplacer" in mutation.operator_name and "." in _source_line(mutation):
+        return False
     # The star of a signature is no product: a slash there takes the same calls.
-    if mutation.module_path.read_text(encoding="utf-8").splitlines()[line - 1].startswith("*,", column):
+    if _source_line(mutation).startswith("*,", column):
         return False
     return not mutation.operator_name.endswith(("_LShift", "_RShift", "_BitAnd", "_BitOr", "_BitXor"))
+
+
+def _source_line(mutation: MutationSpec) -> str:
+    return mutation.module_path.read_text(encoding="utf-8").splitlines()[mutation.start_pos[0] - 1]
 
 
 @functools.cache
