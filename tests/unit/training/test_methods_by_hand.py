@@ -358,3 +358,25 @@ def test_a_single_subnet_learns_from_labels() -> None:
     assert method.only_subnet == phase.space.largest()
     assert (phase.first_epoch, phase.end_epoch, phase.largest_only) == (0, 10, False)
     assert passes(method, phase, at(3)) == [Pass(role="subnet", subnet=phase.space.largest())]
+
+
+def test_phases_of_ofa_are_the_authors() -> None:
+    """The table of `train_ofa_net.py`, whose rates are those of one of 32 GPUs, behind 180 epochs at 2.6."""
+    table = [
+        ("teacher", [7], [4], [6], 1, 180, 2.6, None),
+        ("kernel", [3, 5, 7], [4], [6], 1, 120 + 5, 32 * 3e-2, None),
+        ("depth 1", [3, 5, 7], [3, 4], [6], 2, 25, 32 * 2.5e-3, None),
+        ("depth 2", [3, 5, 7], [2, 3, 4], [6], 2, 120 + 5, 32 * 7.5e-3, None),
+        ("expand 1", [3, 5, 7], [2, 3, 4], [4, 6], 4, 25, 32 * 2.5e-3, 0),
+        ("expand 2", [3, 5, 7], [2, 3, 4], [3, 4, 6], 4, 120 + 5, 32 * 7.5e-3, 1),
+    ]
+    method = built({"name": "ofa"}, epochs=605, space={"name": "ofa-mobilenet-v3-w1.0"})
+    for phase, (name, kernels, depths, ratios, num_networks, epochs, rate, sort) in zip(
+        method.phases, table, strict=True
+    ):
+        stage = phase.space.stages[0]
+        found = [stage.kernel_sizes, stage.depths, stage.expand_ratios]
+        assert [sorted(values) for values in found] == [kernels, depths, ratios], name
+        assert (phase.name, phase.epochs, phase.sort_protected_widths) == (name, epochs, sort)
+        assert len(passes(method, phase, at(phase.first_epoch))) == num_networks
+        assert phase.learning_rate(phase.first_epoch, 0, 4) / 0.1 * 2.6 == pytest.approx(rate)
