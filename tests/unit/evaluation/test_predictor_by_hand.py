@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import config as configuration
@@ -16,7 +17,7 @@ from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import holds_predictor, read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, BoundAccuracy, Member
-from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_members, surprisal
+from ofa_toolkit.evaluation.predictor.training import _Ensemble, fit_ensemble, predict_members, surprisal
 from ofa_toolkit.evaluation.predictor.trend import trend_percent
 from ofa_toolkit.evaluation.sampling import sampling_interval
 from ofa_toolkit.evaluation.stratified import stratified_population
@@ -349,6 +350,16 @@ class TestFitting:
     def test_rare_choices_surprise(self) -> None:
         rows = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0]], np.float32)
         assert surprisal(rows).tolist() == pytest.approx([0, -np.log(3 / 4), -np.log(1 / 4)])
+
+    def test_members_say_what_the_fitted_network_says(self) -> None:
+        config = EnsembleConfig(num_members=2, hidden=(4, 3))
+        network = _Ensemble(6, config, seed=0)
+        inputs = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+        with torch.no_grad():
+            network.linear += torch.arange(12.0).reshape(2, 6, 1)
+            outputs = network(torch.from_numpy(inputs).expand(2, 50, 6)).numpy().T
+        members = network.members(np.eye(6, dtype=np.float32), mean=70.0, scale=3.0)
+        assert predict_members(members, inputs) == pytest.approx(70 + 3 * outputs, rel=1e-4, abs=1e-3)
 
     def test_an_additive_figure_is_learned_and_its_scale_kept(self) -> None:
         rows = CHOICES.one_hot(SPACE, stratified_population(SPACE, 120, seed=0))

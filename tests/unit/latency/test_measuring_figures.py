@@ -199,8 +199,8 @@ def test_threads_of_the_cpu_are_kept_on_the_last_cores(
     processor: Any, bound_to: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 5})
-    monkeypatch.setattr(os, "sched_setaffinity", lambda _pid, cores: calls.append(cores))
+    monkeypatch.setattr(os, "sched_getaffinity", {0: {0, 1, 2, 5}}.__getitem__)  # of this process
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: calls.append(cores if pid == 0 else pid))
     with (
         contextlib.suppress(KeyError),
         pinned(CountingRuntime(RuntimeOptions(processor=processor, num_threads=2))),

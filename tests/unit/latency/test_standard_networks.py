@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torchvision
 
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import UnknownNameError
-from ofa_toolkit.latency.measuring.standard_networks import standard_network, standard_network_names
+from ofa_toolkit.latency.measuring.standard_networks import (
+    _efficientnet,
+    _mnasnet,
+    _mobilenet_v2,
+    _mobilenet_v3,
+    standard_network,
+    standard_network_names,
+)
+from ofa_toolkit.spaces.layer_builder import Flow, LayerBuilder
+from ofa_toolkit.spaces.mobilenet_v3 import LARGE_ROWS, SMALL_ROWS
 
 TORCHVISION = {
     "mobilenet-v2-1.0": "mobilenet_v2",
@@ -56,6 +68,26 @@ def test_parameters_are_those_of_torchvision(name: str, model: str) -> None:
         network = torchvision.models.get_model(model, weights=None)
     expected = sum(parameter.numel() for parameter in network.parameters())
     assert count_params(standard_network(name, 224)) == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "resolution", "num_params", "billion_macs"),
+    [
+        (lambda: _mobilenet_v3(LARGE_ROWS, 1280, is_keras=False), 224, 5483032, 0.217),
+        (lambda: _mobilenet_v3(SMALL_ROWS, 1024, is_keras=False), 224, 2542856, 0.057),
+        (lambda: _efficientnet(1.0, 1.0), 224, 5288548, 0.386),
+        (lambda: _efficientnet(1.2, 1.4), 300, 12233232, 1.827),
+        (lambda: _mobilenet_v2(1.0), 224, 3504872, 0.301),
+        (lambda: _mnasnet(1280, "relu", 1.3), 224, 6282256, 0.526),
+    ],
+)
+def test_networks_of_the_figures_that_torchvision_publishes(
+    make: Callable[[], Any], resolution: int, num_params: int, billion_macs: float
+) -> None:
+    builder = LayerBuilder(1e-5)
+    make()(builder, Flow("input", 3, resolution), 1000)
+    assert count_params(builder.layers) == num_params
+    assert count_macs(builder.layers) / 1e9 == pytest.approx(billion_macs, abs=6e-4)
 
 
 @pytest.mark.parametrize(("name", "model"), TORCHVISION.items())

@@ -18,7 +18,7 @@ from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProb
 from ofa_toolkit.search.uniform import uniform_subnets
 from ofa_toolkit.search.variation import Variation
 from ofa_toolkit.spaces import get_space
-from ofa_toolkit.spaces.encoding import Population
+from ofa_toolkit.spaces.encoding import Encoding, Population
 from tests.unit.search.tiny import LARGEST, SMALLEST, SUM_OF_CODES, TINY, problem, rows, tiny, weighted
 
 WIDE = get_space("ofa-mobilenet-v3-w1.0").with_resolutions((224,))
@@ -140,6 +140,17 @@ def test_uniform_subnets_by_hand() -> None:
     by_hand = [[a, b, *c] for a, b in ((1, 0), (2, 0), (1, 1), (2, 2)) for c in ([1], [2])]
     assert sorted(shallow[:, 1:].tolist()) == sorted(by_hand * 2)
     assert not found.flags.writeable
+    assert uniform_subnets(WIDE) is uniform_subnets(WIDE)
+
+
+def test_widths_of_uniform_subnets_are_of_one_rank() -> None:
+    space = get_space("ofa-resnet50").with_resolutions((128,))
+    subnets = Encoding(space).decode(uniform_subnets(space))
+    found = {tuple(choice.width for choice in subnet.stages) for subnet in subnets}
+    by_rank = (
+        tuple(stage.widths[min(rank, len(stage.widths) - 1)] for stage in space.stages) for rank in range(3)
+    )
+    assert found == set(by_rank)
 
 
 class Scripted(Operators):

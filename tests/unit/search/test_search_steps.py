@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from ofa_toolkit.search import local
 from ofa_toolkit.search.archive import Archive
 from ofa_toolkit.search.baselines import exhaustive_search
 from ofa_toolkit.search.local import LocalConfig, polish_front, refine
@@ -84,6 +85,17 @@ def test_an_archive_keeps_the_best_distinct_ones_and_counts_all() -> None:
     assert result.scores.objectives[:, 0].tolist() == [-5, -4, -3]
 
 
+def test_an_archive_keeps_as_many_as_it_holds_where_most_rows_are_the_same() -> None:
+    archive = Archive(problem(1, 1, 1, 1, 1), capacity=3)
+    archive.evaluate(rows(*[LARGEST] * 9, [0, 2, 2, 2, 2], [0, 2, 2, 2, 2], [0, 1, 2, 2, 2], SMALLEST))
+    result = archive.result()
+    assert result.population.tolist() == [LARGEST, [0, 2, 2, 2, 2], [0, 1, 2, 2, 2]]
+    one = Archive(problem(1, 1, 1, 1, 1))
+    assert not one.result().is_feasible
+    one.evaluate(rows(SMALLEST))
+    assert one.result().is_feasible
+
+
 def test_an_archive_of_a_front_keeps_the_feasible_front_by_its_first_objective() -> None:
     objectives = [
         Objective(figure=weighted(0, 3, 2, 1, 1), is_maximized=True),
@@ -102,6 +114,8 @@ def test_an_archive_of_a_front_keeps_the_feasible_front_by_its_first_objective()
 def test_a_front_of_one_objective_is_its_first_best_row() -> None:
     assert pareto_rows(np.array([[2.0], [1.0], [3.0], [1.0]])).tolist() == [1]
     assert pareto_rows(np.zeros((0, 3))).tolist() == []
+    for pair in ([[1, 2], [1, 1]], [[1, 2, 0], [1, 1, 0]], [[1, 2, 0], [1, 2, -1]]):
+        assert pareto_rows(np.array(pair, float)).tolist() == [1]
     assert pareto_rows(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0], [2.0, 2.0]])).tolist() == [0, 1]
     assert pareto_rows(np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [1.0, 2.0, 0.0]])).tolist() == [0, 1]
 
@@ -138,6 +152,23 @@ def test_ratios_that_are_tied_to_the_depth_follow_it() -> None:
     found, _owners = operators.neighbors(rows([0, 1, 0, 4, 2]))
     tied = [[0, 1, 0, 2, 2], [0, 1, 0, 4, 4], [0, 1, 0, 3, 0]]
     assert sorted(row for row in found.tolist() if row[:3] == [0, 1, 0]) == sorted(tied)
+
+
+def test_children_in_a_space_of_tied_ratios_are_members_of_it() -> None:
+    operators, random = (
+        Operators(tiny(expand_ratios=(3, 4), compound=((1, 3), (2, 4)))),
+        np.random.default_rng(0),
+    )
+    (every,) = operators.everything()
+    first, second = (random.permutation(np.repeat(every, 5, axis=0)) for _ in range(2))
+    for child in (operators.cross(first, second, random), operators.mutate(first, 0.7, random)):
+        assert {tuple(row) for row in child.tolist()} <= {tuple(row) for row in every.tolist()}
+
+
+def test_every_code_is_a_kernel_by_a_ratio() -> None:
+    (every,) = Operators(tiny(expand_ratios=(3, 4, 6), depths=(1,))).everything()
+    assert len(every) == 2 * (2 + 2 * 2) * (2 * 3)
+    assert sorted(set(every[:, 3].tolist())) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_sample_begins_with_the_extremes_of_every_resolution() -> None:
@@ -255,6 +286,35 @@ def test_a_polished_front_is_the_whole_front(second: Objective) -> None:
     assert len(best.population) == 7  # one for each sum of codes, from two to eight
     assert archive.result().population.tolist() == best.population.tolist()
     assert archive.result().num_evaluations > 72
+
+
+def test_members_of_a_front_are_polished_with_those_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = SearchProblem(
+        TINY,
+        [
+            Objective(figure=weighted(5, 1.7, 1.5, 3.1, 2.2), is_maximized=True),
+            Objective(figure=SUM_OF_CODES),
+        ],
+    )
+    archive, front = Archive(own), exhaustive_search(own)
+    archive.evaluate(front.population)
+    seen: list[tuple[float, set[bytes]]] = []
+
+    def recorded(inner: Archive, *, config: LocalConfig) -> None:
+        assert config == LocalConfig(num_starts=4, num_pairs=9, max_rounds=6)
+        (limit,) = inner.problem.constraints
+        seen.append((limit.limit, {row.tobytes() for row in inner.result().population}))
+
+    monkeypatch.setattr(local, "refine", recorded)
+    polish_front(archive, config=LocalConfig(num_pairs=9))
+    members = [row.tobytes() for row in front.population]  # the largest sum of codes first
+    assert seen[:7] == [(8.0 - n, set(members[max(0, n - 2) : n + 3])) for n in range(7)]
+    # Then at costs spread evenly from the least to the most, from the dearest member that costs no more.
+    costs = np.linspace(2, 8, len(seen) - 7)
+    assert [limit for limit, _ in seen[7:]] == pytest.approx(costs.tolist())
+    for limit, started in seen[7:]:
+        n = 8 - int(limit + 1e-9)
+        assert started == set(members[max(0, n - 2) : n + 3])
 
 
 def test_a_front_of_three_is_polished_and_one_beyond_the_limits_is_not() -> None:
