@@ -32,7 +32,7 @@ class SearchResult:
     @property
     def is_feasible(self) -> bool:
         """Whether a subnet that meets all constraints was found."""
-        return len(self.population) > 0 and bool(self.scores.is_feasible.any())
+        return bool(self.scores.is_feasible.any())
 
 
 class Archive:
