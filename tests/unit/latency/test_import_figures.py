@@ -34,6 +34,7 @@ from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import get_space, lower
+from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.units import unit_of
 
 SPACE = get_space("mobilenet-v3-compact")
@@ -252,6 +253,22 @@ def test_block_tables_in_every_form(tmp_path: Path) -> None:
 )
 def test_what_is_a_block_table(document: Any, is_so: bool) -> None:
     assert is_block_table(document) == is_so
+
+
+@pytest.mark.parametrize(("middle", "ratio"), [(64, 4), (96, 6), (16, 1), (80, 5), (72, None)])
+def test_keys_of_a_block_by_its_middle_and_by_its_ratio(middle: int, ratio: int | None) -> None:
+    def conv(name: str, source: str, *shape: int, **facts: Any) -> LayerSpec:
+        sizes = dict(zip(("in_channels", "out_channels", "in_size", "out_size"), shape, strict=True))
+        return LayerSpec(name=name, kind="conv", inputs=(source,), **sizes, **facts)
+
+    layers = (
+        conv("a", "x", 16, middle, 8, 8),
+        conv("b", "a", *(middle, middle, 8, 4), kernel_size=5, stride=2, groups=middle, activation="h_swish"),
+        conv("c", "b", middle, 24, 4, 4),
+    )
+    start, end = "expanded_conv-input:8x8x16-output:4x4x24-expand:", "-kernel:5-stride:2-idskip:0"
+    by_ratio = [] if ratio is None else [f"{start}{ratio}{end}"]
+    assert ofa_keys(layers) == [[f"{start}{middle}{end}-se:0-hs:1", *by_ratio]]
 
 
 def test_entries_of_few_repeats_are_counted_and_shared_shapes_take_the_median(tmp_path: Path) -> None:
