@@ -20,6 +20,7 @@ from ofa_toolkit.supernets.importing.official_config import official_config
 from ofa_toolkit.supernets.importing.official_names import modern_name, official_names
 from ofa_toolkit.supernets.importing.published import supernet_from_published
 from ofa_toolkit.supernets.importing.timm_networks import check_same_output, epsilon_of
+from ofa_toolkit.supernets.module_counts import ModuleCounts, count_module
 from ofa_toolkit.supernets.supernet import run_weightless
 
 SPACE = get_space("mobilenet-v3-compact").with_num_classes(3)
@@ -444,6 +445,23 @@ def test_outputs_are_alike_to_a_ten_thousandth_of_the_largest() -> None:
         check_same_output(off_by(0.0), off_by(-0.11), scores, "It")
     with pytest.raises(MismatchError):
         check_same_output(off_by(0.0), off_by(math.nan), scores, "It")
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_what_a_module_costs(is_training: bool) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 2, 3, padding=1, bias=False),
+        nn.BatchNorm2d(2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(2, 5),
+    ).train(is_training)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    # 27 products for each of two channels of 16 pixels, then 2 for each of 5 outputs.
+    assert count_module(network, 4) == ModuleCounts(macs=16 * 2 * 27 + 10, params=54 + 4 + 15)
+    assert network.training == is_training
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+    assert count_module(nn.ReLU(), 4) == ModuleCounts(macs=0, params=0)
 
 
 def test_the_epsilon_of_a_network() -> None:

@@ -49,7 +49,8 @@ def test_macs_of_a_step_are_those_of_its_passes() -> None:
 
 def test_time_left_of_untimed_phases_follows_their_macs() -> None:
     left = TimeLeft(_TwoPhases(), steps_per_epoch=10)
-    assert left.predict({}, {}) is None
+    for done, seconds in (({}, {}), ({"alone": 5}, {"alone": 0.0}), ({"alone": 0}, {"alone": 1.0})):
+        assert left.predict(done, seconds) is None
     # 5 of 20 updates took 10 s; 15 are left, and 30 that cost more.
     ratio = (LARGE + SMALL) / LARGE
     assert left.predict({"alone": 5}, {"alone": 10.0}) == pytest.approx(15 * 2 + 30 * 2 * ratio)

@@ -74,4 +74,8 @@ def test_few_pictures_are_one_batch(tmp_path: Path) -> None:
 def test_who_names_epochs_gets_them() -> None:
     assert load_recipe("own-photos").minutes == 20
     assert load_recipe("own-photos", epochs=3).minutes is None
-    assert load_recipe("own-photos", overrides=["training.epochs=3"]).training.epochs == 3
+    named = load_recipe("own-photos", overrides=["training.epochs=3"])
+    assert (named.training.epochs, named.minutes) == (3, None)
+    both = load_recipe("own-photos", overrides=["minutes=7", "training.epochs=3"])
+    assert (both.training.epochs, both.minutes) == (3, 7)
+    assert load_recipe("own-photos", overrides=["training.seed=3"]).minutes == 20

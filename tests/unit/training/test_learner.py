@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -38,14 +39,13 @@ PHASE = Phase(
 def made(
     supernet: Supernet | None = None, process: Process | None = None, *, teacher: Any = None, **loop: Any
 ) -> Learner:
-    config = from_values(
-        {
-            "space": {"name": "mobilenet-v3-compact"},
-            "algorithm": {"name": "bignas"},
-            "training": {"epochs": 1, "batch_size": 4, **loop},
-            "schedule": {"learning_rate": 0.1},
-        }
-    )
+    values = {
+        "space": {"name": "mobilenet-v3-compact"},
+        "algorithm": {"name": "bignas"},
+        "training": {"epochs": 1, "batch_size": 4, **loop},
+        "schedule": {"learning_rate": 0.1},
+    }
+    config = from_values(json.loads(json.dumps(values)))  # as from a file
     if supernet is None:
         torch.manual_seed(0)
         supernet = Supernet(SPACE, dropout=0.5)

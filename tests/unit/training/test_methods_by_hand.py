@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.spaces.subnet_file import subnet_file, write_subnet
 from ofa_toolkit.training.algorithm import Algorithm, Pass, Phase, Position
 from ofa_toolkit.training.compofa import CompofaConfig
 from ofa_toolkit.training.config import RunConfig, from_values
@@ -16,7 +19,6 @@ from ofa_toolkit.training.deps import Deps
 from ofa_toolkit.training.ofa import OfaConfig
 from ofa_toolkit.training.phased import share_out_epochs
 from ofa_toolkit.training.schedules import (
-    ScheduleConfig,
     constant,
     constant_increment,
     cosine,
@@ -27,15 +29,15 @@ from ofa_toolkit.training.schedules import (
 
 
 def run(algorithm: dict[str, Any], *, epochs: int = 10, **tables: Any) -> RunConfig:
-    return from_values(
-        {
-            "space": {"name": "mobilenet-v3-compact", "resolutions": [24, 32], **tables.pop("space", {})},
-            "algorithm": algorithm,
-            "training": {"epochs": epochs, "batch_size": 8},
-            "schedule": {"learning_rate": 0.1},
-            **tables,
-        }
-    )
+    values = {
+        "space": {"name": "mobilenet-v3-compact", "resolutions": [24, 32], **tables.pop("space", {})},
+        "algorithm": algorithm,
+        "training": {"epochs": epochs, "batch_size": 8},
+        "schedule": {"learning_rate": 0.1},
+        **tables,
+    }
+    # As from a file, whose texts are equal to those of the program and not the same objects.
+    return from_values(json.loads(json.dumps(values)))
 
 
 def built(algorithm: dict[str, Any], **tables: Any) -> Algorithm:
@@ -84,15 +86,9 @@ def test_curves_at_their_ends() -> None:
     ],
 )
 def test_a_schedule_as_a_recipe_says_it(kind: Any, rates: list[float]) -> None:
-    schedule = ScheduleConfig(
-        kind=kind,
-        learning_rate=0.1,
-        floor=0.2,
-        warmup_share=0.2,
-        warmup_start=0.25,
-        decay=0.5,
-        decay_every_share=0.25,
-    ).build(0.5)
+    told = {"kind": kind, "learning_rate": 0.1, "floor": 0.2, "warmup_share": 0.2, "warmup_start": 0.25}
+    told |= {"decay": 0.5, "decay_every_share": 0.25}
+    schedule = run({"name": "bignas"}, schedule=told).schedule.build(0.5)
     assert [schedule(p) for p in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx(rates)
 
 
@@ -380,3 +376,12 @@ def test_phases_of_ofa_are_the_authors() -> None:
         assert (phase.name, phase.epochs, phase.sort_protected_widths) == (name, epochs, sort)
         assert len(passes(method, phase, at(phase.first_epoch))) == num_networks
         assert phase.learning_rate(phase.first_epoch, 0, 4) / 0.1 * 2.6 == pytest.approx(rate)
+
+
+def test_the_subnet_of_a_file_learns_alone(tmp_path: Path) -> None:
+    space = run({"name": "single"}).space.trained(10)
+    subnet = space.smallest(24)
+    write_subnet(tmp_path / "subnet.json", subnet_file(subnet, space))
+    method = built({"name": "single", "subnet": str(tmp_path / "subnet.json")})
+    assert method.only_subnet == subnet
+    assert passes(method, method.phases[0], at(3)) == [Pass(role="subnet", subnet=subnet)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import sys
 import types
@@ -66,7 +67,7 @@ def run(changes: dict[str, Any] | None = None, method: str = "deps") -> RunConfi
         for part in tables:
             table = table.setdefault(part, {})
         table[name] = value
-    return from_values(values)
+    return from_values(json.loads(json.dumps(values)))  # as from a file
 
 
 class TestState:
@@ -416,6 +417,9 @@ class TestMetrics:
         log = MetricsLog(tmp_path / "run", last_step=0, use_tensorboard=False)
         log.write("step", 1, {"a": math.inf, "b": {"c": math.nan, "d": 2.5}, "e": 3})
         log.close()
+        # Anything else that is none would make a line that other programs cannot read.
+        with pytest.raises(ValueError, match="JSON"):
+            log.write("step", 2, {"a": [math.nan]})
         assert read_metrics(log.path) == [
             {"kind": "step", "step": 1, "a": None, "b": {"c": None, "d": 2.5}, "e": 3}
         ]
@@ -487,7 +491,8 @@ class TestOptimizer:
     )
     def test_a_first_step(self, kind: Any, settings: dict[str, Any], expected: float) -> None:
         module = nn.Linear(1, 1, bias=False)
-        optimizer = build_optimizer(OptimizerConfig(**{"weight_decay": 0.0, **settings}, kind=kind), module)
+        told = {f"optimizer.{name}": value for name, value in {"weight_decay": 0.0, **settings}.items()}
+        optimizer = build_optimizer(run({**told, "optimizer.kind": kind}).optimizer, module)
         with torch.no_grad():
             module.weight.fill_(2.0)
         module.weight.grad = torch.ones(1, 1)

@@ -137,6 +137,7 @@ def test_epsilon_is_recorded_for_deps_and_is_0_in_the_warm_up() -> None:
             "Epsilon rises over 50 updates, not 90 (algorithm.ramp_share = 0.9): only the warm-up's.",
         ),
         ({"epsilon_ramp": "none"}, 1, None),
+        ({"warmup_share": 1.0}, 1, None),
         ({"ramp_share": 0.0}, 1, None),
     ],
 )

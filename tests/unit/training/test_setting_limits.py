@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.errors import ConfigError, OfaToolkitError
+from ofa_toolkit.core.precision import ALIASES
+from ofa_toolkit.spaces import get_space
+from ofa_toolkit.spaces.space_file import space_document
 from ofa_toolkit.training.config import RunConfig, from_values
 
 METHODS = ("deps", "ofa", "bignas", "compofa", "single")
@@ -26,7 +30,8 @@ def run(changes: dict[str, Any] | None = None, method: str = "deps") -> RunConfi
         for part in tables:
             table = table.setdefault(part, {})
         table[name] = value
-    return from_values(values)
+    # Read as from a file, whose texts are equal to those of the program and not the same objects.
+    return from_values(json.loads(json.dumps(values)))
 
 
 def setting(config: Any, path: str) -> Any:
@@ -288,6 +293,30 @@ def test_settings_that_exclude_each_other(changes: dict[str, Any], message: str 
         return
     with pytest.raises(ConfigError, match=message):
         run(changes)
+
+
+@pytest.mark.parametrize(("spelled", "precision"), [*ALIASES.items(), ("bf16", "bf16")])
+def test_the_precision_in_other_spellings(spelled: str, precision: str) -> None:
+    assert run({"training.precision": spelled}).training.precision == precision
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("training", 3), ("training.precision", 16), ("training.precision", "fp8"), ("space", 3), ("space", {})],
+)
+def test_tables_that_are_none(path: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=path.replace(".", r"\.")):
+        run({path: value})
+
+
+def test_a_space_of_ones_own() -> None:
+    own = {**space_document(get_space("mobilenet-v3-compact")), "name": "mine"}
+    config = run({"space": {"name": "mine", "table": own}})
+    assert config.space.base.name == config.space.whole(7).name == "mine"
+    with pytest.raises(ConfigError, match="name: 'other' is not that of the table, 'mine'"):
+        run({"space": {"name": "other", "table": own}})
+    with pytest.raises(OfaToolkitError, match="mine"):
+        assert run({"space": {"name": "mine"}}).space.base
 
 
 def test_the_space_of_a_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ def made(seed: int = 0) -> Supernet:
 
 
 def updater(supernet: Supernet, *, label_teacher: Any = None, **loop: Any) -> Updater:
-    config = LoopConfig(**{"epochs": 1, "batch_size": 8, "label_smoothing": 0.2, **loop})
+    told = {"epochs": 1, "batch_size": 8, "label_smoothing": 0.2, **loop}
+    config = LoopConfig(**json.loads(json.dumps(told)))  # as from a file
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
     return Updater(supernet, optimizer, config, Process(), label_teacher=label_teacher)
 

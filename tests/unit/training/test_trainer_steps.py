@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -90,7 +91,7 @@ class Scripted:
                 values.setdefault(table, {})[name] = value
             else:
                 values[table] = value
-        config = from_values(values)
+        config = from_values(json.loads(json.dumps(values)))  # as from a file
         dataset = open_dataset("fake:classes=4,size=12,train=40,test=4", validation_size=8)
         space = config.space.trained(4)
         torch.manual_seed(0)
