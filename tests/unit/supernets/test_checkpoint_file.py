@@ -210,6 +210,7 @@ def test_what_does_not_belong_is_refused(supernet: Supernet, tmp_path: Path) -> 
     cases: list[tuple[Weights, type[Exception], str]] = [
         ({**weights, "blocks.99.x": torch.ones(1)}, MismatchError, r"holds 'blocks\.99\.x'"),
         ({n: t for n, t in weights.items() if n != name}, MismatchError, f"lacks '{name}'"),
+        ({name: weights[name]}, MismatchError, "holds no classifier"),
         ({**weights, name: weights[name] * float("inf")}, CheckpointError, "not finite"),
         ({**weights, name: weights[name][:1]}, MismatchError, "has shape"),
         ({**weights, name: weights[name].to(torch.int8)}, CheckpointError, "int8, not floating-point"),

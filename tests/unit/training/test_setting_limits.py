@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError, OfaToolkitError
 from ofa_toolkit.core.precision import ALIASES
 from ofa_toolkit.spaces import get_space
-from ofa_toolkit.spaces.space_file import space_document
-from ofa_toolkit.training.config import RunConfig, from_values
+from ofa_toolkit.spaces.space_file import dumps_space, space_document
+from ofa_toolkit.training.config import RunConfig, from_values, load
 
 METHODS = ("deps", "ofa", "bignas", "compofa", "single")
 
@@ -317,6 +320,28 @@ def test_a_space_of_ones_own() -> None:
         run({"space": {"name": "other", "table": own}})
     with pytest.raises(OfaToolkitError, match="mine"):
         assert run({"space": {"name": "mine"}}).space.base
+
+
+def test_a_space_in_a_file_is_kept_in_the_configuration(tmp_path: Path) -> None:
+    own = dataclasses.replace(get_space("mobilenet-v3-compact"), name="mine")
+    path = tmp_path / "mine.toml"
+    path.write_text(dumps_space(own))
+    config = run({"space": {"name": str(path), "depths": [1]}})
+    assert (config.space.name, config.space.base, config.space.depths) == ("mine", own, (1,))
+    # A run's own file needs no other; a space that is named beside it takes the place of all it says of one.
+    configuration.dump_toml(config, tmp_path / "run.toml")
+    path.unlink()
+    assert load(tmp_path / "run.toml") == config
+    other = load(tmp_path / "run.toml", ["training.seed=3"], space="deps-mobilenet-v3-cifar")
+    assert (other.space.name, other.space.depths, other.training.seed) == ("deps-mobilenet-v3-cifar", (), 3)
+
+
+def test_a_recipe_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run\.toml"):
+        load(tmp_path / "run.toml")
+    (tmp_path / "run.toml").write_text("training = [")
+    with pytest.raises(ConfigError, match=r"run\.toml"):
+        load(tmp_path / "run.toml")
 
 
 def test_the_space_of_a_run() -> None:

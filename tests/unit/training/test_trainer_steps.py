@@ -427,7 +427,7 @@ class TestTwoPhases:
     """Eight updates of the largest network alone, then four of several: DϵpS."""
 
     SETTINGS: ClassVar[dict[str, Any]] = {
-        "algorithm": {"name": "deps", "warmup_share": 2 / 3, "num_networks": 2, "ramp_share": 0.0},
+        "algorithm": {"name": "deps", "warmup_share": 2 / 3, "num_networks": 2, "ramp_share": 0.01},
         "space__resolutions": [8],
     }
 
@@ -444,6 +444,8 @@ class TestTwoPhases:
         assert [text for text in script.heard.messages if "sorted" in text] == [
             "Phase 'shrinking': channels sorted by importance."
         ]
+        # A hundredth of twelve updates is none.
+        assert script.heard.messages[0].startswith("Epsilon is 1 at once: algorithm.ramp_share = 0.01")
         assert [line["epsilon"] for line in script.lines("step")] == [0] * 8 + [1] * 4
 
     def test_going_back_into_the_phase_before_keeps_its_best(self, script: Scripted) -> None:
