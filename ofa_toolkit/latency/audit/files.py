@@ -143,8 +143,8 @@ def _sheet_rows(path: Path, space: SearchSpace | None, batch_size: int) -> Itera
         if space is not None:
             try:
                 layers = lower(space, subnet := row_subnet(row, path.parent, space))
-            except (KeyError, ValueError, OfaToolkitError) as error:
-                raise FileFormatError(f"'{path}', line {number}: {error} names no subnet.") from error
+            except OfaToolkitError as error:
+                raise FileFormatError(f"'{path}', line {number}: {error.message}", hint=error.hint) from error
             macs = network_macs(layers) * batch
             name = f"line {number}: {subnet.resolution} px, {count_macs(layers) / 1e6:.1f} MMACs"
             cell = f"{space.name}, batch {batch}: {subnet}"

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from ofa_toolkit.complexity import count_macs
+from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.audit import checks, files
 from ofa_toolkit.latency.audit.files import file_rows, measured_rows
 from ofa_toolkit.latency.audit.rows import (
@@ -291,12 +292,22 @@ def test_work_behind_the_rows_of_a_sheet(tmp_path: Path) -> None:
     (found,) = file_rows(path, space, 3)
     first, second = found.rows
     assert first.macs == pytest.approx(8 / 3 * second.macs)
+    (alone,) = file_rows(path, space)
+    assert alone.rows[1].macs == pytest.approx(second.macs / 3)
     assert (first.time_ms, first.num_runs, first.is_whole) == (2.5, 40, True)
     layers = lower(space, from_official(space, {"r": 32, "d": 1, "ks": 3, "e": 3}))
     assert first.name == f"line 2: 32 px, {count_macs(layers) / 1e6:.1f} MMACs"
     assert math.isnan(second.time_ms)
     assert second.num_runs is None
     assert first.cell.startswith("mobilenet-v3-compact, batch 8: ")
+    path.write_text("resolution,d,latency_ms\n32,1,2.5\n")
+    with pytest.raises(FileFormatError, match=r"rows\.csv', line 2: An architecture needs the key 'ks'\.$"):
+        file_rows(path, space)
+
+
+def test_rows_of_a_sheet_whose_subnets_nobody_asks_for(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("resolution,latency_ms\n32,2.5\n32,fast\n")
     (blind,) = file_rows(path, None)
     assert [(row.name, row.macs, row.cell) for row in blind.rows] == [("line 2", 0, ""), ("line 3", 0, "")]
 
@@ -378,5 +389,6 @@ def test_keys_add_up_to_units_whose_every_operation_has_a_time(monkeypatch: pyte
     found, used = files.unit_rows(AuditTable(name="phone", rows=tuple(rows)))
     signature = unit_signature(items["stem"].layers)
     assert [(row.name, row.time_ms) for row in found.rows] == [(signature, 1.5)]
+    assert found.rows[0].macs == signature_macs(signature)
     assert used == {signature: tuple(stem)}
     assert (found.name, found.is_for_copies) == ("phone", True)
