@@ -12,7 +12,13 @@ import torch
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
-from ofa_toolkit.evaluation.predictor.card import IntervalFacts, PredictorCard, PredictorError, TrendFacts
+from ofa_toolkit.evaluation.predictor.card import (
+    ChosenFacts,
+    IntervalFacts,
+    PredictorCard,
+    PredictorError,
+    TrendFacts,
+)
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import holds_predictor, read_predictor, write_predictor
@@ -269,6 +275,19 @@ class TestIntervals:
     def test_ends(self) -> None:
         low, high = bound(member((1, 99))).interval(PAIR)
         assert (low.tolist(), high.tolist()) == ([0, 93], [7, 100])
+
+    @pytest.mark.parametrize(
+        ("offset", "ceiling", "expected"),
+        [(0.5, None, [0, 99.25]), (-0.5, None, [0.75, 100]), (0.5, 80.0, [0, 80])],
+    )
+    def test_what_a_search_chose_stays_a_share(
+        self, offset: float, ceiling: float | None, expected: list[float]
+    ) -> None:
+        chosen = ChosenFacts(
+            how="", num_subnets=9, offset_points=offset, quantiles=(1.0, 2.0), ceiling_percent=ceiling
+        )
+        made = bound(member((0.25, 99.75)), facts=dataclasses.replace(FACTS, chosen=chosen))
+        assert made.predict_chosen(PAIR).tolist() == expected
 
     def test_few_images_join_as_another_side(self) -> None:
         facts = dataclasses.replace(FACTS, num_images=20)

@@ -89,6 +89,8 @@ def test_a_reference_that_differs(ratio: float, said: str | None, tmp_path: Path
     path = written(tmp_path / "r.jsonl", SESSION, result("000", 4.0), again, steady)
     caveats = read_kit_results([path], ImportContext()).caveats
     assert len(caveats) == (said is not None)
+    alone = written(tmp_path / "alone.jsonl", SESSION, result("000", 4.0))
+    assert read_kit_results([alone], ImportContext()).caveats == ()
     assert said is None or f"differed by up to {said}." in caveats[0]
 
 
