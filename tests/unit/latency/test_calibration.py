@@ -108,6 +108,14 @@ def test_a_bad_latency_is_named(tmp_path: Path, latency: object) -> None:
         read_probes(path)
 
 
+def test_results_of_a_kit_are_no_probes_file(tmp_path: Path) -> None:
+    for name in ("r.jsonl", "r.json", "r.txt"):
+        (tmp_path / name).write_text('{"type": "session"}\n{"type": "result"}\n')
+        with pytest.raises(FileFormatError) as caught:
+            read_probes(tmp_path / name)
+        assert ("reads the results of a kit" in str(caught.value.hint)) == (name == "r.jsonl")
+
+
 def test_the_commands_lead_from_a_plan_to_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,7 @@ def test_parameters_are_those_of_torchvision(name: str, model: str) -> None:
         (lambda: _mobilenet_v3(SMALL_ROWS, 1024, is_keras=False), 224, 2542856, 0.057),
         (lambda: _efficientnet(1.0, 1.0), 224, 5288548, 0.386),
         (lambda: _efficientnet(1.2, 1.4), 300, 12233232, 1.827),
+        (lambda: _efficientnet(1.6, 2.2), 456, 30389784, 10.266),
         (lambda: _mobilenet_v2(1.0), 224, 3504872, 0.301),
         (lambda: _mnasnet(1280, "relu", 1.3), 224, 6282256, 0.526),
     ],
