@@ -71,7 +71,8 @@ class TrainState:
         step: Updates made.
         begun_phase: Index of the last phase whose beginning (sorting, teacher) is done; -1 for none.
         validated_epoch: The last epoch that was validated.
-        best: Best mean validation accuracy so far, percent, in the last phase.
+        best: Best mean validation accuracy so far, percent, of the weights in `best.pt`.
+        best_phase: Index of the phase it was measured in, where that is kept; -1 for none.
         rate_factor: Factor on the learning rate after rollbacks.
         rollbacks: Number of rollbacks so far.
         parts: On what the run was computed, in order.
@@ -84,6 +85,7 @@ class TrainState:
     begun_phase: int = -1
     validated_epoch: int = -1
     best: float = -1.0
+    best_phase: int = -1
     rate_factor: float = 1.0
     rollbacks: int = 0
     parts: list[Part] = field(default_factory=list)
@@ -91,7 +93,7 @@ class TrainState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainState:
-        """From `dataclasses.asdict`, also of the first version, which did not know its devices.
+        """From `dataclasses.asdict`, also of versions that knew neither devices nor the best's phase.
 
         Raises:
             LookupError, TypeError, AttributeError, ValueError: The values are not those of a state.
@@ -101,6 +103,7 @@ class TrainState:
             steps, seconds = values.pop("phase_steps"), values.pop("phase_seconds")
             values["parts"] = [{"num_devices": 0, "device": UNKNOWN, "threads": 0}]
             values["parts"][0] |= {"steps": steps, "seconds": seconds}
+        values.setdefault("best_phase", values["begun_phase"])
         return cls(**{**values, "parts": [Part(**part) for part in values["parts"]]})
 
     def begin_part(self, now: Part) -> str | None:

@@ -248,7 +248,8 @@ class Trainer:
         if phase.sort_protected_widths is not None:
             self.reporter.message(f"Phase '{phase.name}': channels sorted by importance.")
         self.state.begun_phase = index
-        self.state.best = -1.0
+        if self.state.best_phase < index:  # else a rollback went back to before the phase
+            self.state.best, self.state.best_phase = -1.0, index
         self._write("phase", {"phase": phase.name, "epoch": self.state.epoch})
 
     def _images_of(self, phase: Phase) -> Iterator[Batch]:
@@ -349,7 +350,7 @@ class Trainer:
             ) from error
         if state.best >= 0:
             # It was measured, whatever became of the weights afterwards, and is what `best.pt` holds.
-            self.state.best = state.best
+            self.state.best, self.state.best_phase = state.best, state.best_phase
         self.state.keep_time_of(state)
         self.checkpointer.begin_part()
         self.state.rollbacks = state.rollbacks + 1

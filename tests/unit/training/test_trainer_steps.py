@@ -465,6 +465,18 @@ class TestTwoPhases:
         assert [asked["step"] for asked in script.asked] == [*range(9), *range(4, 12)]
         assert seen == [-1, 50, 50, 50, 50, 10]
 
+    def test_going_back_to_before_its_phase_keeps_the_best(self, script: Scripted) -> None:
+        """Its first epoch was validated, the next loss is of these weights: back to the warm-up's end."""
+        script.accuracies = [(40, 60), (45, 45), (80, 80), (10, 10), (20, 20)]
+        script.losses = {12: float("nan")}
+        settings = self.SETTINGS | {"algorithm": self.SETTINGS["algorithm"] | {"warmup_share": 0.5}}
+        state = script.prepare(training__epochs=4, **settings).run()
+        assert [asked["step"] for asked in script.asked] == [*range(13), *range(8, 16)]
+        assert [line["phase"] for line in script.lines("phase")] == ["warm-up", "shrinking", "shrinking"]
+        assert (state.rollbacks, state.best) == (1, 80)
+        kept = read_checkpoint(script.folder / "checkpoints" / "best.pt").state
+        assert (kept.step, kept.rollbacks) == (12, 0)
+
 
 def test_a_measured_best_outlives_going_back_to_before_it(script: Scripted) -> None:
     # The fifth update's loss is of the weights of the first epoch, which were validated: back to three.
