@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -61,7 +62,8 @@ class Reach:
         """The tests of a line, as many as take `budget` seconds: the shortest of those that run it.
 
         A line outside every function (a constant, a field) runs once a process, in whichever test imports
-        its file first; for it those of the classes come first, then those that run most lines of the file.
+        its file first; for it those of the classes come first, then by turns one of those that run most
+        lines of the file and one of the shortest.
         """
         of_file = self.lines.get(str(file), {})
         if line in _function_lines(file):
@@ -71,7 +73,10 @@ class Reach:
             names = {"package": package, "module": ".".join(("ofa_toolkit", package, *rest))}
             guards = [test for guard in GUARDS if (test := guard.format(**names)) in self.seconds]
             counts = Counter(test for tests in of_file.values() for test in tests)
-            ordered = [*guards, *sorted(counts, key=lambda test: (-counts[test], test))]
+            by_lines = sorted(counts, key=lambda test: (-counts[test], test))
+            by_time = sorted(counts, key=lambda test: (self.seconds[test], test))
+            turns = itertools.chain.from_iterable(zip(by_lines, by_time, strict=True))
+            ordered = list(dict.fromkeys([*guards, *turns]))
         chosen, total = [], 0.0
         for test in ordered:
             total += self.seconds[test]
