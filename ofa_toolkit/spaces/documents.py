@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from typing_extensions import NotRequired
 
 from ofa_toolkit.core.config_types import Bounds
+from ofa_toolkit.spaces.space_file import Reference
 
 Count = Annotated[int, Bounds(at_least=0)]
 Positive = Annotated[int, Bounds(at_least=1)]
@@ -158,7 +159,7 @@ class SearchDocument(TypedDict, total=False):
 class SubnetDocument(ChoicesDocument):
     """A subnet as a member of a space, with what was predicted of it."""
 
-    space: str | dict[str, Any]
+    space: Reference
     "Name of a registered space, or the table of another one."
     supernet: NotRequired[str | None]
     "Zoo name or folder of the supernet it was searched for."

@@ -11,6 +11,7 @@ from typing_extensions import NotRequired
 
 from ofa_toolkit.core.precision import FilePrecision, FloatPrecision
 from ofa_toolkit.spaces.documents import ChoicesDocument, Count, Duration, Positive
+from ofa_toolkit.spaces.space_file import Reference
 
 
 class NetworkFile(TypedDict):
@@ -41,7 +42,7 @@ class KitDocument(TypedDict):
     "Hash of the networks."
     made_by: str
     target: str
-    space: str | dict[str, Any]
+    space: Reference
     "Name of a registered space, or the table of another one."
     space_identity: str
     num_classes: Positive
@@ -71,7 +72,7 @@ class SessionLine(TypedDict):
     version: Literal[1]
     kit: str
     target: str
-    space: str | dict[str, Any]
+    space: Reference
     num_classes: Positive
     batch_size: Positive
     precision: FilePrecision
@@ -153,5 +154,5 @@ class ProbeDocument(ChoicesDocument):
 class ProbesDocument(TypedDict):
     """`probes.json`."""
 
-    space: str | dict[str, Any]
+    space: Reference
     probes: list[ProbeDocument]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from typing_extensions import NotRequired
 
@@ -10,6 +10,7 @@ from ofa_toolkit.core.config_types import Bounds
 from ofa_toolkit.core.precision import FloatPrecision
 from ofa_toolkit.latency.runtimes.runtime import Processor
 from ofa_toolkit.spaces.documents import Count, Duration, Positive
+from ofa_toolkit.spaces.space_file import Reference
 
 
 class HeaderLine(TypedDict):
@@ -18,7 +19,7 @@ class HeaderLine(TypedDict):
     type: Literal["header"]
     format: Literal["ofa-toolkit/measurements"]
     version: Literal[1]
-    space: str | dict[str, Any]
+    space: Reference
     "Name of a registered space, or the table of another one."
     space_identity: str
     num_classes: Positive

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ofa_toolkit.spaces.documents import ChoicesDocument, PredictedFigures, SearchDocument
+from ofa_toolkit.spaces.space_file import Reference
 
 
 class MemberDocument(ChoicesDocument):
@@ -19,7 +20,7 @@ class MemberDocument(ChoicesDocument):
 class FrontDocument(TypedDict):
     """A front."""
 
-    space: str | dict[str, Any]
+    space: Reference
     "Name of a registered space, or the table of another one."
     supernet: str
     costs: list[str]
