@@ -114,15 +114,26 @@ class BoundAccuracy:
         self._selectors = predictor.choices.selectors(space, f"The accuracy predictor of '{card.supernet}'")
         effect = predictor.resolution_effect
         self._perceptrons = predictor.members if effect is None else (*predictor.members, effect)
-        self._hidden = self._fuse(np.concatenate([member.first for member in self._perceptrons], axis=1))
-        self._bias = np.concatenate([member.bias for member in self._perceptrons])
-        self._linear = self._fuse(np.stack([member.linear for member in self._perceptrons], axis=1))
+        # First layers of all perceptrons side by side, then what choices add to each output.
+        first = [perceptron.first for perceptron in self._perceptrons]
+        linear = np.stack([perceptron.linear for perceptron in self._perceptrons], axis=1)
+        last = np.concatenate([perceptron.layers[-1][1] for perceptron in self._perceptrons])
+        bias = np.concatenate([*(perceptron.bias for perceptron in self._perceptrons), last])
+        self._first = self._fuse(np.concatenate([*first, linear], axis=1), bias)
+        # As many times as there are rows: adding a few numbers to each row takes four times as long.
+        self._biases = [
+            [np.tile(bias, (self._first.chunk_rows, 1)) for _, bias in perceptron.layers[:-1]]
+            for perceptron in self._perceptrons
+        ]
         self._interval = IntervalModel(card.interval)
         self._is_measured = np.array([r in card.measured_resolutions for r in space.resolutions])
 
-    def _fuse(self, rows: Array) -> FusedTables:
+    def _fuse(self, rows: Array, bias: Array | None = None) -> FusedTables:
         cardinalities = [len(selector) for selector in self._selectors]
-        terms = [Term((column,), selector @ rows) for column, selector in enumerate(self._selectors)]
+        tables = [selector @ rows for selector in self._selectors]
+        if bias is not None:
+            tables[-1] = tables[-1] + bias
+        terms = [Term((column,), table) for column, table in enumerate(tables)]
         return FusedTables(cardinalities, terms, dtype=np.float32)
 
     @functools.cached_property
@@ -135,11 +146,9 @@ class BoundAccuracy:
 
     def predict(self, population: Population) -> Percent:
         """Top-1 accuracy in percent of each row of `(N, genes)`, `(N,)`."""
-        result = np.empty(len(population), dtype=np.float64)
-        for rows in chunks(len(population)):
-            result[rows] = self._members(population[rows]).mean(axis=1)
+        mean: Percent = self._members(population).mean(axis=0).astype(np.float64)
         # Few or noisy measurements can lead the fit beyond what a share can be.
-        return result.clip(0, 100)
+        return mean.clip(0, 100)
 
     @property
     def is_calibrated_for_search(self) -> bool:
@@ -160,7 +169,7 @@ class BoundAccuracy:
 
     def spread(self, population: Population) -> Percent:
         """Standard deviation of the members' predictions in points, `(N,)`."""
-        spread: Percent = self._members(population).std(axis=1).astype(np.float64)
+        spread: Percent = self._members(population).std(axis=0).astype(np.float64)
         return spread
 
     def interval(
@@ -176,13 +185,13 @@ class BoundAccuracy:
         """
         members = self._members(population).astype(np.float64)
         half = self._interval.half_width(
-            members.std(axis=1),
+            members.std(axis=0),
             self._is_measured[population[:, 0]],
             self.is_extrapolation(population),
             confidence,
             is_chosen=is_chosen,
         )
-        middle = self.predict_chosen(population) if is_chosen else members.mean(axis=1)
+        middle = self.predict_chosen(population) if is_chosen else members.mean(axis=0)
         below = above = np.zeros_like(middle)
         if (num_images := self.predictor.card.interval.num_images) is not None:
             # All subnets were measured on the same few images, so errors on held-out subnets do not show it.
@@ -201,29 +210,36 @@ class BoundAccuracy:
         return ~(inside & measured)
 
     def _members(self, population: Population) -> Array:
-        """Predictions of every member, `(N, members)`."""
-        hidden = self._hidden(population)
-        hidden += self._bias
-        np.maximum(hidden, 0, out=hidden)
-        output: Array = self._linear(population)
-        start = 0
-        for index, perceptron in enumerate(self._perceptrons):
-            values = hidden[:, start : start + len(perceptron.bias)]
-            start += len(perceptron.bias)
-            for depth, (weight, bias) in enumerate(perceptron.layers):
-                values = values @ weight + bias
-                if depth < len(perceptron.layers) - 1:
-                    np.maximum(values, 0, out=values)
-            output[:, index] += values[:, 0]
+        """Predictions of every member, `(members, N)`."""
+        output = np.empty((len(self._perceptrons), len(population)), dtype=np.float32)
+        sums, active = self._first.buffer(len(population)), self._first.buffer(len(population))
+        for rows in chunks(len(population), self._first.chunk_rows):
+            part, size = population[rows], len(population[rows])
+            self._first.fill(part, sums[:size], active)
+            self._layers(sums[:size], active[:size], output[:, rows])
         if (trend := self.predictor.card.trend) is not None:
             by_cost = trend_percent(trend, self._complexity.macs(population))
             deviations = output.clip(trend.lowest_points, trend.highest_points)
-            result: Array = (by_cost[:, None] + deviations).astype(np.float32)
+            result: Array = (by_cost + deviations).astype(np.float32)
             return result
         if self.predictor.resolution_effect is None:
             return output
-        effect = np.where(self._is_measured[population[:, 0]], np.float32(0), output[:, -1])
-        return output[:, :-1] + effect[:, None]
+        output[:-1] += np.where(self._is_measured[population[:, 0]], np.float32(0), output[-1])
+        return output[:-1]
+
+    def _layers(self, sums: Array, active: Array, out: Array) -> None:
+        """What the first layers' `sums` `(N, figures)` lead to, into `out` `(perceptrons, N)`."""
+        # The outputs' own columns are taken along: a pass over whole rows is faster than one over parts.
+        np.maximum(sums, 0, out=active)
+        start, first_linear = 0, sums.shape[1] - len(self._perceptrons)
+        for index, perceptron in enumerate(self._perceptrons):
+            values = active[:, start : start + len(perceptron.bias)]
+            start += len(perceptron.bias)
+            for (weight, _), bias in zip(perceptron.layers[:-1], self._biases[index], strict=True):
+                values = values @ weight
+                values += bias[: len(values)]
+                np.maximum(values, 0, out=values)
+            np.add(values @ perceptron.layers[-1][0][:, 0], sums[:, first_linear + index], out=out[index])
 
 
 def load_accuracy_predictor(source: str | os.PathLike[str]) -> AccuracyPredictor:

@@ -192,8 +192,8 @@ def test_no_prediction_leaves_what_a_share_can_be(
     """Few photos can lead a fit beyond 100 %."""
     bound = bundled.bind(get_space("ofa-mobilenet-v3-w1.0"))
     rows = sample_population(bound.space, 3, np.random.default_rng(0))
-    members = np.array([[104.0, 108.0], [60.0, 62.0], [-3.0, -1.0]])
-    monkeypatch.setattr(type(bound), "_members", lambda _self, population: members[: len(population)])
+    members = np.array([[104.0, 60.0, -3.0], [108.0, 62.0, -1.0]])
+    monkeypatch.setattr(type(bound), "_members", lambda _self, population: members[:, : len(population)])
     assert bound.predict(rows).tolist() == [100, 61, 0]
     low, high = bound.interval(rows)
     assert (low >= 0).all()
