@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from ofa_toolkit.evaluation.accuracy import evaluate
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.pipelines.training.initial import open_initial
+from ofa_toolkit.pipelines.training.run import prepare
 from ofa_toolkit.pipelines.zoo.importing import import_supernet
 from ofa_toolkit.pipelines.zoo.request import ImportRequest
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.supernets import Supernet, save_supernet
+from ofa_toolkit.training.distributed import Process
 from ofa_toolkit.zoo.supernet import load_supernet
 from tests.integration.small_runs import IMAGES, run, small_config, weights
 
@@ -71,6 +74,35 @@ def test_a_teacher_takes_the_place_of_labels(teacher: Path, tmp_path: Path) -> N
     accuracy = evaluator.accuracy(trained.space.smallest())
     assert accuracy.top1_among_percent is not None
     assert accuracy.top1_among_percent >= accuracy.top1_percent
+
+
+def test_a_teacher_of_another_normalisation_sees_the_same_pixels(teacher: Path, tmp_path: Path) -> None:
+    loaded = load_supernet(teacher)
+    own = {
+        "size": 16,
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.5, 0.25, 2.0],
+        "interpolation": "bicubic",
+        "crop": 1.0,
+    }
+    space, network = loaded.trained_space, loaded.network
+    save_supernet(tmp_path / "own", network, trained_space=space, class_names=WAVES, preprocessing=own)
+    config = small_config({"name": "deps"}, teacher=str(tmp_path / "own"))
+    trainer = prepare(config, tmp_path / "run", process=Process())
+    asked = trainer.learner.updater.label_teacher
+    assert asked is not None
+    images, _ = next(iter(trainer.dataset.epoch(0, 8, seed=0)))
+    given = trainer.dataset.preprocessing
+    assert given["mean"] != own["mean"]
+
+    def channels(name: str, facts: Mapping[str, Any]) -> torch.Tensor:
+        return torch.tensor(facts[name]).view(3, 1, 1)
+
+    pixels = images * channels("std", given) + channels("mean", given)
+    expected = load_supernet(tmp_path / "own").extract(space.largest())(
+        (pixels - channels("mean", own)) / channels("std", own)
+    )
+    torch.testing.assert_close(asked(images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_settings_that_only_labels_have_are_refused(teacher: Path) -> None:

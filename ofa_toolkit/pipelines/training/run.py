@@ -34,7 +34,7 @@ from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import PhaseCost, measured_cost, total
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
-from ofa_toolkit.training.label_teacher import LabelTeacher
+from ofa_toolkit.training.label_teacher import LabelTeacher, Normalizations
 from ofa_toolkit.training.metrics import require_tensorboard
 from ofa_toolkit.training.resuming import check_length, check_settings
 from ofa_toolkit.training.run_folder import Resume
@@ -253,7 +253,14 @@ def _label_teacher(
         return None
     teacher = load_supernet(config.teacher)
     largest = teacher.trained_space.largest(config.teacher_resolution)
-    label_teacher = LabelTeacher(teacher.extract(largest), config.teacher_resolution, process.device)
+    if (own := teacher.preprocessing) is None:
+        reporter.message(f"Warning: '{teacher.name}' does not say how it expects images normalised.")
+    label_teacher = LabelTeacher(
+        teacher.extract(largest),
+        config.teacher_resolution,
+        process.device,
+        normalizations=None if own is None else Normalizations(given=dataset.preprocessing, own=own),
+    )
     if teacher.class_names != dataset.class_names and not dataset.name_outputs(teacher.class_names):
         names = teacher.class_names or tuple(map(str, range(teacher.space.num_classes)))
         dataset.label_by(names, label_teacher.labels)

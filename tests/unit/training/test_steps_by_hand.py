@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch import distributed as dist
 from torch.nn import functional
 
 from ofa_toolkit.core.errors import ConfigError, MismatchError, TrainingError
+from ofa_toolkit.datasets.transforms import Preprocessing
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.spaces import get_space, lower, restrict
 from ofa_toolkit.supernets import Supernet, extract
@@ -23,7 +24,7 @@ from ofa_toolkit.training.config import LoopConfig, RunConfig, ValidationConfig,
 from ofa_toolkit.training.distributed import LostProcessError, Process, join, leave
 from ofa_toolkit.training.freezing import freeze_layers, frozen_layers
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
-from ofa_toolkit.training.label_teacher import LabelTeacher
+from ofa_toolkit.training.label_teacher import LabelTeacher, Normalizations
 from ofa_toolkit.training.losses import feature_distance, hard_cross_entropy, soft_cross_entropy
 from ofa_toolkit.training.probe import features
 from ofa_toolkit.training.schedules import constant
@@ -583,26 +584,45 @@ class TestInitialWeights:
         assert "--space x" in str(caught.value.hint)
 
 
+class RedAndGreen(nn.Module):
+    """Logits are the mean red and the mean green."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2, bias=False)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
+        self.sizes: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert not self.training
+        self.sizes.append(images.shape[-1])
+        return cast(Tensor, self.linear(images.mean((2, 3))))
+
+
+def test_a_label_teacher_sees_images_normalised_as_its_own_were() -> None:
+    pixels = torch.tensor([0.5, 0.25, 0.75]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    given = Preprocessing(
+        size=4, mean=[0.5, 0.75, 0.5], std=[0.25, 0.5, 0.25], interpolation="bilinear", crop=1.0
+    )
+    own = Preprocessing(
+        size=8, mean=[0.25, 0.5, 0.0], std=[0.125, 0.25, 1.0], interpolation="bicubic", crop=0.875
+    )
+    images = (pixels - torch.tensor(given["mean"]).view(3, 1, 1)) / torch.tensor(given["std"]).view(3, 1, 1)
+    for resolution in (None, 6):
+        teacher = LabelTeacher(
+            RedAndGreen(), resolution, torch.device("cpu"), normalizations=Normalizations(given, own)
+        )
+        torch.testing.assert_close(teacher(images), torch.tensor([[2.0, -1.0]] * 2))
+
+
 def test_a_label_teacher_sees_images_at_its_size() -> None:
-    class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(3, 2, bias=False)
-
-        def forward(self, images: Tensor) -> Tensor:
-            assert not self.training
-            sizes.append(images.shape[-1])
-            return self.linear(images.mean((2, 3)))
-
-    sizes: list[int] = []
-    network = Network()
-    with torch.no_grad():
-        network.linear.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
+    network = RedAndGreen()
     images = torch.tensor([[3.0, 1, 0], [1, 2, 0]]).view(2, 3, 1, 1).expand(2, 3, 4, 4)
     for resolution, size in ((None, 4), (6, 6)):
         teacher = LabelTeacher(network.train(), resolution, torch.device("cpu"))
         assert teacher.labels(images).tolist() == [0, 1]
-        assert sizes.pop() == size
+        assert network.sizes.pop() == size
         torch.testing.assert_close(teacher(images), torch.tensor([[3.0, 1], [1, 2]]))
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
