@@ -142,12 +142,15 @@ class LoopConfig:
 class OptimizerConfig:
     """The optimizer. Weight decay spares biases and batch norm."""
 
-    kind: Literal["sgd", "rmsprop", "adamw"] = "sgd"
-    "SGD with Nesterov momentum, RMSprop, or AdamW."
+    kind: Literal["sgd", "muon", "rmsprop", "adamw"] = "sgd"
+    """SGD with Nesterov momentum; Muon, which makes the steps of convolutions that mix channels orthogonal
+    and leaves the rest to SGD; RMSprop, or AdamW."""
     momentum: Annotated[float, Bounds(at_least=0, below=1)] = 0.9
-    "Momentum of SGD and RMSprop; the first beta of AdamW."
+    "Momentum of SGD, Muon and RMSprop; the first beta of AdamW."
     nesterov: bool = True
-    "Whether SGD uses Nesterov's momentum."
+    "Whether SGD and Muon use Nesterov's momentum."
+    matrix_rate: Annotated[float, Bounds(above=0)] = 0.2
+    "Muon: rate of the orthogonal steps, as a share of the schedule's."
     weight_decay: Annotated[float, Bounds(at_least=0)] = 3e-5
     "Weight decay of convolution, linear and kernel-matrix weights."
 

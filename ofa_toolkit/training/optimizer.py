@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ofa_toolkit.training.config import OptimizerConfig
+from ofa_toolkit.training.muon import Muon, is_matrix
 
 # RMSprop as in BigNAS and the DϵpS reference (TensorFlow's defaults for MobileNet training).
 _RMSPROP_ALPHA = 0.9
@@ -20,12 +21,25 @@ def decays(name: str) -> bool:
 def build_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Optimizer:
     """The optimizer over all parameters; its rate is set before every update."""
     named = list(module.named_parameters())
+    matrices: list[Tensor] = []
+    if config.kind == "muon":
+        matrices = [p for name, p in named if is_matrix(name, p)]
+        named = [(name, p) for name, p in named if not is_matrix(name, p)]
     groups = [
         {"params": [p for name, p in named if decays(name)], "weight_decay": config.weight_decay},
         {"params": [p for name, p in named if not decays(name)], "weight_decay": 0.0},
     ]
     if config.kind == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov)
+    if config.kind == "muon":
+        return Muon(
+            matrices,
+            groups,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+            matrix_rate=config.matrix_rate,
+        )
     if config.kind == "rmsprop":
         return torch.optim.RMSprop(
             groups, lr=0.0, alpha=_RMSPROP_ALPHA, eps=_RMSPROP_EPS, momentum=config.momentum

@@ -130,7 +130,7 @@ def test_dry_run_predicts_what_the_phases_cost(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["rmsprop", "adamw"])
+@pytest.mark.parametrize("kind", ["muon", "rmsprop", "adamw"])
 def test_every_setting_of_the_step_works(kind: str, tmp_path: Path) -> None:
     config = small_config(
         METHODS["deps"],

@@ -63,7 +63,7 @@ def test_clip_value() -> None:
     assert (gradients(free).abs() > limit).any()
 
 
-@pytest.mark.parametrize("kind", ["sgd", "rmsprop", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", "muon", "rmsprop", "adamw"])
 def test_weight_decay_spares_biases_and_batch_norm(kind: Any) -> None:
     supernet = Supernet(get_space("mobilenet-v3-compact"), use_kernel_transforms=True)
     optimizer = build_optimizer(
