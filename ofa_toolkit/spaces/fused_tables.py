@@ -47,6 +47,10 @@ class FusedTables:
         terms: Tables to combine; all have the same number of figures.
         combine: `np.add` or `np.maximum`.
         dtype: Type of the figures: float32 is twice as fast where seven digits are enough.
+
+    Attributes:
+        num_figures: Figures of each subnet.
+        chunk_rows: Subnets worked through at once; fewer the more figures each has.
     """
 
     def __init__(
@@ -62,8 +66,8 @@ class FusedTables:
         self._combine = combine
         self._dtype = np.dtype(dtype)
         self.num_figures = terms[0].table.shape[1]
-        row_bytes = self.num_figures * self._dtype.itemsize
-        self.chunk_rows = min(CHUNK_ROWS, max(_FEWEST_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
+        self._row_bytes = self.num_figures * self._dtype.itemsize
+        self.chunk_rows = min(CHUNK_ROWS, max(_FEWEST_CHUNK_ROWS, _CHUNK_BYTES // self._row_bytes))
         groups = list(self._groups(cardinalities, terms))
         self._tables = [self._fuse(cardinalities, columns, members) for columns, members in groups]
         self._strides = np.zeros((len(cardinalities), len(groups)), dtype=np.float32)
@@ -87,7 +91,7 @@ class FusedTables:
         It begins at a cache line: wide loads and stores that reach over two of them take twice as long.
         """
         shape = (min(num_rows, self.chunk_rows), self.num_figures)
-        num_bytes = shape[0] * shape[1] * self._dtype.itemsize
+        num_bytes = shape[0] * self._row_bytes
         room = np.empty(num_bytes + _CACHE_LINE_BYTES, dtype=np.uint8)
         start = -room.ctypes.data % _CACHE_LINE_BYTES
         return room[start : start + num_bytes].view(self._dtype).reshape(shape)
@@ -109,7 +113,7 @@ class FusedTables:
         self, cardinalities: Sequence[int], terms: Sequence[Term]
     ) -> Iterator[tuple[tuple[int, ...], list[Term]]]:
         """Runs of terms whose joint table stays small, with the columns they depend on together."""
-        largest = max(_LARGEST_TABLE_ROWS, _LARGEST_TABLE_BYTES // (self.num_figures * self._dtype.itemsize))
+        largest = max(_LARGEST_TABLE_ROWS, _LARGEST_TABLE_BYTES // self._row_bytes)
         columns: tuple[int, ...] = ()
         members: list[Term] = []
         for term in terms:

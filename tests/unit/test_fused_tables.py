@@ -34,6 +34,19 @@ def test_fusing_changes_nothing(combine: np.ufunc, dtype: type) -> None:
     assert fused(population[:0]).shape == (0, 2)
 
 
+@pytest.mark.parametrize(("num_figures", "rows"), [(1, 4096), (50, 1310), (500, 1024)])
+def test_chunks_of_many_figures_are_short_and_begin_at_a_cache_line(num_figures: int, rows: int) -> None:
+    tables = FusedTables([3], [Term((0,), np.arange(3.0)[:, None] + np.zeros(num_figures))])
+    assert tables.chunk_rows == rows
+    for size in (1, 7, 10**6):
+        buffer = tables.buffer(size)
+        assert buffer.shape == (min(size, rows), num_figures)
+        assert buffer.dtype == np.float64
+        assert buffer.ctypes.data % 64 == 0
+    population = np.arange(2 * rows + 5, dtype=np.int64)[:, None] % 3
+    assert (tables(population) == population).all()
+
+
 @pytest.mark.parametrize("name", EVERY_SPACE)
 def test_population_counts_equal_those_of_single_subnets(name: str) -> None:
     space = get_space(name)
