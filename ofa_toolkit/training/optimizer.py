@@ -29,14 +29,15 @@ def build_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.O
         {"params": [p for name, p in named if decays(name)], "weight_decay": config.weight_decay},
         {"params": [p for name, p in named if not decays(name)], "weight_decay": 0.0},
     ]
+    looks_ahead = config.nesterov and config.momentum > 0  # the same without momentum, which torch refuses
     if config.kind == "sgd":
-        return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov)
+        return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=looks_ahead)
     if config.kind == "muon":
         return Muon(
             matrices,
             groups,
             momentum=config.momentum,
-            nesterov=config.nesterov,
+            nesterov=looks_ahead,
             weight_decay=config.weight_decay,
             matrix_rate=config.matrix_rate,
         )

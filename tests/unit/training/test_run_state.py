@@ -482,6 +482,8 @@ class TestOptimizer:
             ("sgd", {"momentum": 0.5}, 2 - 0.1 * 1.5),
             ("sgd", {"momentum": 0.5, "nesterov": False}, 2 - 0.1),
             ("sgd", {"momentum": 0.5, "nesterov": False, "weight_decay": 0.25}, 2 - 0.1 * (1 + 0.25 * 2)),
+            ("sgd", {"momentum": 0.0}, 2 - 0.1),
+            ("muon", {"momentum": 0.0}, 2 - 0.1),
             # A linear layer is no convolution that mixes channels.
             ("muon", {"momentum": 0.5, "weight_decay": 0.25}, 2 - 0.1 * 1.5 * (1 + 0.25 * 2)),
             # The mean square is 0.1 after a step; the root of 0.001 is added to its root.
