@@ -192,6 +192,15 @@ def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return images.to(torch.float32).sub_(mean).mul_(scale).permute(0, 3, 1, 2)
 
 
+def renormalization(given: Preprocessing, wanted: Preprocessing) -> tuple[Tensor, Tensor]:
+    """Factor and offset, each (3, 1, 1), between the same pixels normalised as given and as wanted."""
+    given_mean, given_std, wanted_mean, wanted_std = (
+        torch.tensor(values).view(3, 1, 1)
+        for values in (given["mean"], given["std"], wanted["mean"], wanted["std"])
+    )
+    return given_std / wanted_std, (given_mean - wanted_mean) / wanted_std
+
+
 def stretch_boxes(images: Tensor, boxes: npt.NDArray[np.float64]) -> Tensor:
     """Stretch a rectangle of each image over the whole of it, bilinearly.
 

@@ -214,7 +214,8 @@ class BoundAccuracy:
         output = np.empty((len(self._perceptrons), len(population)), dtype=np.float32)
         sums, active = self._first.buffer(len(population)), self._first.buffer(len(population))
         for rows in chunks(len(population), self._first.chunk_rows):
-            part, size = population[rows], len(population[rows])
+            part = population[rows]
+            size = len(part)
             self._first.fill(part, sums[:size], active)
             self._layers(sums[:size], active[:size], output[:, rows])
         if (trend := self.predictor.card.trend) is not None:

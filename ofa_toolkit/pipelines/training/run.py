@@ -24,6 +24,7 @@ from ofa_toolkit.datasets.report import (
     warnings,
 )
 from ofa_toolkit.datasets.stand_in import StandIn
+from ofa_toolkit.datasets.transforms import renormalization
 from ofa_toolkit.datasets.unlabelled import add_unlabelled
 from ofa_toolkit.pipelines.training.finish import add_predictor, keep_snapshot, save
 from ofa_toolkit.pipelines.training.initial import InitialWeights, open_initial
@@ -34,7 +35,7 @@ from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.cost import PhaseCost, measured_cost, total
 from ofa_toolkit.training.distributed import Process, join, leave
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
-from ofa_toolkit.training.label_teacher import LabelTeacher, Normalizations
+from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.metrics import require_tensorboard
 from ofa_toolkit.training.resuming import check_length, check_settings
 from ofa_toolkit.training.run_folder import Resume
@@ -259,7 +260,7 @@ def _label_teacher(
         teacher.extract(largest),
         config.teacher_resolution,
         process.device,
-        normalizations=None if own is None else Normalizations(given=dataset.preprocessing, own=own),
+        renormalization=None if own is None else renormalization(dataset.preprocessing, own),
     )
     if teacher.class_names != dataset.class_names and not dataset.name_outputs(teacher.class_names):
         names = teacher.class_names or tuple(map(str, range(teacher.space.num_classes)))

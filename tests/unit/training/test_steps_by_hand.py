@@ -13,7 +13,7 @@ from torch import distributed as dist
 from torch.nn import functional
 
 from ofa_toolkit.core.errors import ConfigError, MismatchError, TrainingError
-from ofa_toolkit.datasets.transforms import Preprocessing
+from ofa_toolkit.datasets.transforms import Preprocessing, renormalization
 from ofa_toolkit.evaluation.accuracy import Accuracy
 from ofa_toolkit.spaces import get_space, lower, restrict
 from ofa_toolkit.supernets import Supernet, extract
@@ -24,7 +24,7 @@ from ofa_toolkit.training.config import LoopConfig, RunConfig, ValidationConfig,
 from ofa_toolkit.training.distributed import LostProcessError, Process, join, leave
 from ofa_toolkit.training.freezing import freeze_layers, frozen_layers
 from ofa_toolkit.training.initialization import load_initial_weights, new_supernet
-from ofa_toolkit.training.label_teacher import LabelTeacher, Normalizations
+from ofa_toolkit.training.label_teacher import LabelTeacher
 from ofa_toolkit.training.losses import feature_distance, hard_cross_entropy, soft_cross_entropy
 from ofa_toolkit.training.probe import features
 from ofa_toolkit.training.schedules import constant
@@ -611,7 +611,7 @@ def test_a_label_teacher_sees_images_normalised_as_its_own_were() -> None:
     images = (pixels - torch.tensor(given["mean"]).view(3, 1, 1)) / torch.tensor(given["std"]).view(3, 1, 1)
     for resolution in (None, 6):
         teacher = LabelTeacher(
-            RedAndGreen(), resolution, torch.device("cpu"), normalizations=Normalizations(given, own)
+            RedAndGreen(), resolution, torch.device("cpu"), renormalization=renormalization(given, own)
         )
         torch.testing.assert_close(teacher(images), torch.tensor([[2.0, -1.0]] * 2))
 
