@@ -28,6 +28,7 @@ _FREE = (
     "training.epochs",
     "minutes",
 )
+_LONGEST = 160
 
 
 def how_to_go_on(config: RunConfig, folder: Path, world_size: int = 1) -> str:
@@ -50,8 +51,12 @@ def check_settings(folder: Path, stored: RunConfig, given: RunConfig) -> None:
     for name in sorted(old.keys() | new.keys()):
         if name.startswith(_FREE) or old.get(name) == new.get(name):
             continue
+        texts = [repr(settings.get(name)) for settings in (old, new)]
+        told = f"{name} = {texts[0]}, not {texts[1]}"
+        if len(told) > _LONGEST:  # lists of choices, such as those of a subnet
+            told = f"another {name}"
         raise CheckpointError(
-            f"'{folder}' was started with {name} = {old.get(name)!r}, not {new.get(name)!r}.",
+            f"'{folder}' was started with {told}.",
             hint=how_to_go_on(stored, folder),
         )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ofa_toolkit.core.errors import ConfigError
-from ofa_toolkit.spaces import SearchSpace
+from ofa_toolkit.spaces import SearchSpace, Subnet
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.training.algorithm import Algorithm, AlgorithmConfig, Pass, Phase, Position
 
@@ -30,6 +30,8 @@ class SingleConfig(AlgorithmConfig):
     "Fine-tuning of one subnet."
     subnet: Path | None = None
     "File that describes the subnet; none where the space has a single one."
+    architecture: Subnet | None = None
+    "The subnet itself, in place of a file: no later change of the file reaches the run."
     kernel_transforms: bool = False
     "Whether the supernet has kernel matrices; must be as in the weights it starts from."
 
@@ -53,9 +55,14 @@ class Single(Algorithm):
     """Fine-tuning bound to a space and a number of epochs. See `SingleConfig`."""
 
     def __init__(self, config: SingleConfig, run: RunConfig, space: SearchSpace) -> None:
-        if config.subnet is None and not space.has_one_subnet:
+        if config.architecture is not None:
+            subnet = config.architecture
+        elif config.subnet is not None:
+            subnet = read_subnet(config.subnet, space).subnet
+        elif space.has_one_subnet:
+            subnet = space.largest()
+        else:
             raise ConfigError(f"algorithm.subnet: missing; '{space.name}' has more than one subnet.")
-        subnet = space.largest() if config.subnet is None else read_subnet(config.subnet, space).subnet
         space.check(subnet)
         self.only_subnet = subnet
         self._pass = Pass(role="subnet", subnet=subnet)

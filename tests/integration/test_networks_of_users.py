@@ -141,6 +141,9 @@ def test_a_published_network_works_where_a_supernet_does(network: Path, capsys: 
     assert exported_size("b.onnx") == 24
     ok("search", "--supernet", name, "--maximize", "macs", "--macs", "1G", "--out", "only.json")
     ok("finetune", "--supernet", name, "--data", IMAGES, "--epochs", 1, "--out", "tuned")
+    ok("finetune", "--supernet", name, "--resolution", 24, "--data", IMAGES, "--epochs", 1, "--out", "larger")
+    ok("export", "--subnet", "larger/subnet.json", "--target", "onnxruntime-cpu", "--onnx", "c.onnx")
+    assert exported_size("c.onnx") == 24
     capsys.readouterr()
     ok("evaluate", "--supernet", name, "--data", IMAGES, "--json")
     (result,) = json.loads(capsys.readouterr().out)["results"]

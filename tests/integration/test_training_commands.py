@@ -156,9 +156,13 @@ def test_finetune_then_evaluate(trained: Path, tmp_path: Path, capsys: pytest.Ca
     images = IMAGES.replace("classes=4", "classes=3")
     out = tmp_path / "tuned"
     small = ["--epochs", "1", "--threads", "1", "--set", "training.batch_size=8"]
-    assert ofa_tk(["finetune", "--subnet", str(subnet), "--data", images, "--out", str(out), *small]) == 0
+    line = ["finetune", "--subnet", str(subnet), "--data", images, "--out", str(out), *small]
+    assert ofa_tk(line) == 0
     assert "fresh: classifier for 3 classes" in capsys.readouterr().err
     tuned = out / "subnet.json"
     assert read_subnet(tuned, space).supernet == str(out)
+    write_subnet(subnet, SubnetFile(space=space, supernet=str(trained), subnet=space.largest()))
+    assert ofa_tk([*line, "--resume"]) == 1  # a search has written its file anew
+    assert "was started with another algorithm.architecture.stages" in capsys.readouterr().err
     arguments = ["--supernet", str(out), "--subnet", str(tuned), "--data", images, *CHEAP]
     assert ofa_tk(["evaluate", *arguments]) == 0

@@ -21,7 +21,6 @@ from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.core.requests import with_fields_of
 from ofa_toolkit.pipelines.export.network import export_network
 from ofa_toolkit.pipelines.export.options import ExtractRequest
-from ofa_toolkit.pipelines.export.plan import open_subnet
 from ofa_toolkit.spaces.lowering import lower
 from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.subnet_file import SubnetFile, to_document
@@ -29,6 +28,7 @@ from ofa_toolkit.supernets import backbone, extract
 from ofa_toolkit.supernets.backbone import feature_layers, without_head
 from ofa_toolkit.supernets.batchnorm.source import BatchNormSource
 from ofa_toolkit.supernets.importing.official_config import save_official_network
+from ofa_toolkit.zoo.opening import open_subnet
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
 FORMAT = FileFormat("ofa-toolkit/network", 1, "an extracted network")

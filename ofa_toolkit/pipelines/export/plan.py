@@ -20,10 +20,9 @@ from ofa_toolkit.pipelines.export.network import ExportNetwork
 from ofa_toolkit.pipelines.export.options import ExportOptions
 from ofa_toolkit.pipelines.export.searched_target import searched_precision, searched_target
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, stated_supernet, subnet_file
+from ofa_toolkit.spaces.subnet_file import SubnetFile, SubnetLike, subnet_file
+from ofa_toolkit.zoo.opening import open_subnet
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
-
-DEFAULT_SUBNET = Path("subnet.json")
 
 
 @dataclass(frozen=True)
@@ -119,41 +118,6 @@ def plan_export(request: ExportRequest) -> ExportPlan:
     if ends.takes_pixels:
         factors(source.preprocessing or {})
     return ExportPlan(source=source, described=described, given=given, options=options, form=form, ends=ends)
-
-
-def open_subnet(
-    subnet: SubnetLike | None, supernet: SupernetLike | None, resolution: int | None = None
-) -> tuple[SubnetFile, LoadedSupernet]:
-    """The subnet, and the supernet it is cut from.
-
-    It is read as a member of the supernet's own space, which may offer other resolutions than the
-    registered one.
-
-    Args:
-        subnet: A subnet, its file or content; None for a single network, or for `./subnet.json`.
-        supernet: Supernet that holds its weights; None for the one that the file names.
-        resolution: Input size in pixels, in place of what the file says.
-
-    Raises:
-        ExportError: Nobody says which supernet.
-        OfaToolkitError: One of them is missing or damaged, or they do not belong together.
-    """
-    if subnet is None and supernet is not None and load_supernet(supernet).trained_space.has_one_architecture:
-        subnet = load_supernet(supernet).trained_space.largest(resolution)
-    subnet = DEFAULT_SUBNET if subnet is None else subnet
-    name = supernet or _stated_supernet(subnet)
-    if name is None:
-        raise ExportError(
-            "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
-        )
-    source = load_supernet(name)
-    return subnet_file(subnet, source.space, resolution=resolution), source
-
-
-def _stated_supernet(subnet: SubnetLike) -> str | None:
-    if isinstance(subnet, Subnet):
-        return None
-    return subnet.supernet if isinstance(subnet, SubnetFile) else stated_supernet(subnet)
 
 
 def check_options(form: FileForm, *, has_data: bool) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.core import config as configuration
-from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.pipelines.training.request import FinetuneRequest
 from ofa_toolkit.pipelines.training.run import TrainResult, train
 from ofa_toolkit.spaces.space_file import space_document
-from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, stated_supernet, write_subnet
+from ofa_toolkit.spaces.subnet_file import SubnetFile, write_subnet
 from ofa_toolkit.training.config import RunConfig, from_values
 from ofa_toolkit.training.run_folder import Resume
-from ofa_toolkit.zoo.supernet import load_supernet
+from ofa_toolkit.zoo.opening import open_subnet
 
 SUBNET_FILE = "subnet.json"
 
@@ -26,37 +26,33 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _config(request: FinetuneRequest) -> RunConfig:
-    """The configuration of a fine-tuning run.
+def _start(request: FinetuneRequest) -> tuple[RunConfig, SubnetFile]:
+    """The configuration of a fine-tuning run, and the subnet that it trains.
 
     Raises:
         ConfigError: Neither the file nor the caller names a supernet, or a setting is bad.
         OfaToolkitError: The supernet or the file cannot be read.
     """
-    subnet, supernet = request.subnet, request.supernet
-    if subnet is None and (supernet is None or not load_supernet(supernet).space.has_one_subnet):
-        subnet = Path(SUBNET_FILE)
-    stated = supernet or stated_supernet(subnet or {})
-    if stated is None:
-        raise ConfigError(
-            f"'{subnet}' does not say which supernet it belongs to.", hint="Add --supernet NAME|DIR"
-        )
-    source = load_supernet(stated)
+    found, source = open_subnet(request.subnet, request.supernet, request.resolution)
+    space, resolution = source.space, found.subnet.resolution
+    if resolution not in (*space.resolutions, *space.single_resolutions):
+        space = space.with_resolutions((resolution,))
     values: dict[str, Any] = {
         "recipe": "finetune",
-        "space": {"name": source.space.name, "table": space_document(source.space)},
+        "space": {"name": space.name, "table": space_document(space)},
         "data": {"source": request.data},
         "algorithm": {
             "name": "single",
-            **({} if subnet is None else {"subnet": str(subnet.resolve())}),
+            "architecture": dataclasses.asdict(found.subnet),
             "kernel_transforms": source.use_kernel_transforms,
         },
         "training": {**_DEFAULTS["training"], "epochs": request.epochs, "seed": request.seed},
         "schedule": _DEFAULTS["schedule"],
         "optimizer": _DEFAULTS["optimizer"],
-        "init": stated,
+        "init": source.name,
     }
-    return from_values(configuration.apply_overrides(values, request.settings))
+    config = from_values(configuration.apply_overrides(values, request.settings))
+    return config, dataclasses.replace(found, space=config.space.whole(1), supernet=config.init)
 
 
 def finetune(
@@ -68,14 +64,10 @@ def finetune(
         ConfigError: Neither the file nor the request names a supernet, or a setting is bad.
         OfaToolkitError: As `train`.
     """
-    config, out = _config(request), request.out
+    (config, found), out = _start(request), request.out
     result = train(
         config, out, resume=resume, device=request.device, threads=request.threads, reporter=reporter
     )
-    subnet, space = configuration.to_dict(config)["algorithm"].get("subnet"), config.space.whole(1)
-    found = SubnetFile(space=space, supernet=config.init, subnet=space.largest())
-    if subnet is not None:
-        found = read_subnet(subnet, space)
     path = out / SUBNET_FILE
     write_subnet(
         path,

@@ -79,6 +79,8 @@ class FinetuneRequest:
     "Images, such as imagefolder:DIR."
     out: Annotated[Path, Option(metavar="DIR", path="folder")]
     "Run folder to write."
+    resolution: Annotated[int | None, Bounds(at_least=1, at_most=4096), Option(metavar="PIXELS")] = None
+    "Input size. Default: what the file says, or the largest of --supernet's only network."
     epochs: Positive = 30
     "Passes over the images."
     device: _Device = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -385,3 +386,6 @@ def test_the_subnet_of_a_file_learns_alone(tmp_path: Path) -> None:
     method = built({"name": "single", "subnet": str(tmp_path / "subnet.json")})
     assert method.only_subnet == subnet
     assert passes(method, method.phases[0], at(3)) == [Pass(role="subnet", subnet=subnet)]
+    (tmp_path / "subnet.json").unlink()
+    itself = built({"name": "single", "architecture": dataclasses.asdict(subnet)})
+    assert itself.only_subnet == subnet
