@@ -15,6 +15,8 @@ from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces.containment import is_within
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_document, space_from_document
+from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 from ofa_toolkit.spaces.supernet_description_v1 import upgraded
 
 FORMAT = FileFormat("ofa-toolkit/supernet", 2, "a description of a supernet", former=(1,))
@@ -22,7 +24,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARRIED_IMAGES = "batchnorm_images.safetensors"
 
-_TABLES = ("space", "trained_space", "recipe")
+_TABLES = ("space", "trained_space", "trained_subnet", "recipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class SupernetDescription:
     Attributes:
         space: Whose largest subnet the weights are; also says how many classes there are.
         trained_space: The part of it whose subnets are of use.
+        trained_subnet: The only one of them that is, after fine-tuning; None for supernets.
         settings: Arguments of `Supernet` beside its space.
         class_names: Names of the outputs; empty where they are not stated.
         preprocessing: Size, crop and normalisation, as `Preprocessing`; None where they are not stated.
@@ -50,6 +53,7 @@ class SupernetDescription:
 
     space: SearchSpace
     trained_space: SearchSpace
+    trained_subnet: Subnet | None = None
     settings: SupernetSettings = field(default_factory=SupernetSettings)
     class_names: tuple[str, ...] = ()
     preprocessing: Mapping[str, Any] | None = None
@@ -65,6 +69,8 @@ class SupernetDescription:
         }
         if self.trained_space != self.space:
             document["trained_space"] = space_document(self.trained_space)
+        if self.trained_subnet is not None:
+            document["trained_subnet"] = subnet_document(self.trained_subnet)
         stated = {
             "class_names": list(self.class_names),
             "preprocessing": self.preprocessing,
@@ -88,7 +94,7 @@ class _Entries:
     preprocessing: Mapping[str, float | str | tuple[float, ...]] | None = None
 
 
-_READ = {"format", "version", "recipe", "space", "trained_space", *field_types(_Entries)}
+_READ = {"format", "version", "recipe", "space", "trained_space", "trained_subnet", *field_types(_Entries)}
 
 
 def read_description(folder: str | Path) -> SupernetDescription:
@@ -101,6 +107,7 @@ def read_description(folder: str | Path) -> SupernetDescription:
         ConfigError: The table of a space is damaged; names the dotted path.
         UnknownNameError: Version 1, and this release has no such space.
         MismatchError: The space is not the one the weights were made for, or the trained part not its part.
+        SubnetNotInSpaceError: The trained subnet is not the space's.
     """
     config = _read(Path(folder) / CONFIG_FILE, folder)
     try:
@@ -121,9 +128,13 @@ def read_description(folder: str | Path) -> SupernetDescription:
         trained = space_from_document(config["trained_space"], f"'{folder}': trained_space")
         if not is_within(trained, space):
             raise MismatchError(f"'{folder}': trained_space in {CONFIG_FILE} is no part of its space.")
+    only = None if "trained_subnet" not in config else subnet_from_document(config["trained_subnet"])
+    if only is not None:
+        space.check_architecture(only)
     return SupernetDescription(
         space=space,
         trained_space=trained.with_num_classes(space.num_classes),
+        trained_subnet=only,
         settings=entries.supernet,
         class_names=entries.class_names or (),
         preprocessing=config.get("preprocessing"),

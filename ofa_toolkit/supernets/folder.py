@@ -14,6 +14,7 @@ from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import CheckpointError, MismatchError
 from ofa_toolkit.core.sealed import is_as_saved, seal
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.subnet import Subnet
 from ofa_toolkit.spaces.supernet_description import (
     CONFIG_FILE,
     FORMAT,
@@ -31,6 +32,7 @@ def save_supernet(
     supernet: Supernet,
     *,
     trained_space: SearchSpace | None = None,
+    trained_subnet: Subnet | None = None,
     class_names: Sequence[str] = (),
     preprocessing: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -43,6 +45,7 @@ def save_supernet(
         folder: Made if missing; other files in it are left alone.
         supernet: The supernet to save; its whole space goes into the description.
         trained_space: The part of the space whose subnets were trained; None for all of it.
+        trained_subnet: The only subnet of use, after fine-tuning.
         class_names: Names of the outputs.
         preprocessing: Size, crop and normalisation of the images, as `Preprocessing`.
         recipe: Configuration that it was trained with, as plain values.
@@ -63,6 +66,7 @@ def save_supernet(
     description = SupernetDescription(
         space=space,
         trained_space=trained_space or space,
+        trained_subnet=trained_subnet,
         settings=SupernetSettings(
             use_kernel_transforms=supernet.use_kernel_transforms,
             dropout=supernet.dropout,

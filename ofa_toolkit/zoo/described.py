@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ofa_toolkit.core import config, files, toml
-from ofa_toolkit.core.errors import CheckpointError
+from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.core.errors import CheckpointError, ConfigError
 from ofa_toolkit.spaces import SearchSpace, get_space
 from ofa_toolkit.spaces.subnet import Subnet
+from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.spaces.supernet_description import (
     CARRIED_IMAGES,
     WEIGHTS_FILE,
@@ -73,6 +75,34 @@ class DescribedSupernet:
     def trained_space(self) -> SearchSpace:
         """The part of the space that was trained, which is all of it where nothing else is said."""
         return self._description.trained_space
+
+    @property
+    def only_subnet(self) -> Subnet | None:
+        """The one subnet that was trained, by fine-tuning or because nothing is elastic; else None.
+
+        At the largest resolution where an architecture has several.
+        """
+        trained = self.trained_space
+        return trained.largest() if trained.has_one_architecture else self._finetuned_subnet
+
+    @cached_property
+    def _finetuned_subnet(self) -> Subnet | None:
+        stated = self._description.trained_subnet
+        if stated is None and self.recipe.get("algorithm", {}).get("name") == "single":
+            # Runs of earlier releases have it in a file beside their weights, and nowhere else.
+            for file in (self._files / "subnet.json", self._files.parent / "subnet.json"):
+                if file.is_file():
+                    return read_subnet(file, self.space).subnet
+        return stated
+
+    def check_has_choice(self) -> None:
+        """Raise `ConfigError` where the space offers subnets that fine-tuning has left behind."""
+        if not self.trained_space.has_one_architecture and self._finetuned_subnet is not None:
+            export = command_line("export", "--supernet", self.name, "--target", "onnxruntime-cpu", "--onnx")
+            raise ConfigError(
+                f"'{self.name}' was fine-tuned for one subnet; its others are of no use.",
+                hint=f"Use that one: {export}",
+            )
 
     @cached_property
     def identity(self) -> str:
@@ -150,7 +180,7 @@ class DescribedSupernet:
 
         None for a single network, which has its own, and where its folder carries some.
         """
-        if self.trained_space.has_one_architecture or (self._files / CARRIED_IMAGES).is_file():
+        if self.only_subnet is not None or (self._files / CARRIED_IMAGES).is_file():
             return None
         # A run's own file names them with their folder, which what is passed on leaves out.
         run = self._files.parent / "run.toml"
@@ -160,8 +190,10 @@ class DescribedSupernet:
 
     def has_statistics_of(self, subnet: Subnet) -> bool:
         """Whether the stored batch-norm statistics are a subnet's own: it is the one network trained."""
-        trained = self.trained_space
-        return trained.has_one_architecture and subnet.stages == trained.largest().stages
+        only = self.only_subnet
+        if self.trained_space.has_one_architecture or only is None:
+            return only is not None and subnet.stages == only.stages
+        return subnet == only
 
 
 def _described(card: Card) -> SupernetDescription:

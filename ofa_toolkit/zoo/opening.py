@@ -29,8 +29,8 @@ def open_subnet(
         ConfigError: Nobody says which supernet.
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
-    if subnet is None and supernet is not None and load_supernet(supernet).trained_space.has_one_architecture:
-        subnet = load_supernet(supernet).trained_space.largest(resolution)
+    if subnet is None and supernet is not None:
+        subnet = load_supernet(supernet).only_subnet
     subnet = DEFAULT_SUBNET if subnet is None else subnet
     name = supernet or _stated_supernet(subnet)
     if name is None:

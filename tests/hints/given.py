@@ -178,6 +178,9 @@ MAKERS: Mapping[str, Make] = {
         *("--supernet", "efficientnet-lite0"),
     ),
     "a run": _train("runs/try"),
+    "a fine-tuned run": lambda _: typed(
+        *("finetune", "--data", FAKE, "--epochs", "1", "--out", "tuned", "--device", "cpu")
+    ),
     "an empty object": _file("subnet.json", "{}"),
     "a file of the user": _file("mine.json", "{}"),
     "a folder of the user": _file("full/thesis.txt", "mine"),

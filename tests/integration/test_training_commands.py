@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ import pytest
 from PIL import Image
 
 from ofa_tk.app import run as ofa_tk
-from ofa_toolkit.spaces import get_space
-from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, write_subnet
+from ofa_toolkit.core.rng import generator
+from ofa_toolkit.export.metadata import read_metadata
+from ofa_toolkit.export.model_file import load_model
+from ofa_toolkit.spaces import get_space, sample_subnets
+from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
+from ofa_toolkit.zoo.supernet import load_supernet
 from tests.integration.small_runs import differing, run, small_config, weights
 
 IMAGES = "fake:classes=4,size=8,train=40,test=12"
@@ -147,6 +152,31 @@ def test_studies_write_csv_and_png_and_their_former_spelling_names_todays(
         # At epsilon 0.001 the direction is the full network's (Figure 3b).
         assert all(row["cosine_epsilon_shrinking"] > 0.99 for row in rows if row["norm_full"] > 1e-6)
         assert any(row["cosine_shrinking"] < 0.9 for row in rows)
+
+
+def test_a_fine_tuned_run_is_its_one_subnet(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever command meets it, none takes a subnet that fine-tuning has left behind."""
+    monkeypatch.chdir(tmp_path)
+    space = get_space("mobilenet-v3-compact").with_resolutions((8,))
+    [subnet] = sample_subnets(space, 1, generator(0, "test"))
+    assert any(len(set(stage.kernel_sizes)) > 1 for stage in subnet.stages)  # no part of the space is it
+    write_subnet("subnet.json", SubnetFile(space=space, supernet=str(trained), subnet=subnet))
+    small = ["--epochs", "1", "--threads", "1", "--set", "training.batch_size=8"]
+    assert ofa_tk(["finetune", "--data", IMAGES, "--out", "tuned", *small]) == 0
+    shutil.copytree("tuned/supernet", "passed-on")
+    for name in ("tuned", "./passed-on"):
+        assert load_supernet(name).only_subnet == subnet
+        capsys.readouterr()
+        assert ofa_tk(["evaluate", "--supernet", name, "--data", IMAGES, "--json"]) == 0
+        [result] = json.loads(capsys.readouterr().out)["results"]
+        assert subnet_from_document(result["architecture"]) == subnet
+        assert ofa_tk(["search", "--supernet", name, "--maximize", "macs", "--macs", "1G"]) == 1
+        shown = capsys.readouterr().err
+        assert "was fine-tuned for one subnet; its others are of no use" in shown
+        assert ofa_tk(shlex.split(shown.split("ofa-tk ")[-1])) == 0
+        assert read_metadata(load_model("subnet.onnx")).subnet == subnet
 
 
 def test_finetune_then_evaluate(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +94,11 @@ def evaluate_subnets(
     if not chosen:
         trained = supernet.trained_space
         chosen = [("largest", trained.largest(resolution)), ("smallest", trained.smallest(resolution))]
-        if trained.has_one_architecture:
-            sizes = trained.resolutions if resolution is None else (resolution,)
-            chosen, num_random = [("network", trained.largest(size)) for size in reversed(sizes)], 0
+        if (only := supernet.only_subnet) is not None:
+            offered = trained.resolutions if trained.has_one_architecture else (only.resolution,)
+            sizes = offered if resolution is None else (resolution,)
+            chosen = [("network", dataclasses.replace(only, resolution=size)) for size in reversed(sizes)]
+            num_random = 0
         drawn = sample_subnets(trained, num_random, generator(seed, "evaluate"), resolution=resolution)
         chosen += [(f"random {number}", subnet) for number, subnet in enumerate(drawn, start=1)]
     results = []

@@ -284,7 +284,8 @@ def _runs(values: Sequence[float]) -> list[list[float]]:
 
 def _common_space(evaluators: Sequence[Evaluator]) -> SearchSpace:
     first, *others = (evaluator.supernet for evaluator in evaluators)
-    for other in others:
+    for other in (first, *others):
+        other.check_has_choice()
         if other.trained_space.identity != first.trained_space.identity:
             raise MismatchError(
                 f"'{first.name}' and '{other.name}' have other subnets ({first.trained_space.name}, "

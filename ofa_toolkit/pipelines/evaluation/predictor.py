@@ -98,6 +98,7 @@ def build_predictor(
         )
     process = process or Process()
     supernet = evaluator.supernet
+    supernet.check_has_choice()
     space = supernet.trained_space
     population = stratified_population(space, num_subnets, seed)
     subnets = Encoding(space).decode(population)

@@ -290,7 +290,7 @@ def describe_target(target: Target) -> str:
 def describe_batchnorm(exported: Exported) -> str:
     """Where the batch-norm statistics come from, in a few words."""
     source = exported.metadata.batchnorm
-    if source.kind == "stored" and exported.supernet.trained_space.has_one_architecture:
+    if source.kind == "stored" and exported.supernet.only_subnet is not None:
         return "the network's own statistics, folded"
     if source.kind == "stored":
         return "the supernet's statistics (--keep-batchnorm)"

@@ -23,7 +23,6 @@ from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 Floats = npt.NDArray[np.float32]
 
-SUBNET_FILE = "subnet.json"
 MODEL_FILE, SETTINGS_FILE, LABELS_FILE = "model.onnx", "preprocessing.json", "labels.txt"
 
 
@@ -145,11 +144,9 @@ def _from_supernet(supernet: LoadedSupernet, subnet: SubnetLike | None, data: st
 
 
 def _default_subnet(supernet: LoadedSupernet) -> tuple[SubnetLike, str]:
-    """What a fine-tuned run was made for, else the largest; and how to say so."""
-    if supernet.recipe.get("algorithm", {}).get("name") == "single":
-        for folder in (supernet.folder, supernet.folder.parent):
-            if (folder / SUBNET_FILE).is_file():
-                return folder / SUBNET_FILE, f"By the subnet it was fine-tuned for: {folder / SUBNET_FILE}"
+    """The only subnet of use, else the largest; and how to say so."""
+    if supernet.only_subnet is not None:
+        return supernet.only_subnet, "By the only subnet that was trained."
     return supernet.trained_space.largest(), "By its largest trained subnet; --subnet FILE takes another."
 
 

@@ -36,7 +36,7 @@ def next_command(supernet: LoadedSupernet) -> str:
     subnet = Path(supernet.name) / "subnet.json"
     if subnet.is_file():
         return export_file_command(subnet)
-    if supernet.trained_space.has_one_architecture:
+    if supernet.only_subnet is not None:
         return command_line("export", "--supernet", supernet.name, "--target", "onnxruntime-cpu", "--onnx")
     return search_command(supernet=supernet)
 

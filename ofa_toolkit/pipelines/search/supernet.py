@@ -17,6 +17,7 @@ def resolve_space(request: SearchRequest) -> tuple[LoadedSupernet | None, Search
     """The supernet that is searched, and the space of its subnets; no supernet where a space alone is meant.
 
     Raises:
+        ConfigError: It is a network that was fine-tuned alone.
         MismatchError: The supernet is of another space than the one named.
     """
     name = request.space or DEFAULT_SUPERNET
@@ -25,6 +26,7 @@ def resolve_space(request: SearchRequest) -> tuple[LoadedSupernet | None, Search
         supernet = load_supernet(name)
     if supernet is None:
         return None, open_space(name)
+    supernet.check_has_choice()
     space = supernet.trained_space
     if request.space is not None and request.supernet is not None:
         space = _part_of(space, open_space(request.space), supernet.name)

@@ -82,6 +82,7 @@ def save(trainer: Trainer, folder: Path) -> None:
         folder,
         supernet,
         trained_space=space,
+        trained_subnet=only,
         class_names=dataset.output_names,
         preprocessing=dataset.preprocessing,
         recipe=_recipe_for_others(config),

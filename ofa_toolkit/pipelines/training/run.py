@@ -253,7 +253,9 @@ def _label_teacher(
     if config.teacher is None:
         return None
     teacher = load_supernet(config.teacher)
-    largest = teacher.trained_space.largest(config.teacher_resolution)
+    largest = teacher.only_subnet or teacher.trained_space.largest()
+    if config.teacher_resolution is not None:
+        largest = dataclasses.replace(largest, resolution=config.teacher_resolution)
     if (own := teacher.preprocessing) is None:
         reporter.message(f"Warning: '{teacher.name}' does not say how it expects images normalised.")
     label_teacher = LabelTeacher(

@@ -106,6 +106,7 @@ def write_supernet(source: Path, folder: Path) -> None:
         folder,
         read_supernet(source),
         trained_space=described.trained_space,
+        trained_subnet=described.trained_subnet,
         class_names=described.class_names,
         preprocessing=described.preprocessing,
         recipe=_without_places(described.recipe),
@@ -153,6 +154,8 @@ def copy_rest(source: Path, folder: Path) -> None:
 def _write_subnets(request: PackageRequest, folder: Path, described: SupernetDescription) -> list[str]:
     """Put the subnets into the folder, with the entry as their supernet; those it has already stay."""
     chosen = [read_subnet(path, described.space) for path in request.subnets]
+    if not chosen and described.trained_subnet is not None:
+        chosen = [SubnetFile(space=described.space, supernet=None, subnet=described.trained_subnet)]
     if request.front is not None:
         chosen += _front_members(request.front, request.num_front, described)
     for number, subnet in enumerate(chosen, start=1):
@@ -231,9 +234,12 @@ def _accuracy(
     if request.data is None:
         return []
     names, images = ("largest", *subnet_paths, "smallest"), request.recalibration_images
-    trained = read_description(folder).trained_space
+    described = read_description(folder)
+    trained = described.trained_space
     if trained.has_one_architecture:  # a single network has statistics of its own
         names, images = ("largest", "smallest")[: len(trained.resolutions)], 0
+    elif described.trained_subnet is not None:
+        names, images = tuple(subnet_paths), 0
     questions = [AccuracyQuery(subnet=name, recalibration_images=images) for name in names]
     if (folder / CARRIED_IMAGES).is_file():
         questions += [AccuracyQuery(subnet=name, use_carried=True) for name in names]

@@ -79,7 +79,7 @@ def prepare_entry(
         reporter=reporter,
     )
     reporter.message(f"Work is kept in {work}")
-    if loaded.trained_space.has_one_architecture:
+    if loaded.only_subnet is not None:
         return prepared  # there is nothing to predict or to choose from, and no statistics to recompute
     maker.make_images()
     maker.make_predictor()

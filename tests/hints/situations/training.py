@@ -104,9 +104,15 @@ TRAINING = (
     Situation(
         typed="ofa-tk finetune --data fake --out run",
         given=("an empty object",),
-        line="Add --supernet NAME|DIR",
+        line="--supernet NAME|DIR",
         runs={"--supernet NAME|DIR": "needs|neither|not"},
         fill={r"NAME\|DIR": BUNDLED},
+    ),
+    Situation(
+        typed="ofa-tk search --supernet tuned --maximize macs --macs 8M",
+        given=("a subnet", "a fine-tuned run"),
+        line="Use that one: ofa-tk export --supernet tuned --target onnxruntime-cpu --onnx",
+        runs={"ofa-tk export --supernet tuned --target onnxruntime-cpu --onnx": ""},
     ),
 )
 
