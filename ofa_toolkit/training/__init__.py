@@ -16,6 +16,7 @@ ALGORITHMS: Registry[type[AlgorithmConfig]] = Registry(
         "ofa": "ofa_toolkit.training.ofa:OfaConfig",
         "bignas": "ofa_toolkit.training.bignas:BigNasConfig",
         "compofa": "ofa_toolkit.training.compofa:CompofaConfig",
+        "subnet_first": "ofa_toolkit.training.subnet_first:SubnetFirstConfig",
         "single": "ofa_toolkit.training.single:SingleConfig",
     },
 )

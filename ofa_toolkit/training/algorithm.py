@@ -71,11 +71,12 @@ class Phase:
         schedule: Learning rate.
         schedule_start: Epoch at which the schedule's progress is 0.
         schedule_epochs: Epochs over which its progress goes to 1.
-        largest_only: Whether only the largest subnet trains (and is worth validating).
+        alone: Which extreme of the space trains alone (and is worth validating); None where several do.
         sort_protected_widths: Sort channels when the phase begins, with this many protected widths
             (`sort_channels`); None does not sort.
         sort_by: What tells a channel's importance: the weights that read it, or those and how strong it is on
             training images.
+        spread_from: Subnet whose weights are spread over the supernet when the phase begins (`spread`).
         teacher: Subnet of which a frozen copy is taken as teacher when the phase begins.
         teacher_batchnorm: Whether the teacher normalises by each batch, or by the stored statistics.
         resets_optimizer: Whether momentum is forgotten when the phase begins.
@@ -88,9 +89,10 @@ class Phase:
     schedule: Schedule
     schedule_start: int
     schedule_epochs: int
-    largest_only: bool = False
+    alone: Literal["largest", "smallest"] | None = None
     sort_protected_widths: int | None = None
     sort_by: Literal["weights", "activations"] = "weights"
+    spread_from: Subnet | None = None
     teacher: Subnet | None = None
     teacher_batchnorm: Literal["batch", "stored"] = "batch"
     resets_optimizer: bool = False

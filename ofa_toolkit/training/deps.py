@@ -116,13 +116,13 @@ class Deps(Algorithm):
             self._ramp_epochs = min(math.ceil(self._ramp_epochs), start)
             start -= int(self._ramp_epochs)
         whole = Phase.of_whole_run("warm-up", run, space)
-        warmup = dataclasses.replace(whole, epochs=start, largest_only=True)
+        warmup = dataclasses.replace(whole, epochs=start, alone="largest")
         shrinking = dataclasses.replace(
             warmup,
             name="shrinking",
             first_epoch=start,
             epochs=epochs - start,
-            largest_only=False,
+            alone=None,
             sort_protected_widths=self._protected_widths(),
             sort_by=config.sort_by,
             teacher=space.largest() if config.teacher == "frozen" else None,
@@ -150,12 +150,12 @@ class Deps(Algorithm):
 
     def figures(self, phase: Phase, position: Position) -> Mapping[str, float]:
         """Epsilon; 0 in the warm-up, in which the others have no part."""
-        return {"epsilon": 0.0 if phase.largest_only else self.epsilon(phase, position)}
+        return {"epsilon": 0.0 if phase.alone else self.epsilon(phase, position)}
 
     def notes(self, steps_per_epoch: int) -> Sequence[str]:
         """Where the ramp of epsilon does not come out as its share of the epochs says."""
         config, phase = self.config, self.phases[-1]
-        if phase.largest_only or config.epsilon_ramp == "none" or config.ramp_share == 0:
+        if phase.alone or config.epsilon_ramp == "none" or config.ramp_share == 0:
             return ()
         setting = f"algorithm.ramp_share = {config.ramp_share:g}"
         asked = config.ramp_share * phase.end_epoch * steps_per_epoch
@@ -185,7 +185,7 @@ class Deps(Algorithm):
         """The largest alone in the warm-up, else k networks."""
         resolution = position.resolution
         largest = Pass(role="largest", subnet=self.space.largest(resolution))
-        if phase.largest_only:
+        if phase.alone:
             return (largest,)
         config = self.config
         others = [("smallest", self.space.smallest(resolution))] if config.sampling == "sandwich" else []

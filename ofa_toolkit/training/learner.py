@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ofa_toolkit.datasets.dataset import Batch
+from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
 from ofa_toolkit.supernets.batchnorm.fitting import input_norms
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
 from ofa_toolkit.supernets.channel_sorting import apply_moves
+from ofa_toolkit.supernets.spreading import spread
 from ofa_toolkit.training.algorithm import Pass, Phase
 from ofa_toolkit.training.config import RunConfig
 from ofa_toolkit.training.distributed import Process
@@ -84,7 +86,7 @@ class Learner:
 
     def uses_unlabelled(self, phase: Phase) -> bool:
         """Whether images without labels can teach anything in a phase."""
-        return self.updater.label_teacher is not None or not phase.largest_only
+        return self.updater.label_teacher is not None or phase.alone is None
 
     def begin(self, phase: Phase, images: Callable[[], Iterable[Batch]]) -> None:
         """What a phase asks for once, when it begins: a teacher, a fresh optimizer, sorted channels.
@@ -96,6 +98,8 @@ class Learner:
         self.take_teacher(phase)
         if phase.resets_optimizer:
             self.optimizer.state.clear()
+        if phase.spread_from is not None:
+            self._spread(phase.spread_from)
         if phase.sort_protected_widths is not None:
             norms = None
             if phase.sort_by == "activations":
@@ -110,6 +114,14 @@ class Learner:
                 averaged = self.final_supernet()
                 apply_moves(averaged, moves)
                 self.average.values = averaged.state_dict()
+
+    def _spread(self, subnet: Subnet) -> None:
+        """Spread the weights of a subnet, in the average of weights too."""
+        spread(self.supernet, subnet)
+        if self.average is not None:
+            averaged = self.final_supernet()
+            spread(averaged, subnet)
+            self.average.values = averaged.state_dict()
 
     def take_teacher(self, phase: Phase) -> torch.nn.Module | None:
         """Freeze a copy of the phase's teacher, if it has one, without dropout; its statistics stay."""

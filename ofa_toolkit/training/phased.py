@@ -114,7 +114,7 @@ class Phased(Algorithm):
                 schedule=run.schedule.build(rates[index]),
                 schedule_start=sum(epochs[:position]),
                 schedule_epochs=epochs[position],
-                largest_only=index == 0,
+                alone="largest" if index == 0 else None,
                 sort_protected_widths=rules[index].sort,
                 teacher=space.largest() if position == taught else None,
                 resets_optimizer=True,
@@ -124,7 +124,7 @@ class Phased(Algorithm):
 
     def plan(self, phase: Phase, position: Position, generator: np.random.Generator) -> Sequence[Pass]:
         """The largest on labels in the teacher phase, else random subnets on labels and teacher."""
-        if phase.largest_only:
+        if phase.alone:
             return (Pass(role="largest", subnet=phase.space.largest(position.resolution)),)
         subnets = sample_subnets(
             phase.space, self._num_networks[phase.name], generator, resolution=position.resolution

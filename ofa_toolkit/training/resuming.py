@@ -150,7 +150,8 @@ def _rules(phase: Phase) -> Any:
     return (
         phase.name,
         phase.first_epoch,
-        phase.largest_only,
+        phase.alone,
+        phase.spread_from,
         phase.sort_protected_widths,
         phase.sort_by,
         phase.teacher,

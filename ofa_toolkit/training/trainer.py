@@ -247,6 +247,8 @@ class Trainer:
         self.learner.begin(phase, lambda: self._images_of(phase))
         if phase.sort_protected_widths is not None:
             self.reporter.message(f"Phase '{phase.name}': channels sorted by importance.")
+        if phase.spread_from is not None:
+            self.reporter.message(f"Phase '{phase.name}': the subnet's weights spread over the supernet.")
         self.state.begun_phase = index
         if self.state.best_phase < index:  # else a rollback went back to before the phase
             self.state.best, self.state.best_phase = -1.0, index

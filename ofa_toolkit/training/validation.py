@@ -44,7 +44,7 @@ def validate(
     Args:
         supernet: Left unchanged.
         dataset: Held-out images, and training images for recalibration.
-        phase: Whose extremes; only the largest where only it trains.
+        phase: Whose extremes; only the one that trains alone.
         named: Further subnets.
         config: Number of images, batch size and recalibration.
         device: Device to compute on.
@@ -54,11 +54,11 @@ def validate(
     """
     if only is not None:
         chosen = {"subnet": only}
-    elif phase.largest_only:
-        chosen = {"largest": phase.space.largest()}
     else:
         chosen = {"smallest": phase.space.smallest(), "largest": phase.space.largest()}
-    chosen |= {} if phase.largest_only else dict(named)
+    if only is None and phase.alone is not None:
+        chosen = {phase.alone: chosen[phase.alone]}
+    chosen |= {} if phase.alone else dict(named)
     results: dict[str, Accuracy] = {}
     judged: dict[Subnet, Accuracy] = {}
     for name, subnet in chosen.items():

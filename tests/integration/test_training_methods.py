@@ -23,6 +23,7 @@ from tests.integration.small_runs import IMAGES, differing, run, small_config, w
 METHODS: dict[str, dict[str, Any]] = {
     "deps": {"name": "deps", "ramp_share": 0.25},
     "bignas": {"name": "bignas"},
+    "subnet_first": {"name": "subnet_first"},
     # Other proportions than the published ones: there are only 32 updates.
     "ofa": {"name": "ofa", "phase_rates": [1.0, *[0.2] * 5], "phase_epochs": [4, 1, 1, 1, 1, 1]},
     "compofa": {"name": "compofa", "phase_rates": [1.0, 0.2, 0.2], "phase_epochs": [4, 1, 3]},

@@ -122,12 +122,12 @@ def test_what_a_user_gets_is_the_moving_average() -> None:
 
 
 @pytest.mark.parametrize(
-    ("largest_only", "has_teacher", "expected"),
-    [(False, False, True), (True, False, False), (True, True, True), (False, True, True)],
+    ("alone", "has_teacher", "expected"),
+    [(None, False, True), ("largest", False, False), ("smallest", True, True), (None, True, True)],
 )
-def test_where_images_without_labels_teach(largest_only: bool, has_teacher: bool, expected: bool) -> None:
+def test_where_images_without_labels_teach(alone: str | None, has_teacher: bool, expected: bool) -> None:
     learner = made(teacher=object() if has_teacher else None)
-    assert learner.uses_unlabelled(phase(largest_only=largest_only)) == expected
+    assert learner.uses_unlabelled(phase(alone=alone)) == expected
 
 
 @pytest.mark.parametrize("is_reset", [False, True])

@@ -61,7 +61,7 @@ def test_a_pass_and_a_phase_of_which_nothing_is_said() -> None:
     assert (item.gradient_weight, item.hard_labels, item.soft_labels, item.features) == (1, 1, 0, 0)
     assert (item.source, item.temperature, item.use_dropout, item.aggregation) == (None, 1, True, "sum")
     phase = Phase.of_whole_run("x", config, space)
-    assert (phase.largest_only, phase.resets_optimizer, phase.teacher) == (False, False, None)
+    assert (phase.alone, phase.resets_optimizer, phase.teacher) == (None, False, None)
     assert (phase.sort_protected_widths, phase.sort_by, phase.teacher_batchnorm) == (None, "weights", "batch")
     assert not any(phase.resets_optimizer for phase in built({"name": "deps"}).phases)
 
@@ -276,7 +276,7 @@ def test_phases_follow_each_other_and_have_rates_of_their_own() -> None:
         method.phases[0].learning_rate(2, 0, 4),
         method.phases[1].learning_rate(4, 2, 4),
     ] == pytest.approx([0.1, 0.025])
-    assert [p.largest_only for p in method.phases] == [True, False, False]
+    assert [p.alone for p in method.phases] == ["largest", None, None]
     assert [p.sort_protected_widths for p in method.phases] == [None, 0, None]
     assert [p.teacher for p in method.phases] == [None, method.phases[0].space.largest(), None]
     assert all(p.resets_optimizer for p in method.phases)
@@ -317,7 +317,7 @@ def test_a_run_without_a_teacher_phase(name: str) -> None:
     whole = built({"name": name})
     method = built({"name": name, "skip_teacher": True}, init="weights")
     assert [p.name for p in method.phases] == [p.name for p in whole.phases][1:]
-    assert not any(p.largest_only for p in method.phases)
+    assert not any(p.alone for p in method.phases)
     assert [p.teacher is not None for p in method.phases] == [True] + [False] * (len(method.phases) - 1)
     assert method.phases[0].first_epoch == 0
     assert method.phases[-1].end_epoch == 10
@@ -346,6 +346,29 @@ def test_kernels_of_progressive_shrinking() -> None:
     assert sizes == [all_sizes[-1:]] + [all_sizes] * 5
 
 
+def test_the_smallest_trains_first_and_spreads() -> None:
+    method = built({"name": "subnet_first", "first_share": 0.3})
+    first, then = method.phases
+    smallest, largest = first.space.smallest(32), first.space.largest(32)
+    assert [(p.first_epoch, p.epochs, p.alone) for p in method.phases] == [(0, 3, "smallest"), (3, 7, None)]
+    assert (first.spread_from, then.spread_from) == (None, first.space.smallest())
+    assert (first.resets_optimizer, then.resets_optimizer) == (False, True)
+    assert first.learning_rate(4, 0, 5) == then.learning_rate(4, 0, 5), "one schedule over both"
+    assert passes(method, first, at(2)) == [Pass(role="smallest", subnet=smallest)]
+    found = passes(method, then, at(3))
+    assert [(p.role, p.hard_labels, p.soft_labels) for p in found] == [
+        ("largest", 1.0, 0.0),
+        ("smallest", 0.0, 1.0),
+        *[("random", 0.0, 1.0)] * 2,
+    ]
+    assert [p.subnet for p in found[:2]] == [largest, smallest]
+    [only] = built({"name": "subnet_first", "first_share": 0}).phases
+    assert (only.alone, only.spread_from, only.epochs) == (None, None, 10)
+    assert [p.epochs for p in built({"name": "subnet_first", "first_share": 0.99}).phases] == [9, 1]
+    with pytest.raises(ConfigError, match=r"init: the smallest subnet's weights would replace"):
+        built({"name": "subnet_first"}, init="deps-compact-cifar10")
+
+
 def test_a_single_subnet_learns_from_labels() -> None:
     choices = {"kernel_sizes": [3], "depths": [1], "expand_ratios": [3]}
     with pytest.raises(ConfigError, match=r"algorithm\.subnet: missing"):
@@ -353,7 +376,7 @@ def test_a_single_subnet_learns_from_labels() -> None:
     method = built({"name": "single"}, space={**choices, "resolutions": [32]})
     [phase] = method.phases
     assert method.only_subnet == phase.space.largest()
-    assert (phase.first_epoch, phase.end_epoch, phase.largest_only) == (0, 10, False)
+    assert (phase.first_epoch, phase.end_epoch, phase.alone) == (0, 10, None)
     assert passes(method, phase, at(3)) == [Pass(role="subnet", subnet=phase.space.largest())]
 
 

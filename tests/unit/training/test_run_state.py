@@ -267,7 +267,8 @@ class TestPast:
         "changes",
         [
             {"name": "y"},
-            {"largest_only": True},
+            {"alone": "largest"},
+            {"spread_from": SPACE.smallest()},
             {"sort_protected_widths": 0},
             {"sort_by": "activations"},
             {"teacher": SPACE.largest()},

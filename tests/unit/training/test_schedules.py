@@ -85,8 +85,8 @@ def test_deps_phases_are_the_papers() -> None:
     warmup, shrinking = phases({"name": "deps"})
     assert (warmup.first_epoch, warmup.epochs) == (0, 135)
     assert (shrinking.first_epoch, shrinking.epochs) == (135, 135)
-    assert warmup.largest_only
-    assert not shrinking.largest_only
+    assert warmup.alone == "largest"
+    assert shrinking.alone is None
     # One less than the reduced ratios of [3, 4, 6], as in the authors' code.
     assert shrinking.sort_protected_widths == 1
     # The authors' ramp ends where the warm-up does.

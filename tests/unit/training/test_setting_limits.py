@@ -16,7 +16,7 @@ from ofa_toolkit.spaces import get_space
 from ofa_toolkit.spaces.space_file import dumps_space, space_document
 from ofa_toolkit.training.config import RunConfig, from_values, load
 
-METHODS = ("deps", "ofa", "bignas", "compofa", "single")
+METHODS = ("deps", "ofa", "bignas", "compofa", "subnet_first", "single")
 
 
 def run(changes: dict[str, Any] | None = None, method: str = "deps") -> RunConfig:
@@ -227,6 +227,7 @@ OF_METHODS: dict[str, dict[str, Any]] = {
     "ofa": {"distillation": 1, "temperature": 1, "skip_teacher": False, "use_kernel_transforms": True},
     "compofa": {"distillation": 1, "elastic_kernel": False, "use_kernel_transforms": False},
     "bignas": {"num_networks": 4, "temperature": 1, "use_zero_gamma": True, "dropout_on_largest_only": True},
+    "subnet_first": {"first_share": 0.5, "num_networks": 4, "use_zero_gamma": False},
     "single": {"use_kernel_transforms": False, "use_zero_gamma": False},
 }
 
@@ -246,6 +247,7 @@ def test_a_method_that_says_nothing(method: str) -> None:
         ("ofa", {"algorithm.distillation": 0}, False),
         ("compofa", {"algorithm.distillation": 0.5}, True),
         ("bignas", {}, True),
+        ("subnet_first", {}, True),
         ("single", {}, False),
     ],
 )

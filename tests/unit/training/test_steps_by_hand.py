@@ -656,16 +656,15 @@ class TestValidation:
         return seen
 
     @pytest.mark.parametrize(
-        ("largest_only", "only", "names", "count"),
+        ("alone", "only", "names", "count"),
         [
-            (False, None, ["smallest", "largest", "mine", "again"], 3),
-            (True, None, ["largest"], 1),
-            (False, SMALLEST, ["subnet", "mine", "again"], 3),
+            (None, None, ["smallest", "largest", "mine", "again"], 3),
+            ("largest", None, ["largest"], 1),
+            ("smallest", None, ["smallest"], 1),
+            (None, SMALLEST, ["subnet", "mine", "again"], 3),
         ],
     )
-    def test_each_once(
-        self, largest_only: bool, only: Any, names: list[str], count: int, judged: list[Any]
-    ) -> None:
+    def test_each_once(self, alone: Any, only: Any, names: list[str], count: int, judged: list[Any]) -> None:
         phase = Phase(
             name="x",
             first_epoch=0,
@@ -674,7 +673,7 @@ class TestValidation:
             schedule=constant(0.1),
             schedule_start=0,
             schedule_epochs=1,
-            largest_only=largest_only,
+            alone=alone,
         )
         other = get_space("mobilenet-v3-compact").smallest(32)
         supernet: Any = None
@@ -690,7 +689,7 @@ class TestValidation:
             "recalibration_images": 9,
             "device": torch.device("cpu"),
         }
-        if not largest_only and only is None:
+        if alone is None and only is None:
             assert found["again"] is found["largest"]
         validate(supernet, dataset, phase, {}, config, torch.device("cpu"), SMALLEST, recalibrates=False)
         assert judged[-1][1]["recalibration_images"] == 0
