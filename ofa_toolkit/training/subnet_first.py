@@ -44,7 +44,10 @@ class SubnetFirstConfig(BigNasConfig):
             ConfigError: The run starts from other weights, which spreading would overwrite.
         """
         if run.init is not None:
-            raise ConfigError(f"init: the smallest subnet's weights would replace those of '{run.init}'.")
+            raise ConfigError(
+                f"init: the smallest subnet's weights would replace those of '{run.init}'; this method starts "
+                "from none."
+            )
         return SubnetFirst(self, run, space)
 
 
