@@ -45,8 +45,8 @@ class SubnetFirstConfig(BigNasConfig):
         """
         if run.init is not None:
             raise ConfigError(
-                f"init: the smallest subnet's weights would replace those of '{run.init}'; this method starts "
-                "from none."
+                f"init: the smallest subnet's weights would replace those of '{run.init}'; the method "
+                "starts from none."
             )
         return SubnetFirst(self, run, space)
 
