@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ofa_toolkit.datasets.dataset import Batch
-from ofa_toolkit.spaces import Subnet
 from ofa_toolkit.supernets import Supernet, extract, sort_channels
 from ofa_toolkit.supernets.batchnorm.fitting import input_norms
 from ofa_toolkit.supernets.batchnorm.recalibration import batch_norms
@@ -99,7 +99,8 @@ class Learner:
         if phase.resets_optimizer:
             self.optimizer.state.clear()
         if phase.spread_from is not None:
-            self._spread(phase.spread_from)
+            spread(self.supernet, phase.spread_from)
+            self._change_average(partial(spread, subnet=phase.spread_from))
         if phase.sort_protected_widths is not None:
             norms = None
             if phase.sort_by == "activations":
@@ -110,17 +111,13 @@ class Learner:
                 optimizer=self.optimizer,
                 input_norms=norms,
             )
-            if self.average is not None:
-                averaged = self.final_supernet()
-                apply_moves(averaged, moves)
-                self.average.values = averaged.state_dict()
+            self._change_average(partial(apply_moves, moves=moves))
 
-    def _spread(self, subnet: Subnet) -> None:
-        """Spread the weights of a subnet, in the average of weights too."""
-        spread(self.supernet, subnet)
+    def _change_average(self, change: Callable[[Supernet], None]) -> None:
+        """Do to the average of weights, if there is one, what was done to the weights."""
         if self.average is not None:
             averaged = self.final_supernet()
-            spread(averaged, subnet)
+            change(averaged)
             self.average.values = averaged.state_dict()
 
     def take_teacher(self, phase: Phase) -> torch.nn.Module | None:

@@ -52,11 +52,10 @@ def validate(
         recalibrates: Whether batch norm is recalibrated; a single network trains and is used with what it has
             where layers are frozen.
     """
+    chosen = {"smallest": phase.space.smallest(), "largest": phase.space.largest()}
     if only is not None:
         chosen = {"subnet": only}
-    else:
-        chosen = {"smallest": phase.space.smallest(), "largest": phase.space.largest()}
-    if only is None and phase.alone is not None:
+    elif phase.alone is not None:
         chosen = {phase.alone: chosen[phase.alone]}
     chosen |= {} if phase.alone else dict(named)
     results: dict[str, Accuracy] = {}

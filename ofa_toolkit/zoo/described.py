@@ -191,9 +191,10 @@ class DescribedSupernet:
     def has_statistics_of(self, subnet: Subnet) -> bool:
         """Whether the stored batch-norm statistics are a subnet's own: it is the one network trained."""
         only = self.only_subnet
-        if self.trained_space.has_one_architecture or only is None:
-            return only is not None and subnet.stages == only.stages
-        return subnet == only
+        if only is None:
+            return False
+        # One architecture has them for all its input sizes; a fine-tuned subnet for its own.
+        return subnet == only or (self.trained_space.has_one_architecture and subnet.stages == only.stages)
 
 
 def _described(card: Card) -> SupernetDescription:

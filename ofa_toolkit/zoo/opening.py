@@ -29,15 +29,16 @@ def open_subnet(
         ConfigError: Nobody says which supernet.
         OfaToolkitError: One of them is missing or damaged, or they do not belong together.
     """
-    if subnet is None and supernet is not None:
-        subnet = load_supernet(supernet).only_subnet
-    subnet = DEFAULT_SUBNET if subnet is None else subnet
-    name = supernet or _stated_supernet(subnet)
-    if name is None:
-        raise ConfigError(
-            "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
-        )
-    source = load_supernet(name)
+    source = load_supernet(supernet) if supernet else None
+    if subnet is None:
+        subnet = (source and source.only_subnet) or DEFAULT_SUBNET
+    if source is None:
+        name = _stated_supernet(subnet)
+        if name is None:
+            raise ConfigError(
+                "The subnet does not say which supernet its weights come from.", hint="--supernet NAME|DIR"
+            )
+        source = load_supernet(name)
     return subnet_file(subnet, source.space, resolution=resolution), source
 
 

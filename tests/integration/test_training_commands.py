@@ -18,6 +18,7 @@ from ofa_toolkit.export.metadata import read_metadata
 from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.spaces import get_space, sample_subnets
 from ofa_toolkit.spaces.subnet_file import SubnetFile, read_subnet, subnet_from_document, write_subnet
+from ofa_toolkit.zoo.card import read_card
 from ofa_toolkit.zoo.supernet import load_supernet
 from tests.integration.small_runs import differing, run, small_config, weights
 
@@ -177,6 +178,10 @@ def test_a_fine_tuned_run_is_its_one_subnet(
         assert "was fine-tuned for one subnet; its others are of no use" in shown
         assert ofa_tk(shlex.split(shown.split("ofa-tk ")[-1])) == 0
         assert read_metadata(load_model("subnet.onnx")).subnet == subnet
+    assert ofa_tk(["zoo", "package", "tuned", "--name", "one", "--data", IMAGES, "--out", "one"]) == 0
+    [fact] = read_card(Path("one")).accuracy
+    assert read_subnet(Path("one", fact.subnet), space.with_num_classes(4)).subnet == subnet
+    assert load_supernet("./one").only_subnet == subnet
 
 
 def test_finetune_then_evaluate(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,13 @@ def test_what_a_user_gets_is_the_moving_average() -> None:
 
 @pytest.mark.parametrize(
     ("alone", "has_teacher", "expected"),
-    [(None, False, True), ("largest", False, False), ("smallest", True, True), (None, True, True)],
+    [
+        (None, False, True),
+        ("largest", False, False),
+        ("smallest", False, False),
+        ("largest", True, True),
+        (None, True, True),
+    ],
 )
 def test_where_images_without_labels_teach(alone: str | None, has_teacher: bool, expected: bool) -> None:
     learner = made(teacher=object() if has_teacher else None)
