@@ -35,6 +35,10 @@ class SingleConfig(AlgorithmConfig):
     kernel_transforms: bool = False
     "Whether the supernet has kernel matrices; must be as in the weights it starts from."
 
+    def __post_init__(self) -> None:
+        if self.subnet is not None and self.architecture is not None:
+            raise ConfigError("subnet: the subnet is given already, by algorithm.architecture.")
+
     def build(self, run: RunConfig, space: SearchSpace) -> Algorithm:
         """Bind fine-tuning to a run.
 

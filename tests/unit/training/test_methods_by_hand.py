@@ -410,5 +410,7 @@ def test_the_subnet_of_a_file_learns_alone(tmp_path: Path) -> None:
     assert method.only_subnet == subnet
     assert passes(method, method.phases[0], at(3)) == [Pass(role="subnet", subnet=subnet)]
     (tmp_path / "subnet.json").unlink()
-    itself = built({"name": "single", "architecture": dataclasses.asdict(subnet)})
-    assert itself.only_subnet == subnet
+    itself = {"name": "single", "architecture": dataclasses.asdict(subnet)}
+    assert built(itself).only_subnet == subnet
+    with pytest.raises(ConfigError, match="the subnet is given already"):
+        built({**itself, "subnet": str(tmp_path / "subnet.json")})
