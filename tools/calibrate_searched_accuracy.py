@@ -3,8 +3,9 @@
     python tools/calibrate_searched_accuracy.py deps-compact-cifar10 --data npz:cifar10.npz --measurements DIR
 
 For predictors whose measured subnets were not kept; `ofa-tk predictor build` does the same by nested
-searches among its own. All measurements are on the held-out training images, under the conditions of
-`predictor build`, and are kept in DIR, so that a killed run goes on:
+searches among its own. With `--check-only` a predictor is scored as it is. All measurements are on the
+held-out training images, under the conditions of `predictor build`, and are kept in DIR, so that a killed
+run goes on:
 
 - `level`: subnets spread over the range of cost, where the predictor was fitted on fewer images than are held
   out. The mean of what they differ from their predictions moves it to all of them.
@@ -57,16 +58,19 @@ def main() -> None:
     parser.add_argument("supernet")
     parser.add_argument("--data", required=True)
     parser.add_argument("--measurements", type=Path, required=True)
+    parser.add_argument("--check-only", action="store_true")
     arguments = parser.parse_args()
     supernet = load_supernet(arguments.supernet)
     predictor = read_predictor(supernet.predictor_file)
     meter = _Meter(supernet, arguments.data, arguments.measurements)
     subnets = _subnets(supernet)
-    predictor = _levelled(predictor, supernet, subnets["level"], meter)
-    measured = {part: meter.measure(part, subnets[part]) for part in ("calibration", "check")}
-    predictor = _calibrated(predictor, supernet, subnets["calibration"], measured["calibration"], meter)
-    _check(predictor, supernet, subnets["check"], measured["check"], meter)
-    write_predictor(supernet.predictor_file, predictor)
+    if not arguments.check_only:
+        predictor = _levelled(predictor, supernet, subnets["level"], meter)
+        measured = meter.measure("calibration", subnets["calibration"])
+        predictor = _calibrated(predictor, supernet, subnets["calibration"], measured, meter)
+    _check(predictor, supernet, subnets["check"], meter.measure("check", subnets["check"]), meter)
+    if not arguments.check_only:
+        write_predictor(supernet.predictor_file, predictor)
 
 
 class _Meter:
