@@ -2,10 +2,10 @@
 
     python tools/calibrate_searched_accuracy.py deps-compact-cifar10 --data npz:cifar10.npz --measurements DIR
 
-For predictors whose measured subnets were not kept; `ofa-tk predictor build` does the same by nested
-searches among its own. With `--check-only` a predictor is scored as it is. All measurements are on the
-held-out training images, under the conditions of `predictor build`, and are kept in DIR, so that a killed
-run goes on:
+For the bundled predictors. `ofa-tk predictor build` estimates the same by nested searches among the subnets
+that it measured, of which the best are few. With `--check-only` a predictor is scored as it is. All
+measurements are on the held-out training images, under the conditions of `predictor build`, and are kept in
+DIR, so that a killed run goes on:
 
 - `level`: subnets spread over the range of cost, where the predictor was fitted on fewer images than are held
   out. The mean of what they differ from their predictions moves it to all of them.

@@ -63,11 +63,17 @@ def facts(tmp_path: Path) -> Path:
     return tmp_path / "facts.toml"
 
 
+BETWEEN = sample_subnets(TRAINED, 3, generator(0, "front"))
+
+
 def write_front(path: Path) -> None:
-    between = sample_subnets(TRAINED, 3, generator(0, "front"))
+    """Of which the last but one costs more than the third and is predicted no better."""
     members = [
-        {**subnet_document(subnet), "top1_percent": 1.0, "costs": [1], "predicted": {}}
-        for subnet in (TRAINED.smallest(), *between, TRAINED.largest())
+        {**subnet_document(subnet), "top1_percent": top1, "costs": [cost], "predicted": {}}
+        for cost, (top1, subnet) in enumerate(
+            zip((1.0, 2.0, 3.0, 3.0, 4.0), (TRAINED.smallest(), *BETWEEN, TRAINED.largest()), strict=True),
+            start=1,
+        )
     ]
     document = {"format": "ofa-toolkit/front", "version": 1, "space": SPACE.name, "supernet": "tiny"}
     document |= {"costs": ["macs"], "members": members, "search": {}, "warnings": []}
@@ -160,6 +166,8 @@ def test_an_entry_can_be_packaged_again_and_keeps_its_weights(
         "notes.txt",
         *("subnets/01.json", "subnets/02.json"),
     }
+    chosen = [read_subnet(out / "subnets" / f"{number:02d}.json", SPACE).subnet for number in (1, 2)]
+    assert chosen == list(BETWEEN[:2])
     assert (out / "predictor" / "measured.json").read_text() == "[]"
     manifest = read_manifest(out)
     assert manifest is not None

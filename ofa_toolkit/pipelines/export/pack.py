@@ -26,7 +26,7 @@ from ofa_toolkit.export.kit import __file__ as kit_file
 from ofa_toolkit.export.target_devices import ONNXRUNTIME_CPU, resolve_target
 from ofa_toolkit.graphs import count_folded_params
 from ofa_toolkit.pipelines.export.network import ExportNetwork, export_network
-from ofa_toolkit.pipelines.search.front_file import read_front
+from ofa_toolkit.pipelines.search.front_file import read_front, spread_over_cost
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.subnet_file import subnet_from_document
 from ofa_toolkit.supernets import Supernet
@@ -73,7 +73,7 @@ def write_pack(
         VerificationError: A network of the pack does not compute what the supernet's does.
     """
     document = read_front(front)
-    chosen = _spread(document["members"], count, front)
+    chosen = _members(document["members"], count, front)
     check_output_folder(folder, KIND, force=force)
     source = load_supernet(supernet or document["supernet"])
     if source.preprocessing is None:
@@ -116,16 +116,14 @@ def _write_rest(folder: Path, manifest: dict[str, Any], source: LoadedSupernet) 
         shutil.copyfile(file, folder / file.name)
 
 
-def _spread(members: list[dict[str, Any]], count: int, front: Path) -> list[dict[str, Any]]:
-    """Members spread evenly over the front by their first cost, both ends among them."""
+def _members(members: list[dict[str, Any]], count: int, front: Path) -> list[dict[str, Any]]:
     if not 2 <= count <= len(members):
         raise ConfigError(
             f"'--count {count}' is not possible: '{front}' has {counted(len(members), 'member')}, and a pack "
             "takes 2 or more.",
             hint=f"--count {len(members)}",
         )
-    ordered = sorted(members, key=lambda member: float(member["costs"][0]))
-    return [ordered[round(place)] for place in np.linspace(0, len(ordered) - 1, count)]
+    return spread_over_cost(members, count)
 
 
 def _parts(network: nn.Module, layer: LayerSpec) -> tuple[Array | None, Array | None]:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.core.quantities import counted
@@ -35,6 +37,23 @@ def read_front(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not document["members"]:
         raise FileFormatError(f"'{path}' is damaged: it has no members.")
     return document
+
+
+def spread_over_cost(members: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """At most `count` members by rising first cost, spread evenly over its logarithm, both ends among them.
+
+    A front has most of its members where small changes pay; by rank nearly all would come from there.
+    """
+    ordered = sorted(members, key=lambda member: float(member["costs"][0]))
+    if count >= len(ordered):
+        return ordered
+    costs = np.log([max(float(member["costs"][0]), 1e-12) for member in ordered])
+    taken = [0, len(ordered) - 1][:count]
+    for level in np.linspace(costs[0], costs[-1], count)[1:-1]:
+        distances = np.abs(costs - level)
+        distances[taken] = np.inf
+        taken.append(int(distances.argmin()))
+    return [ordered[index] for index in sorted(taken)]
 
 
 def _check(table: dict[str, Any], kinds: dict[str, tuple[str, Callable[[Any], bool]]], where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from ofa_toolkit.core.places import portable_document
 from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME as PREDICTOR_FILE
-from ofa_toolkit.pipelines.search.front_file import read_front
+from ofa_toolkit.pipelines.search.front_file import read_front, spread_over_cost
 from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.pipelines.zoo.request import PackageRequest
@@ -166,23 +167,29 @@ def _write_subnets(request: PackageRequest, folder: Path, described: SupernetDes
 
 
 def _front_members(path: Path, count: int, described: SupernetDescription) -> list[SubnetFile]:
-    """Members of a front, spread evenly over it; the smallest and the largest subnet are measured anyway."""
+    """Members of a front, spread over its costs; the smallest and the largest subnet are measured anyway.
+
+    Where there is one cost, a member that is predicted no better than a cheaper one is left out.
+    """
     document = read_front(path)
     stated, space, trained = document["space"], described.space, described.trained_space
-    found = []
-    for member in document["members"]:
+    members = sorted(document["members"], key=lambda member: float(member["costs"][0]))
+    found, best = [], -math.inf
+    for member in members:
         subnet = subnet_from_document({key: member[key] for key in ("resolution", "stages")})
-        if subnet not in (trained.smallest(), trained.largest()):
-            found.append(
-                SubnetFile(
-                    space=stated_space(stated, space, [subnet], f"'{path}'"),
-                    supernet=None,
-                    subnet=subnet,
-                    predicted=member["predicted"],
-                )
-            )
-    taken = min(count, len(found))
-    return [found[round(index * (len(found) - 1) / max(1, taken - 1))] for index in range(taken)]
+        gains = member["top1_percent"] > best or len(member["costs"]) > 1
+        best = max(best, member["top1_percent"])
+        if gains and subnet not in (trained.smallest(), trained.largest()):
+            found.append({**member, "subnet": subnet})
+    return [
+        SubnetFile(
+            space=stated_space(stated, space, [member["subnet"]], f"'{path}'"),
+            supernet=None,
+            subnet=member["subnet"],
+            predicted=member["predicted"],
+        )
+        for member in spread_over_cost(found, count)
+    ]
 
 
 def _add_predictor(
