@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
@@ -22,6 +23,7 @@ from ofa_toolkit.pipelines.search.front_file import read_front, spread_over_cost
 from ofa_toolkit.pipelines.zoo.accuracy import AccuracyQuery, measure
 from ofa_toolkit.pipelines.zoo.kept_figures import KeptFigures
 from ofa_toolkit.pipelines.zoo.request import PackageRequest
+from ofa_toolkit.search.pareto import pareto_rows
 from ofa_toolkit.spaces import SearchSpace
 from ofa_toolkit.spaces.subnet_file import (
     SubnetFile,
@@ -169,17 +171,16 @@ def _write_subnets(request: PackageRequest, folder: Path, described: SupernetDes
 def _front_members(path: Path, count: int, described: SupernetDescription) -> list[SubnetFile]:
     """Members of a front, spread over its costs; the smallest and the largest subnet are measured anyway.
 
-    Where there is one cost, a member that is predicted no better than a cheaper one is left out.
+    A member that costs more than another and is predicted no better is left out: predictions have a ceiling.
     """
     document = read_front(path)
     stated, space, trained = document["space"], described.space, described.trained_space
-    members = sorted(document["members"], key=lambda member: float(member["costs"][0]))
-    found, best = [], -math.inf
-    for member in members:
+    members = document["members"]
+    objectives = np.array([[-member["top1_percent"], *member["costs"]] for member in members])
+    found = []
+    for member in (members[row] for row in pareto_rows(objectives)):
         subnet = subnet_from_document({key: member[key] for key in ("resolution", "stages")})
-        gains = member["top1_percent"] > best or len(member["costs"]) > 1
-        best = max(best, member["top1_percent"])
-        if gains and subnet not in (trained.smallest(), trained.largest()):
+        if subnet not in (trained.smallest(), trained.largest()):
             found.append({**member, "subnet": subnet})
     return [
         SubnetFile(
