@@ -2,10 +2,10 @@
 
     python tools/calibrate_searched_accuracy.py deps-compact-cifar10 --data npz:cifar10.npz --measurements DIR
 
-For the bundled predictors. `ofa-tk predictor build` estimates the same by nested searches among the subnets
-that it measured, of which the best are few. With `--check-only` a predictor is scored as it is. All
-measurements are on the held-out training images, under the conditions of `predictor build`, and are kept in
-DIR, so that a killed run goes on:
+For the bundled predictors, some of which were fitted on fewer images than are held out. `ofa-tk predictor
+build` does the second part by itself, within budgets of MACs. With `--check-only` a predictor is scored as
+it is. All measurements are on the held-out training images, under the conditions of `predictor build`, and
+are kept in DIR, so that a killed run goes on:
 
 - `level`: subnets spread over the range of cost, where the predictor was fitted on fewer images than are held
   out. The mean of what they differ from their predictions moves it to all of them.
@@ -29,7 +29,7 @@ from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.journal import Journal
 from ofa_toolkit.evaluation.predictor.assessment import HeldOut
 from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING
-from ofa_toolkit.evaluation.predictor.chosen import facts_of_searches, gain_seen
+from ofa_toolkit.evaluation.predictor.chosen import facts_of_answers
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, Member
 from ofa_toolkit.evaluation.stratified import stratified_population
@@ -184,16 +184,15 @@ def _calibrated(
     bound = predictor.bind(space)
     answers = HeldOut("calibration", np.arange(len(rows)), bound.predict(rows), bound.spread(rows), measured)
     largest = float(bound.predict(Encoding(space).encode([space.largest()]))[0])
-    facts = facts_of_searches(
-        answers.errors,
-        answers.spread,
+    facts = facts_of_answers(
+        answers,
         noise_points=interval.noise_points,
-        num_subnets=len(rows),
+        largest_predicted=largest,
+        largest_measured=meter.largest,
         how=(
             f"{len(rows)} subnets that searches within budgets of MACs and latency chose, measured by "
             "tools/calibrate_searched_accuracy.py"
         ),
-        ceiling_percent=min(100.0, largest + gain_seen(answers, meter.largest)),
     )
     print(
         f"calibration: predictions are {facts.offset_points:+.2f} points off; largest predicted "

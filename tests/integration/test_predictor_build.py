@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from ofa_toolkit.core.errors import ConfigError, MismatchError
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
+from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     AccuracyConditions,
     AccuracyLog,
@@ -25,7 +27,7 @@ from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
 from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.verify import verify_top
-from ofa_toolkit.spaces import Encoding, get_space, sample_subnets
+from ofa_toolkit.spaces import Encoding, Subnet, get_space, sample_subnets
 from ofa_toolkit.supernets import Supernet, save_supernet
 from ofa_toolkit.training.distributed import join, leave
 from tests.heard import Heard
@@ -70,13 +72,21 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(
     )
     assert built is not None
     assert (heard.steps[0].done, heard.steps[0].total) == (0, 30)
-    lines = (folder / "predictor" / "accuracies-0.jsonl").read_text().splitlines()
-    assert len(lines) == 31
+    # The fitted subnets, and what eight searches chose.
+    assert len(measured_lines(folder)) == 30 + 8
+    assert heard.steps[-1] == Progress("Measuring answers of searches", 9, 9)
     card = built.predictor.card
     assert card.num_subnets == 30
     assert card.supernet == folder.name
     assert "held-out training images" in card.dataset
-    assert [error.split for error in built.errors] == ["random", "above the 80th percentile"]
+    assert [error.split for error in card.errors] == [
+        "random",
+        "above the 80th percentile",
+        "answers of searches",
+    ]
+    assert card.interval.chosen is not None
+    assert card.interval.chosen.how == "8 subnets that searches within budgets of MACs chose, measured"
+    assert card.interval.chosen.offset_points == pytest.approx(max(0, card.errors[-1].bias_points), abs=1e-4)
     assert [point.num_subnets for point in built.learning_curve] == [6, 12, 24]
     assert built.verdict.startswith("More subnets would")
     again = build_predictor(
@@ -86,7 +96,7 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(
         config=CONFIG,
         reporter=heard,
     )
-    assert [step.done for step in heard.steps[-2:]] == [30, 30]
+    assert [(step.done, step.total) for step in heard.steps[-2:]] == [(30, 30), (9, 9)]
     assert again is not None
     assert again.predictor.card == card
     found = find_subnet(
@@ -99,6 +109,16 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(
     assert answer.subnet == verified[0].candidate.subnet
 
 
+def test_one_folder_serves_several_searches(evaluator: Evaluator, tmp_path: Path) -> None:
+    """Results are told apart by the subnet, not by its place in a list."""
+    effort = {"population_size": 8, "num_children": 8, "num_generations": 2}
+    for macs in ("5M", "9M"):
+        found = find_subnet(supernet=evaluator.supernet, maximize="macs", macs=macs, effort=effort)
+        _, verified = verify_top(found, evaluator, num_subnets=2, folder=tmp_path)
+        meter = SubnetMeter(evaluator)
+        assert [v.top1_percent for v in verified] == [meter.measure(v.candidate.subnet)[0] for v in verified]
+
+
 def test_shards_measure_their_own_part_and_the_plain_call_fits(
     folder: Path, evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,10 +128,22 @@ def test_shards_measure_their_own_part_and_the_plain_call_fits(
         )
 
     assert build(Shard.parse("1/4")) is None
-    assert sorted(AccuracyLog(tmp_path, conditions_of(evaluator)).read()) == list(range(0, 30, 4))
+    space = evaluator.supernet.trained_space
+    part = list(AccuracyLog(tmp_path, conditions_of(evaluator)).read())
+    assert part == Encoding(space).decode(stratified_population(space, 30, 0))[::4]
     for number in (2, 3, 4):
         assert build(Shard(number=number, count=4)) is None
-    monkeypatch.setattr(SubnetMeter, "measure", lambda *_: pytest.fail("All is measured."))
+    asked: list[Subnet] = []
+    monkeypatch.setattr(SubnetMeter, "measure", lambda _, subnet: (asked.append(subnet) or 50.0, 24))
+    built = build(None)
+    assert built is not None
+    assert len(asked) == 8  # what searches chose, and nothing that a shard measured
+    assert not set(asked) & set(Encoding(space).decode(stratified_population(space, 30, 0)))
+    build(None)
+    assert len(asked) == 8
+    monkeypatch.undo()
+    for path in tmp_path.glob("accuracies-0.jsonl"):
+        path.unlink()
     built = build(None)
     assert built is not None
     whole = build_predictor(evaluator, num_subnets=30, config=CONFIG, out=tmp_path / "q")
@@ -152,13 +184,14 @@ def test_a_killed_run_goes_on_and_processes_share(tmp_path: Path) -> None:
         # Both cut their shares from the same list, as they do when started together.
         missing = [index for index in range(10) if index % 2 == rank]
         for index in missing[:3]:
-            log.append(rank, index, subnets[index], *measure(subnets[index]))
+            log.append(rank, subnets[index], *measure(subnets[index]))
     path = tmp_path / "accuracies-0.jsonl"
-    path.write_text(path.read_text() + '{"index": 8, "top1_per')  # killed while writing
+    other = path.read_text().splitlines()[1].replace('"stages"', '"stage"')
+    path.write_text(path.read_text() + other + '\n{"top1_per')  # no subnet in it, and killed while writing
     asked.clear()
     measure_missing(AccuracyLog(tmp_path, CONDITIONS), subnets, measure)
     assert sorted(asked) == [6, 7, 8, 9]
-    assert log.read() == {index: float(index) for index in range(10)}
+    assert log.read() == {subnet: float(index) for index, subnet in enumerate(subnets)}
 
 
 def build_in_child(folder: str, connection: Any) -> None:
@@ -217,7 +250,7 @@ def measured_lines(folder: Path) -> list[str]:
 def test_other_conditions_are_refused(tmp_path: Path) -> None:
     space = get_space("mobilenet-v3-compact")
     (subnet,) = sample_subnets(space, 1, np.random.default_rng(0))
-    AccuracyLog(tmp_path, CONDITIONS).append("0", 0, subnet, 50.0, 10)
+    AccuracyLog(tmp_path, CONDITIONS).append("0", subnet, 50.0, 10)
     other = AccuracyConditions(**{**vars(CONDITIONS), "supernet_identity": "another"})
     with pytest.raises(MismatchError, match="another supernet_identity"):
         AccuracyLog(tmp_path, other)

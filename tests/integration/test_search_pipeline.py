@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ofa_toolkit
@@ -25,6 +26,7 @@ from ofa_toolkit.pipelines.search.report import page
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.spaces import Encoding, get_space, lower
 from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.zoo.supernet import load_supernet
 
 QUICK = {
     "population_size": 16,
@@ -246,6 +248,18 @@ def test_fronts_are_undominated_and_written_three_ways(tmp_path: Path) -> None:
     assert json.loads(embedded)["fronts"][0]["labels"] == ["MACs of one image (millions)"]
     with pytest.raises(ConfigError, match=r"a front is written as \.csv"):
         front.write(tmp_path / "front.pdf")
+
+
+def test_of_a_front_s_members_at_the_ceiling_only_the_cheapest_is_kept() -> None:
+    """Fits of the costliest subnets differ, and no more than the ceiling is expected of any of them."""
+    front = find_front("deps-compact-imagenette", effort=QUICK)
+    supernet = load_supernet("deps-compact-imagenette")
+    rows = Encoding(supernet.space).encode(front.subnets)
+    accuracy = supernet.predictor.bind(supernet.space)
+    expected = accuracy.predict_chosen(rows).round(4)
+    assert expected[-1] == round(accuracy.predictor.card.interval.chosen.ceiling_percent, 4)
+    assert (np.diff(expected) > 0).all()
+    assert (np.diff(np.array(front.values)[:, 0]) > 0).all()
 
 
 def test_the_report_command_writes_one_page_and_refuses_other_files(

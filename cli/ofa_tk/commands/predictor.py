@@ -34,7 +34,7 @@ def command() -> None:
     type=click.IntRange(min=1),
     default=300,
     show_default=True,
-    help="Subnets to measure in all.",
+    help="Subnets to fit to; an eighth as many answers of searches are measured besides.",
 )
 @click.option(
     "--measurements",
@@ -66,6 +66,8 @@ def build(
     as_json: bool,
 ) -> None:
     """Measure subnets on held-out training images and fit a predictor to them.
+
+    Then measure what searches by it choose, which it overrates, and take that into account.
 
     Killed and started again it goes on; with --jobs, and under torchrun, processes share the work.
     """
@@ -117,7 +119,7 @@ def build(
 
 
 def _print_built(built: BuiltPredictor) -> None:
-    _print_errors(built.errors)
+    _print_errors(built.predictor.card.errors)
     output.line()
     output.print_table(
         output.numbers("fitted on", "MAE (points)", "Spearman"),

@@ -43,7 +43,7 @@ class ChosenFacts:
     num_subnets: Annotated[int, Bounds(at_least=1)]
     "How many different ones there were."
     offset_points: float
-    "Mean of predicted minus measured, in points: taken off the predictions of searched subnets."
+    "Mean of predicted minus measured, in points, at least 0: taken off predictions of searched subnets."
     quantiles: tuple[float, ...]
     "Quantiles of what is left over scale, one per level."
     ceiling_percent: Annotated[float, Bounds(at_least=0, at_most=100)] | None = None

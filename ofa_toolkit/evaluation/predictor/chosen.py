@@ -1,10 +1,12 @@
 """How wrong predictions are of subnets that a search chose.
 
 A search picks what the predictor overrates (the winner's curse), so errors on random subnets flatter its
-answers. They are found by searching where the truth is known: predictions of measured subnets that took no
-part in the fit, the best by them within a budget, its measured accuracy. The mean error is taken off the
-prediction; quantiles of what is left make the interval (split conformal prediction on the chosen).
-Departure: one row can win many searches; the correction for few rows counts each once.
+answers. They are found by measuring what searches chose (`facts_of_answers`). Where a space is too small for
+that, by searching where the truth is known (`chosen_facts`): predictions of measured subnets that took no
+part in the fit, the best by them within a budget, its measured accuracy; the best of a few hundred are
+overrated less than the best of a whole space. The mean error is taken off the prediction where it is too
+high; quantiles of what is left make the interval (split conformal prediction on the chosen).
+Departure: one row can win many nested searches; the correction for few rows counts each once.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ Rows = npt.NDArray[np.intp]
 
 NUM_SEARCHES = 500
 LEAST_CANDIDATES = 8
+ANSWERS = "answers of searches"
 LEADERS_SHARE = 30
 
 
@@ -70,7 +73,9 @@ def facts_of_searches(
         how: How they were found, in a few words.
         ceiling_percent: What no prediction may exceed.
     """
-    offset = float(errors.mean())
+    # Choosing overrates. Answers that measured better than predicted are luck, or the fit's own error: no
+    # reason to promise more than it says, and the interval holds them.
+    offset = max(0.0, float(errors.mean()))
     scores = np.abs(errors - offset) / np.hypot(noise_points, spread)
     levels = np.minimum(1.0, np.asarray(CONFIDENCES) * (1 + 1 / num_subnets))
     return ChosenFacts(
@@ -102,6 +107,28 @@ def chosen_facts(
         num_subnets=num_subnets,
         how="measured subnets that a fit without them would have chosen",
         ceiling_percent=ceiling_percent,
+    )
+
+
+def facts_of_answers(
+    answers: HeldOut, *, noise_points: float, largest_predicted: float, largest_measured: float, how: str
+) -> ChosenFacts:
+    """From measured answers of searches in the whole space, none of which took part in the fit.
+
+    Args:
+        answers: Predictions and measured accuracies, one row an answer, all different.
+        noise_points: As of the other intervals.
+        largest_predicted: Top-1 of the largest subnet in percent, predicted.
+        largest_measured: The same, measured.
+        how: Which searches, in a few words.
+    """
+    return facts_of_searches(
+        answers.errors,
+        answers.spread,
+        noise_points=noise_points,
+        num_subnets=len(answers.rows),
+        how=how,
+        ceiling_percent=min(100.0, largest_predicted + gain_seen(answers, largest_measured)),
     )
 
 

@@ -7,9 +7,10 @@ processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from ofa_toolkit.evaluation.accuracy import evaluate_on_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.spaces.subnet import Subnet
-from ofa_toolkit.spaces.subnet_file import subnet_document
+from ofa_toolkit.spaces.subnet_file import subnet_document, subnet_from_document
 from ofa_toolkit.training.distributed import Process
 
 FORMAT = FileFormat("ofa-toolkit/measured-accuracies", 1, "a file of measured accuracies")
@@ -134,26 +135,20 @@ class AccuracyLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.read(reporter)
 
-    def read(self, reporter: Reporter = SILENT) -> dict[int, float]:
-        """Top-1 in percent by the subnet's number, from all files."""
-        found: dict[int, float] = {}
+    def read(self, reporter: Reporter = SILENT) -> dict[Subnet, float]:
+        """Top-1 in percent of every measured subnet, from all files."""
+        found: dict[Subnet, float] = {}
         for path in sorted(self._folder.glob("accuracies-*.jsonl")):
-            journal = Journal(path, reporter)
+            journal = Journal(path, reporter, is_line=_is_header_or_result)
             self._check(journal)
             for line in journal.lines[1:]:
-                if isinstance(line.get("index"), int) and isinstance(line.get("top1_percent"), int | float):
-                    found[line["index"]] = float(line["top1_percent"])
+                found[subnet_from_document(line)] = float(line["top1_percent"])
         return found
 
-    def append(self, writer: str, index: int, subnet: Subnet, top1_percent: float, num_images: int) -> None:
+    def append(self, writer: str, subnet: Subnet, top1_percent: float, num_images: int) -> None:
         """Write one result into the writer's own file and flush it to disk."""
         journal = Journal(self._folder / f"accuracies-{writer}.jsonl")
-        line = {
-            "index": index,
-            "top1_percent": top1_percent,
-            "num_images": num_images,
-            **subnet_document(subnet),
-        }
+        line = {"top1_percent": top1_percent, "num_images": num_images, **subnet_document(subnet)}
         journal.append(*([] if journal.lines else [self._header]), line)
 
     def _check(self, journal: Journal) -> None:
@@ -168,11 +163,22 @@ class AccuracyLog:
             )
 
 
+def _is_header_or_result(line: dict[str, Any]) -> bool:
+    if "format" in line:
+        return True
+    try:
+        subnet_from_document(line)
+    except FileFormatError:
+        return False
+    return isinstance(line.get("top1_percent"), int | float)
+
+
 def measure_missing(
     log: AccuracyLog,
-    subnets: list[Subnet],
+    subnets: Sequence[Subnet],
     measure: Callable[[Subnet], tuple[float, int]],
     *,
+    what: str = "subnets",
     process: Process | None = None,
     shard: Shard | None = None,
     reporter: Reporter = SILENT,
@@ -180,23 +186,31 @@ def measure_missing(
     """Measure this process's share of the subnets that no file holds yet; all are measured on return.
 
     With a shard, only those that belong to it: it knows nothing of who measures the others.
+
+    Args:
+        log: Where results are found and kept.
+        subnets: Different ones.
+        measure: Gives top-1 in percent and the number of images.
+        what: They are called so where progress is told.
+        process: Among those that share the work.
+        shard: Part of the subnets to measure.
+        reporter: Hears how far all processes are, as far as this one can tell.
     """
     process = process or Process()
     known = log.read()
     # All have read before any writes: the shares must be cut from the same list.
     process.barrier()
-    wanted = range(len(subnets)) if shard is None else shard.indices(len(subnets))
-    missing = [index for index in wanted if index not in known]
+    wanted = subnets if shard is None else [subnets[index] for index in shard.indices(len(subnets))]
+    missing = [subnet for subnet in wanted if subnet not in known]
     share = missing[process.rank :: process.world_size]
     writer = str(process.rank) if shard is None else f"{shard.name}-{process.rank}"
 
     def tell(done: int) -> None:
         left = process.world_size * (len(share) - done)
-        reporter.progress(Progress("Measuring subnets", max(0, len(wanted) - left), len(wanted)))
+        reporter.progress(Progress(f"Measuring {what}", max(0, len(wanted) - left), len(wanted)))
 
-    for done, index in enumerate(share):
+    for done, subnet in enumerate(share):
         tell(done)
-        top1_percent, num_images = measure(subnets[index])
-        log.append(writer, index, subnets[index], top1_percent, num_images)
+        log.append(writer, subnet, *measure(subnet))
     tell(len(share))
     process.barrier()

@@ -1,7 +1,11 @@
-"""Build the accuracy predictor of a supernet: measure subnets, fit an ensemble, test it on unseen ones."""
+"""Build the accuracy predictor of a supernet: measure subnets, fit an ensemble, test it on unseen ones.
+
+Then search with it and measure what it chooses, which it overrates.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +15,8 @@ import numpy.typing as npt
 from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
-from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING, PredictorCard, PredictorError
+from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING, PredictorCard
+from ofa_toolkit.evaluation.predictor.chosen import ANSWERS
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.fit import FittedPredictor, LearningPoint, fit_predictor
@@ -25,6 +30,7 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     measure_missing,
 )
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
+from ofa_toolkit.pipelines.evaluation.searched_answers import find_answers, with_answers
 from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.spaces import Encoding
 from ofa_toolkit.spaces.encoding import Population
@@ -42,16 +48,14 @@ class BuiltPredictor:
 
     Attributes:
         path: The predictor file.
-        predictor: The predictor in the file.
-        errors: On subnets it has not seen.
-        learning_curve: The same for smaller numbers of subnets.
+        predictor: The predictor in the file; its card has its errors on subnets that it was not fitted to.
+        learning_curve: Such errors for smaller numbers of subnets.
         noise_points: Mean absolute error that the finite number of images alone causes, in points.
         verdict: In words, whether more subnets would help.
     """
 
     path: Path
     predictor: AccuracyPredictor
-    errors: tuple[PredictorError, ...]
     learning_curve: tuple[LearningPoint, ...]
     noise_points: float
     verdict: str
@@ -70,11 +74,12 @@ def build_predictor(
     shard: Shard | None = None,
     reporter: Reporter = SILENT,
 ) -> BuiltPredictor | None:
-    """Measure, fit, test, write.
+    """Measure, fit, test, search, measure what the searches chose, write.
 
     Args:
         evaluator: The supernet and its data; subnets are measured on held-out training images.
-        num_subnets: Number of subnets to measure in all, those of earlier runs counted.
+        num_subnets: Number of subnets to fit to, those of earlier runs counted; answers of searches, an
+            eighth as many, are measured besides.
         name: Name of the supernet on the predictor's card; its own where None.
         folder: Folder of the measurements; default `predictor` beside the predictor.
         out: The predictor file; default where `search` looks: in the supernet's folder, for a zoo name in the
@@ -100,60 +105,48 @@ def build_predictor(
     supernet = evaluator.supernet
     supernet.check_has_choice()
     space = supernet.trained_space
+    encoding = Encoding(space)
     population = stratified_population(space, num_subnets, seed)
-    subnets = Encoding(space).decode(population)
+    subnets = encoding.decode(population)
     conditions = conditions_of(evaluator, seed)
     log = AccuracyLog(folder or supernet.own_predictor_file.parent / "predictor", conditions, reporter)
-    measure_missing(
-        log, subnets, SubnetMeter(evaluator).measure, process=process, shard=shard, reporter=reporter
-    )
-    if shard is not None or not process.is_main:
+    meter = SubnetMeter(evaluator)
+    measure_missing(log, subnets, meter.measure, process=process, shard=shard, reporter=reporter)
+    if shard is not None:
         return None
-    measured = log.read()
-    top1 = np.array([measured[index] for index in range(len(subnets))])
-    return _fit(
-        evaluator,
-        population,
-        top1,
-        conditions,
-        name=name or supernet.name,
-        out=out or supernet.own_predictor_file,
-        seed=seed,
-        config=config or EnsembleConfig(),
-    )
 
+    def fit_and_search() -> tuple[BuiltPredictor, Population]:
+        measured = log.read()
+        top1 = np.array([measured[subnet] for subnet in subnets])
+        fitted = fit_predictor(
+            space, population, top1, num_images=conditions.num_images, seed=seed, config=config
+        )
+        predictor = AccuracyPredictor(
+            card=_card(evaluator, conditions, fitted, name=name or supernet.name, top1=top1),
+            choices=fitted.choices,
+            members=fitted.members,
+            surprisal=fitted.surprisal,
+        )
+        noise = _noise(top1, conditions.num_images)
+        built = BuiltPredictor(
+            path=out or supernet.own_predictor_file,
+            predictor=predictor,
+            learning_curve=fitted.learning_curve,
+            noise_points=noise,
+            verdict=_verdict(fitted.learning_curve, noise),
+        )
+        return built, find_answers(predictor.bind(space, whole=supernet.space), population, seed=seed)
 
-def _fit(
-    evaluator: Evaluator,
-    population: Population,
-    top1: Floats,
-    conditions: AccuracyConditions,
-    *,
-    name: str,
-    out: Path,
-    seed: int,
-    config: EnsembleConfig,
-) -> BuiltPredictor:
-    space = evaluator.supernet.trained_space
-    fitted = fit_predictor(
-        space, population, top1, num_images=conditions.num_images, seed=seed, config=config
-    )
-    predictor = AccuracyPredictor(
-        card=_card(evaluator, conditions, fitted, name=name, num_members=config.num_members, top1=top1),
-        choices=fitted.choices,
-        members=fitted.members,
-        surprisal=fitted.surprisal,
-    )
-    write_predictor(out, predictor)
-    noise = _noise(top1, conditions.num_images)
-    return BuiltPredictor(
-        path=out,
-        predictor=predictor,
-        errors=fitted.errors,
-        learning_curve=fitted.learning_curve,
-        noise_points=noise,
-        verdict=_verdict(fitted.learning_curve, noise),
-    )
+    built, answers = process.from_main(fit_and_search)
+    if len(answers):
+        chosen = [space.largest(), *encoding.decode(answers)]
+        measure_missing(log, chosen, meter.measure, what=ANSWERS, process=process, reporter=reporter)
+    if not process.is_main:
+        return None
+    bound = built.predictor.bind(space, whole=supernet.space)
+    predictor = with_answers(bound, answers, log.read())
+    write_predictor(built.path, predictor)
+    return dataclasses.replace(built, predictor=predictor)
 
 
 def _card(
@@ -162,7 +155,6 @@ def _card(
     fitted: FittedPredictor,
     *,
     name: str,
-    num_members: int,
     top1: Floats,
 ) -> PredictorCard:
     images, resolutions = conditions.num_images, evaluator.supernet.trained_space.resolutions
@@ -182,7 +174,7 @@ def _card(
         ),
         method=(
             f"Accuracy by multiply-accumulates, and {100 * fitted.deviations_share:.0f} % of the deviations "
-            f"from it that an ensemble of {num_members} perceptrons fitted to the measured subnets."
+            f"from it that an ensemble of {len(fitted.members)} perceptrons fitted to the measured subnets."
         ),
         num_subnets=len(top1),
         errors=fitted.errors,

@@ -22,8 +22,10 @@ from ofa_toolkit.pipelines.search.context import SearchContext
 from ofa_toolkit.pipelines.search.figures import predicted
 from ofa_toolkit.pipelines.search.find import limits_document, run
 from ofa_toolkit.pipelines.search.request import FrontRequest
-from ofa_toolkit.search.problem import Objective
-from ofa_toolkit.spaces.encoding import Encoding
+from ofa_toolkit.search.archive import SearchResult
+from ofa_toolkit.search.pareto import pareto_rows
+from ofa_toolkit.search.problem import Objective, Values
+from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.space import SearchSpace
 from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet import Subnet
@@ -196,9 +198,7 @@ def search_front(request: FrontRequest) -> Front:
     result = run(context.problem(objectives), request, wanted)
     if not result.is_feasible:
         raise infeasible(context, request.seed)
-    order = np.argsort(result.scores.objectives[:, 1], kind="stable")
-    rows = result.population[order]
-    values = result.scores.objectives[order]
+    rows, values = _by_cost(context, result)
     described = tuple(predicted(context, rows[index : index + 1]) for index in range(len(rows)))
     return Front(
         space=context.full_space,
@@ -206,7 +206,7 @@ def search_front(request: FrontRequest) -> Front:
         costs=tuple(names),
         subnets=tuple(Encoding(context.space).decode(rows)),
         top1_percent=tuple(float(figures["top1_percent"]["value"]) for figures in described),
-        values=tuple(tuple(float(v) for v in row) for row in values[:, 1:]),
+        values=tuple(tuple(float(v) for v in row) for row in values),
         predicted=described,
         search={
             "objective": ["accuracy", *names],
@@ -218,3 +218,17 @@ def search_front(request: FrontRequest) -> Front:
         },
         warnings=context.warnings_of(rows),
     )
+
+
+def _by_cost(context: SearchContext, result: SearchResult) -> tuple[Population, Values]:
+    """Members and their costs `(members, costs)`, cheapest first.
+
+    What is expected of a subnet that a search chose has a ceiling: of those that reach it, only the ones that
+    no other undercuts are members.
+    """
+    rows, costs = result.population, result.scores.objectives[:, 1:]
+    assert context.accuracy is not None
+    expected = context.accuracy.predict_chosen(rows).round(context.figure("accuracy").decimals)
+    kept = pareto_rows(np.column_stack([-expected, costs]))
+    order = kept[np.argsort(costs[kept, 0], kind="stable")]
+    return rows[order], costs[order]

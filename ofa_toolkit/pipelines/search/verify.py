@@ -107,7 +107,7 @@ def verify_top(
         Verified(
             candidate=candidate,
             predicted_rank=index + 1,
-            top1_percent=top1[index],
+            top1_percent=top1[candidate.subnet],
             num_images=conditions_of(evaluator).num_images,
             latency_ms=latencies[index],
         )
@@ -139,8 +139,8 @@ def measure_top(
     *,
     shard: Shard | None = None,
     reporter: Reporter = SILENT,
-) -> dict[int, float]:
-    """Top-1 in percent of the best subnets of a search, by place from 0; of a shard of them only its own.
+) -> dict[Subnet, float]:
+    """Top-1 in percent of the best subnets of a search; of a shard of them only its own are measured.
 
     Args:
         found: The answer of the search.

@@ -171,7 +171,7 @@ def _write_subnets(request: PackageRequest, folder: Path, described: SupernetDes
 def _front_members(path: Path, count: int, described: SupernetDescription) -> list[SubnetFile]:
     """Members of a front, spread over its costs; the smallest and the largest subnet are measured anyway.
 
-    A member that costs more than another and is predicted no better is left out: predictions have a ceiling.
+    A member that costs more than another and is predicted no better, as in fronts of before, is left out.
     """
     document = read_front(path)
     stated, space, trained = document["space"], described.space, described.trained_space

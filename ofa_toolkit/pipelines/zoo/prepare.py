@@ -173,7 +173,7 @@ class _Maker:
             reporter=self.reporter,
         )
         assert built is not None
-        for error in built.errors:
+        for error in built.predictor.card.errors:
             self.reporter.message(
                 f"Predictor, {error.split}: wrong by {error.mae_points:.2f} points on average, "
                 f"Spearman {error.spearman:.3f}"

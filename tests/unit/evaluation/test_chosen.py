@@ -11,8 +11,15 @@ import pytest
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.assessment import RANDOM, HeldOut
 from ofa_toolkit.evaluation.predictor.card import ChosenFacts
-from ofa_toolkit.evaluation.predictor.chosen import chosen_facts, gain_seen, largest_row, nested_searches
+from ofa_toolkit.evaluation.predictor.chosen import (
+    chosen_facts,
+    facts_of_answers,
+    gain_seen,
+    largest_row,
+    nested_searches,
+)
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
+from ofa_toolkit.evaluation.predictor.interval import CONFIDENCES
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, load_accuracy_predictor
 from ofa_toolkit.spaces import get_space, sample_population
 
@@ -56,6 +63,27 @@ def test_the_interval_holds_for_the_answers_of_other_searches() -> None:
 def test_too_few_measured_subnets_tell_nothing() -> None:
     held, costs = measured(0, num_rows=12)
     assert chosen_facts(held, costs, generator(0), noise_points=0.4, ceiling_percent=None) is None
+
+
+def test_answers_that_measured_better_than_predicted_promise_nothing() -> None:
+    """Their mean error stays in the interval instead."""
+    held, _ = measured(0)
+    errors = held.errors - held.errors.mean() - 2.0
+    under = dataclasses.replace(held, predicted=held.measured + errors)
+    facts = facts_of_answers(
+        under, noise_points=0.4, largest_predicted=90.0, largest_measured=91.0, how="made up"
+    )
+    assert (facts.offset_points, facts.num_subnets) == (0, 300)
+    half = np.hypot(0.4, 0.1) * np.array(facts.quantiles)
+    assert [(np.abs(errors) <= most).mean() for most in half] == pytest.approx(CONFIDENCES, abs=0.01)
+    over = dataclasses.replace(held, predicted=held.measured - errors)
+    facts = facts_of_answers(
+        over, noise_points=0.4, largest_predicted=90.0, largest_measured=91.0, how="made up"
+    )
+    assert facts.offset_points == pytest.approx(2)
+    # The ten that are predicted best, of 300, gained so much over the largest.
+    leaders = np.argsort(-over.predicted)[:10]
+    assert facts.ceiling_percent == pytest.approx(90 + max(0, over.measured[leaders].mean() - 91))
 
 
 def test_the_gain_seen_is_that_of_the_leaders_not_of_the_luckiest() -> None:
