@@ -13,12 +13,13 @@ from ofa_toolkit.core.errors import ConfigError
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.pipelines.search.colors import resolution_colors
 from ofa_toolkit.pipelines.search.front import label
+from ofa_toolkit.pipelines.search.front_file import spread_over_cost
 
 _PAGE = Path(__file__).with_name("report_page.html")
 _SLOT = "__DATA__"
 _SCALES = {"macs": 1e6, "params": 1e6, "memory": 1e6}
 _MOST_MEMBERS = 200
-"""Members of a front on the page at most, spread over it; the front's file holds all."""
+"""Members of a front on the page at most, spread over its first cost; the front's file holds all."""
 
 
 def write_report(path: str | os.PathLike[str], fronts: Sequence[dict[str, Any]]) -> None:
@@ -59,9 +60,7 @@ def _prepared(front: dict[str, Any]) -> dict[str, Any]:
     title = "Accuracy against " + ", ".join(
         text[0].lower() + text[1:] if text[:2] != "MA" else text for text in labels
     )
-    if len(members) > _MOST_MEMBERS:
-        kept = [round(i * (len(members) - 1) / (_MOST_MEMBERS - 1)) for i in range(_MOST_MEMBERS)]
-        members = [members[index] for index in kept]
+    members = spread_over_cost(members, _MOST_MEMBERS)
     short = ["Latency (ms)" if cost.startswith("latency:") else label(cost) for cost in costs]
     if len(set(short)) < len(short):
         short = labels
