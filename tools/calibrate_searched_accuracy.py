@@ -27,9 +27,7 @@ import numpy as np
 
 from ofa_toolkit.complexity import count_macs
 from ofa_toolkit.core.journal import Journal
-from ofa_toolkit.evaluation.predictor.assessment import HeldOut
 from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING
-from ofa_toolkit.evaluation.predictor.chosen import facts_of_answers
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, Member
 from ofa_toolkit.evaluation.stratified import stratified_population
@@ -37,6 +35,7 @@ from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.evaluation.accuracy_log import SubnetMeter
 from ofa_toolkit.pipelines.evaluation.evaluator import open_evaluator
 from ofa_toolkit.pipelines.evaluation.request import EvaluationRequest
+from ofa_toolkit.pipelines.evaluation.searched_answers import with_answers
 from ofa_toolkit.pipelines.search.context import SearchContext
 from ofa_toolkit.pipelines.search.find import run
 from ofa_toolkit.pipelines.search.request import SearchRequest
@@ -180,26 +179,20 @@ def _calibrated(
     meter: _Meter,
 ) -> AccuracyPredictor:
     """With what the answers of searches tell."""
-    space, interval = supernet.trained_space, predictor.card.interval
-    bound = predictor.bind(space)
-    answers = HeldOut("calibration", np.arange(len(rows)), bound.predict(rows), bound.spread(rows), measured)
-    largest = float(bound.predict(Encoding(space).encode([space.largest()]))[0])
-    facts = facts_of_answers(
-        answers,
-        noise_points=interval.noise_points,
-        largest_predicted=largest,
-        largest_measured=meter.largest,
+    space = supernet.trained_space
+    known = dict(zip(Encoding(space).decode(rows), measured.tolist(), strict=True))
+    calibrated = with_answers(
+        predictor.bind(space),
+        rows,
+        {**known, space.largest(): meter.largest},
         how=(
-            f"{len(rows)} subnets that searches within budgets of MACs and latency chose, measured by "
+            "searches within budgets of MACs and latency chose, measured by "
             "tools/calibrate_searched_accuracy.py"
         ),
     )
-    print(
-        f"calibration: predictions are {facts.offset_points:+.2f} points off; largest predicted "
-        f"{largest:.2f}, measured {meter.largest:.2f}; ceiling {facts.ceiling_percent:.2f}"
-    )
-    card = dataclasses.replace(predictor.card, interval=dataclasses.replace(interval, chosen=facts))
-    return dataclasses.replace(predictor, card=card)
+    facts = calibrated.card.interval.chosen
+    print(f"calibration: {facts}; largest measured {meter.largest:.2f}")
+    return calibrated
 
 
 def _check(

@@ -142,8 +142,7 @@ def test_shards_measure_their_own_part_and_the_plain_call_fits(
     build(None)
     assert len(asked) == 8
     monkeypatch.undo()
-    for path in tmp_path.glob("accuracies-0.jsonl"):
-        path.unlink()
+    (tmp_path / "accuracies-0.jsonl").unlink()
     built = build(None)
     assert built is not None
     whole = build_predictor(evaluator, num_subnets=30, config=CONFIG, out=tmp_path / "q")

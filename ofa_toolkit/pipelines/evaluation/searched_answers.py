@@ -58,7 +58,11 @@ def find_answers(accuracy: BoundAccuracy, fitted: Population, *, seed: int) -> P
 
 
 def with_answers(
-    accuracy: BoundAccuracy, answers: Population, measured: Mapping[Subnet, float]
+    accuracy: BoundAccuracy,
+    answers: Population,
+    measured: Mapping[Subnet, float],
+    *,
+    how: str = "searches within budgets of MACs chose, measured",
 ) -> AccuracyPredictor:
     """A predictor with what measured answers tell of the subnets that searches choose.
 
@@ -66,6 +70,7 @@ def with_answers(
         accuracy: The predictor, bound to the space that was searched.
         answers: From `find_answers`; the predictor comes back as it is where there are none.
         measured: Top-1 in percent of each of them, and of the largest subnet.
+        how: Which searches, as the end of "24 subnets that ...".
     """
     predictor, encoding = accuracy.predictor, Encoding(accuracy.space)
     if not len(answers):
@@ -84,8 +89,9 @@ def with_answers(
         noise_points=card.interval.noise_points,
         largest_predicted=float(accuracy.predict(encoding.encode([largest]))[0]),
         largest_measured=measured[largest],
-        how=f"{len(answers)} subnets that searches within budgets of MACs chose, measured",
+        how=f"{len(answers)} subnets that {how}",
     )
     interval = dataclasses.replace(card.interval, chosen=facts)
-    card = dataclasses.replace(card, errors=(*card.errors, found.summary()), interval=interval)
+    others = (error for error in card.errors if error.split != ANSWERS)
+    card = dataclasses.replace(card, errors=(*others, found.summary()), interval=interval)
     return dataclasses.replace(predictor, card=card)
