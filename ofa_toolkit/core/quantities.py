@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ofa_toolkit.core.errors import QuantityError
@@ -185,6 +185,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def first_names(names: Sequence[str]) -> str:
+    """A list of names for a message, of many the first: `'a', 'b', 'c', ... (10)`."""
+    shown = ", ".join(f"'{name}'" for name in names[:3])
+    return shown + (f", ... ({len(names)})" if len(names) > 3 else "")
 
 
 def counted(number: int, noun: str) -> str:

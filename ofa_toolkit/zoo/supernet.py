@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import ConfigError, MismatchError, StoreError, unknown_name
+from ofa_toolkit.core.quantities import first_names
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
 from ofa_toolkit.spaces import SPACES
 from ofa_toolkit.spaces.official_files import network_folder
@@ -149,8 +150,8 @@ class LoadedSupernet(DescribedSupernet):
         are_numbers = all(name.isdecimal() for name in dataset.class_names)
         if self.class_names not in ((), dataset.class_names) and not are_numbers:
             raise MismatchError(
-                f"'{self.name}' was trained on the classes {_short(self.class_names)}; "
-                f"{dataset.name} has {_short(dataset.class_names)}.",
+                f"'{self.name}' was trained on the classes {first_names(self.class_names)}; "
+                f"{dataset.name} has {first_names(dataset.class_names)}.",
                 hint=hint,
             )
 
@@ -276,8 +277,3 @@ def _folder(text: str) -> Path:
             hint=f"`ofa-tk zoo list --space {text}` lists its supernets.",
         )
     raise unknown_name("supernet", text, resources.entries("zoo"))
-
-
-def _short(names: tuple[str, ...]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:3])
-    return shown + (f", ... ({len(names)})" if len(names) > 3 else "")

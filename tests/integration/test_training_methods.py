@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +106,32 @@ def test_initial_weights_and_fresh_classifier(tmp_path: Path) -> None:
     assert new["classifier.linear.weight"].shape[0] == 3
     name = "stages.0.0.expand.conv.weight"
     torch.testing.assert_close(old[name], new[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("names", [None, [f"wave {label}" for label in range(4)]])
+def test_as_many_classes_are_the_same_by_their_names_only(names: list[str] | None, tmp_path: Path) -> None:
+    run(small_config(METHODS["bignas"], training={"epochs": 1}), tmp_path / "first")
+    arrays: dict[str, Any] = {} if names is None else {"class_names": np.array(names)}
+    for split in ("train", "test"):
+        arrays[f"{split}_images"] = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(40) % 4
+    np.savez(tmp_path / "images.npz", **arrays)
+    data = {"source": f"npz:{tmp_path / 'images.npz'}", "validation_size": 8}
+    config = small_config(
+        METHODS["bignas"],
+        data=data,
+        training={"epochs": 1},
+        init=str(tmp_path / "first"),  # type: ignore[arg-type]
+    )
+    _, recorder = run(config, tmp_path / "second")
+    [told] = (text for text in recorder.messages if text.startswith("Loaded"))
+    if names:
+        assert told.endswith("nothing is fresh.")
+    else:
+        assert told.endswith(
+            "fresh: classifier for 4 classes. The images' are '0', '1', '2', ... (4); "
+            f"'{tmp_path / 'first'}' has as many, 'wave 0', 'wave 1', 'wave 2', ... (4)."
+        )
 
 
 def test_evaluation_of_a_run(tmp_path: Path) -> None:

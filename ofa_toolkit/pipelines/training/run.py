@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.core.quantities import first_names
 from ofa_toolkit.core.reporting import SILENT, Reporter
 from ofa_toolkit.core.rng import torch_seed
 from ofa_toolkit.datasets import ImageDataset, Preprocessing, open_dataset
@@ -272,14 +273,19 @@ def _label_teacher(
 
 
 def _load(initial: InitialWeights, supernet: Supernet, dataset: ImageDataset, config: RunConfig) -> str:
-    return load_initial_weights(
+    mine, theirs = dataset.output_names, initial.class_names
+    told = load_initial_weights(
         supernet,
         initial.network,
         initial.name,
         space_option=initial.space_option,
-        has_same_classes=initial.class_names == dataset.output_names,
+        has_same_classes=mine == theirs,
         classifier_seed=torch_seed(config.training.seed, "fresh classifier", initial.identity),
     )
+    if mine != theirs and initial.network.space.num_classes == dataset.num_classes:
+        others = f"has as many, {first_names(theirs)}" if theirs else "does not name its own"
+        told += f" The images' are {first_names(mine)}; '{initial.name}' {others}."
+    return told
 
 
 def open_run_dataset(
