@@ -168,6 +168,18 @@ def test_settings_that_change_make_a_part_anew(
     assert load_accuracy_predictor(str(prepared.prepared)).card.num_subnets == 34
 
 
+def test_images_have_the_name_that_the_facts_give_them(
+    trained: Path, whole: tuple[Path, Path, Card], tmp_path: Path
+) -> None:
+    facts = tmp_path / "facts.toml"
+    facts.write_text('[data]\nname = "waves"\n')
+    make(trained, tmp_path / "named", Watcher(), whole[1], facts=facts)
+    held_out = "8 held-out training images"
+    assert load_accuracy_predictor(str(tmp_path / "named")).card.dataset == f"waves: {held_out}"
+    for path in (tmp_path / "named" / "subnets").glob("*.json"):
+        assert json.loads(path.read_text())["predicted"]["top1_percent"]["dataset"] == f"waves: {held_out}"
+
+
 def test_an_entry_packaged_again_keeps_its_parts(whole: tuple[Path, Path, Card], tmp_path: Path) -> None:
     out, first = tmp_path / "tiny", whole[2]
     shutil.copytree(whole[0], out)

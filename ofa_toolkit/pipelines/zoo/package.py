@@ -76,7 +76,7 @@ def package_entry(request: PackageRequest, *, reporter: Reporter = SILENT) -> Ca
         write_supernet(source, folder)
         copy_rest(source, folder)
         described = read_description(folder)
-        subnet_paths = _write_subnets(request, folder, described)
+        subnet_paths = _write_subnets(request, folder, described, facts)
         _add_predictor(request, given, folder, described.space, facts)
         document = _merge(_known(request, described, folder), facts)
         where = str(request.facts or request.source)
@@ -154,7 +154,9 @@ def copy_rest(source: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / relative)
 
 
-def _write_subnets(request: PackageRequest, folder: Path, described: SupernetDescription) -> list[str]:
+def _write_subnets(
+    request: PackageRequest, folder: Path, described: SupernetDescription, facts: Document
+) -> list[str]:
     """Put the subnets into the folder, with the entry as their supernet; those it has already stay."""
     chosen = [read_subnet(path, described.space) for path in request.subnets]
     if not chosen and described.trained_subnet is not None:
@@ -164,7 +166,8 @@ def _write_subnets(request: PackageRequest, folder: Path, described: SupernetDes
     for number, subnet in enumerate(chosen, start=1):
         (folder / SUBNETS_FOLDER).mkdir(exist_ok=True)
         target = folder / SUBNETS_FOLDER / f"{number:02d}.json"
-        write_subnet(target, dataclasses.replace(subnet, supernet=request.name))
+        predicted = _predicted_without_place(subnet.predicted, facts)
+        write_subnet(target, dataclasses.replace(subnet, supernet=request.name, predicted=predicted))
     return sorted(path.relative_to(folder).as_posix() for path in (folder / SUBNETS_FOLDER).glob("*.json"))
 
 
@@ -222,14 +225,23 @@ def _add_predictor(
         card,
         supernet=request.name,
         supernet_identity=stored,
-        dataset=_without_place(card.dataset, facts.get("data", {}).get("name")),
+        dataset=_without_place(card.dataset, facts),
         caveats=caveats,
     )
     write_predictor(target, dataclasses.replace(predictor, card=own))
 
 
-def _without_place(dataset: str, name: str | None) -> str:
+def _predicted_without_place(predicted: Mapping[str, Any], facts: Document) -> Document:
+    """Predictions of a subnet, their accuracy by the same name of the images as the predictor's card has."""
+    accuracy = predicted.get("top1_percent")
+    if not isinstance(accuracy, Mapping) or not isinstance(accuracy.get("dataset"), str):
+        return dict(predicted)
+    return {**predicted, "top1_percent": {**accuracy, "dataset": _without_place(accuracy["dataset"], facts)}}
+
+
+def _without_place(dataset: str, facts: Document) -> str:
     """`npz:/data/x.npz: 400 images` becomes `CIFAR-10: 400 images`: a file means nothing elsewhere."""
+    name = facts.get("data", {}).get("name")
     is_named = name not in (None, "unknown")
     if not is_named and "/" not in dataset:
         return dataset
