@@ -18,6 +18,7 @@ from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError, MismatchError, UnknownNameError
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
+from ofa_toolkit.pipelines.search.answer import describe_candidate
 from ofa_toolkit.pipelines.search.context import SearchContext
 from ofa_toolkit.pipelines.search.find import find_subnet
 from ofa_toolkit.pipelines.search.front import find_front
@@ -25,6 +26,7 @@ from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.pipelines.search.report import page
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.spaces import Encoding, get_space, lower
+from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.zoo.supernet import load_supernet
 
@@ -117,6 +119,23 @@ def test_infeasible_limits_name_the_nearest_and_the_limit_that_admits_it() -> No
         quick(macs="100M", accuracy="77%")
     assert caught.value.hint is not None
     assert "--accuracy" in caught.value.hint or "--macs" in caught.value.hint
+
+
+@pytest.mark.parametrize("digits", [3, 5])
+def test_a_limit_holds_for_the_figures_as_they_are_told(digits: int) -> None:
+    free = SearchContext(SearchRequest(device="jetson-nano"))
+    rows = sample_population(free.space, 3, np.random.default_rng(digits))
+    assert free.accuracy is not None
+    for row in np.split(rows, len(rows)):
+        (latency,) = (float(bound.predict(row)[0]) for bound in free.latencies.values())
+        top1 = float(free.accuracy.predict_chosen(row)[0])
+        most, least = round(latency, digits), round(top1, digits)
+        limited = SearchContext(SearchRequest(device="jetson-nano", latency=most, accuracy=least))
+        candidate = describe_candidate(limited, "chosen", row)
+        (told,) = candidate.latency_ms.values()
+        assert told == pytest.approx(latency, abs=1e-5)
+        assert candidate.is_feasible == (told <= most and candidate.top1_percent >= least)
+        assert candidate.document()["latency_ms"] == candidate.latency_ms
 
 
 def test_generous_limits_are_named() -> None:

@@ -56,8 +56,8 @@ class Candidate:
         return {
             "name": self.name,
             **subnet_document(self.subnet),
-            **({} if self.top1_percent is None else {"top1_percent": round(self.top1_percent, 3)}),
-            "latency_ms": {name: round(value, 4) for name, value in self.latency_ms.items()},
+            **({} if self.top1_percent is None else {"top1_percent": self.top1_percent}),
+            "latency_ms": self.latency_ms,
             **({"throughput_per_s": self.throughput_per_s} if self.throughput_per_s else {}),
             "macs": self.macs,
             "params": self.params,
@@ -75,15 +75,9 @@ def describe_candidate(
         name=name,
         subnet=Encoding(context.space).decode(row)[0],
         top1_percent=figures["top1_percent"]["value"] if context.accuracy else None,
-        latency_ms={
-            device: float(bound.predict(row)[0])
-            for device, bound in context.latencies.items()
-            if not bound.is_throughput
-        },
+        latency_ms={device: told["value"] for device, told in figures.get("latency_ms", {}).items()},
         throughput_per_s={
-            device: round(float(bound.throughput(row)[0]), 2)
-            for device, bound in context.latencies.items()
-            if bound.is_throughput
+            device: told["value"] for device, told in figures.get("throughput_per_s", {}).items()
         },
         macs=figures["macs"]["value"],
         params=figures["params"]["value"],

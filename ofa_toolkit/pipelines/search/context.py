@@ -24,6 +24,7 @@ from ofa_toolkit.evaluation.predictor.predictor import (
 )
 from ofa_toolkit.latency.table import BoundLatency, load_table
 from ofa_toolkit.pipelines.search.choices import listed, restricted_space
+from ofa_toolkit.pipelines.search.figures import ACCURACY_DECIMALS, LATENCY_DECIMALS, THROUGHPUT_DECIMALS
 from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest, in_base_unit
 from ofa_toolkit.pipelines.search.supernet import missing_predictor, resolve_space
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
@@ -168,7 +169,7 @@ class SearchContext:
         yield Figure(name="params", evaluate=self._complexity.params, decimals=0)
         yield Figure(name="memory", evaluate=self.memory_bytes, decimals=0)
         for name, bound in self.latencies.items():
-            yield Figure(name=f"latency:{name}", evaluate=bound.predict, decimals=5)
+            yield Figure(name=f"latency:{name}", evaluate=bound.predict, decimals=LATENCY_DECIMALS)
 
     def warnings_of(self, population: Population) -> tuple[str, ...]:
         """What to know of the search, and of the predicted latencies of its answers, encoded."""
@@ -190,7 +191,9 @@ class SearchContext:
                 is_minimum = name == "accuracy"
                 figure = self.figure(name)
                 if is_minimum and self.accuracy is not None:  # as it is printed once the subnet is chosen
-                    figure = dataclasses.replace(figure, evaluate=self.accuracy.predict_chosen)
+                    figure = dataclasses.replace(
+                        figure, evaluate=self.accuracy.predict_chosen, decimals=ACCURACY_DECIMALS
+                    )
                 constraint = Constraint(figure=figure, limit=value, is_minimum=is_minimum)
                 limits.append(
                     Limit(constraint=constraint, kind=kind, subject=subject, where="", option=f"--{name}")
@@ -207,7 +210,7 @@ class SearchContext:
             figure = Figure(
                 name=f"latency bound:{name}",
                 evaluate=lambda population: bound.upper_bound(population, confidence),
-                decimals=5,
+                decimals=LATENCY_DECIMALS,
             )
             where += f" with {100 * confidence:g} % confidence"
         limits = []
@@ -228,7 +231,7 @@ class SearchContext:
             rate = Figure(
                 name=f"throughput:{name}",
                 evaluate=lambda population: 1e3 * batch / figure.evaluate(population),
-                decimals=4,
+                decimals=THROUGHPUT_DECIMALS,
             )
             constraint = Constraint(figure=rate, limit=device.throughput, is_minimum=True)
             limits.append(

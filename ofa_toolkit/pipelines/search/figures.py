@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 INTERVAL_CONFIDENCE = 0.9
 
+# A limit holds for figures as they are told: a search judges them rounded to as many decimals as are written.
+LATENCY_DECIMALS = 5
+THROUGHPUT_DECIMALS = 2
+ACCURACY_DECIMALS = 3
+
 
 def predicted(context: SearchContext, row: Any, *, is_chosen: bool = True) -> PredictedFigures:
     """Every figure of one encoded subnet `(1, genes)`, each with how it came about.
@@ -29,7 +34,7 @@ def predicted(context: SearchContext, row: Any, *, is_chosen: bool = True) -> Pr
     for name, bound in context.latencies.items():
         described = latency_document(bound, row, confidence)
         if bound.is_throughput:
-            described["value"] = round(float(bound.throughput(row)[0]), 2)
+            described["value"] = round(float(bound.throughput(row)[0]), THROUGHPUT_DECIMALS)
             document.setdefault("throughput_per_s", {})[name] = described
         else:
             document.setdefault("latency_ms", {})[name] = described
@@ -56,8 +61,8 @@ def accuracy_document(accuracy: BoundAccuracy, row: Any, *, is_chosen: bool) -> 
     low, high = accuracy.interval(row, INTERVAL_CONFIDENCE, is_chosen=is_chosen)
     value = accuracy.predict_chosen(row) if is_chosen else accuracy.predict(row)
     return {
-        "value": round(float(value[0]), 3),
-        "interval": [round(float(low[0]), 3), round(float(high[0]), 3)],
+        "value": round(float(value[0]), ACCURACY_DECIMALS),
+        "interval": [round(float(end[0]), ACCURACY_DECIMALS) for end in (low, high)],
         "confidence": INTERVAL_CONFIDENCE,
         "provenance": card.provenance,
         "is_extrapolation": bool(accuracy.is_extrapolation(row)[0]),
@@ -70,7 +75,7 @@ def latency_document(bound: BoundLatency, row: Any, confidence: float) -> CostFi
     """Predicted latency of one encoded subnet `(1, genes)` in ms, with the conditions of its table."""
     variant = bound.table.variant
     document: CostFigure = {
-        "value": round(float(bound.predict(row)[0]), 4),
+        "value": round(float(bound.predict(row)[0]), LATENCY_DECIMALS),
         "provenance": bound.provenance,
         "interval": bound.interval,
         "table": bound.identity,
@@ -82,7 +87,7 @@ def latency_document(bound: BoundLatency, row: Any, confidence: float) -> CostFi
         "source": variant.source,
     }
     if bound.is_calibrated:
-        document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), 4)
+        document["upper_bound"] = round(float(bound.upper_bound(row, confidence)[0]), LATENCY_DECIMALS)
         document["confidence"] = confidence
     error = bound.error
     document["error"] = error.text
