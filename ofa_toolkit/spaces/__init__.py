@@ -27,6 +27,7 @@ SPACES: Registry[SearchSpace] = Registry(
         "deps-mobilenet-v3-cifar": "ofa_toolkit.spaces.deps_mobilenet_v3_cifar:SPACE",
         "mobilenet-v3-compact": "ofa_toolkit.spaces.mobilenet_v3_compact:SPACE_32",
         "mobilenet-v3-compact-96": "ofa_toolkit.spaces.mobilenet_v3_compact:SPACE_96",
+        "proxyless-compact": "ofa_toolkit.spaces.proxyless_compact:SPACE_32",
         "mobilenet-v2": "ofa_toolkit.spaces.mobilenet_v2:SPACE",
         "mobilenet-v3-small": "ofa_toolkit.spaces.mobilenet_v3:SMALL",
         "mobilenet-v3-large": "ofa_toolkit.spaces.mobilenet_v3:LARGE",
