@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ofa_toolkit.core.errors import MissingDependencyError
 from ofa_toolkit.core.registry import Registry
+
+STOPPED = 130
+"""Exit code of a command that was asked to stop and kept all that it did."""
 
 _A_DAY_IN_MINUTES = 24 * 60
 
 
 class Launcher(Protocol):
-    """Runs one command to its end."""
+    """Runs commands to their end, several at a time where its user has threads.
+
+    Attributes:
+        is_stopped: Whether it was asked to stop; a command that fails from then on has not failed by itself.
+    """
+
+    is_stopped: bool
 
     def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
         """Run `command`, appending what it prints to `log`; its exit code.
@@ -24,16 +36,62 @@ class Launcher(Protocol):
         """
         ...
 
+    def stop(self) -> None:
+        """Ask the commands that run to stop, as SIGTERM does, and start no more: they are `STOPPED`."""
+        ...
+
+
+@contextmanager
+def stopping(launcher: Launcher) -> Iterator[None]:
+    """Stop what the launcher runs when the work inside ends early: by an error, Ctrl-C or SIGTERM.
+
+    A terminal sends Ctrl-C to the commands as well; `kill` and job managers may ask this process alone.
+    SIGTERM becomes a KeyboardInterrupt; a second one kills.
+    """
+
+    def interrupt(number: int, _frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, interrupt) if is_main else None
+    try:
+        yield
+    except BaseException:
+        launcher.stop()
+        raise
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+
 
 class LocalLauncher:
     """Processes of this machine."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         del options
+        self.is_stopped = False
+        self._lock = threading.Lock()
+        self._children: set[subprocess.Popen[bytes]] = set()
 
     def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
         """See `Launcher`."""
-        return _append(command, log, pass_fds=() if keep_open is None else (keep_open,))
+        with self._lock:
+            if self.is_stopped:
+                return STOPPED
+            child = _start(command, log, pass_fds=() if keep_open is None else (keep_open,))
+            self._children.add(child)
+        code = child.wait()
+        with self._lock:
+            self._children.remove(child)
+        return code
+
+    def stop(self) -> None:
+        """See `Launcher`."""
+        with self._lock:
+            self.is_stopped = True
+            for child in self._children:
+                child.terminate()
 
 
 class SubmititLauncher:
@@ -52,17 +110,46 @@ class SubmititLauncher:
                 hint="pip install 'ofa-toolkit[slurm]'",
             ) from error
         parameters: dict[str, Any] = {k: int(v) if v.isdecimal() else v for k, v in options.items()}
+        self.is_stopped = False
+        self._lock = threading.Lock()
+        self._jobs: set[Any] = set()
         self._cluster = parameters.pop("cluster", "slurm")
         self._folder = parameters.pop("folder", "submitit-logs")
         self._parameters = {"timeout_min": _A_DAY_IN_MINUTES, **parameters}
-        self._executor_class = submitit.AutoExecutor
+        self._submitit = submitit
 
     def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
-        """See `Launcher`; the claim stays with this process, which waits for the job."""
+        """See `Launcher`; the claim stays with this process, which waits for the job.
+
+        A job that ends without a result, such as one out of memory or time, has exit code 1.
+        """
         del keep_open
-        executor = self._executor_class(folder=self._folder, cluster=self._cluster)
+        executor = self._submitit.AutoExecutor(folder=self._folder, cluster=self._cluster)
         executor.update_parameters(name=log.stem, **self._parameters)
-        return int(executor.submit(_append, list(command), log).result())
+        with self._lock:
+            if self.is_stopped:
+                return STOPPED
+            job = executor.submit(_append, list(command), log)
+            self._jobs.add(job)
+        try:
+            return int(job.result())
+        except (
+            self._submitit.core.utils.UncompletedJobError,
+            self._submitit.core.utils.FailedJobError,
+        ) as error:
+            with _opened(log) as stream:
+                stream.write(f"{error}\n".encode())
+            return 1
+        finally:
+            with self._lock:
+                self._jobs.remove(job)
+
+    def stop(self) -> None:
+        """See `Launcher`."""
+        with self._lock:
+            self.is_stopped = True
+            for job in self._jobs:
+                job.cancel(check=False)
 
 
 LAUNCHERS: Registry[Callable[[Mapping[str, str]], Launcher]] = Registry(
@@ -74,16 +161,22 @@ LAUNCHERS: Registry[Callable[[Mapping[str, str]], Launcher]] = Registry(
 )
 
 
-def _append(command: Sequence[str], log: Path, pass_fds: Sequence[int] = ()) -> int:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as stream:
-        done = subprocess.run(
+def _append(command: Sequence[str], log: Path) -> int:
+    return _start(command, log).wait()
+
+
+def _start(command: Sequence[str], log: Path, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    with _opened(log) as stream:
+        return subprocess.Popen(
             command,
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,
             pass_fds=pass_fds,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            check=False,
         )
-    return done.returncode
+
+
+def _opened(log: Path) -> BinaryIO:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.open("ab")

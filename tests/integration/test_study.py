@@ -75,6 +75,21 @@ def start(study_file: Path, out: Path) -> subprocess.Popen[str]:
     )
 
 
+def test_a_study_that_is_asked_to_stop_leaves_nothing_running(study_file: Path, tmp_path: Path) -> None:
+    """`kill` asks the queue alone, other than Ctrl-C in a terminal."""
+    out = tmp_path / "study"
+    asked = start(study_file, out)
+    assert asked.stderr is not None
+    begun = [asked.stderr.readline() for _ in range(2)]
+    asked.terminate()
+    _, errors = asked.communicate(timeout=120)
+    assert asked.returncode == 130
+    assert [line.endswith(": training\n") for line in begun] == [True, True]
+    assert errors.count(": stopped\n") == 2
+    folder = StudyFolder(out)
+    assert {folder.state(run) for run in runs_of(load_study(study_file))} <= {"waiting", "interrupted"}
+
+
 def test_a_killed_study_goes_on_and_ends_with_a_report(study_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     killed = start(study_file, out)

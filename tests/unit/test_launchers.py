@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from ofa_toolkit.pipelines.launchers import LAUNCHERS
+from ofa_toolkit.pipelines.launchers import LAUNCHERS, STOPPED
 
 pytest.importorskip("submitit")
 
@@ -18,7 +20,8 @@ folder=$(dirname "$0")
 number=$(($(ls "$folder" | grep -c '^job-') + 41))
 cp "$1" "$folder/job-$number"
 SLURM_JOB_ID=$number SLURM_JOB_NUM_NODES=1 SLURM_NTASKS=1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0 \\
-    sh "$folder/job-$number" >"$folder/out" 2>&1 </dev/null &
+    setsid sh "$folder/job-$number" >"$folder/out" 2>&1 </dev/null &
+echo $! >"$folder/session-$number"
 echo "Submitted batch job $number"
 """
 # srun(1): runs the command; `%j` in `--output` is the job's number, `%t` the task's.
@@ -32,10 +35,14 @@ while :; do
 done
 exec "$@"
 """
+# scancel(1): SIGTERM to the processes of the job's steps, and SIGKILL later.
+SCANCEL = """#!/bin/sh
+kill -TERM "-$(cat "$(dirname "$0")/session-$1")"
+"""
 # sacct(1), with `-o JobID,State,NodeList --parsable2`.
 SACCT = """#!/bin/sh
 echo 'JobID|State|NodeList'
-echo '41|RUNNING|here'
+echo "41|$(cat "$(dirname "$0")/state" 2>/dev/null || echo RUNNING)|here"
 """
 
 
@@ -43,7 +50,7 @@ echo '41|RUNNING|here'
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name, text in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT}.items():
+    for name, text in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": SCANCEL}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -62,3 +69,45 @@ def test_a_command_runs_as_a_job_and_gives_its_exit_code(tmp_path: Path, slurm: 
         assert "#SBATCH --partition=spare" in script
         assert "#SBATCH --time=1440" in script
         assert "#SBATCH --job-name=one" in script
+
+
+SAVES_WHEN_ASKED = """
+import signal, sys, time
+def save(*_):
+    print("saved")
+    sys.exit(130)
+signal.signal(signal.SIGTERM, save)
+print("begun")
+time.sleep(60)
+"""
+
+
+def test_a_launcher_that_is_stopped_cancels_its_jobs_and_starts_no_more(tmp_path: Path, slurm: Path) -> None:
+    launcher = LAUNCHERS["slurm"]({"folder": str(tmp_path / "jobs")})
+    log = tmp_path / "one.log"
+    with ThreadPoolExecutor() as pool:
+        job = pool.submit(launcher.run, [sys.executable, "-c", SAVES_WHEN_ASKED], log)
+        deadline = time.monotonic() + 60
+        while not (log.is_file() and "begun" in log.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        launcher.stop()
+        assert job.result(timeout=60) == STOPPED
+    assert log.read_text() == "begun\nsaved\n"
+    assert launcher.run([sys.executable, "-c", "print('started')"], log) == STOPPED
+    assert "started" not in log.read_text()
+    assert not (slurm / "job-42").exists()
+
+
+def test_a_job_that_slurm_ended_has_failed_and_says_so(
+    tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from submitit.core.core import Job
+
+    monkeypatch.setattr(Job, "_results_timeout_s", 0)
+    (slurm / "state").write_text("OUT_OF_MEMORY")
+    launcher = LAUNCHERS["slurm"]({"folder": str(tmp_path / "jobs")})
+    log = tmp_path / "one.log"
+    kills_its_job = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    assert launcher.run([sys.executable, "-c", kills_its_job], log) == 1
+    assert "OUT_OF_MEMORY" in log.read_text()

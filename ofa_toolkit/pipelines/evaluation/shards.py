@@ -11,7 +11,7 @@ from pathlib import Path
 from ofa_toolkit.core.errors import ConfigError, MeasurementError
 from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
-from ofa_toolkit.pipelines.launchers import Launcher
+from ofa_toolkit.pipelines.launchers import Launcher, stopping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def launch_shards(
             reporter.message(f"{ended} of {counted(count, 'shard')} ended")
         return f"shard {shard.number}/{shard.count} ended with code {code}, see {log}" if code else None
 
-    with ThreadPoolExecutor(max_workers=count) as pool:
+    with ThreadPoolExecutor(max_workers=count) as pool, stopping(launcher):
         failures = list(pool.map(run, (Shard(number=n, count=count) for n in range(1, count + 1))))
     failed = [failure for failure in failures if failure is not None]
     if failed:

@@ -8,18 +8,13 @@ folder) holds is passed over.
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ofa_toolkit.core.reporting import SILENT, Reporter
-from ofa_toolkit.pipelines.launchers import Launcher
+from ofa_toolkit.pipelines.launchers import STOPPED, Launcher, stopping
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs_of
 from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
 from ofa_toolkit.pipelines.training.run import open_run_dataset
-
-_STOPPED = 130
-"""Exit code of a command that was asked to stop and kept all that it did."""
 
 
 def check_images(study: StudyConfig, folder: StudyFolder) -> None:
@@ -55,21 +50,14 @@ def run_study(
         for run in runs:
             folder.failure(run.name).unlink(missing_ok=True)
     queue = _Queue(folder, launcher, reporter)
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        try:
-            for done in [pool.submit(queue.work, run) for run in runs]:
-                done.result()
-        except BaseException:
-            # Ctrl-C reaches the children as well; none of those still waiting may start after it.
-            queue.stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    with ThreadPoolExecutor(max_workers=jobs) as pool, stopping(launcher):
+        for done in [pool.submit(queue.work, run) for run in runs]:
+            done.result()
     return {run.name: folder.state(run) for run in runs}
 
 
 class _Queue:
     def __init__(self, folder: StudyFolder, launcher: Launcher, reporter: Reporter) -> None:
-        self.stopped = threading.Event()
         self._folder = folder
         self._launcher = launcher
         self._reporter = reporter
@@ -78,7 +66,7 @@ class _Queue:
         """Train and measure one run, unless it is finished, failed or held by another process."""
         folder = self._folder
         with folder.claim(run.name) as claim:
-            if claim is None or self.stopped.is_set():
+            if claim is None or self._launcher.is_stopped:
                 return
             if folder.result(run.name).is_file() or folder.failure(run.name).is_file():
                 return
@@ -86,18 +74,18 @@ class _Queue:
             steps = [("training", run.command(str(folder.run(run.name)))), ("measuring", measure)]
             for what, command in steps:
                 self._tell(run, what)
-                if not self._launch(run, command, claim):
-                    self._tell(run, "failed")
+                code = self._launcher.run(command, folder.log(run.name), claim)
+                if code:
+                    self._tell(run, self._ended_early(run, code))
                     return
         self._tell(run, "measured")
 
-    def _tell(self, run: StudyRun, what: str) -> None:
-        where = f", see {self._folder.log(run.name)}" if what == "failed" else ""
-        self._reporter.message(f"{run.name}: {what}{where}")
-
-    def _launch(self, run: StudyRun, command: Sequence[str], claim: int) -> bool:
-        code = self._launcher.run(command, self._folder.log(run.name), claim)
+    def _ended_early(self, run: StudyRun, code: int) -> str:
         # A run that was asked to stop (Ctrl-C, SIGTERM) has not failed: it goes on next time.
-        if code not in (0, _STOPPED) and not self.stopped.is_set():
-            self._folder.record_failure(run.name, code)
-        return code == 0
+        if code == STOPPED or self._launcher.is_stopped:
+            return "stopped"
+        self._folder.record_failure(run.name, code)
+        return f"failed, see {self._folder.log(run.name)}"
+
+    def _tell(self, run: StudyRun, what: str) -> None:
+        self._reporter.message(f"{run.name}: {what}")

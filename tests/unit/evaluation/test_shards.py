@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,3 +39,34 @@ def test_each_shard_runs_and_a_failed_one_is_named(tmp_path: Path) -> None:
     command[-1] += "; sys.exit(sys.argv[2] == '2/3')"
     with pytest.raises(MeasurementError, match=r"shard 2/3 ended with code 1, see .*shard-2-of-3\.log"):
         launch_shards(LocalLauncher({}), command, 3, tmp_path)
+
+
+ASKED = """
+import signal, sys
+from pathlib import Path
+from ofa_toolkit.pipelines.evaluation.shards import launch_shards
+from ofa_toolkit.pipelines.launchers import LocalLauncher
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sleep = "import os, time; print(os.getpid()); time.sleep(60)"
+try:
+    launch_shards(LocalLauncher({}), [sys.executable, "-c", sleep], 2, Path("."))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_shards_end_with_the_process_that_started_them(tmp_path: Path, number: int) -> None:
+    """`kill` asks the parent alone, other than Ctrl-C in a terminal."""
+    parent = subprocess.Popen([sys.executable, "-c", ASKED], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    logs = [tmp_path / f"shard-{part}-of-2.log" for part in (1, 2)]
+    deadline = time.monotonic() + 60
+    while not all(log.is_file() and log.read_text().endswith("\n") for log in logs):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    parent.send_signal(number)
+    assert parent.communicate(timeout=60) == ("interrupted\n", None)
+    for log in logs:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(log.read_text()), 0)
