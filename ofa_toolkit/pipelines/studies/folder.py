@@ -121,11 +121,15 @@ class StudyFolder:
         with self.claim(name) as descriptor:
             return descriptor is None
 
+    def last_lines(self, name: str, count: int) -> list[str]:
+        """What a run printed last; empty where it has printed nothing."""
+        log = self.log(name)
+        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        return text.splitlines()[-count:]
+
     def record_failure(self, name: str, code: int) -> None:
         """Keep why a run failed: its exit code and the last lines it printed."""
-        log = self.log(name)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        files.write_json(self.failure(name), {"exit_code": code, "last_lines": lines[-5:]})
+        files.write_json(self.failure(name), {"exit_code": code, "last_lines": self.last_lines(name, 5)})
 
     def read_failure(self, name: str) -> dict[str, Any]:
         """What `record_failure` kept."""

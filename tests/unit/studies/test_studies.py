@@ -183,6 +183,31 @@ def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
+def test_status_tells_what_unfinished_runs_said_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that the system killed may have said nothing."""
+    folder = StudyFolder(tmp_path / "study")
+    folder.open(STUDY)
+    silent, stopped, *_ = (run.name for run in runs_of(STUDY))
+    folder.record_failure(silent, -9)
+    for path, text in {
+        folder.run(stopped) / "run.toml": "",
+        folder.log(stopped): "epoch 1\nepoch 2\n",
+    }.items():
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert run(["study", "status", "--out", str(folder.path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[:3] == [
+        ["run", "state", "said", "last"],
+        [silent, "failed"],
+        [stopped, "interrupted", "epoch", "2"],
+    ]
+    assert run(["study", "status", "--out", str(folder.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["last_lines"] == {stopped: "epoch 2"}
+
+
 @pytest.mark.parametrize("study", sorted(STUDIES.glob("*/study.toml")), ids=lambda path: path.parent.name)
 def test_what_is_published_is_drawn_from_its_results(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

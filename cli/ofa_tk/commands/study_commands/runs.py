@@ -131,12 +131,16 @@ def _print_tables(markdown: str) -> None:
 
 def _print_states(folder: StudyFolder, states: dict[str, State], as_json: bool) -> None:
     failures = {name: folder.read_failure(name) for name, state in states.items() if state == "failed"}
-    if as_json:
-        output.print_json({"runs": states, "failures": failures})
-        return
-    rows = [
-        [name, state, failures[name]["last_lines"][-1] if name in failures else ""]
+    said = {name: failure["last_lines"][-1:] for name, failure in failures.items()}
+    said |= {
+        name: folder.last_lines(name, 1)
         for name, state in states.items()
-    ]
-    output.print_table(["run", "state", "why"], rows)
+        if state in ("running", "interrupted")
+    }
+    last = {name: lines[0] for name, lines in said.items() if lines}
+    if as_json:
+        output.print_json({"runs": states, "failures": failures, "last_lines": last})
+        return
+    rows = [[name, state, last.get(name, "")] for name, state in states.items()]
+    output.print_table(["run", "state", "said last"], rows)
     output.note(", ".join(f"{count} {state}" for state, count in Counter(states.values()).items()))
