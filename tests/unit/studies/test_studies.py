@@ -198,14 +198,17 @@ def test_status_tells_what_unfinished_runs_said_last(
         path.parent.mkdir(parents=True)
         path.write_text(text)
     assert run(["study", "status", "--out", str(folder.path)]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert rows[:3] == [
-        ["run", "state", "said", "last"],
-        [silent, "failed"],
-        [stopped, "interrupted", "epoch", "2"],
+        "run state said last",
+        f"{silent} failed ended with code -9",
+        f"{stopped} interrupted epoch 2",
     ]
     assert run(["study", "status", "--out", str(folder.path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["last_lines"] == {stopped: "epoch 2"}
+    assert json.loads(capsys.readouterr().out)["last_lines"] == {
+        silent: "ended with code -9",
+        stopped: "epoch 2",
+    }
 
 
 @pytest.mark.parametrize("study", sorted(STUDIES.glob("*/study.toml")), ids=lambda path: path.parent.name)

@@ -131,7 +131,10 @@ def _print_tables(markdown: str) -> None:
 
 def _print_states(folder: StudyFolder, states: dict[str, State], as_json: bool) -> None:
     failures = {name: folder.read_failure(name) for name, state in states.items() if state == "failed"}
-    said = {name: failure["last_lines"][-1:] for name, failure in failures.items()}
+    said = {
+        name: failure["last_lines"][-1:] or [f"ended with code {failure['exit_code']}"]
+        for name, failure in failures.items()
+    }
     said |= {
         name: folder.last_lines(name, 1)
         for name, state in states.items()
