@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from ofa_toolkit.core.errors import MissingDependencyError
 from ofa_toolkit.core.registry import Registry
@@ -18,6 +19,10 @@ STOPPED = 130
 """Exit code of a command that was asked to stop and kept all that it did."""
 
 _A_DAY_IN_MINUTES = 24 * 60
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Launcher(Protocol):
@@ -41,14 +46,27 @@ class Launcher(Protocol):
         ...
 
 
-@contextmanager
-def stopping(launcher: Launcher) -> Iterator[None]:
-    """Stop what the launcher runs when the work inside ends early: by an error, Ctrl-C or SIGTERM.
+def run_all(
+    launcher: Launcher, work: Callable[[Item], Result], items: Iterable[Item], *, at_a_time: int
+) -> list[Result]:
+    """What `work`, which runs commands by the launcher, returns for each item.
 
-    A terminal sends Ctrl-C to the commands as well; `kill` and job managers may ask this process alone.
-    SIGTERM becomes a KeyboardInterrupt; a second one kills.
+    An error, Ctrl-C or SIGTERM stops the commands. A terminal sends Ctrl-C to them as well; `kill` and job
+    managers may ask this process alone. SIGTERM becomes a KeyboardInterrupt; a second one kills.
     """
+    with ThreadPoolExecutor(max_workers=at_a_time) as pool, _stopping(launcher):
+        futures = [pool.submit(work, item) for item in items]
+        left = set(futures)
+        while left:
+            # No wait without end: a signal that comes just before it, or to another thread, would not end it.
+            done, left = wait(left, timeout=_SECONDS_BETWEEN_LOOKS)
+            for future in done:
+                future.result()
+        return [future.result() for future in futures]
 
+
+@contextmanager
+def _stopping(launcher: Launcher) -> Iterator[None]:
     def interrupt(number: int, _frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt

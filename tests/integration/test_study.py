@@ -87,7 +87,11 @@ def test_a_study_that_is_asked_to_stop_leaves_nothing_running(study_file: Path, 
     assert [line.endswith(": training\n") for line in begun] == [True, True]
     assert errors.count(": stopped\n") == 2
     folder = StudyFolder(out)
-    assert {folder.state(run) for run in runs_of(load_study(study_file))} <= {"waiting", "interrupted"}
+    assert {folder.state(run) for run in runs_of(load_study(study_file))} <= {
+        "waiting",
+        "interrupted",
+        "trained",
+    }
 
 
 def test_a_killed_study_goes_on_and_ends_with_a_report(study_file: Path, tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_toolkit.core.errors import ConfigError, MeasurementError
 from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.core.reporting import SILENT, Reporter
-from ofa_toolkit.pipelines.launchers import Launcher, stopping
+from ofa_toolkit.pipelines.launchers import Launcher, run_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +74,8 @@ def launch_shards(
             reporter.message(f"{ended} of {counted(count, 'shard')} ended")
         return f"shard {shard.number}/{shard.count} ended with code {code}, see {log}" if code else None
 
-    with ThreadPoolExecutor(max_workers=count) as pool, stopping(launcher):
-        failures = list(pool.map(run, (Shard(number=n, count=count) for n in range(1, count + 1))))
+    shards = [Shard(number=number, count=count) for number in range(1, count + 1)]
+    failures = run_all(launcher, run, shards, at_a_time=count)
     failed = [failure for failure in failures if failure is not None]
     if failed:
         raise MeasurementError(

@@ -8,10 +8,9 @@ folder) holds is passed over.
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 from ofa_toolkit.core.reporting import SILENT, Reporter
-from ofa_toolkit.pipelines.launchers import STOPPED, Launcher, stopping
+from ofa_toolkit.pipelines.launchers import STOPPED, Launcher, run_all
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, StudyRun, runs_of
 from ofa_toolkit.pipelines.studies.folder import State, StudyFolder
 from ofa_toolkit.pipelines.training.run import open_run_dataset
@@ -50,9 +49,7 @@ def run_study(
         for run in runs:
             folder.failure(run.name).unlink(missing_ok=True)
     queue = _Queue(folder, launcher, reporter)
-    with ThreadPoolExecutor(max_workers=jobs) as pool, stopping(launcher):
-        for done in [pool.submit(queue.work, run) for run in runs]:
-            done.result()
+    run_all(launcher, queue.work, runs, at_a_time=jobs)
     return {run.name: folder.state(run) for run in runs}
 
 
