@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from ofa_toolkit.core.errors import MissingDependencyError
 from ofa_toolkit.core.registry import Registry
@@ -25,25 +26,52 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Launcher(Protocol):
+class Launcher(ABC):
     """Runs commands to their end, several at a time where its user has threads.
 
     Attributes:
         is_stopped: Whether it was asked to stop; a command that fails from then on has not failed by itself.
     """
 
-    is_stopped: bool
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self._lock = threading.Lock()
+        self._running: set[Any] = set()
 
     def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
         """Run `command`, appending what it prints to `log`; its exit code.
 
         `keep_open` is a file descriptor that a local child inherits (the claim of a study's run).
         """
-        ...
+        with self._lock:
+            if self.is_stopped:
+                return STOPPED
+            begun = self._begin(command, log, keep_open)
+            self._running.add(begun)
+        try:
+            return self._wait_for(begun, log)
+        finally:
+            with self._lock:
+                self._running.remove(begun)
 
     def stop(self) -> None:
         """Ask the commands that run to stop, as SIGTERM does, and start no more: they are `STOPPED`."""
-        ...
+        with self._lock:
+            self.is_stopped = True
+            for begun in self._running:
+                self._ask_to_stop(begun)
+
+    @abstractmethod
+    def _begin(self, command: Sequence[str], log: Path, keep_open: int | None) -> Any:
+        """Start a command; what the other two know it by."""
+
+    @abstractmethod
+    def _wait_for(self, begun: Any, log: Path) -> int:
+        """Its exit code, when it has ended."""
+
+    @abstractmethod
+    def _ask_to_stop(self, begun: Any) -> None:
+        """SIGTERM, or what comes to the same."""
 
 
 def run_all(
@@ -83,40 +111,30 @@ def _stopping(launcher: Launcher) -> Iterator[None]:
             signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
-class LocalLauncher:
+class LocalLauncher(Launcher):
     """Processes of this machine."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         del options
-        self.is_stopped = False
-        self._lock = threading.Lock()
-        self._children: set[subprocess.Popen[bytes]] = set()
+        super().__init__()
 
-    def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
-        """See `Launcher`."""
-        with self._lock:
-            if self.is_stopped:
-                return STOPPED
-            child = _start(command, log, pass_fds=() if keep_open is None else (keep_open,))
-            self._children.add(child)
-        code = child.wait()
-        with self._lock:
-            self._children.remove(child)
-        return code
+    def _begin(self, command: Sequence[str], log: Path, keep_open: int | None) -> subprocess.Popen[bytes]:
+        return _start(command, log, pass_fds=() if keep_open is None else (keep_open,))
 
-    def stop(self) -> None:
-        """See `Launcher`."""
-        with self._lock:
-            self.is_stopped = True
-            for child in self._children:
-                child.terminate()
+    def _wait_for(self, begun: subprocess.Popen[bytes], log: Path) -> int:
+        del log
+        return begun.wait()
+
+    def _ask_to_stop(self, begun: subprocess.Popen[bytes]) -> None:
+        begun.terminate()
 
 
-class SubmititLauncher:
+class SubmititLauncher(Launcher):
     """Jobs of submitit: Slurm where there is one.
 
     Options are those of its executor, such as `slurm_partition`; `cluster=local` runs the jobs on this
     machine, as for a try. `timeout_min` is a day if left out: submitit's own five minutes end most work.
+    A job that ends without a result, such as one out of memory or time, has exit code 1.
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
@@ -128,46 +146,29 @@ class SubmititLauncher:
                 hint="pip install 'ofa-toolkit[slurm]'",
             ) from error
         parameters: dict[str, Any] = {k: int(v) if v.isdecimal() else v for k, v in options.items()}
-        self.is_stopped = False
-        self._lock = threading.Lock()
-        self._jobs: set[Any] = set()
+        super().__init__()
         self._cluster = parameters.pop("cluster", "slurm")
         self._folder = parameters.pop("folder", "submitit-logs")
         self._parameters = {"timeout_min": _A_DAY_IN_MINUTES, **parameters}
         self._submitit = submitit
 
-    def run(self, command: Sequence[str], log: Path, keep_open: int | None = None) -> int:
-        """See `Launcher`; the claim stays with this process, which waits for the job.
-
-        A job that ends without a result, such as one out of memory or time, has exit code 1.
-        """
-        del keep_open
+    def _begin(self, command: Sequence[str], log: Path, keep_open: int | None) -> Any:
+        del keep_open  # the claim stays with this process, which waits for the job
         executor = self._submitit.AutoExecutor(folder=self._folder, cluster=self._cluster)
         executor.update_parameters(name=log.stem, **self._parameters)
-        with self._lock:
-            if self.is_stopped:
-                return STOPPED
-            job = executor.submit(_append, list(command), log)
-            self._jobs.add(job)
+        return executor.submit(_append, list(command), log)
+
+    def _wait_for(self, begun: Any, log: Path) -> int:
+        errors = self._submitit.core.utils
         try:
-            return int(job.result())
-        except (
-            self._submitit.core.utils.UncompletedJobError,
-            self._submitit.core.utils.FailedJobError,
-        ) as error:
+            return int(begun.result())
+        except (errors.UncompletedJobError, errors.FailedJobError) as error:
             with _opened(log) as stream:
                 stream.write(f"{error}\n".encode())
             return 1
-        finally:
-            with self._lock:
-                self._jobs.remove(job)
 
-    def stop(self) -> None:
-        """See `Launcher`."""
-        with self._lock:
-            self.is_stopped = True
-            for job in self._jobs:
-                job.cancel(check=False)
+    def _ask_to_stop(self, begun: Any) -> None:
+        begun.cancel(check=False)
 
 
 LAUNCHERS: Registry[Callable[[Mapping[str, str]], Launcher]] = Registry(
