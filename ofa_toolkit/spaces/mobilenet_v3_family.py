@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ofa_toolkit.spaces.layer_spec import Activation
+from ofa_toolkit.spaces.ofa_choices import DEPTHS, EXPAND_RATIOS, KERNEL_SIZES, RESOLUTIONS
 from ofa_toolkit.spaces.rounding import make_divisible
 from ofa_toolkit.spaces.space import Head, SearchSpace, Stage, Stem
 
@@ -13,8 +14,6 @@ STAGE_WIDTHS = (24, 40, 80, 112, 160)
 HEAD_WIDTHS = (960, 1280)
 STAGE_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "h_swish", "h_swish", "h_swish")
 STAGE_SE = (False, True, False, True, True)
-EXPAND_RATIOS = (3, 4, 6)
-RESOLUTIONS = tuple(range(128, 225, 4))
 
 
 def mobilenet_v3(
@@ -25,8 +24,8 @@ def mobilenet_v3(
     stem_stride: int = 2,
     strides: tuple[int, ...] = (2, 2, 2, 1, 2),
     widths: tuple[int, ...] = STAGE_WIDTHS,
-    depths: tuple[int, ...] = (2, 3, 4),
-    kernel_sizes: tuple[int, ...] = (3, 5, 7),
+    depths: tuple[int, ...] = DEPTHS,
+    kernel_sizes: tuple[int, ...] = KERNEL_SIZES,
     resolutions: tuple[int, ...] = RESOLUTIONS,
     num_classes: int = 1000,
 ) -> SearchSpace:

@@ -7,6 +7,7 @@ stages here: the strided convolution with its optional residual, then the wideni
 
 from __future__ import annotations
 
+from ofa_toolkit.spaces.ofa_choices import RESOLUTIONS
 from ofa_toolkit.spaces.rounding import make_divisible
 from ofa_toolkit.spaces.space import Head, SearchSpace, Stage
 
@@ -65,5 +66,5 @@ SPACE = SearchSpace(
         for index, (width, base) in enumerate(zip(STAGE_WIDTHS, BASE_DEPTHS, strict=True))
     ),
     head=Head(),
-    resolutions=tuple(range(128, 225, 4)),
+    resolutions=RESOLUTIONS,
 )

@@ -5,14 +5,13 @@ ReLU6 everywhere, no squeeze-excite, a sixth stage of exactly one block, batch-n
 
 from __future__ import annotations
 
+from ofa_toolkit.spaces.ofa_choices import DEPTHS, EXPAND_RATIOS, KERNEL_SIZES, RESOLUTIONS
 from ofa_toolkit.spaces.rounding import make_divisible
 from ofa_toolkit.spaces.space import Head, SearchSpace, Stage, Stem
 
 STEM_WIDTH, STEM_BLOCK_WIDTH = 32, 16
 STAGE_WIDTHS = (24, 40, 80, 96, 192, 320)
 HEAD_WIDTH = 1280
-EXPAND_RATIOS = (3, 4, 6)
-RESOLUTIONS = tuple(range(128, 225, 4))
 
 
 def proxyless(
@@ -22,8 +21,8 @@ def proxyless(
     width_multiplier: float,
     stem_stride: int = 2,
     strides: tuple[int, ...] = (2, 2, 2, 1, 2, 1),
-    depths: tuple[int, ...] = (2, 3, 4),
-    kernel_sizes: tuple[int, ...] = (3, 5, 7),
+    depths: tuple[int, ...] = DEPTHS,
+    kernel_sizes: tuple[int, ...] = KERNEL_SIZES,
     resolutions: tuple[int, ...] = RESOLUTIONS,
     num_classes: int = 1000,
 ) -> SearchSpace:
