@@ -6,6 +6,7 @@ every 16 channels with each other and costs many times the forward pass. A weigh
 sum of products of the output gradient and the shifted input, so its columns can be computed apart. Here they
 are computed three at a time, each group by the depthwise kernel on a shifted view of one zero-padded copy of
 the input. The input gradient at stride 1 is a forward convolution with the kernel turned by 180 degrees.
+In bfloat16 the gap is wider and includes every stride above 1, so autocast leaves those layers in float32.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def depthwise_conv2d(images: Tensor, weight: Tensor, stride: int = 1, padding: i
 
     The output is that of `conv2d`, bit for bit. Gradients equal its gradients to float32 rounding (the order
     of the sums differs) and are reproducible for a given number of threads. The fast path serves kernels
-    wider than three in float32 on a CPU with oneDNN, outside autocast and compilation, when a gradient is
-    wanted; everything else, CUDA above all, is plain `conv2d`.
+    wider than three in float32 on a CPU with oneDNN, outside compilation, when a gradient is wanted;
+    everything else, CUDA above all, is plain `conv2d`. Under autocast on a CPU, kernels wider than three and
+    strides above 1 are computed in float32 as well and only the output has autocast's type.
 
     Only first-order gradients are fast: under `create_graph=True` the backward pass is made of torch's own
     formulas, which can be differentiated again. The fast path offers no forward-mode differentiation.
@@ -45,23 +47,29 @@ def depthwise_conv2d(images: Tensor, weight: Tensor, stride: int = 1, padding: i
     Returns:
         (B, C, H', W') with H' = (H + 2 * padding - kernel height) // stride + 1, and W' likewise.
     """
-    if _takes_fast_path(images, weight):
+    if not _is_trained_by_onednn(images, weight):
+        return _forward(images, weight, stride, padding)
+    if torch.is_autocast_enabled("cpu"):
+        if weight.shape[-1] <= _COLUMNS and stride == 1:
+            return _forward(images, weight, stride, padding)
+        with torch.autocast("cpu", enabled=False):
+            output = depthwise_conv2d(images.float(), weight.float(), stride, padding)
+        return output.to(torch.get_autocast_dtype("cpu"))
+    if weight.shape[-1] > _COLUMNS and images.dtype == weight.dtype == torch.float32:
         return cast(Tensor, _DepthwiseConv2d.apply(images, weight, stride, padding))
     return _forward(images, weight, stride, padding)
 
 
-def _takes_fast_path(images: Tensor, weight: Tensor) -> bool:
+def _is_trained_by_onednn(images: Tensor, weight: Tensor) -> bool:
+    """Whether a gradient is wanted of a depthwise convolution that torch would leave to oneDNN."""
     return (
         not torch.compiler.is_compiling()
-        and weight.shape[-1] > _COLUMNS
         and torch.is_grad_enabled()
         and (images.requires_grad or weight.requires_grad)
         and images.device.type == weight.device.type == "cpu"
-        and images.dtype == weight.dtype == torch.float32
         and images.dim() == weight.dim() == 4
         and weight.shape[:2] == (images.shape[1], 1)
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and not torch.is_autocast_enabled("cpu")
     )
 
 

@@ -143,10 +143,34 @@ def test_who_takes_the_fast_path() -> None:
     assert not _uses_fast_path(depthwise_conv2d(images, wanted[..., 1:4, 1:4], 1, 1))
     assert not _uses_fast_path(depthwise_conv2d(images.double(), wanted.double(), 1, 2))
     assert not _uses_fast_path(depthwise_conv2d(images.to("meta"), wanted.to("meta"), 1, 2))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not _uses_fast_path(depthwise_conv2d(images, wanted, 1, 2))
     with torch.no_grad():
         assert not _uses_fast_path(depthwise_conv2d(images, wanted, 1, 2))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "is_exact"), [(5, 1, True), (3, 2, True), (3, 1, False)])
+def test_autocast_leaves_what_is_slow_in_bfloat16_in_float32(
+    kernel: int, stride: int, is_exact: bool
+) -> None:
+    images, weight = _inputs(4, 16, 8, 8, (kernel, kernel))
+    exact = _gradients(images, weight, stride, kernel // 2, use_torch=False)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = _gradients(images, weight, stride, kernel // 2, use_torch=False)[0]
+    assert output.dtype == torch.bfloat16
+    assert torch.equal(output, exact.bfloat16()) == is_exact
+    torch.testing.assert_close(output.float(), exact, rtol=2e-2, atol=2e-2 * exact.abs().max().item())
+
+
+def test_autocast_gives_the_gradients_of_the_float32_layer() -> None:
+    images, weight = _inputs(4, 16, 8, 8, (5, 5))
+    output, *exact = _gradients(images, weight, 2, 2, use_torch=False)
+    images, weight = images.requires_grad_(), weight.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = depthwise_conv2d(images, weight, 2, 2)
+    gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    found = torch.autograd.grad(rounded, (images, weight), gradient)
+    for ours, theirs in zip(found, exact, strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-2 * theirs.abs().max().item())
 
 
 @pytest.mark.slow  # the first use of torch.func imports for seconds
