@@ -153,9 +153,11 @@ class Deps(Algorithm):
         return {"epsilon": 0.0 if phase.alone else self.epsilon(phase, position)}
 
     def notes(self, steps_per_epoch: int) -> Sequence[str]:
-        """Where the ramp of epsilon does not come out as its share of the epochs says."""
+        """Where nothing follows the warm-up, or the ramp of epsilon is not its share of the epochs."""
         config, phase = self.config, self.phases[-1]
-        if phase.alone or config.epsilon_ramp == "none" or config.ramp_share == 0:
+        if phase.alone:
+            return ("Only the largest subnet is trained by these settings; a search offers the others too.",)
+        if config.epsilon_ramp == "none" or config.ramp_share == 0:
             return ()
         setting = f"algorithm.ramp_share = {config.ramp_share:g}"
         asked = config.ramp_share * phase.end_epoch * steps_per_epoch

@@ -137,13 +137,15 @@ def test_epsilon_is_recorded_for_deps_and_is_0_in_the_warm_up() -> None:
             "Epsilon rises over 50 updates, not 90 (algorithm.ramp_share = 0.9): only the warm-up's.",
         ),
         ({"epsilon_ramp": "none"}, 1, None),
-        ({"warmup_share": 1.0}, 1, None),
+        (
+            {"warmup_share": 1.0},
+            1,
+            "Only the largest subnet is trained by these settings; a search offers the",
+        ),
         ({"ramp_share": 0.0}, 1, None),
     ],
 )
-def test_a_ramp_that_is_not_as_asked_is_told(
-    algorithm: dict[str, Any], epochs: int, expected: str | None
-) -> None:
+def test_what_is_not_as_asked_is_told(algorithm: dict[str, Any], epochs: int, expected: str | None) -> None:
     run = config({"name": "deps", **algorithm}, epochs=epochs)
     notes = run.algorithm.build(run, run.space.trained(10)).notes(10)
     assert len(notes) == (expected is not None)
