@@ -63,7 +63,7 @@ def _launches_of_list(arguments: tuple[Any, ...]) -> int:
 @contextmanager
 def without_cpu_kernels() -> Iterator[None]:
     """Depthwise gradients as a GPU computes them: one operator."""
-    with mock.patch.object(depthwise, "_takes_fast_path", return_value=False):
+    with mock.patch.object(depthwise, "_is_trained_by_onednn", return_value=False):
         yield
 
 
