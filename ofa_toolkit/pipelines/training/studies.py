@@ -208,9 +208,10 @@ def draw_gradients(path: Path, layers: Sequence[LayerGradients]) -> None:
     numbers = range(1, len(layers) + 1)
     norms.semilogy(numbers, [layer.norm_full for layer in layers], label="full network")
     norms.semilogy(numbers, [layer.norm_shrinking for layer in layers], label="shrinking")
-    norms.semilogy(numbers, [layer.norm_epsilon_shrinking for layer in layers], label="ϵ-shrinking")
-    cosines.plot(numbers, [layer.cosine_shrinking for layer in layers], label="shrinking")
-    cosines.plot(numbers, [layer.cosine_epsilon_shrinking for layer in layers], label="ϵ-shrinking")
+    # Dashed, since it may cover the full network's.
+    norms.semilogy(numbers, [layer.norm_epsilon_shrinking for layer in layers], "C2--", label="ϵ-shrinking")
+    cosines.plot(numbers, [layer.cosine_shrinking for layer in layers], "C1", label="shrinking")
+    cosines.plot(numbers, [layer.cosine_epsilon_shrinking for layer in layers], "C2--", label="ϵ-shrinking")
     finish_axes(norms, "Layer", "Norm of the gradient")
     finish_axes(cosines, "Layer", "Cosine with the full network's gradient")
     files.write_bytes(path, png(figure))
