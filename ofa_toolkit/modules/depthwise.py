@@ -50,7 +50,8 @@ def depthwise_conv2d(images: Tensor, weight: Tensor, stride: int = 1, padding: i
     if not _is_trained_by_onednn(images, weight):
         return _forward(images, weight, stride, padding)
     if torch.is_autocast_enabled("cpu"):
-        if weight.shape[-1] <= _COLUMNS and stride == 1:
+        is_double = torch.float64 in (images.dtype, weight.dtype)  # which autocast leaves as it is
+        if is_double or (weight.shape[-1] <= _COLUMNS and stride == 1):
             return _forward(images, weight, stride, padding)
         with torch.autocast("cpu", enabled=False):
             output = depthwise_conv2d(images.float(), weight.float(), stride, padding)

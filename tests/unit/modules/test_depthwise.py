@@ -160,6 +160,17 @@ def test_autocast_leaves_what_is_slow_in_bfloat16_in_float32(
     torch.testing.assert_close(output.float(), exact, rtol=2e-2, atol=2e-2 * exact.abs().max().item())
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(5, 1), (3, 2)])
+def test_autocast_leaves_float64_as_it_is(kernel: int, stride: int) -> None:
+    images, weight = (tensor.double() for tensor in _inputs(4, 16, 8, 8, (kernel, kernel)))
+    exact = _gradients(images, weight, stride, kernel // 2, use_torch=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = _gradients(images, weight, stride, kernel // 2, use_torch=False)
+    for ours, theirs in zip(found, exact, strict=True):
+        assert ours.dtype == torch.float64
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_autocast_gives_the_gradients_of_the_float32_layer() -> None:
     images, weight = _inputs(4, 16, 8, 8, (5, 5))
     output, *exact = _gradients(images, weight, 2, 2, use_torch=False)
