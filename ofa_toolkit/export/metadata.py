@@ -67,8 +67,8 @@ class ExportMetadata:
 
     Attributes:
         space: Name of the search space.
-        space_table: The space itself, as in a supernet's `config.json`; None where this release's space of
-            that name has the subnet.
+        space_table: The space itself, as in a supernet's `config.json`; None where it is this release's
+            space of that name.
         space_identity: Hash of what the space offers.
         num_classes: Outputs of the network.
         subnet: The subnet.

@@ -92,16 +92,34 @@ def names_a_file(name_or_path: str) -> bool:
 
 def space_reference(space: SearchSpace) -> Reference:
     """How a file names the space of its subnets: by name where that says it all, else by its table."""
+    known = _known(space)
+    return space_document(space) if known is None or not is_within(space, known) else space.name
+
+
+def exact_reference(space: SearchSpace, *, with_resolutions: bool = True) -> Reference:
+    """As `space_reference`, for files that state the space's identity: by name only where it is the same.
+
+    Args:
+        space: The space.
+        with_resolutions: False where the file states the input sizes besides.
+    """
+    known = _known(space)
+    if known is not None and not with_resolutions:
+        known = known.with_resolutions(space.resolutions)
+    return space_document(space) if known is None or known.identity != space.identity else space.name
+
+
+def _known(space: SearchSpace) -> SearchSpace | None:
+    """The space that goes by this one's name in this release, where it has all of its single resolutions."""
     try:
         known = get_space(space.name)
     except (UnknownNameError, ConfigError):
-        return space_document(space)
-    says_all = is_within(space, known) and set(space.single_resolutions) <= set(known.single_resolutions)
-    return space.name if says_all else space_document(space)
+        return None
+    return known if set(space.single_resolutions) <= set(known.single_resolutions) else None
 
 
 def space_from_reference(reference: Any) -> SearchSpace:
-    """Undo `space_reference`; a registered name gives the whole space of that name.
+    """Undo `space_reference` and `exact_reference`; a registered name gives the whole space of that name.
 
     Raises:
         UnknownNameError: This release has no space of that name.

@@ -15,6 +15,7 @@ from ofa_toolkit.core.errors import ConfigError, FileFormatError, OfaToolkitErro
 from ofa_toolkit.spaces import SearchSpace, compound, get_space, list_spaces, restrict
 from ofa_toolkit.spaces.space_file import (
     dumps_space,
+    exact_reference,
     open_space,
     read_space,
     space_document,
@@ -58,6 +59,20 @@ def test_a_name_stands_only_for_what_is_registered_under_it() -> None:
     assert space_reference(restrict(BASE, kernel_sizes=[5])) == BASE.name
     for other in (INVENTED, BASE.with_resolutions((40,)), dataclasses.replace(INVENTED, name=BASE.name)):
         assert isinstance(space_reference(other), dict)
+
+
+def test_an_exact_reference_gives_the_space_back() -> None:
+    for space in (
+        *SPACES,
+        BASE.with_resolutions((40,)),
+        get_space("efficientnet-lite0").with_resolutions((128,)),
+    ):
+        assert space_from_reference(exact_reference(space)).identity == space.identity
+        stated = space_from_reference(exact_reference(space, with_resolutions=False))
+        assert stated.with_resolutions(space.resolutions).identity == space.identity
+    assert exact_reference(BASE) == BASE.name
+    assert exact_reference(BASE.with_resolutions((40,)), with_resolutions=False) == BASE.name
+    assert isinstance(exact_reference(restrict(BASE, kernel_sizes=[5]), with_resolutions=False), dict)
 
 
 def test_whole_ratios_are_integers_however_they_were_written() -> None:

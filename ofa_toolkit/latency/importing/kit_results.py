@@ -20,7 +20,7 @@ from ofa_toolkit.latency.importing.measurements import (
 from ofa_toolkit.latency.kit.back_ends import BACK_ENDS
 from ofa_toolkit.latency.kit.board.journal import FIXED_CONDITIONS, FORMAT_VERSION, RESULTS_FORMAT
 from ofa_toolkit.spaces.space_file import space_from_reference
-from ofa_toolkit.spaces.subnet_file import read_subnet
+from ofa_toolkit.spaces.subnet_file import read_subnet, stated_space
 
 _DRIFT_SEEN = 0.05
 
@@ -30,6 +30,7 @@ def read_kit_results(paths: Sequence[Path], context: ImportContext) -> NetworkMe
 
     Raises:
         FileFormatError: It is no such file, or holds no result.
+        MismatchError: The networks are of another space than the context's.
     """
     if len(paths) != 1:
         raise FileFormatError("Results of a kit are imported one file at a time.")
@@ -54,8 +55,6 @@ def _read(path: Path, context: ImportContext) -> NetworkMeasurements:
                     hint="Import the results of each apart.",
                 )
     space = space_from_reference(session["space"]).with_num_classes(int(session["num_classes"]))
-    if context.space is not None and context.space.identity != space.identity:
-        raise FileFormatError(f"'{path}' is of the space '{space.name}', not '{context.space.name}'.")
     networks = []
     for line in journal.of_type("result"):
         where = f"'{path}', network {line.get('probe')}"
@@ -72,6 +71,10 @@ def _read(path: Path, context: ImportContext) -> NetworkMeasurements:
         raise FileFormatError(
             f"'{path}' holds no result yet.", hint="Run measure.py on the board; it goes on where it stopped."
         )
+    if context.space is not None:
+        # The space of a trained supernet may have fewer choices than the one that the kit names.
+        subnets = [network.subnet for network in networks]
+        stated_space(session["space"], context.space, subnets, f"'{path}'")
     return NetworkMeasurements(
         space=space,
         networks=tuple(networks),

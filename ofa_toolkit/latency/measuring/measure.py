@@ -87,11 +87,17 @@ def open_journal(
     if not journal.lines:
         journal.append(wanted)
     if (name := journal.other_than(wanted)) is not None:
+        begun, now = (_told(header.get(name)) for header in (journal.lines[0], wanted))
         raise MeasurementError(
-            f"'{path}' was begun with {name} = {journal.lines[0].get(name)!r}; now it is {wanted[name]!r}.",
+            f"'{path}' was begun with {name} = {begun}; now it is {now}.",
             hint="Add --restart to throw the old measurements away, or measure with the old settings.",
         )
     return journal
+
+
+def _told(value: object) -> str:
+    """A value of a header in a message; a space's table by its name."""
+    return f"another '{value['name']}'" if isinstance(value, Mapping) else repr(value)
 
 
 def measure(

@@ -18,7 +18,7 @@ from ofa_toolkit.latency.runtimes import Runtime
 from ofa_toolkit.latency.table import LatencyTable
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import SearchSpace
-from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
+from ofa_toolkit.spaces.space_file import exact_reference, space_from_reference
 
 JOURNALS = "measurements"
 """Folder of raw results beside the tables."""
@@ -43,7 +43,7 @@ def journal_path(folder: Path, runtime: Runtime, space: str) -> Path:
 def journal_header(space: SearchSpace, runtime: Runtime) -> dict[str, Any]:
     """The conditions that all results of a journal share."""
     return {
-        "space": space_reference(space),
+        "space": exact_reference(space, with_resolutions=False),
         "space_identity": space.identity,
         "num_classes": space.num_classes,
         "resolutions": list(space.resolutions),

@@ -36,7 +36,7 @@ from ofa_toolkit.pipelines.export.network import (
     without_classifier,
 )
 from ofa_toolkit.pipelines.export.plan import ExportPlan, ExportRequest, plan_export
-from ofa_toolkit.spaces.space_file import space_reference
+from ofa_toolkit.spaces.space_file import exact_reference
 from ofa_toolkit.spaces.subnet_file import SubnetFile
 from ofa_toolkit.zoo.supernet import LoadedSupernet
 
@@ -244,7 +244,7 @@ def _metadata(
     quantisation: QuantisationSource | None,
 ) -> ExportMetadata:
     preprocessing, class_names = describe_images(source, network.subnet.resolution)
-    reference = space_reference(source.space)
+    reference = exact_reference(source.space)
     return ExportMetadata(
         space=source.space.name,
         space_table=None if isinstance(reference, str) else reference,

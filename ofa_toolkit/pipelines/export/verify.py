@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
@@ -13,6 +14,7 @@ from ofa_toolkit.core.errors import (
     DataError,
     FileFormatError,
     OfaToolkitError,
+    UnknownNameError,
     VerificationError,
 )
 from ofa_toolkit.core.reporting import Reporter
@@ -24,7 +26,7 @@ from ofa_toolkit.export.exporter import OUTPUT_NAME, FileForm, compare_file
 from ofa_toolkit.export.feature_maps import described_maps
 from ofa_toolkit.export.metadata import ExportMetadata, QuantisationSource, read_metadata
 from ofa_toolkit.export.model_file import check_model, load_model
-from ofa_toolkit.export.target_devices import resolve_target
+from ofa_toolkit.export.target_devices import Target, resolve_target
 from ofa_toolkit.export.verify import (
     Check,
     attempt,
@@ -46,7 +48,7 @@ from ofa_toolkit.pipelines.export.options import VerifyRequest
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
-from ofa_toolkit.spaces.space_file import space_from_reference, space_reference
+from ofa_toolkit.spaces.space_file import space_document, space_from_reference, space_reference
 from ofa_toolkit.supernets.backbone import without_head
 from ofa_toolkit.zoo.supernet import LoadedSupernet, load_supernet
 
@@ -92,7 +94,7 @@ def verify_export(request: VerifyRequest) -> Verification:
     if metadata.ends.gives_maps:
         layers = without_head(layers)
     form = FileForm(
-        target=resolve_target(metadata.target, request.tables),
+        target=_stated_target(metadata.target, request.tables),
         precision=metadata.precision,
         batch_size=metadata.batch_size,
         gives_maps=metadata.ends.gives_maps,
@@ -130,11 +132,24 @@ def stated_space(metadata: ExportMetadata) -> tuple[SearchSpace, Check]:
     """
     space = space_from_reference(metadata.space_table or metadata.space)
     space = space.with_num_classes(metadata.num_classes)
-    if metadata.subnet.resolution not in space.resolutions:
+    one_size = space.with_resolutions((metadata.subnet.resolution,))
+    if metadata.space_table is None and one_size.identity == metadata.space_identity:
+        space = one_size  # files of before name a space with one input size, too
+    if metadata.subnet.resolution not in (*space.resolutions, *space.single_resolutions):
         space = space.with_resolutions((*space.resolutions, metadata.subnet.resolution))
     space.check(metadata.subnet)
     is_same = (space.identity, space.name) == (metadata.space_identity, metadata.space)
     return space, judge("search space", is_same, f"'{space.name}' here has identity {space.identity}")
+
+
+def _stated_target(name: str, tables: Sequence[Path]) -> Target:
+    try:
+        return resolve_target(name, tables)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"The file was written for '{name}', which no folder of latency tables here describes.",
+            hint="Name the folder that holds its table: --tables DIR",
+        ) from error
 
 
 def check_supernet(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
@@ -222,7 +237,9 @@ def _cut_out_again(
 def check_description(source: LoadedSupernet, metadata: ExportMetadata) -> Check:
     """Does the supernet say the same of images and classes?"""
     preprocessing, names = describe_images(source, metadata.subnet.resolution)
-    reference = space_reference(source.space)
+    # Files of before name a space with fewer input sizes than the registered one, too.
+    find_reference = space_reference if metadata.space_table is None else space_document
+    reference = find_reference(source.space)
     stated = (metadata.preprocessing, metadata.class_names, metadata.space_table or metadata.space)
     same = stated == (preprocessing, names, reference)
     return judge(

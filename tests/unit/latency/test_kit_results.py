@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ofa_toolkit.core.errors import FileFormatError
+from ofa_toolkit.core.errors import FileFormatError, MismatchError, SubnetNotInSpaceError
 from ofa_toolkit.latency.importing.kit_results import is_kit_results, read_kit_results
 from ofa_toolkit.latency.importing.measurements import Conditions, ImportContext
 from ofa_toolkit.spaces import get_space
@@ -138,5 +138,17 @@ def test_results_belong_to_one_space_and_one_file(tmp_path: Path) -> None:
     assert len(read_kit_results([path], CONTEXT).networks) == 1
     with pytest.raises(FileFormatError, match="one file at a time"):
         read_kit_results([path, path], CONTEXT)
-    with pytest.raises(FileFormatError, match="is of the space 'mobilenet-v3-compact', not 'ofa-resnet50'"):
+    with pytest.raises(MismatchError, match="is of space 'mobilenet-v3-compact', not of 'ofa-resnet50'"):
         read_kit_results([path], ImportContext(space=get_space("ofa-resnet50")))
+
+
+def test_results_for_a_supernet_with_fewer_input_sizes(tmp_path: Path) -> None:
+    space = get_space("efficientnet-lite0")
+    part = space.with_resolutions((128,))
+    document = to_document(SubnetFile(space=part, supernet=None, subnet=part.largest()))
+    session = {**SESSION, "space": space_reference(part), "num_classes": 5}
+    path = written(tmp_path / "r.jsonl", session, {**result("0", 1.0), "subnet": document})
+    found = read_kit_results([path], ImportContext(space=part))
+    assert (found.space, found.networks[0].subnet) == (space.with_num_classes(5), part.largest())
+    with pytest.raises(SubnetNotInSpaceError, match="resolution 128"):
+        read_kit_results([path], ImportContext(space=space.with_resolutions((160,))))

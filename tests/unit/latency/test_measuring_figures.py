@@ -160,6 +160,10 @@ def test_a_journal_goes_on_under_its_own_conditions(tmp_path: Path) -> None:
     journal.append({"type": "result"})
     with pytest.raises(MeasurementError, match="begun with num_fit = 3; now it is 4"):
         open_journal(path, {"batch_size": 1, "num_fit": 4})
+    message = r"begun with space = another 'mine'; now it is 'mine'\."
+    table = open_journal(tmp_path / "table.jsonl", {"space": {"name": "mine"}}).path
+    with pytest.raises(MeasurementError, match=message):
+        open_journal(table, {"space": "mine"})
 
 
 def test_an_item_is_its_quietest_burst_over_all_passes(tmp_path: Path) -> None:
