@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ofa_toolkit.complexity import count_macs, count_params, peak_activation_elements
-from ofa_toolkit.core.errors import MismatchError, OfaToolkitError
+from ofa_toolkit.core.errors import MismatchError, OfaToolkitError, UnknownNameError
 from ofa_toolkit.export.metadata import ExportMetadata
 from ofa_toolkit.export.verify import Check, attempt, judge, skip
-from ofa_toolkit.latency.table import load_table
+from ofa_toolkit.latency.table import LatencyTable, load_table
 from ofa_toolkit.pipelines.search.figures import INTERVAL_CONFIDENCE, accuracy_document, latency_document
 from ofa_toolkit.spaces import Encoding, SearchSpace, lower
 from ofa_toolkit.zoo.supernet import LoadedSupernet
@@ -20,8 +20,8 @@ _SENTENCES = ("extrapolations", "caveats")
 """What is said of a prediction in sentences, which another release may word otherwise."""
 
 
-class _OtherWordsError(MismatchError):
-    """All figures and conditions are the same, the sentences beside them are not."""
+class _UndecidedError(OfaToolkitError):
+    """What is here proves nothing: all figures agree and sentences do not, or a table is elsewhere."""
 
 
 def verify_predictions(metadata: ExportMetadata, space: SearchSpace, tables: tuple[Path, ...]) -> list[Check]:
@@ -36,7 +36,7 @@ def verify_predictions(metadata: ExportMetadata, space: SearchSpace, tables: tup
 
             def predict(device: str = device, claimed: Any = claimed) -> str:
                 confidence = _entry(claimed).get("confidence", INTERVAL_CONFIDENCE)
-                bound = load_table(device, tables, space=space.name).bind(space)
+                bound = _table(device, tables, space).bind(space)
                 return _compare(claimed, latency_document(bound, row, confidence), "ms")
 
             checks.append(_attempt(f"predicted latency on {device}", predict))
@@ -71,14 +71,23 @@ def verify_predicted_accuracy(metadata: ExportMetadata, source: LoadedSupernet) 
     claim, claimed = "predicted top-1", metadata.predicted["top1_percent"]
     if source.predictor is None:
         return [skip(claim, f"'{source.name}' has no accuracy predictor")]
-    bound = source.predictor.bind(source.space)
+    # As a search: a predictor need not know the choices that were not trained.
+    predictor, trained = source.predictor, source.trained_space
 
     def predict() -> str:
-        row = Encoding(source.space).encode([metadata.subnet])
+        bound = predictor.bind(trained, whole=source.space)
+        row = Encoding(trained).encode([metadata.subnet])
         is_chosen = _entry(claimed).get("calibrated_for_search", False) is True
         return _compare(claimed, accuracy_document(bound, row, is_chosen=is_chosen), "%")
 
     return [attempt(claim, predict)]
+
+
+def _table(device: str, tables: tuple[Path, ...], space: SearchSpace) -> LatencyTable:
+    try:
+        return load_table(device, tables, space=space.name)
+    except UnknownNameError as error:
+        raise _UndecidedError("no folder of latency tables here has this one: --tables DIR") from error
 
 
 def _entry(claimed: Any) -> dict[str, Any]:
@@ -96,15 +105,15 @@ def _compare(claimed: Any, again: Mapping[str, Any], unit: str) -> str:
         else:
             raise MismatchError(f"the metadata says {key} {value}; here it is {again.get(key, 'not stated')}")
     if others:
-        raise _OtherWordsError(f"{again['value']} {unit}, but the metadata says {', '.join(others)}")
+        raise _UndecidedError(f"{again['value']} {unit}, but the metadata says {', '.join(others)}")
     return f"{again['value']} {unit}"
 
 
 def _attempt(claim: str, check: Callable[[], str]) -> Check:
-    """As `attempt`, but sentences that differ where all figures agree prove nothing."""
+    """As `attempt`, but not checked where what is here proves nothing."""
     try:
         return judge(claim, True, check())
-    except _OtherWordsError as error:
+    except _UndecidedError as error:
         return skip(claim, error.message)
     except OfaToolkitError as error:
         return judge(claim, False, error.message)

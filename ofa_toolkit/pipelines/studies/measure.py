@@ -56,8 +56,8 @@ def measure_run(folder: StudyFolder, name: str) -> Path:
     dataset = evaluator.dataset
     own = _trained_space(config, dataset.num_classes)
     curves = [
-        _curve(evaluator, space, study, is_trained=is_within(space, own))
-        for space in _spaces(study, dataset.num_classes)
+        _curve(evaluator, title, space, study, is_trained=is_within(space, own))
+        for title, space in _spaces(study, dataset.num_classes).items()
     ]
     result = RunResult(
         label=run.variant.label,
@@ -99,16 +99,34 @@ def _trained_space(config: RunConfig, num_classes: int) -> SearchSpace:
     return _algorithm(config, num_classes).phases[-1].space
 
 
-def _spaces(study: StudyConfig, num_classes: int) -> list[SearchSpace]:
-    """The distinct spaces that the runs of a study train."""
+def _spaces(study: StudyConfig, num_classes: int) -> dict[str, SearchSpace]:
+    """The distinct spaces that the runs of a study train, by a title of their own."""
     found: dict[str, SearchSpace] = {}
     for run in runs_of(study):
-        space = _trained_space(run.config(), num_classes)
-        found.setdefault(space.identity, space)
-    return list(found.values())
+        config = run.config()
+        space = _trained_space(config, num_classes)
+        if space.identity in {known.identity for known in found.values()}:
+            continue
+        title = space.name + _part(config, num_classes)
+        # Files of the user may hold two spaces of one name.
+        found[f"{title} {space.identity[:8]}" if title in found else title] = space
+    return found
 
 
-def _curve(evaluator: Evaluator, space: SearchSpace, study: StudyConfig, *, is_trained: bool) -> CurveResult:
+def _part(config: RunConfig, num_classes: int) -> str:
+    """Which part of its space a run trains, in brackets; nothing for all of it."""
+    space, told = config.space, []
+    if space.trained(num_classes).identity != space.whole(num_classes).identity:
+        told = [name for name in ("depths", "kernel_sizes", "expand_ratios") if getattr(space, name)]
+    if space.resolutions and set(space.resolutions) != set(space.base.resolutions):
+        told.append("resolutions")
+    parts = [f"{name.replace('_', ' ')} {', '.join(f'{value:g}' for value in getattr(space, name))}" for name in told]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _curve(
+    evaluator: Evaluator, title: str, space: SearchSpace, study: StudyConfig, *, is_trained: bool
+) -> CurveResult:
     cost_of, encoding = macs_cost(space), Encoding(space)
 
     def judged(subnet: Subnet, cost: float) -> SubnetAccuracy:
@@ -132,7 +150,7 @@ def _curve(evaluator: Evaluator, space: SearchSpace, study: StudyConfig, *, is_t
     points = [tested(subnets[b.best], found[b.best]) for b in buckets if b.best is not None]
     smallest, largest = (tested(end, judged(end, cost)) for end, cost in zip(ends, (low, high), strict=True))
     return CurveResult(
-        space=space.name,
+        space=title,
         is_trained=is_trained,
         smallest=smallest,
         largest=largest,

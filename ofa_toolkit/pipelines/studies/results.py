@@ -34,7 +34,7 @@ class CurveResult:
     """A run's subnets of one space: candidates are the same for all runs of a study."""
 
     space: str
-    "Name of the space the candidates are drawn from."
+    "Name of the space the candidates are drawn from, and which part of it where it is not all."
     is_trained: bool
     "Whether the run trained all subnets of that space."
     smallest: SubnetAccuracy
@@ -122,8 +122,19 @@ class RunResult:
         return self.conditions.get("processor", "unknown")
 
     def curve(self, space: str) -> CurveResult:
-        """The curve over one space."""
-        return next(curve for curve in self.curves if curve.space == space)
+        """The curve over one space.
+
+        Raises:
+            FileFormatError: The run was measured while no run of the study trained that space.
+        """
+        for curve in self.curves:
+            if curve.space == space:
+                return curve
+        name = f"{self.label}-s{self.seed}"
+        raise FileFormatError(
+            f"'{name}' was measured before the study had subnets of {space}.",
+            hint=f"Delete results/{name}.json and type `ofa-tk study run` again: nothing is trained anew.",
+        )
 
 
 def write_result(path: Path, result: RunResult) -> None:
