@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.complexity.population import PopulationComplexity
+from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import LatencyTableError
 from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.device import Error
@@ -24,11 +25,13 @@ from ofa_toolkit.latency.table import BoundLatency, LatencyTable
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import typed_space
 
 Array = npt.NDArray[np.float64]
 
 MIN_PROBES = 3
 _POOL = 2000
+_COVERAGE_ROWS = 500
 _FRESH = 500
 _MILLION = 1e6
 
@@ -92,8 +95,8 @@ class Prior:
 
     Args:
         space: The space the probes come from.
-        tables: The devices to learn from; those that do not cover the space are left out. Without any,
-            MACs and a constant alone are weighed.
+        tables: The devices to learn from; those that do not cover the space, or only a part of it, are left
+            out. Without any, MACs and a constant alone are weighed.
 
     Raises:
         LatencyTableError: None of them covers the space.
@@ -105,10 +108,14 @@ class Prior:
         self.left_out: list[str] = []
         self._bound: list[BoundLatency] = []
         self._complexity = PopulationComplexity(space)
+        rows = sample_population(space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
         for table in tables:
             try:
                 bound = table.bind(space)
             except LatencyTableError:
+                self.left_out.append(table.name)
+                continue
+            if not bound.is_covered(rows).all():
                 self.left_out.append(table.name)
                 continue
             self.tables.append(table)
@@ -183,7 +190,7 @@ def calibrate(prior: Prior, probes: Population, latencies_ms: Array) -> Calibrat
         raise LatencyTableError(
             f"{counted(len(probes), 'measured network')}: too few; at least {MIN_PROBES} are needed.",
             hint="About ten give most of the benefit: "
-            f"`ofa-tk latency calibrate --samples --space {prior.space.name}`"
+            f"`ofa-tk latency calibrate --samples --space {typed_space(prior.space)}`"
             if prior.tables
             else None,
         )

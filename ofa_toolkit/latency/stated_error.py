@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ofa_toolkit.latency.device import Error, Variant
 from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
+from ofa_toolkit.spaces.space_file import is_misnamed
 
 UNCHECKED = "unchecked"
 RESNET = "ResNet"
@@ -26,7 +27,7 @@ class Asked:
 
     Attributes:
         family: `MobileNetV3`, `MobileNetV2` or `ResNet`, by its layers.
-        space: Name of its search space; None for networks of none.
+        space: Name of its search space; None for networks of none, and where another space has that name.
     """
 
     family: str
@@ -35,7 +36,8 @@ class Asked:
     @classmethod
     def of_space(cls, space: SearchSpace) -> Asked:
         """Subnets of a space."""
-        return cls(family=family_of(lower(space, space.largest())), space=space.name)
+        name = None if is_misnamed(space) else space.name
+        return cls(family=family_of(lower(space, space.largest())), space=name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from ofa_toolkit.spaces.growth import growths
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.space import SearchSpace
+from ofa_toolkit.spaces.space_file import typed_space
 
 Folder = str | os.PathLike[str]
 
@@ -257,7 +258,7 @@ class BoundLatency:
         yours = f"has {listed} pixels" if notes else f"is of {self.space.name}"
         expectation = self.error.expectation(is_far=any(note.is_far for note in notes.values()))
         command = command_line(
-            *("latency", "calibrate", "--plan", 10, "--space", self.space.name),
+            *("latency", "calibrate", "--plan", 10, "--space", typed_space(self.space)),
             *("--device", self.table.device.name, "--batch-size", self.table.variant.batch_size),
         )
         said = f"{self.table.name}: fitted on {self._predictor.fitted_on}; yours {yours}: {expectation}"
@@ -317,7 +318,7 @@ class BoundLatency:
                 f"{self._predictor.uncovered(row)}.",
                 hint=f"A search keeps to what it covers with --fix resolution={sizes}"
                 if covered
-                else f"Measure it: `ofa-tk latency measure --space {self.space.name} --device NAME`, "
+                else f"Measure it: `ofa-tk latency measure --space {typed_space(self.space)} --device NAME`, "
                 "or choose another variant.",
             )
 

@@ -90,6 +90,16 @@ def names_a_file(name_or_path: str) -> bool:
     return name_or_path.endswith(SUFFIX) or os.sep in name_or_path
 
 
+def typed_space(space: SearchSpace) -> str:
+    """What a user types for it behind `--space`: its name, or that of a file where no name stands for it."""
+    return space.name if isinstance(space_reference(space), str) else "FILE.toml"
+
+
+def is_misnamed(space: SearchSpace) -> bool:
+    """Whether this release has a space of that name with other subnets."""
+    return space.name in SPACES and not isinstance(space_reference(space), str)
+
+
 def space_reference(space: SearchSpace) -> Reference:
     """How a file names the space of its subnets: by name where that says it all, else by its table."""
     known = _known(space)

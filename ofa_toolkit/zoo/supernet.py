@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ofa_toolkit.core import resources
+from ofa_toolkit.core import resources, toml
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import ConfigError, MismatchError, StoreError, unknown_name
 from ofa_toolkit.core.quantities import first_names
 from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
 from ofa_toolkit.spaces import SPACES
 from ofa_toolkit.spaces.official_files import network_folder
+from ofa_toolkit.spaces.space_file import space_reference
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
 from ofa_toolkit.spaces.supernet_description import (
     CONFIG_FILE,
@@ -161,8 +163,13 @@ class LoadedSupernet(DescribedSupernet):
         recipe = next((r for r in (str(self.recipe.get("recipe")), self.name) if r in known), None)
         if recipe is None:
             return "Use the images it was trained for."
-        words = ("--recipe", recipe, "--init", self.name, "--data", data, "--out", "runs/mine")
-        return f"Train it on yours: {command_line('train', *words)}"
+        words = ["--recipe", recipe, "--init", self.name, "--data", data]
+        named = space_reference(self.space)
+        if named != toml.load(known[recipe].path)["space"]["name"]:
+            words += ["--space", named if isinstance(named, str) else self.name]
+        folders = itertools.chain(["runs/mine"], (f"runs/mine-{number}" for number in itertools.count(2)))
+        free = next(folder for folder in folders if not Path(folder).exists())
+        return f"Train it on yours: {command_line('train', *words, '--out', free)}"
 
     def extract(
         self, subnet: SubnetLike, *, data: str | ImageDataset | None = None, keep_batchnorm: bool = False

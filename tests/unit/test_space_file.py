@@ -16,12 +16,14 @@ from ofa_toolkit.spaces import SearchSpace, compound, get_space, list_spaces, re
 from ofa_toolkit.spaces.space_file import (
     dumps_space,
     exact_reference,
+    is_misnamed,
     open_space,
     read_space,
     space_document,
     space_from_document,
     space_from_reference,
     space_reference,
+    typed_space,
 )
 
 BASE = get_space("mobilenet-v3-compact")
@@ -59,6 +61,17 @@ def test_a_name_stands_only_for_what_is_registered_under_it() -> None:
     assert space_reference(restrict(BASE, kernel_sizes=[5])) == BASE.name
     for other in (INVENTED, BASE.with_resolutions((40,)), dataclasses.replace(INVENTED, name=BASE.name)):
         assert isinstance(space_reference(other), dict)
+
+
+def test_what_is_typed_for_a_space() -> None:
+    assert typed_space(restrict(BASE, kernel_sizes=[5])) == BASE.name
+    for other in (INVENTED, BASE.with_resolutions((40,))):
+        assert typed_space(other) == "FILE.toml"
+    assert [is_misnamed(space) for space in (BASE, INVENTED, BASE.with_resolutions((40,)))] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_an_exact_reference_gives_the_space_back() -> None:

@@ -155,4 +155,6 @@ class ProbesDocument(TypedDict):
     """`probes.json`."""
 
     space: Reference
+    num_classes: NotRequired[Count]
+    "Outputs of the classifier, where they are not the space's own."
     probes: list[ProbeDocument]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.documents import read_object
+from ofa_toolkit.core.documents import damage_explained, read_object
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, OutputError
 from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces import Encoding
@@ -57,7 +58,11 @@ def write_probes(path: str | os.PathLike[str], probes: Probes) -> None:
         {**subnet_document(subnet), "latency_ms": None if math.isnan(latency) else float(latency)}
         for subnet, latency in zip(subnets, probes.latencies_ms, strict=True)
     ]
-    document: ProbesDocument = {"space": space_reference(probes.space), "probes": entries}
+    document: ProbesDocument = {
+        "space": space_reference(probes.space),
+        "num_classes": probes.space.num_classes,
+        "probes": entries,
+    }
     files.write_json(path, {**FORMAT.header, **document})
 
 
@@ -83,6 +88,8 @@ def read_probes(path: str | os.PathLike[str]) -> Probes:
     """
     document = _load(Path(path))
     space = space_from_reference(document["space"])
+    with damage_explained(f"'{path}'"):
+        space = space.with_num_classes(operator.index(document.get("num_classes", space.num_classes)))
     subnets, latencies = [], []
     for number, entry in enumerate(_entries(document, path), start=1):
         latency = entry.get("latency_ms")

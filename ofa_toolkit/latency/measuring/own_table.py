@@ -25,6 +25,7 @@ JOURNALS = "measurements"
 
 SOURCE = "this machine"
 _LOAD_SEEN, _DRIFT_SEEN = 0.03, 0.05
+_OF_SPACE = ("space", "num_classes", "resolutions", "space_identity")
 
 
 def variant_name(runtime: Runtime) -> str:
@@ -35,18 +36,28 @@ def variant_name(runtime: Runtime) -> str:
     return f"this-machine-{runtime.name}{threads}-{options.precision}-{options.batch_size}"
 
 
-def journal_path(folder: Path, runtime: Runtime, space: str) -> Path:
-    """Where the raw results of one space under these conditions lie."""
-    return folder / JOURNALS / f"{variant_name(runtime)}.{space}.jsonl"
+def journal_path(folder: Path, runtime: Runtime, space: SearchSpace) -> Path:
+    """Where the raw results of one space under these conditions lie.
+
+    The file has the space's name. Where one lies there that was measured for another space of that name, for
+    other input sizes or another number of classes, it has the space's identity as well.
+    """
+    path = folder / JOURNALS / f"{variant_name(runtime)}.{space.name}.jsonl"
+    header = next(iter(Journal(path).lines), {})
+    wanted = journal_header(space, runtime)
+    if all(header.get(name, wanted[name]) == wanted[name] for name in _OF_SPACE):
+        return path
+    classes = f"-{space.num_classes}-classes"
+    return path.with_name(f"{variant_name(runtime)}.{space.name}-{space.identity[:8]}{classes}.jsonl")
 
 
 def journal_header(space: SearchSpace, runtime: Runtime) -> dict[str, Any]:
     """The conditions that all results of a journal share."""
     return {
         "space": exact_reference(space, with_resolutions=False),
-        "space_identity": space.identity,
         "num_classes": space.num_classes,
         "resolutions": list(space.resolutions),
+        "space_identity": space.identity,
         "runtime": runtime.name,
         "runtime_version": runtime.version,
         "device_name": runtime.device_name,
@@ -122,7 +133,7 @@ def file_table(
 
 def _other_spaces(folder: Path, runtime: Runtime, space: SearchSpace) -> list[MeasuredSpace]:
     """What finished journals of other spaces give."""
-    own, found = journal_path(folder, runtime, space.name), []
+    own, found = journal_path(folder, runtime, space), []
     for path in sorted(own.parent.glob(f"{variant_name(runtime)}.*.jsonl")):
         journal = Journal(path)
         if path == own or not journal.lines:

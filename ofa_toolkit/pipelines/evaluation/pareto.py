@@ -30,6 +30,7 @@ from ofa_toolkit.evaluation.pareto_metrics import best_per_bucket, bucket_index,
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator, open_evaluator
 from ofa_toolkit.pipelines.evaluation.request import ParetoRequest
 from ofa_toolkit.spaces import Encoding, SearchSpace, Subnet, restrict, sample_population
+from ofa_toolkit.spaces.space_file import typed_space
 from ofa_toolkit.spaces.subnet_file import subnet_document
 
 CostOf = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]
@@ -141,7 +142,7 @@ def latency_cost(name: str, space: SearchSpace, tables: Sequence[Path] = ()) -> 
     """
     from ofa_toolkit.latency.table import load_table
 
-    bound = load_table(name, tables, space=space.name).bind(space)
+    bound = load_table(name, tables, space=typed_space(space)).bind(space)
     return lambda population: np.asarray(bound.predict(population), dtype=float)
 
 

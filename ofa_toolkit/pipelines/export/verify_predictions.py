@@ -35,8 +35,9 @@ def verify_predictions(metadata: ExportMetadata, space: SearchSpace, tables: tup
         for device, claimed in latencies.items():
 
             def predict(device: str = device, claimed: Any = claimed) -> str:
-                confidence = _entry(claimed).get("confidence", INTERVAL_CONFIDENCE)
-                bound = _table(device, tables, space).bind(space)
+                stated = _entry(claimed)
+                bound = _table(device, tables, stated.get("table")).bind(space)
+                confidence = stated.get("confidence", INTERVAL_CONFIDENCE)
                 return _compare(claimed, latency_document(bound, row, confidence), "ms")
 
             checks.append(_attempt(f"predicted latency on {device}", predict))
@@ -83,11 +84,15 @@ def verify_predicted_accuracy(metadata: ExportMetadata, source: LoadedSupernet) 
     return [attempt(claim, predict)]
 
 
-def _table(device: str, tables: tuple[Path, ...], space: SearchSpace) -> LatencyTable:
+def _table(device: str, tables: tuple[Path, ...], identity: str | None) -> LatencyTable:
+    """The table of that name, if it is the one that the file was predicted with."""
     try:
-        return load_table(device, tables, space=space.name)
+        table = load_table(device, tables)
     except UnknownNameError as error:
         raise _UndecidedError("no folder of latency tables here has this one: --tables DIR") from error
+    if identity not in (None, table.identity):
+        raise _UndecidedError("the table of that name here is another one, perhaps measured since")
+    return table
 
 
 def _entry(claimed: Any) -> dict[str, Any]:

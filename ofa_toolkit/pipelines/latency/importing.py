@@ -34,7 +34,7 @@ from ofa_toolkit.pipelines.latency.audit import find_mistakes
 from ofa_toolkit.pipelines.latency.request import ImportRequest
 from ofa_toolkit.pipelines.latency.tables import prior_tables
 from ofa_toolkit.spaces import Encoding, Population, SearchSpace, Subnet
-from ofa_toolkit.spaces.space_file import open_space
+from ofa_toolkit.spaces.space_file import open_space, typed_space
 from ofa_toolkit.spaces.subnet_file import read_subnet
 from ofa_toolkit.spaces.units import UnitTables
 
@@ -137,7 +137,7 @@ def _audited(
     if findings and not request.accepts_findings:
         first, more = findings[0], len(findings) - 1
         own_device = next((f.other.partition(":")[0] for f in findings if f.other), None)
-        command = f"ofa-tk latency audit {request.paths[0]} --space {measured.space.name}"
+        command = f"ofa-tk latency audit {request.paths[0]} --space {typed_space(measured.space)}"
         insist = "--accept-findings imports them all the same"
         if own_device is not None:
             insist = f"--device {own_device} files them where they come from, {insist}"

@@ -78,7 +78,7 @@ def measure_latency(request: MeasureRequest, reporter: Reporter = SILENT) -> Mea
     items = _items(request, space)
     folder = device_folder(request.folder, request.device)
     check_machine(request.folder, request.device, runtime)
-    path = journal_path(folder, runtime, space.name)
+    path = journal_path(folder, runtime, space)
     path.parent.mkdir(parents=True, exist_ok=True)
     if request.is_restart:
         path.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ from ofa_toolkit.pipelines.search.request import DeviceRequest, SearchRequest, i
 from ofa_toolkit.pipelines.search.supernet import missing_predictor, resolve_space
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
 from ofa_toolkit.spaces.encoding import Encoding, Population
+from ofa_toolkit.spaces.space_file import typed_space
 
 MAXIMIZED = ("accuracy", "macs")
 """What a search can make large. More MACs stand for a more accurate network by rule of thumb only."""
@@ -89,7 +90,7 @@ class SearchContext:
         self.latencies: dict[str, BoundLatency] = {}
         self.devices = request.devices
         for device in self.devices:
-            table = load_table(device.name, request.table_folders, space=self.full_space.name)
+            table = load_table(device.name, request.table_folders, space=typed_space(self.full_space))
             self.warnings += table.remarks
             if table.name in self.latencies:
                 raise ConfigError(f"Device '{table.name}' is named twice.")

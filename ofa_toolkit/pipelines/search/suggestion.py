@@ -12,14 +12,23 @@ from ofa_toolkit.pipelines.export.searched_target import export_file_command
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.pipelines.search.supernet import resolve_space
 from ofa_toolkit.spaces import SearchSpace, lower
+from ofa_toolkit.spaces.space_file import typed_space
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike
 
 
-def search_command(*limit: str, supernet: SupernetLike | None = None, space: str | None = None) -> str:
+def search_command(
+    *limit: str, supernet: SupernetLike | None = None, space: str | SearchSpace | None = None
+) -> str:
     """`ofa-tk search` within a limit; without one, MACs half way between the smallest and the largest.
 
     Accuracy is left out where no predictor tells it.
     """
+    if isinstance(space, SearchSpace):
+        typed = typed_space(space)
+        if typed != space.name:  # of a file, whose name is not known
+            limit = limit or ("--macs", half_way_macs(space))
+            return command_line("search", "--space", typed, "--maximize", "macs", *limit)
+        space = typed
     found, searched = resolve_space(SearchRequest(supernet, space=space))
     if found is None or supernet is None:
         named = ["--space", space or searched.name]

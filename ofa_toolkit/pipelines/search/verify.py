@@ -29,6 +29,7 @@ from ofa_toolkit.pipelines.evaluation.shards import Shard
 from ofa_toolkit.pipelines.search.answer import Candidate
 from ofa_toolkit.pipelines.search.find import FoundSubnet
 from ofa_toolkit.spaces import SearchSpace, Subnet, lower
+from ofa_toolkit.spaces.space_file import typed_space
 from ofa_toolkit.spaces.subnet_file import subnet_document
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def _fast_enough(verified: list[Verified], most_ms: float | None, space: SearchS
         raise InfeasibleConstraintError(
             f"None of the {len(verified)} best subnets measures {most_ms:g} ms or less here: the fastest "
             f"takes {fastest:.3g} ms.",
-            hint=f"Search with a table of this machine: `ofa-tk latency measure --space {space.name}`, "
-            "then --device this-cpu",
+            hint="Search with a table of this machine: "
+            f"`ofa-tk latency measure --space {typed_space(space)}`, then --device this-cpu",
         )
     return kept
 

@@ -57,7 +57,7 @@ def measure_run(folder: StudyFolder, name: str) -> Path:
     own = _trained_space(config, dataset.num_classes)
     curves = [
         _curve(evaluator, title, space, study, is_trained=is_within(space, own))
-        for title, space in _spaces(study, dataset.num_classes).items()
+        for title, space in space_titles(study, dataset.num_classes).items()
     ]
     result = RunResult(
         label=run.variant.label,
@@ -99,7 +99,7 @@ def _trained_space(config: RunConfig, num_classes: int) -> SearchSpace:
     return _algorithm(config, num_classes).phases[-1].space
 
 
-def _spaces(study: StudyConfig, num_classes: int) -> dict[str, SearchSpace]:
+def space_titles(study: StudyConfig, num_classes: int) -> dict[str, SearchSpace]:
     """The distinct spaces that the runs of a study train, by a title of their own."""
     found: dict[str, SearchSpace] = {}
     for run in runs_of(study):
@@ -120,7 +120,10 @@ def _part(config: RunConfig, num_classes: int) -> str:
         told = [name for name in ("depths", "kernel_sizes", "expand_ratios") if getattr(space, name)]
     if space.resolutions and set(space.resolutions) != set(space.base.resolutions):
         told.append("resolutions")
-    parts = [f"{name.replace('_', ' ')} {', '.join(f'{value:g}' for value in getattr(space, name))}" for name in told]
+    parts = [
+        f"{name.replace('_', ' ')} {', '.join(f'{value:g}' for value in getattr(space, name))}"
+        for name in told
+    ]
     return f" ({'; '.join(parts)})" if parts else ""
 
 

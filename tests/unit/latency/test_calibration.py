@@ -25,6 +25,7 @@ from ofa_toolkit.latency.kit.probes_file import Probes, read_probes, write_probe
 from ofa_toolkit.latency.table import LatencyTable, load_table
 from ofa_toolkit.latency.table_file import TableContent
 from ofa_toolkit.spaces import get_space, sample_population
+from ofa_toolkit.spaces.space_file import dumps_space
 
 SPACE = get_space("ofa-mobilenet-v3-w1.2").with_resolutions((160, 224))
 
@@ -44,6 +45,35 @@ def test_ten_probes_recover_a_mixture(prior: Prior) -> None:
     fresh = sample_population(SPACE, 50, np.random.default_rng(1))
     bound = found.predictor.bind(SPACE)
     assert bound.predict(fresh) == pytest.approx(prior.columns(fresh) @ weights, rel=0.01)
+
+
+def test_a_table_that_covers_a_part_of_the_space_is_left_out() -> None:
+    base = get_space("mobilenet-v3-compact")
+    stages = tuple(dataclasses.replace(stage, expand_ratios=(2.5, 5)) for stage in base.stages)
+    space = dataclasses.replace(base, name="mine", stages=stages)
+    prior = Prior(space, [load_table(name) for name in ("epyc-zen5", "titan-xp")])
+    assert [table.device.name for table in prior.tables] == ["titan-xp"]
+    assert [name.partition(":")[0] for name in prior.left_out] == ["epyc-zen5"]
+    assert np.isfinite(prior.columns(sample_population(space, 50, np.random.default_rng(1)))).all()
+
+
+def test_a_space_of_a_file_is_calibrated_by_the_printed_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = dataclasses.replace(get_space("mobilenet-v3-compact"), name="mine", bn_eps=1e-3, num_classes=7)
+    Path("mine.toml").write_text(dumps_space(space))
+    plan = ["latency", "calibrate", "--plan", "4", "--space", "mine.toml", "--device", "jetson-nano"]
+    assert run(plan) == 0
+    assert "kit build --probes probes.json --target jetson-nano\n" in capsys.readouterr().err
+    document = json.loads(Path("probes.json").read_text())
+    assert read_probes("probes.json").space == space
+    for number, probe in enumerate(document["probes"]):
+        probe["latency_ms"] = 1.0 + number
+    Path("probes.json").write_text(json.dumps(document))
+    conditions = ["--device", "my-dev", "--runtime", "tensorrt", "--precision", "fp16", "--out", "tables"]
+    assert run(["latency", "calibrate", "probes.json", *conditions]) == 0
+    assert "Next: ofa-tk search --space FILE.toml --maximize macs --device my-dev" in capsys.readouterr().err
 
 
 def test_no_weight_is_negative(prior: Prior) -> None:

@@ -37,12 +37,12 @@ from ofa_toolkit.latency.measuring.measured_table import (
     unit_items,
     unit_times,
 )
-from ofa_toolkit.latency.measuring.own_table import file_table, journal_path, variant_name
+from ofa_toolkit.latency.measuring.own_table import file_table, journal_header, journal_path, variant_name
 from ofa_toolkit.latency.predictors.entries import EntryPredictor
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.latency.runtimes import RuntimeOptions, RunTimes
 from ofa_toolkit.latency.runtimes.runtime import input_shape, time_calls
-from ofa_toolkit.spaces import Encoding, get_space, lower, sample_population
+from ofa_toolkit.spaces import Encoding, get_space, lower, restrict, sample_population
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.units import unit_of
 from tests.heard import Heard
@@ -164,6 +164,20 @@ def test_a_journal_goes_on_under_its_own_conditions(tmp_path: Path) -> None:
     table = open_journal(tmp_path / "table.jsonl", {"space": {"name": "mine"}}).path
     with pytest.raises(MeasurementError, match=message):
         open_journal(table, {"space": "mine"})
+
+
+def test_spaces_of_one_name_have_journals_of_their_own(tmp_path: Path) -> None:
+    runtime, whole = MadeUpRuntime(RuntimeOptions()), get_space("mobilenet-v3-compact")
+    others = (whole.with_num_classes(5), whole.with_resolutions((40,)), restrict(whole, kernel_sizes=[3]))
+    paths = []
+    for space in (whole, *others):
+        path = journal_path(tmp_path, runtime, space)
+        assert not path.exists()
+        path.parent.mkdir(exist_ok=True)
+        open_journal(path, journal_header(space, runtime))
+        paths.append(path)
+    assert [journal_path(tmp_path, runtime, space) for space in (whole, *others)] == paths
+    assert len(set(paths)) == 4
 
 
 def test_an_item_is_its_quietest_burst_over_all_passes(tmp_path: Path) -> None:
@@ -332,7 +346,7 @@ def test_a_table_needs_every_unit_and_a_network_to_check() -> None:
 def test_a_variant_is_named_by_its_conditions(options: RuntimeOptions, name: str) -> None:
     runtime = MadeUpRuntime(options)
     assert variant_name(runtime) == name
-    assert journal_path(Path("d"), runtime, "s") == Path("d/measurements") / f"{name}.s.jsonl"
+    assert journal_path(Path("d"), runtime, SPACE) == Path(f"d/measurements/{name}.{SPACE.name}.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,18 @@ def test_the_worst_error_that_applies_is_shown_not_the_first() -> None:
     assert (found.percent, found.is_checked, found.text) == (3.53, True, "mean error 3.53 %")
 
 
+def test_another_space_of_that_name_has_no_error_of_its_own() -> None:
+    space = get_space("mobilenet-v3-compact")
+    other = dataclasses.replace(
+        space, stages=tuple(dataclasses.replace(stage, kernel_sizes=(3, 5, 7)) for stage in space.stages)
+    )
+    measured = variant(error(7.8, space="mobilenet-v3-compact"))
+    assert stated_error(measured, Asked.of_space(space)).percent == 7.8
+    assert stated_error(measured, Asked.of_space(other)).text == (
+        "unchecked for such networks, 7.8 % on mobilenet-v3-compact"
+    )
+
+
 def test_blocks_and_anchors_say_nothing_of_whole_networks() -> None:
     found = stated_error(variant(error(0.2, "blocks"), error(5.0, "anchors")), OWN)
     assert (found.percent, found.is_checked, found.text) == (None, False, "unchecked")

@@ -15,6 +15,7 @@ from ofa_toolkit.core.errors import ConfigError, FileFormatError, OutputError
 from ofa_toolkit.pipelines.studies import report, tables
 from ofa_toolkit.pipelines.studies.definition import StudyConfig, VariantConfig, load_study, runs_of
 from ofa_toolkit.pipelines.studies.folder import StudyFolder
+from ofa_toolkit.pipelines.studies.measure import space_titles
 from ofa_toolkit.pipelines.studies.report import write_report
 from ofa_toolkit.pipelines.studies.results import RunResult, read_result, write_result
 from ofa_toolkit.pipelines.studies.statistics import MEAN_PARETO, estimate, summarize
@@ -52,6 +53,39 @@ def test_the_printed_command_trains_that_run() -> None:
     config = run.config()
     assert (config.training.epochs, config.training.seed) == (4, 7)
     assert config.data.source == "npz:c 10.npz"
+
+
+def test_parts_of_one_space_have_titles_of_their_own() -> None:
+    overrides: tuple[tuple[str, ...], ...] = (
+        (),
+        ("training.batch_size=64",),
+        ("space.kernel_sizes=[3]", "space.depths=[1,2]"),
+        ("space.resolutions=[48]",),
+    )
+    variants = tuple(
+        VariantConfig(label=f"v{number}", recipe="deps-compact-cifar10", epochs=2, overrides=own)
+        for number, own in enumerate(overrides)
+    )
+    coupled = VariantConfig(
+        label="coupled",
+        recipe="compofa-compact-cifar10",
+        epochs=3,
+        overrides=("space.depths=[1,2]", "space.expand_ratios=[3,6]"),
+    )
+    titles = space_titles(StudyConfig(title="t", data="fake", variants=(*variants, coupled)), 10)
+    assert list(titles) == [
+        "mobilenet-v3-compact",
+        "mobilenet-v3-compact (depths 1, 2; kernel sizes 3)",
+        "mobilenet-v3-compact (resolutions 48)",
+        "mobilenet-v3-compact-compound (depths 1, 2; expand ratios 3, 6)",
+    ]
+    assert len({space.identity for space in titles.values()}) == 4
+
+
+def test_a_run_measured_before_the_study_had_a_space_says_how_to_mend_it() -> None:
+    with pytest.raises(FileFormatError, match="'deps-s1' was measured before") as caught:
+        result("deps", 1, accuracy=70).curve("another")
+    assert "results/deps-s1.json" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

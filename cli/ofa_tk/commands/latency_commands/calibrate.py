@@ -57,7 +57,7 @@ def command(
         if as_json:
             output.print_json({"probes": path, "num_probes": plan})
         else:
-            _say_how_to_go_on(path, plan, request.device, batch_size)
+            _say_how_to_go_on(path, plan, request)
     elif samples:
         _show_samples(space, prior, request.seed, as_json)
     elif request.device is None or request.runtime is None or request.precision is None:
@@ -66,19 +66,25 @@ def command(
         _report(calibrate_device(request, prior), request.out, as_json)
 
 
-def _say_how_to_go_on(path: Path, count: int, device: str | None, batch_size: int) -> None:
+def _say_how_to_go_on(path: Path, count: int, request: CalibrationRequest) -> None:
+    from ofa_toolkit.core.errors import OfaToolkitError
+    from ofa_toolkit.export.target_devices import resolve_target
     from ofa_toolkit.latency.device_names import software_of
 
-    device = device or "my-device"
-    target = software_of(device)
-    runtime, precision = ("tensorrt", "fp16") if target.startswith("tensorrt") else ("onnxruntime", "fp32")
-    batch = f" --batch-size {batch_size}" if batch_size > 1 else ""
+    device = request.device or "my-device"
+    try:
+        target = resolve_target(device, request.tables)
+    except OfaToolkitError:  # nothing says what it runs
+        target = resolve_target(software_of(device))
+    is_gpu = target.generation.software.needs_gpu
+    runtime, precision = ("tensorrt", "fp16") if is_gpu else ("onnxruntime", "fp32")
+    batch = f" --batch-size {request.batch_size}" if request.batch_size > 1 else ""
     conditions = f"--device {device} --runtime {runtime} --precision {precision}{batch}"
     output.line(f"{count} networks to measure: {path}")
     output.note(f"Timed in another way: write `latency_ms` into {path}, then")
     output.note(f"  ofa-tk latency calibrate {path} {conditions}")
     output.note("As ONNX files with a program that times them; its results go to `ofa-tk latency import`:")
-    output.next_step(f"ofa-tk latency kit build --probes {path} --target {target}{batch}")
+    output.next_step(f"ofa-tk latency kit build --probes {path} --target {target.name}{batch}")
 
 
 def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: bool) -> None:
@@ -134,4 +140,4 @@ def _report(done: CalibratedDevice, folder: Path | None, as_json: bool) -> None:
         output.note(f"{name} does not cover the space and was left out.")
     limit = ["--device", table.device.name, "--latency", LATENCY.typed(done.median_ms, digits=2)]
     parent = [] if folder is None else ["--tables", str(folder)]
-    output.next_step(search_command(*limit, *parent, space=done.space.name))
+    output.next_step(search_command(*limit, *parent, space=done.space))
