@@ -201,6 +201,13 @@ EXPORTING = (
         says=("`ofa-tk export`",),
     ),
     Situation(
+        unseen="needs a file for a board of the user's",
+        base="ofa-tk verify subnet.onnx",
+        line="Name the folder that holds its table: --tables DIR",
+        fill={"DIR": "."},
+        runs={"--tables DIR": PARSED},
+    ),
+    Situation(
         unseen="needs a file of another release",
         given=("a subnet for the nano",),
         line="Export the subnet again: ofa-tk export --onnx",

@@ -90,6 +90,12 @@ SEARCHING = (
         shortened="--images 20 --num-subnets 30 --recalibration-images 20",
     ),
     Situation(
+        unseen="needs measurements of a space of the user's",
+        line="ofa-tk search --space FILE.toml --maximize macs --latency 5ms",
+        fill={"FILE.toml": "mine.toml"},
+        runs={"ofa-tk search --space FILE.toml --maximize macs --latency 5ms": PARSED},
+    ),
+    Situation(
         unseen="needs a machine slower than the limit",
         base=f"ofa-tk search --supernet {BUNDLED} --latency 5ms",
         line="Search with a table of this machine: `ofa-tk latency measure --space mobilenet-v3-compact`, "

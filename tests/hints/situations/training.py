@@ -182,6 +182,11 @@ RUNS = (
         runs={"ofa-tk study status --out studies": ""},
     ),
     Situation(
+        unseen="needs a study that another space was added to",
+        line="Delete results/deps-s1.json and type `ofa-tk study run` again: nothing is trained anew.",
+        says=("`ofa-tk study run`",),
+    ),
+    Situation(
         typed="ofa-tk study measure studies nothing",
         given=("a study",),
         line="ofa-tk study status --out DIR lists them.",
