@@ -12,6 +12,8 @@ from ofa_toolkit.zoo.store import describe_size
 
 README_FILE = "README.md"
 
+_IN_CONFIG = "its table is in `config.json`"
+
 _AVAILABILITY = {
     "included": "The files lie in this folder.",
     "download": "The files are fetched with `ofa-tk zoo download {name}`.",
@@ -69,7 +71,7 @@ def _warning() -> str:
 
 def _facts(card: Card) -> Iterator[str]:
     if card.space:
-        yield f"Search space: `{card.space}` ({_where_shown(card.space)})"
+        yield f"Search space: `{card.space}` ({_where_shown(card.space, card)})"
     if card.resolutions:
         yield f"Resolutions: {', '.join(map(str, card.resolutions))} pixels"
     yield f"Training algorithm: {card.training.algorithm}"
@@ -78,12 +80,15 @@ def _facts(card: Card) -> Iterator[str]:
     )
 
 
-def _where_shown(space: str) -> str:
+def _where_shown(space: str, card: Card) -> str:
     try:
-        get_space(space)
+        known = get_space(space)
     except OfaToolkitError:
-        return "its table is in `config.json`"
-    return f"`ofa-tk spaces show {space}`"
+        return _IN_CONFIG
+    if card.resolutions:
+        known = known.with_resolutions(card.resolutions)
+    is_known = card.space_identity in (None, known.identity)
+    return f"`ofa-tk spaces show {space}`" if is_known else _IN_CONFIG
 
 
 def _training(card: Card) -> Iterator[str]:

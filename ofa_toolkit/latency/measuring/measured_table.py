@@ -35,6 +35,8 @@ Array = npt.NDArray[np.float64]
 UNIT, FIT, CHECK = "unit", "fit", "check"
 _MOST_CHANGE = 0.2
 _HOLD = 1e-4
+_LEAST = 3
+"""Networks that tell an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,7 @@ def draw_networks(
     if len(rows) < num_fit + num_check:
         raise MeasurementError(
             f"'{space.name}' has too few subnets for {num_fit} networks to fit and {num_check} to check.",
-            hint="Ask for fewer with --fit-networks and --check-networks.",
+            hint="Ask for fewer with --fit-networks and --check-networks." if len(rows) >= _LEAST else None,
         )
     return rows[:num_fit], rows[num_fit : num_fit + num_check]
 

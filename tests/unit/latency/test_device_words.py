@@ -165,8 +165,11 @@ def test_as_many_networks_as_there_are() -> None:
         draw_networks(SPACE, 200, 44, seed=0)
     rows = np.array([[3], [1], [2], [1]], dtype=np.uint8)
     assert sorted(choose_probes(rows, rows[:, 0], 3)[:, 0].tolist()) == [1, 2, 3]
-    with pytest.raises(MeasurementError, match="4 probes were asked for; there are only 3 candidates"):
+    with pytest.raises(MeasurementError, match="4 probes were asked for; there are only 3 candidates") as few:
         choose_probes(rows, rows[:, 0], 4)
+    with pytest.raises(MeasurementError, match="there are only 1 candidate[.]") as one:
+        choose_probes(rows[:1], rows[:1, 0], 3)
+    assert [caught.value.hint for caught in (few, one)] == ["Ask for fewer with --num-probes.", None]
 
 
 def test_torch_is_timed_with_its_own_threads_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,3 +250,10 @@ def test_every_setting_is_on_the_formats_page(schema: type) -> None:
         if f"| `{path}` | {sentence} |" not in text
     ]
     assert missing == []
+
+
+def test_a_readme_shows_the_command_of_a_space_only_where_it_shows_that_space() -> None:
+    card = load_entry(resources.data_path("zoo") / "deps-compact-cifar10", "bundled").card
+    assert "(`ofa-tk spaces show mobilenet-v3-compact`)" in render_readme(card)
+    other = dataclasses.replace(card, space_identity="0" * 16)
+    assert "`mobilenet-v3-compact` (its table is in `config.json`)" in render_readme(other)
