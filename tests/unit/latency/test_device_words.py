@@ -167,7 +167,7 @@ def test_as_many_networks_as_there_are() -> None:
     assert sorted(choose_probes(rows, rows[:, 0], 3)[:, 0].tolist()) == [1, 2, 3]
     with pytest.raises(MeasurementError, match="4 probes were asked for; there are only 3 candidates") as few:
         choose_probes(rows, rows[:, 0], 4)
-    with pytest.raises(MeasurementError, match="there are only 1 candidate[.]") as one:
+    with pytest.raises(MeasurementError, match=r"there are only 1 candidate\.") as one:
         choose_probes(rows[:1], rows[:1, 0], 3)
     assert [caught.value.hint for caught in (few, one)] == ["Ask for fewer with --num-probes.", None]
 
