@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy.typing as npt
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.rank_correlation import spearman
+from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.assessment import (
     RANDOM,
@@ -32,6 +35,8 @@ from ofa_toolkit.spaces.encoding import Population
 
 NUM_FOLDS = 5
 CURVE_SHARES = (0.25, 0.5)
+# Without each fold, without the best subnets, to all, and to the shares of the learning curve.
+_NUM_FITS = NUM_FOLDS + 2 + len(CURVE_SHARES)
 
 Floats = npt.NDArray[np.float64]
 
@@ -72,7 +77,10 @@ class FittedPredictor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Data:
-    """Measured subnets: their rows, multiply-accumulates and accuracies, and how to fit to some of them."""
+    """Measured subnets: their rows, multiply-accumulates and accuracies, and how to fit to some of them.
+
+    `tell` is called after each fit.
+    """
 
     choices: Choices
     one_hot: npt.NDArray[np.float32]
@@ -81,6 +89,7 @@ class _Data:
     num_images: int
     config: EnsembleConfig
     seed: int
+    tell: Callable[[], None]
 
     def fit(self, train: Rows) -> tuple[TrendFacts, tuple[Member, ...]]:
         """A trend, and members fitted to deviations from it, whose mean is 0."""
@@ -88,6 +97,7 @@ class _Data:
         targets = self.top1[train] - trend_percent(trend, self.macs[train])
         targets -= targets.mean()
         members = fit_ensemble(self.choices, self.one_hot[train], targets, config=self.config, seed=self.seed)
+        self.tell()
         return trend, members
 
     def predict(self, train: Rows, test: Rows) -> tuple[Floats, Floats]:
@@ -108,6 +118,7 @@ def fit_predictor(
     num_images: int,
     seed: int = 0,
     config: EnsembleConfig | None = None,
+    reporter: Reporter = SILENT,
 ) -> FittedPredictor:
     """Fit trend and ensemble, and find out how wrong they are.
 
@@ -118,7 +129,14 @@ def fit_predictor(
         num_images: Images that each was measured on, the same for all.
         seed: Of folds, members and nested searches.
         config: Size and effort of the ensemble's fit.
+        reporter: Hears of every fit, to all subnets and to those that leave some out.
     """
+    done = itertools.count()
+
+    def tell() -> None:
+        reporter.progress(Progress("Fitting the accuracy predictor", next(done), _NUM_FITS))
+
+    tell()
     choices = Choices.of(space, space.resolutions)
     data = _Data(
         choices=choices,
@@ -128,6 +146,7 @@ def fit_predictor(
         num_images=num_images,
         config=config or EnsembleConfig(),
         seed=seed,
+        tell=tell,
     )
     inside, share = _random_folds(data)
     outside = _held_out(TOP, data, top_rows(top1), share)

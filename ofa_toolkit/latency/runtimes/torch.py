@@ -56,15 +56,12 @@ class TorchCpuSession:
 
     def time_runs(self, num_runs: int) -> RunTimes:
         """Time blocking runs; the process's number of threads is put back afterwards."""
-        before = self._torch.get_num_threads()
-        self._torch.set_num_threads(self._num_threads)
-        try:
-            with self._torch.inference_mode():
-                return time_calls(
-                    lambda: self._network(self._images), num_runs, is_one_thread=self._num_threads == 1
-                )
-        finally:
-            self._torch.set_num_threads(before)
+        from ofa_toolkit.modules.threads import torch_threads
+
+        with torch_threads(self._num_threads), self._torch.inference_mode():
+            return time_calls(
+                lambda: self._network(self._images), num_runs, is_one_thread=self._num_threads == 1
+            )
 
 
 class TorchCudaSession:

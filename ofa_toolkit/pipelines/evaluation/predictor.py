@@ -119,7 +119,13 @@ def build_predictor(
         measured = log.read()
         top1 = np.array([measured[subnet] for subnet in subnets])
         fitted = fit_predictor(
-            space, population, top1, num_images=conditions.num_images, seed=seed, config=config
+            space,
+            population,
+            top1,
+            num_images=conditions.num_images,
+            seed=seed,
+            config=config,
+            reporter=reporter,
         )
         predictor = AccuracyPredictor(
             card=_card(evaluator, conditions, fitted, name=name or supernet.name, top1=top1),

@@ -8,6 +8,7 @@ import pytest
 
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.core.rank_correlation import spearman
+from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.assessment import RANDOM, HeldOut, random_folds
 from ofa_toolkit.evaluation.predictor.choices import Choices
@@ -19,6 +20,7 @@ from ofa_toolkit.evaluation.predictor.training import fit_ensemble, predict_memb
 from ofa_toolkit.evaluation.predictor.trend import fit_trend, share_of_deviations, trend_percent
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.spaces import Encoding, get_space, restrict
+from tests.heard import Heard
 
 SPACE = restrict(get_space("mobilenet-v3-compact"), expand_ratios=[3, 6]).with_resolutions((24, 32))
 CHOICES = Choices.of(SPACE, (24, 32))
@@ -38,6 +40,13 @@ Floats = npt.NDArray[np.float64]
 @pytest.fixture(scope="module")
 def fitted() -> FittedPredictor:
     return fit_predictor(SPACE, POPULATION, TOP1, num_images=NUM_IMAGES, seed=SEED, config=QUICK)
+
+
+def test_every_fit_is_told() -> None:
+    heard = Heard()
+    fit_predictor(SPACE, POPULATION, TOP1, num_images=NUM_IMAGES, config=QUICK, reporter=heard)
+    # Five folds, the best fifth, all, and two points of the learning curve.
+    assert heard.steps == [Progress("Fitting the accuracy predictor", done, 9) for done in range(10)]
 
 
 def others(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

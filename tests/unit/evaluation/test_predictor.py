@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
 from ofa_toolkit.core.rank_correlation import kendall, spearman
@@ -218,6 +220,23 @@ def test_a_fitted_ensemble_predicts_unseen_subnets() -> None:
     assert (predicted == predict_members(again, one_hot[300:])).all()
     assert spearman(predicted.mean(axis=1), truth[300:]) > 0.95
     assert predicted.std(axis=1).min() > 0
+
+
+@pytest.mark.parametrize("learning_rate", [1e-3, -1.0])
+def test_members_are_fitted_with_one_thread_and_the_number_is_put_back(
+    learning_rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = get_space("mobilenet-v3-compact")
+    choices = Choices.of(space, space.resolutions)
+    one_hot = choices.one_hot(space, sample_population(space, 20, np.random.default_rng(0)))
+    config = EnsembleConfig(num_members=2, hidden=(4,), num_steps=2, learning_rate=learning_rate)
+    seen: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    fails = pytest.raises(ValueError, match="learning rate") if learning_rate < 0 else nullcontext()
+    with fails:
+        fit_ensemble(choices, one_hot, np.arange(20.0), config=config)
+    assert seen == [1, 5]
 
 
 def test_equal_accuracies_are_predicted_as_they_are() -> None:
