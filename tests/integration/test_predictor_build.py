@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ CONFIG = EnsembleConfig(num_members=2, hidden=(8,), num_steps=60)
 CONDITIONS = AccuracyConditions(
     space_identity="s",
     supernet_identity="w",
-    data="d",
+    data="npz:d",
+    images="i",
     seed=0,
     num_images=10,
     num_recalibration_images=20,
@@ -256,6 +258,51 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
     other = AccuracyConditions(**{**vars(CONDITIONS), "supernet_identity": "another"})
     with pytest.raises(MismatchError, match="another supernet_identity"):
         AccuracyLog(tmp_path, other)
+
+
+class TestWhereTheImagesLie:
+    @pytest.fixture
+    def subnet(self, tmp_path: Path) -> Subnet:
+        """Measured in `tmp_path`."""
+        (subnet,) = sample_subnets(get_space("mobilenet-v3-compact"), 1, np.random.default_rng(0))
+        AccuracyLog(tmp_path, CONDITIONS).append("0", subnet, 50.0, 10)
+        return subnet
+
+    def test_the_same_images_elsewhere_go_on(self, subnet: Subnet, tmp_path: Path) -> None:
+        moved = dataclasses.replace(CONDITIONS, data="npz:elsewhere/d")
+        assert AccuracyLog(tmp_path, moved).read() == {subnet: 50.0}
+
+    @pytest.mark.usefixtures("subnet")
+    def test_other_images_of_that_name_are_refused(self, tmp_path: Path) -> None:
+        other = dataclasses.replace(CONDITIONS, images="j")
+        with pytest.raises(MismatchError, match="measured on other images than 'npz:d' holds now"):
+            AccuracyLog(tmp_path, other)
+
+    def test_a_file_of_before_goes_by_the_place(
+        self, subnet: Subnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        path = tmp_path / "accuracies-0.jsonl"
+        path.write_text(path.read_text().replace('"images": "i", ', ""))
+        assert '"images"' not in path.read_text()
+        for data in ("npz:d", f"npz:{tmp_path}/d"):
+            log = AccuracyLog(tmp_path, dataclasses.replace(CONDITIONS, data=data))
+            assert log.read() == {subnet: 50.0}
+        with pytest.raises(MismatchError, match=r"with another data \('npz:d', now 'npz:e'\)"):
+            AccuracyLog(tmp_path, dataclasses.replace(CONDITIONS, data="npz:e"))
+
+    def test_images_are_known_by_what_they_are(self, folder: Path, tmp_path: Path) -> None:
+        def images(name: str, seed: int) -> str:
+            random = np.random.default_rng(seed)
+            arrays = {"class_names": np.array([f"class {number}" for number in range(10)])}
+            for split, count in (("train", 40), ("test", 10)):
+                arrays[f"{split}_images"] = random.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+                arrays[f"{split}_labels"] = np.arange(count) % 10
+            np.savez(tmp_path / name, **arrays)  # type: ignore[arg-type]
+            request = dataclasses.replace(FAKE, data=f"npz:{tmp_path / name}")
+            return conditions_of(open_evaluator(folder, request)).images
+
+        assert images("a.npz", 0) == images("b.npz", 0) != images("c.npz", 1)
 
 
 def test_too_few_subnets_are_refused(folder: Path, evaluator: Evaluator) -> None:

@@ -7,6 +7,7 @@ processes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.core.file_format import FileFormat
-from ofa_toolkit.core.journal import Journal
+from ofa_toolkit.core.journal import Journal, Line
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
+from ofa_toolkit.datasets import ImageDataset
+from ofa_toolkit.datasets.fingerprint import digest
 from ofa_toolkit.evaluation.accuracy import evaluate_on_batches
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.pipelines.evaluation.shards import Shard
@@ -38,7 +41,8 @@ class AccuracyConditions:
     Attributes:
         space_identity: Identity of the supernet's space.
         supernet_identity: SHA-256 of its weights.
-        data: Name of the data set.
+        data: Name of the data set, for messages; another name of the same images is no other condition.
+        images: Hash of its classes, training and held-out images, wherever they lie.
         seed: That chose the subnets.
         num_images: Held-out training images each subnet is judged on.
         num_recalibration_images: Training images its batch norm is recomputed from.
@@ -47,6 +51,7 @@ class AccuracyConditions:
     space_identity: str
     supernet_identity: str
     data: str
+    images: str
     seed: int
     num_images: int
     num_recalibration_images: int
@@ -54,15 +59,27 @@ class AccuracyConditions:
 
 def conditions_of(evaluator: Evaluator, seed: int = 0) -> AccuracyConditions:
     """Those of subnets chosen by `seed` and measured by an evaluator."""
-    available = evaluator.dataset.num_images("validation")
     return AccuracyConditions(
         space_identity=evaluator.supernet.space.identity,
         supernet_identity=evaluator.supernet.identity,
         data=evaluator.dataset.name,
+        images=_images_identity(evaluator.dataset),
         seed=seed,
-        num_images=min(available, evaluator.request.images or available),
+        num_images=num_judged_images(evaluator),
         num_recalibration_images=evaluator.recalibration_images,
     )
+
+
+def num_judged_images(evaluator: Evaluator) -> int:
+    """Held-out training images that an evaluator judges each subnet on."""
+    available = evaluator.dataset.num_images("validation")
+    return min(available, evaluator.request.images or available)
+
+
+def _images_identity(dataset: ImageDataset) -> str:
+    """One hash of what a run compares when it goes on, less the photos without labels."""
+    known = dataset.fingerprint()
+    return digest(known[part].encode() for part in ("classes", "train", "validation"))
 
 
 class SubnetMeter:
@@ -152,15 +169,34 @@ class AccuracyLog:
         journal.append(*([] if journal.lines else [self._header]), line)
 
     def _check(self, journal: Journal) -> None:
-        name = journal.other_than(self._header)
+        begun = journal.lines[0] if journal.lines else self._header
+        name = journal.other_than(_comparable(self._header, begun))
         if name in ("format", "version"):
             raise FileFormatError(f"'{journal.path}' holds no measured accuracies of ofa-toolkit.")
         if name is not None:
-            found, wanted = journal.lines[0].get(name), self._header[name]
+            difference = f"with another {name} ({begun.get(name)!r}, now {self._header[name]!r})"
+            if name == "images":
+                difference = f"on other images than '{self._header['data']}' holds now"
             raise MismatchError(
-                f"'{journal.path}' was measured with another {name} ({found!r}, now {wanted!r}).",
+                f"'{journal.path}' was measured {difference}.",
                 hint="Use another folder with --out, or the former settings.",
             )
+
+
+def _comparable(header: Line, begun: Line) -> Line:
+    """What of a header another one has to share: the hash of the images, or their place where it has none."""
+    if "images" in begun:
+        return {key: value for key, value in header.items() if key != "data"}
+    wanted = {key: value for key, value in header.items() if key != "images"}
+    if _place(str(begun.get("data"))) == _place(header["data"]):
+        del wanted["data"]
+    return wanted
+
+
+def _place(source: str) -> str:
+    """A data source by the one path that relative and absolute names of its place share."""
+    kind, _, place = source.partition(":")
+    return f"{kind}:{os.path.realpath(os.path.expanduser(place))}"
 
 
 def _is_header_or_result(line: dict[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from ofa_toolkit.pipelines.evaluation.accuracy_log import (
     SubnetMeter,
     conditions_of,
     measure_missing,
+    num_judged_images,
 )
 from ofa_toolkit.pipelines.evaluation.evaluator import Evaluator
 from ofa_toolkit.pipelines.evaluation.shards import Shard
@@ -109,7 +110,7 @@ def verify_top(
             candidate=candidate,
             predicted_rank=index + 1,
             top1_percent=top1[candidate.subnet],
-            num_images=conditions_of(evaluator).num_images,
+            num_images=num_judged_images(evaluator),
             latency_ms=latencies[index],
         )
         for index, candidate in enumerate(candidates)
