@@ -7,6 +7,7 @@ processes.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -181,6 +182,29 @@ class AccuracyLog:
                 f"'{journal.path}' was measured {difference}.",
                 hint="Use another folder with --out, or the former settings.",
             )
+
+
+def set_aside(folder: Path, supernet_identity: str, reporter: Reporter = SILENT) -> None:
+    """Rename a folder of measurements of other weights than a supernet's, so that its own have a place.
+
+    Args:
+        folder: Folder of the files, which may be missing.
+        supernet_identity: SHA-256 of the supernet's weights.
+        reporter: Hears where they are kept.
+    """
+    begun = [Journal(path).lines[:1] for path in sorted(folder.glob("accuracies-*.jsonl"))]
+    found = [line["supernet_identity"] for lines in begun for line in lines if "supernet_identity" in line]
+    others = [identity for identity in found if identity != supernet_identity]
+    if not others:
+        return
+    kept = folder.with_name(f"{folder.name}-of-{others[0][:12]}")
+    numbered = (kept.with_name(f"{kept.name}-{number}") for number in itertools.count(2))
+    kept = next(path for path in itertools.chain([kept], numbered) if not path.exists())
+    folder.rename(kept)
+    reporter.message(
+        f"'{folder}' holds measurements of other weights than the supernet has now: they are kept in "
+        f"'{kept}', and subnets are measured anew."
+    )
 
 
 def _comparable(header: Line, begun: Line) -> Line:

@@ -109,7 +109,7 @@ def build_predictor(
     population = stratified_population(space, num_subnets, seed)
     subnets = encoding.decode(population)
     conditions = conditions_of(evaluator, seed)
-    log = AccuracyLog(folder or supernet.own_predictor_file.parent / "predictor", conditions, reporter)
+    log = AccuracyLog(folder or measurements_folder(evaluator), conditions, reporter)
     meter = SubnetMeter(evaluator)
     measure_missing(log, subnets, meter.measure, process=process, shard=shard, reporter=reporter)
     if shard is not None:
@@ -153,6 +153,11 @@ def build_predictor(
     predictor = with_answers(bound, answers, log.read())
     write_predictor(built.path, predictor)
     return dataclasses.replace(built, predictor=predictor)
+
+
+def measurements_folder(evaluator: Evaluator) -> Path:
+    """Where measurements lie unless a build is told otherwise: beside the predictor."""
+    return evaluator.supernet.own_predictor_file.parent / "predictor"
 
 
 def _card(
