@@ -25,6 +25,7 @@ from ofa_toolkit.pipelines.search.front import find_front
 from ofa_toolkit.pipelines.search.front_file import read_front
 from ofa_toolkit.pipelines.search.report import page
 from ofa_toolkit.pipelines.search.request import SearchRequest
+from ofa_toolkit.pipelines.search.suggestion import search_command
 from ofa_toolkit.spaces import Encoding, get_space, lower
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.subnet_file import read_subnet
@@ -167,6 +168,26 @@ def predictor_path() -> Path:
     from ofa_toolkit.core.resources import data_path
 
     return data_path("zoo") / "ofa-mobilenet-v3-w1.0" / "accuracy_predictor.safetensors"
+
+
+def test_a_space_is_searched_although_the_zoo_has_one_network_of_its_name() -> None:
+    found = quick(space="efficientnet-lite0", maximize="macs", macs="60M")
+    assert found.supernet is None
+    assert 40e6 < found.predicted["macs"]["value"] <= 60e6
+    assert SearchContext(SearchRequest(space="efficientnet-lite0")).full_space == get_space(
+        "efficientnet-lite0"
+    )
+    assert search_command(space="efficientnet-lite0").startswith(
+        "ofa-tk search --space efficientnet-lite0 --maximize macs --macs 80M"
+    )
+    single = SearchContext(SearchRequest("efficientnet-lite0", space="efficientnet-lite0"))
+    assert single.full_space.has_one_architecture  # the supernet decides where one is named
+
+
+def test_a_supernet_of_a_whole_space_lends_its_predictor_to_the_space() -> None:
+    found = quick(space="ofa-mobilenet-v3-w1.2", macs="300M")
+    assert found.supernet == "ofa-mobilenet-v3-w1.2"
+    assert "top1_percent" in found.predicted
 
 
 def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:

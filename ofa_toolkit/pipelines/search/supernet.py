@@ -5,7 +5,7 @@ from __future__ import annotations
 from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OfaToolkitError
 from ofa_toolkit.pipelines.search.request import SearchRequest
-from ofa_toolkit.spaces import SearchSpace
+from ofa_toolkit.spaces import SPACES, SearchSpace
 from ofa_toolkit.spaces.containment import is_within
 from ofa_toolkit.spaces.space_file import open_space
 from ofa_toolkit.zoo.supernet import LoadedSupernet, load_supernet
@@ -21,9 +21,7 @@ def resolve_space(request: SearchRequest) -> tuple[LoadedSupernet | None, Search
         MismatchError: The supernet is of another space than the one named.
     """
     name = request.space or DEFAULT_SUPERNET
-    supernet = None if request.supernet is None else load_supernet(request.supernet)
-    if supernet is None and name in resources.entries("zoo"):
-        supernet = load_supernet(name)
+    supernet = _zoo_supernet(name) if request.supernet is None else load_supernet(request.supernet)
     if supernet is None:
         return None, open_space(name)
     supernet.check_has_choice()
@@ -31,6 +29,17 @@ def resolve_space(request: SearchRequest) -> tuple[LoadedSupernet | None, Search
     if request.space is not None and request.supernet is not None:
         space = _part_of(space, open_space(request.space), supernet.name)
     return supernet, space
+
+
+def _zoo_supernet(name: str) -> LoadedSupernet | None:
+    """The zoo's supernet of that name; None where the name is a space's of which it has a part alone."""
+    if name not in resources.entries("zoo"):
+        return None
+    supernet = load_supernet(name)
+    if name not in SPACES:
+        return supernet
+    is_of_all = supernet.only_subnet is None and is_within(SPACES[name], supernet.trained_space)
+    return supernet if is_of_all else None
 
 
 def _part_of(trained: SearchSpace, wanted: SearchSpace, supernet: str) -> SearchSpace:
