@@ -151,6 +151,12 @@ def _odd_measurements(folder: Path) -> None:
     (folder / "odd.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
+def _file_of_a_moved_run(_: Path) -> None:
+    typed("search", "--supernet", "runs/try", "--maximize", "macs", "--macs", "8M", "--out", "try.json")
+    typed(*f"export --onnx try.onnx --target onnxruntime-cpu --subnet try.json --data {FAKE}".split())
+    shutil.move("runs", "moved")
+
+
 STUDY = f'''title = "A try"
 data = "{FAKE}"
 seeds = [0]
@@ -178,6 +184,7 @@ MAKERS: Mapping[str, Make] = {
         *("--supernet", "efficientnet-lite0"),
     ),
     "a run": _train("runs/try"),
+    "an ONNX file of it, and the run moved": _file_of_a_moved_run,
     "a fine-tuned run": lambda _: typed(
         *("finetune", "--data", FAKE, "--epochs", "1", "--out", "tuned", "--device", "cpu")
     ),

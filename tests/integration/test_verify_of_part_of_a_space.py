@@ -63,6 +63,23 @@ def test_another_table_than_the_identity_states_is_found(
     assert verified(exported, capsys, space_table=space_document(SPACE))["search space"] == "failed"
 
 
+def test_a_supernet_that_is_elsewhere_has_to_be_named(
+    exported: onnx.ModelProto, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine").rename("moved")
+    assert verified(exported, capsys)["supernet"] == "not checked"
+    with_images = ["verify", "file.onnx", "--data", "fake:classes=10,size=64,train=300,test=40"]
+    capsys.readouterr()
+    assert run(with_images) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: The supernet 'mine', which the file was made from, is not here.",
+        "Hint: Say where it is: --supernet NAME|DIR",
+    ]
+    assert run([*with_images, "--supernet", "moved"]) == 0
+    assert run([*with_images, "--supernet", "./gone"]) == 1
+    assert "No such folder: './gone'" in capsys.readouterr().err
+
+
 def test_a_target_of_the_users_needs_its_tables(
     exported: onnx.ModelProto, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from ofa_toolkit.core.errors import (
     DataError,
     FileFormatError,
     OfaToolkitError,
+    StoreError,
     UnknownNameError,
     VerificationError,
 )
@@ -50,6 +51,7 @@ from ofa_toolkit.spaces import SearchSpace, lower
 from ofa_toolkit.spaces.layer_spec import LayerSpec
 from ofa_toolkit.spaces.space_file import space_document, space_from_reference, space_reference
 from ofa_toolkit.supernets.backbone import without_head
+from ofa_toolkit.zoo.entries import is_hub_name
 from ofa_toolkit.zoo.supernet import LoadedSupernet, load_supernet
 
 _TOP1_TOLERANCE = 0.5
@@ -259,8 +261,8 @@ def open_source(
     request: VerifyRequest, metadata: ExportMetadata
 ) -> tuple[LoadedSupernet, ImageDataset | None, str | None]:
     """Supernet and images, and why what depends on images cannot be checked, or None where they are here."""
-    source, origin = load_supernet(request.supernet or metadata.supernet), metadata.batchnorm
-    data = request.data
+    source = load_supernet(request.supernet) if request.supernet else _stated_supernet(metadata)
+    data, origin = request.data, metadata.batchnorm
     if data is None and origin.kind != "data":
         return source, None, None
     try:
@@ -269,6 +271,19 @@ def open_source(
         if data is not None:
             raise
         return source, None, f"needs the images the file was made with, --data SOURCE: {error.message}"
+
+
+def _stated_supernet(metadata: ExportMetadata) -> LoadedSupernet:
+    """The supernet that the file names, which is often in a folder of another machine."""
+    try:
+        return load_supernet(metadata.supernet)
+    except (StoreError, UnknownNameError) as error:
+        if is_hub_name(metadata.supernet):
+            raise
+        raise StoreError(
+            f"The supernet '{metadata.supernet}', which the file was made from, is not here.",
+            hint="Say where it is: --supernet NAME|DIR",
+        ) from error
 
 
 def _ranges(

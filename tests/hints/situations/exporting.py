@@ -208,6 +208,13 @@ EXPORTING = (
         runs={"--tables DIR": PARSED},
     ),
     Situation(
+        typed=f"ofa-tk verify try.onnx --data {FAKE}",
+        given=("a run", "an ONNX file of it, and the run moved"),
+        line="Say where it is: --supernet NAME|DIR",
+        fill={r"NAME\|DIR": "moved/try"},
+        runs={"--supernet NAME|DIR": ""},
+    ),
+    Situation(
         unseen="needs a file of another release",
         given=("a subnet for the nano",),
         line="Export the subnet again: ofa-tk export --onnx",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import get_args
@@ -154,8 +155,8 @@ def test_from_export_to_verify_and_benchmark(
     )
     monkeypatch.setitem(sys.modules, "openvino", make_module())
     space = get_space("mobilenet-v3-compact")
-    supernet = str(resources.data_path("zoo") / "deps-compact-cifar10")
-    write_subnet("subnet.json", SubnetFile(space=space, supernet=supernet, subnet=space.smallest()))
+    shutil.copytree(resources.data_path("zoo") / "deps-compact-cifar10", "net")
+    write_subnet("subnet.json", SubnetFile(space=space, supernet="./net", subnet=space.smallest()))
     command = [
         "export",
         "--format",
@@ -180,6 +181,10 @@ def test_from_export_to_verify_and_benchmark(
     assert run(["benchmark", "subnet-openvino", "--runs", "5", "--json"]) == 0
     [timing] = json.loads(capsys.readouterr().out)["timings"]
     assert (timing["provider"], timing["batch_size"]) == ("openvino", 2)
+    Path("net").rename("moved")
+    assert run(["verify", "subnet-openvino", "--data", "fake"]) == 1
+    assert "Say where it is: --supernet NAME|DIR" in capsys.readouterr().err
+    Path("moved").rename("net")
     Path("subnet-openvino/model.bin").write_bytes(b"damaged")
     assert run(["verify", "subnet-openvino"]) == 1
     assert "is not what it says: files, outputs" in capsys.readouterr().err
