@@ -188,6 +188,18 @@ class DescribedSupernet:
         trained_on = recipe.get("data", {}).get("source")
         return str(trained_on or ("imagenet:DIR" if self._is_of_imagenet else "imagefolder:DIR"))
 
+    @property
+    def images_to_type(self) -> str | None:
+        """As `images_for_statistics`, for a command typed here: in `DIR` or `FILE` where they are elsewhere.
+
+        A run states their place as it was typed, often relative to the folder of its training.
+        """
+        images = self.images_for_statistics
+        kind, _, place = (images or "").partition(":")
+        if kind == "fake" or not place or Path(place).expanduser().exists():
+            return images
+        return f"{kind}:{'FILE' if kind == 'npz' else 'DIR'}"
+
     def has_statistics_of(self, subnet: Subnet) -> bool:
         """Whether the stored batch-norm statistics are a subnet's own: it is the one network trained."""
         only = self.only_subnet

@@ -111,11 +111,12 @@ def command(
         output.note(f"Front: {path}")
     if found.supernet is not None:
         chosen = [] if options.is_default_out(ctx) else ["--subnet", out]
-        images = (supernet or load_supernet(found.supernet)).images_for_statistics
+        images = (supernet or load_supernet(found.supernet)).images_to_type
         if images is not None:
             chosen += ["--data", data or images]
-        if images is not None and data is None and images.endswith(":DIR"):
-            output.note("DIR: its training images, which the subnet's batch-norm statistics come from.")
+        place = (images or "").rpartition(":")[2]
+        if data is None and place in ("DIR", "FILE"):
+            output.note(f"{place}: its training images, which the subnet's batch-norm statistics come from.")
         output.next_step(export_command(found.predicted, *chosen, tables=request.table_folders))
 
 

@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from ofa_tk.app import run
 from ofa_toolkit.core.errors import (
     CheckpointError,
     ConfigError,
@@ -234,6 +235,32 @@ def test_missing_weights(folder: Path) -> None:
     (folder / WEIGHTS_FILE).unlink()
     with pytest.raises(CheckpointError, match="has no"):
         read_supernet(folder)
+
+
+def test_images_are_named_in_a_command_where_they_are_here(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def proposed() -> list[str]:
+        run(["search", "--supernet", str(folder), "--maximize", "macs", "--macs", "1G", "--force"])
+        return capsys.readouterr().err.splitlines()[-2:]
+
+    for source, typed in {
+        "imagefolder:photos": "imagefolder:DIR",
+        "npz:images.npz": "npz:FILE",
+        "fake:classes=3": "fake:classes=3",
+        "fake": "fake",
+    }.items():
+        change_config(folder, recipe={"data": {"source": source}})
+        assert load_supernet(folder).images_to_type == typed
+    change_config(folder, recipe={"data": {"source": "imagefolder:photos"}})
+    told = "DIR: its training images, which the subnet's batch-norm statistics come from."
+    export = "Next: ofa-tk export --onnx --data imagefolder:{} --target onnxruntime-cpu"
+    assert proposed() == [told, export.format("DIR")]
+    Path("photos").mkdir()
+    note, line = proposed()
+    assert (note, line) == ("Wrote subnet.json", export.format("photos"))
 
 
 def test_a_run_says_where_its_training_images_are_and_what_is_passed_on_does_not(folder: Path) -> None:
