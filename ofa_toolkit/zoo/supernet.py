@@ -13,7 +13,8 @@ from ofa_toolkit.core import resources, toml
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import ConfigError, MismatchError, StoreError, unknown_name
 from ofa_toolkit.core.quantities import first_names
-from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.file import read_predictor
+from ofa_toolkit.evaluation.predictor.predictor import FILE_NAME, AccuracyPredictor
 from ofa_toolkit.spaces import SPACES
 from ofa_toolkit.spaces.official_files import network_folder
 from ofa_toolkit.spaces.space_file import space_reference
@@ -58,7 +59,7 @@ class LoadedSupernet(DescribedSupernet):
         """
         if not self.predictor_file.is_file():
             return None
-        predictor = load_accuracy_predictor(self.predictor_file)
+        predictor = read_predictor(self.predictor_file)
         self.check_predictor(predictor)
         return predictor
 
@@ -253,6 +254,18 @@ def load_supernet(supernet: SupernetLike, *, store: Store | None = None) -> Load
     if entry.card.availability == "included":
         return LoadedSupernet(text, entry.folder, own_folder=own)
     return LoadedSupernet(text, entry.folder, entry=entry, store=store, own_folder=own)
+
+
+def load_accuracy_predictor(source: str | os.PathLike[str]) -> AccuracyPredictor:
+    """The predictor in a file, or that of a supernet as `load_supernet` names it, where searches find it.
+
+    Raises:
+        StoreError, UnknownNameError: Neither a file nor a supernet.
+        FileFormatError: There is none, or it is damaged, of another format or version.
+    """
+    path = Path(source)
+    is_file = path.is_file() or path.suffix == Path(FILE_NAME).suffix
+    return read_predictor(path if is_file else load_supernet(source).predictor_file)
 
 
 _NAME_ONE = "Name a folder written by `ofa-tk train`, or a zoo name from `ofa-tk zoo list`."

@@ -17,7 +17,6 @@ from ofa_tk.app import run
 from ofa_toolkit.complexity import count_macs, count_params
 from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError, MismatchError, UnknownNameError
 from ofa_toolkit.evaluation.predictor.file import write_predictor
-from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 from ofa_toolkit.pipelines.search.answer import describe_candidate
 from ofa_toolkit.pipelines.search.context import SearchContext
 from ofa_toolkit.pipelines.search.find import find_subnet
@@ -29,7 +28,7 @@ from ofa_toolkit.pipelines.search.suggestion import search_command
 from ofa_toolkit.spaces import Encoding, get_space, lower
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.subnet_file import read_subnet
-from ofa_toolkit.zoo.supernet import load_supernet
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor, load_supernet
 
 QUICK = {
     "population_size": 16,

@@ -17,7 +17,6 @@ from ofa_toolkit.core.errors import ConfigError, MismatchError, OutputError, Ver
 from ofa_toolkit.core.output_folder import read_manifest
 from ofa_toolkit.core.rng import generator
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
-from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 from ofa_toolkit.pipelines.zoo.package import package_entry
 from ofa_toolkit.pipelines.zoo.request import PackageRequest
 from ofa_toolkit.pipelines.zoo.verify import verify_entry
@@ -28,7 +27,7 @@ from ofa_toolkit.zoo.card import read_card, write_card
 from ofa_toolkit.zoo.entries import load_entry
 from ofa_toolkit.zoo.identity import identify
 from ofa_toolkit.zoo.readme import render_readme
-from ofa_toolkit.zoo.supernet import load_supernet
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor, load_supernet
 from tests.integration.small_runs import IMAGES, run, small_config
 
 SPACE = get_space("mobilenet-v3-compact").with_resolutions((8,))

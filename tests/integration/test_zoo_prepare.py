@@ -14,7 +14,6 @@ from ofa_tk.app import run as ofa_tk
 from ofa_toolkit.core.errors import ConfigError, OutputError
 from ofa_toolkit.core.reporting import Progress
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
-from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
 from ofa_toolkit.pipelines.zoo import batchnorm_images
 from ofa_toolkit.pipelines.zoo.package import package_entry
 from ofa_toolkit.pipelines.zoo.prepare import prepare_entry
@@ -23,6 +22,7 @@ from ofa_toolkit.pipelines.zoo.verify import verify_entry
 from ofa_toolkit.spaces.supernet_description import CARRIED_IMAGES
 from ofa_toolkit.zoo.card import Card
 from ofa_toolkit.zoo.entries import load_entry
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor
 from tests.heard import Heard
 from tests.integration.small_runs import IMAGES, run, small_config
 

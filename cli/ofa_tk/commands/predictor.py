@@ -136,7 +136,7 @@ def _print_built(built: BuiltPredictor) -> None:
 def show(source: str, as_json: bool) -> None:
     """Show what a predictor is for, how it came about and how wrong it is."""
     from ofa_toolkit.core import config
-    from ofa_toolkit.evaluation.predictor.predictor import load_accuracy_predictor
+    from ofa_toolkit.zoo.supernet import load_accuracy_predictor
 
     card = load_accuracy_predictor(source).card
     if as_json:

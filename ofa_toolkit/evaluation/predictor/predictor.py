@@ -8,15 +8,12 @@ give an interval, which widens where the predictor was not fitted.
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.complexity import PopulationComplexity
-from ofa_toolkit.core import resources
 from ofa_toolkit.core.errors import MismatchError
 from ofa_toolkit.evaluation.predictor.card import PredictorCard
 from ofa_toolkit.evaluation.predictor.choices import Choices
@@ -241,20 +238,3 @@ class BoundAccuracy:
                 values += bias[: len(values)]
                 np.maximum(values, 0, out=values)
             np.add(values @ perceptron.layers[-1][0][:, 0], sums[:, first_linear + index], out=out[index])
-
-
-def load_accuracy_predictor(source: str | os.PathLike[str]) -> AccuracyPredictor:
-    """Read the predictor of a bundled supernet by name, of a supernet folder, or a file.
-
-    Raises:
-        UnknownNameError: No such zoo entry.
-        FileFormatError: Damaged, of another format or version.
-    """
-    from ofa_toolkit.evaluation.predictor.file import read_predictor
-
-    path = Path(source)
-    if path.is_dir():
-        path = path / FILE_NAME
-    elif not path.exists() and path.name == str(source) and path.suffix != ".safetensors":
-        path = resources.find_entry("zoo", str(source)).path / FILE_NAME
-    return read_predictor(path)

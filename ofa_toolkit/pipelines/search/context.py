@@ -17,11 +17,7 @@ from ofa_toolkit.core import quantities
 from ofa_toolkit.core.errors import ConfigError, unknown_name
 from ofa_toolkit.core.quantities import QuantityKind
 from ofa_toolkit.evaluation.predictor.card import HELD_OUT_TRAINING
-from ofa_toolkit.evaluation.predictor.predictor import (
-    AccuracyPredictor,
-    BoundAccuracy,
-    load_accuracy_predictor,
-)
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, BoundAccuracy
 from ofa_toolkit.latency.table import BoundLatency, load_table
 from ofa_toolkit.pipelines.search.choices import listed, restricted_space
 from ofa_toolkit.pipelines.search.figures import ACCURACY_DECIMALS, LATENCY_DECIMALS, THROUGHPUT_DECIMALS
@@ -30,6 +26,7 @@ from ofa_toolkit.pipelines.search.supernet import missing_predictor, resolve_spa
 from ofa_toolkit.search.problem import Constraint, Figure, Objective, SearchProblem
 from ofa_toolkit.spaces.encoding import Encoding, Population
 from ofa_toolkit.spaces.space_file import typed_space
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor
 
 MAXIMIZED = ("accuracy", "macs")
 """What a search can make large. More MACs stand for a more accurate network by rule of thumb only."""

@@ -20,8 +20,9 @@ from ofa_toolkit.evaluation.predictor.chosen import (
 )
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.interval import CONFIDENCES
-from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.spaces import get_space, sample_population
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor
 
 SPACE = get_space("ofa-mobilenet-v3-w1.2")
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import nullcontext
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ofa_tk.app import run
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError
 from ofa_toolkit.core.rank_correlation import kendall, spearman
+from ofa_toolkit.core.resources import data_path
 from ofa_toolkit.evaluation.predictor.assessment import (
     HeldOut,
     hold_out,
@@ -22,7 +26,7 @@ from ofa_toolkit.evaluation.predictor.assessment import (
 from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.interval import score_quantiles
-from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.evaluation.predictor.training import (
     EnsembleConfig,
     fit_ensemble,
@@ -30,6 +34,7 @@ from ofa_toolkit.evaluation.predictor.training import (
     surprisal,
 )
 from ofa_toolkit.spaces import Encoding, compound, get_space, restrict, sample_population
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor
 
 BUNDLED = ["ofa-mobilenet-v3-w1.0", "ofa-mobilenet-v3-w1.2"]
 
@@ -41,8 +46,6 @@ def bundled() -> AccuracyPredictor:
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_predictors_are_small_and_say_what_they_are(name: str) -> None:
-    from ofa_toolkit.core.resources import data_path
-
     predictor = load_accuracy_predictor(name)
     space = get_space(name)
     assert (data_path("zoo") / name / "accuracy_predictor.safetensors").stat().st_size <= 1_000_000
@@ -53,6 +56,31 @@ def test_bundled_predictors_are_small_and_say_what_they_are(name: str) -> None:
     bound = predictor.bind(space.with_resolutions(predictor.card.resolutions))
     smallest, largest = bound.predict(Encoding(bound.space).encode([space.smallest(160), space.largest()]))
     assert 60 < smallest < largest < 82
+
+
+def test_a_predictor_is_found_where_searches_find_it(
+    bundled: AccuracyPredictor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "accuracy_predictor.safetensors"
+    # A run has it beside its final supernet; the user's own for a zoo entry lies in the user's folder.
+    supernet = tmp_path / "runs" / "mine" / "supernet"
+    shutil.copytree(data_path("zoo") / "deps-compact-cifar10", supernet)
+    monkeypatch.setenv("OFA_TK_DATA", str(tmp_path / "data"))
+    for place, source in (
+        (supernet, str(tmp_path / "runs" / "mine")),
+        (supernet, str(supernet)),
+        (tmp_path / "data" / "zoo" / BUNDLED[0], BUNDLED[0]),
+    ):
+        card = dataclasses.replace(bundled.card, num_subnets=7)
+        write_predictor(place / name, dataclasses.replace(bundled, card=card))
+        assert run(["predictor", "show", source, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["num_subnets"] == 7
+    (supernet / name).unlink()
+    assert run(["predictor", "show", str(supernet.parent)]) == 1
+    assert f"There is no accuracy predictor '{supernet / name}'" in capsys.readouterr().err
 
 
 def test_the_bundled_predictor_states_the_errors_it_was_fitted_to_reach(bundled: AccuracyPredictor) -> None:

@@ -14,11 +14,12 @@ from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.fit import FittedPredictor, fit_predictor
-from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.evaluation.predictor.trend import fit_trend, share_of_deviations, trend_percent
 from ofa_toolkit.evaluation.sampling import sampling_interval
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.spaces import get_space
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor
 
 SPACE = get_space("efficientnet-lite0").with_num_classes(4).with_resolutions((96,))
 QUICK = EnsembleConfig(num_members=2, hidden=(8,), num_steps=250)
