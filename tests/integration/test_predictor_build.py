@@ -114,6 +114,21 @@ def test_a_build_measures_once_fits_and_serves_search_and_verification(
     assert answer.subnet == verified[0].candidate.subnet
 
 
+@pytest.mark.parametrize(("limit", "used"), [(24, 24), (None, 36)])
+def test_the_card_tells_how_many_training_images_batch_norm_came_from(
+    folder: Path, tmp_path: Path, limit: int | None, used: int
+) -> None:
+    few = "fake:classes=10,size=32,train=46,test=10"
+    request = dataclasses.replace(FAKE, data=few, validation_size=10, recalibration_images=limit)
+    evaluator = open_evaluator(folder, request)
+    built = build_predictor(
+        evaluator, num_subnets=30, config=CONFIG, folder=tmp_path / "log", out=tmp_path / "p.safetensors"
+    )
+    assert built is not None
+    assert evaluator.accuracy(evaluator.supernet.space.smallest()).num_recalibration_images == used
+    assert built.predictor.card.source.endswith(f"recomputed from {used} training images")
+
+
 def test_one_folder_serves_several_searches(evaluator: Evaluator, tmp_path: Path) -> None:
     """Results are told apart by the subnet, not by its place in a list."""
     effort = {"population_size": 8, "num_children": 8, "num_generations": 2}

@@ -169,6 +169,8 @@ def _card(
     top1: Floats,
 ) -> PredictorCard:
     images, resolutions = conditions.num_images, evaluator.supernet.trained_space.resolutions
+    # The conditions tell the limit, which few photos fall short of.
+    recalibration = min(conditions.num_recalibration_images, evaluator.dataset.num_images("train"))
     noise = _noise(top1, images)
     return PredictorCard(
         space=evaluator.supernet.space.name,
@@ -181,7 +183,7 @@ def _card(
         provenance="fitted",
         source=(
             f"{len(top1)} subnets of the supernet, each measured with batch norm recomputed from "
-            f"{conditions.num_recalibration_images} training images"
+            f"{counted(recalibration, 'training image')}"
         ),
         method=(
             f"Accuracy by multiply-accumulates, and {100 * fitted.deviations_share:.0f} % of the deviations "
