@@ -57,8 +57,9 @@ def extract_subnet(
     *,
     data: str | ImageDataset | None = None,
     keep_batchnorm: bool = False,
+    can_keep: bool = True,
 ) -> ExtractedNetwork:
-    """As `LoadedSupernet.extract`."""
+    """As `LoadedSupernet.extract`; where the user cannot choose `keep_batchnorm`, no hint names it."""
     subnet = found.subnet
     network = extract(supernet.network, subnet)
     if keep_batchnorm or supernet.has_statistics_of(subnet):
@@ -69,7 +70,9 @@ def extract_subnet(
         used = recalibrate_batchnorm(network, batches)
         source = BatchNormSource(kind="data", images=dataset.source, num_images=used, seed=RECALIBRATION_SEED)
     else:
-        used = _carried(supernet, subnet.resolution).recalibrate(network, subnet.resolution)
+        used = _carried(supernet, subnet.resolution, can_keep=can_keep).recalibrate(
+            network, subnet.resolution
+        )
         source = BatchNormSource(kind="carried", images=CARRIED_IMAGES, num_images=used, seed=0)
     network.eval()
     origin = Origin(
@@ -84,14 +87,18 @@ def extract_subnet(
     return network
 
 
-def _carried(supernet: LoadedSupernet, resolution: int) -> CarriedStatistics:
+def _carried(supernet: LoadedSupernet, resolution: int, *, can_keep: bool) -> CarriedStatistics:
     """The statistics that a supernet carries, where they say something of an input size (pixels)."""
     carried = supernet.carried_statistics
     lack = "it carries no images" if carried is None else carried.lack(resolution)
     if carried is None or lack is not None:
         raise ExportError(
             f"Nothing to recompute batch-norm statistics of '{supernet.name}' from: {lack}.",
-            hint="Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
-            "of its subnets well, with --keep-batchnorm.",
+            hint=(
+                "Give training images with --data SOURCE, or keep the supernet's statistics, which fit none "
+                "of its subnets well, with --keep-batchnorm."
+                if can_keep
+                else "Give training images with --data SOURCE."
+            ),
         )
     return carried

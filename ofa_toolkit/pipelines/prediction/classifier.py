@@ -19,6 +19,7 @@ from ofa_toolkit.export.metadata import ExportMetadata, read_metadata
 from ofa_toolkit.export.model_file import load_model
 from ofa_toolkit.pipelines.export.bundle import preprocessing_of
 from ofa_toolkit.spaces.subnet_file import SubnetLike, subnet_file
+from ofa_toolkit.zoo.extraction import extract_subnet
 from ofa_toolkit.zoo.supernet import LoadedSupernet, SupernetLike, load_supernet
 
 Floats = npt.NDArray[np.float32]
@@ -132,12 +133,12 @@ def _from_supernet(supernet: LoadedSupernet, subnet: SubnetLike | None, data: st
         notes.append(told)
     # The stored statistics are those of the subnet that is taken where none is named.
     keeps = subnet is None and data is None and supernet.batchnorm_statistics is not None
-    network = supernet.extract(chosen, data=data, keep_batchnorm=keeps)
-    resolution = subnet_file(chosen, supernet.space).subnet.resolution
+    found = subnet_file(chosen, supernet.space)
+    network = extract_subnet(supernet, found, data=data, keep_batchnorm=keeps, can_keep=False)
     return Classifier(
         name=supernet.name,
         class_names=supernet.class_names or numbered(supernet.space.num_classes),
-        preprocessing={**supernet.preprocessing, "size": resolution},
+        preprocessing={**supernet.preprocessing, "size": found.subnet.resolution},
         logits=_torch_logits(network),
         notes=tuple(notes),
     )

@@ -156,6 +156,13 @@ IMPORTING_SUPERNETS = (
         fill={"SOURCE": FAKE},
         runs={"--data SOURCE": "", "--keep-batchnorm": ""},
     ),
+    Situation(
+        typed="ofa-tk predict runs/try photos --subnet subnet.json",
+        given=("a subnet", "a run", "photos"),
+        line="Give training images with --data SOURCE.",
+        fill={"SOURCE": FAKE},
+        runs={"--data SOURCE": ""},
+    ),
 )
 
 INITIAL = (
