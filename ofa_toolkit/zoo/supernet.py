@@ -68,10 +68,11 @@ class LoadedSupernet(DescribedSupernet):
         made_for = predictor.card.supernet_identity
         if made_for == "unknown" or not (self._files / WEIGHTS_FILE).is_file() or made_for == self.identity:
             return
+        build = command_line("predictor", "build", "--supernet", self.name, "--data", "DATA")
         raise MismatchError(
             f"The accuracy predictor was built for other weights ({made_for[:12]}) than those in "
             f"'{self._files}' ({self.identity[:12]}).",
-            hint=f"Build it again: ofa-tk predictor build --supernet {self.name} --data DATA",
+            hint=f"Build it again: {build}",
         )
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,14 @@ import pytest
 import ofa_toolkit
 from ofa_tk.app import run
 from ofa_toolkit.complexity import count_macs, count_params
-from ofa_toolkit.core.errors import ConfigError, InfeasibleConstraintError, MismatchError, UnknownNameError
+from ofa_toolkit.core.errors import (
+    ConfigError,
+    FileFormatError,
+    InfeasibleConstraintError,
+    MismatchError,
+    UnknownNameError,
+)
+from ofa_toolkit.core.resources import data_path
 from ofa_toolkit.evaluation.predictor.file import write_predictor
 from ofa_toolkit.pipelines.search.answer import describe_candidate
 from ofa_toolkit.pipelines.search.context import SearchContext
@@ -164,8 +172,6 @@ def test_evolution_equals_exhaustive_search_in_a_compound_space() -> None:
 
 
 def predictor_path() -> Path:
-    from ofa_toolkit.core.resources import data_path
-
     return data_path("zoo") / "ofa-mobilenet-v3-w1.0" / "accuracy_predictor.safetensors"
 
 
@@ -215,6 +221,22 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         quick(supernet=tmp_path, macs="200M")
     write_predictor(path, bundled)
     assert quick(supernet=tmp_path, macs="200M").supernet == str(tmp_path)
+
+
+def test_a_predictor_is_built_by_a_line_that_a_shell_takes(tmp_path: Path) -> None:
+    folder = tmp_path / "mein Lauf ä"
+    shutil.copytree(data_path("zoo") / "deps-compact-cifar10", folder)
+    (folder / "accuracy_predictor.safetensors").unlink(missing_ok=True)
+    build = f"ofa-tk predictor build --supernet '{folder}' --data DATA"
+    with pytest.raises(FileFormatError, match="has no accuracy predictor") as caught:
+        quick(supernet=folder, macs="8M")
+    assert caught.value.hint == f"Build one: {build}, or search for the most MACs instead: --maximize macs"
+    bundled = load_accuracy_predictor("ofa-mobilenet-v3-w1.0")
+    stated = dataclasses.replace(bundled.card, supernet_identity="0" * 64)
+    write_predictor(folder / "accuracy_predictor.safetensors", dataclasses.replace(bundled, card=stated))
+    with pytest.raises(MismatchError, match="built for other weights") as caught:
+        quick(supernet=folder, macs="8M")
+    assert caught.value.hint == f"Build it again: {build}"
 
 
 @pytest.mark.parametrize(

@@ -219,8 +219,12 @@ def test_a_predictor_follows_its_weights_into_float16(
 def test_a_predictor_of_other_weights_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
     predictor = tmp_path / "predictor.safetensors"
     write_predictor_for(runs[1] / "supernet", runs[1] / "supernet" / "model.safetensors", predictor)
-    with pytest.raises(MismatchError, match="made for other weights"):
-        package_entry(request(runs, tmp_path / "tiny", data=None, predictor=predictor))
+    source = tmp_path / "mein Lauf"
+    shutil.copytree(runs[0], source)
+    with pytest.raises(MismatchError, match="made for other weights") as caught:
+        package_entry(request(runs, tmp_path / "tiny", source=source, data=None, predictor=predictor))
+    build = f"ofa-tk predictor build --supernet '{source / 'supernet'}' --data DATA"
+    assert caught.value.hint == f"Build it for them: {build}"
     assert not (tmp_path / "tiny").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.documents import parse_json, read_text
 from ofa_toolkit.core.errors import FileFormatError
 from ofa_toolkit.latency.importing.block_file import KEY, SUFFIXES, is_block_table
@@ -50,9 +51,10 @@ def _of_json(path: Path, text: str) -> str | None:
             raise
         return "kit" if text.lstrip().startswith("{") and path.suffix not in SUFFIXES else None
     if PROBES_FORMAT.is_of(document):
+        calibrate = command_line("latency", "calibrate", path)
         raise FileFormatError(
             f"'{path}' holds planned networks.",
-            hint=f"ofa-tk latency calibrate {path} --device NAME --runtime NAME --precision fp16",
+            hint=f"{calibrate} --device NAME --runtime NAME --precision fp16",
         )
     if is_profile(document):
         return "trtexec-profile"

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from ofa_toolkit.core import files
 from ofa_toolkit.core.documents import damage_explained, read_object
+from ofa_toolkit.core.command_line import command_line
+from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, OutputError
 from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces import Encoding
@@ -107,9 +109,8 @@ def read_probes(path: str | os.PathLike[str]) -> Probes:
 
 def _load(path: Path) -> dict[str, Any]:
     if path.suffix == ".jsonl":
-        raise FileFormatError(
-            f"'{path}' is no probes file.", hint=f"`ofa-tk latency import {path}` reads the results of a kit."
-        )
+        read = command_line("latency", "import", path)
+        raise FileFormatError(f"'{path}' is no probes file.", hint=f"`{read}` reads the results of a kit.")
     plan = "`ofa-tk latency calibrate --plan 10 --space NAME` writes a file to fill in."
     document = read_object(path, FORMAT.what, hint=plan)
     FORMAT.check(document, f"'{path}'")

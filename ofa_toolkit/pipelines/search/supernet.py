@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ofa_toolkit.core import resources
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import ConfigError, FileFormatError, MismatchError, OfaToolkitError
 from ofa_toolkit.pipelines.search.request import SearchRequest
 from ofa_toolkit.spaces import SPACES, SearchSpace
@@ -62,7 +63,8 @@ def missing_predictor(space: str, supernet: LoadedSupernet | None) -> OfaToolkit
             f"There is no accuracy predictor for the space '{space}' without a supernet.",
             hint=f"Name a supernet with --supernet or a predictor file with --predictor, {otherwise}",
         )
+    build = command_line("predictor", "build", "--supernet", supernet.name, "--data", "DATA")
     return FileFormatError(
         f"The supernet '{supernet.name}' has no accuracy predictor.",
-        hint=f"Build one: ofa-tk predictor build --supernet {supernet.name} --data DATA, {otherwise}",
+        hint=f"Build one: {build}, {otherwise}",
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core import files, toml
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.documents import read_object
 from ofa_toolkit.core.errors import ConfigError, MismatchError
 from ofa_toolkit.core.output_folder import output_folder
@@ -216,9 +217,10 @@ def _add_predictor(
     caveats = card.caveats
     if card.supernet_identity not in ("unknown", stored):
         if card.supernet_identity != identify(source / WEIGHTS_FILE).sha256:
+            build = command_line("predictor", "build", "--supernet", source, "--data", "DATA")
             raise MismatchError(
                 "The accuracy predictor was made for other weights than the packaged ones.",
-                hint=f"Build it for them: ofa-tk predictor build --supernet {source} --data DATA",
+                hint=f"Build it for them: {build}",
             )
         caveats = (*caveats, "Its accuracies were measured before the weights were rounded to float16.")
     own = dataclasses.replace(

@@ -20,6 +20,7 @@ from ofa_toolkit.latency.importing import (
 )
 from ofa_toolkit.latency.importing.ofa_yaml import ofa_keys
 from ofa_toolkit.latency.kit.back_ends import dotted_version
+from ofa_toolkit.latency.kit.probes_file import read_probes
 from ofa_toolkit.latency.measuring.measured_table import unit_items
 from ofa_toolkit.latency.predictors.signature import unit_signature
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, lower, sample_population
@@ -371,3 +372,11 @@ def test_what_was_tried_is_named_and_planned_networks_are_sent_on(tmp_path: Path
     with pytest.raises(FileFormatError, match="holds planned networks") as caught:
         detect_format(planned)
     assert str(caught.value.hint).startswith(f"ofa-tk latency calibrate {planned} --device")
+    planned = planned.rename(tmp_path / "my probes.json")
+    with pytest.raises(FileFormatError) as caught:
+        detect_format(planned)
+    assert str(caught.value.hint).startswith(f"ofa-tk latency calibrate '{planned}' --device")
+    with pytest.raises(FileFormatError, match="is no probes file") as caught:
+        read_probes(tmp_path / "my results.jsonl")
+    read = f"`ofa-tk latency import '{tmp_path / 'my results.jsonl'}'`"
+    assert caught.value.hint == f"{read} reads the results of a kit."
