@@ -25,6 +25,7 @@ from ofa_toolkit.core.precision import FilePrecision, FloatPrecision
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs import build_onnx, random_weights
+from ofa_toolkit.latency.kit.back_ends import BACK_ENDS
 from ofa_toolkit.latency.kit.program import agent_program
 from ofa_toolkit.spaces import Encoding, LayerSpec, Population, SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_reference
@@ -63,6 +64,11 @@ class KitSpec:
     has_typed_networks: bool
     batch_size: int
     has_clocks: bool = True
+
+    @property
+    def is_for_device(self) -> bool:
+        """Whether the target is a device, whose name its times get, and not software on any device."""
+        return not any(self.target.startswith(f"{each.runtime}-") for each in BACK_ENDS.values())
 
 
 def build_kit(
@@ -172,6 +178,7 @@ def _manifest(spec: KitSpec, space: SearchSpace, entries: list[KitProbe]) -> Kit
         "id": hashlib.sha256(hashes.encode()).hexdigest()[:16],
         "made_by": f"ofa-toolkit {__version__}",
         "target": spec.target,
+        "is_for_device": spec.is_for_device,
         "space": space_reference(space),
         "space_identity": space.identity,
         "num_classes": space.num_classes,
@@ -197,7 +204,7 @@ def _readme(spec: KitSpec, num_probes: int) -> str:
         f"    python3 {AGENT}\n\n"
         "After an interruption or a reboot run it again; it goes on where it stopped. Any part of the\n"
         "result can be used. Copy results.jsonl back and type there:\n\n"
-        "    ofa-tk latency import results.jsonl\n"
+        f"    ofa-tk latency import results.jsonl{'' if spec.is_for_device else ' --device NAME'}\n"
     )
 
 

@@ -42,6 +42,8 @@ class KitDocument(TypedDict):
     "Hash of the networks."
     made_by: str
     target: str
+    is_for_device: NotRequired[bool]
+    "Whether the target is a device; for software on any device the import has to name it."
     space: Reference
     "Name of a registered space, or the table of another one."
     space_identity: str

@@ -136,6 +136,13 @@ KITS = (
         runs={"ofa-tk latency import results.jsonl": "do not say their device"},
     ),
     Situation(
+        unseen="printed on the board",
+        given=("results of a kit",),
+        line="Next, on your workstation: ofa-tk latency import results.jsonl --device NAME",
+        fill={"NAME": "my-board"},
+        runs={"ofa-tk latency import results.jsonl --device NAME": ""},
+    ),
+    Situation(
         unseen="needs a space of few networks",
         line="Ask for fewer with --num-probes.",
         says=("--num-probes",),

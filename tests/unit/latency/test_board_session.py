@@ -284,6 +284,30 @@ def test_how_a_session_ends(
     assert precisions <= {backend.only_precision or "fp16"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "options", "command"),
+    [
+        ({}, [], "results.jsonl"),  # kits of before do not say it
+        ({"is_for_device": True}, [], "results.jsonl"),
+        ({"is_for_device": False}, [], "results.jsonl --device NAME"),
+        ({"is_for_device": False}, ["--out", "my results"], "'my results' --device NAME"),
+    ],
+)
+def test_times_of_software_on_any_device_are_imported_under_a_name(
+    changes: dict[str, bool],
+    options: list[str],
+    command: str,
+    kit: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = json.loads((kit / "kit.json").read_text())
+    (kit / "kit.json").write_text(json.dumps(manifest | changes))
+    assert run(kit, Backend(), monkeypatch, *options) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"Next, on your workstation: ofa-tk latency import {command}"
+
+
 def test_a_lock_is_held_by_one_or_shared(tmp_path: Path) -> None:
     with open(tmp_path / "lock", "a") as one, open(tmp_path / "lock", "a") as two:
         assert agent.hold(one, fcntl.LOCK_SH)

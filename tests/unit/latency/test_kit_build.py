@@ -48,6 +48,7 @@ def test_a_kit_by_its_parts(tmp_path: Path) -> None:
         assert entry.compress_type == zipfile.ZIP_DEFLATED
     assert json.loads(contents["kit.json"]) == manifest
     assert (manifest["batch_size"], manifest["precision"], manifest["opset"]) == (2, "fp16", 13)
+    assert manifest["is_for_device"]
     assert len(manifest["id"]) == 16
     for probe, row, subnet, number in zip(manifest["probes"], PROBES, SUBNETS, ("000", "001"), strict=True):
         assert (probe["id"], probe["row"]) == (number, row.tolist())
@@ -84,6 +85,10 @@ def test_equal_kits_are_equal_bytes_and_others_have_another_name(tmp_path: Path)
     ]
     assert len({name, *(other[1] for other in others)}) == 5
     assert "nvpmodel" not in built(dataclasses.replace(plain, has_clocks=False))[2]
+    assert readme.endswith("    ofa-tk latency import results.jsonl\n")
+    for software in ("onnxruntime-cpu", "tensorrt-8.2"):
+        readme = built(dataclasses.replace(plain, target=software))[2]
+        assert readme.endswith("    ofa-tk latency import results.jsonl --device NAME\n")
     some = dataclasses.replace(plain, operators=frozenset({"Add"}))
     with pytest.raises(MeasurementError, match="board parses no operator 'Conv'"):
         built(some)

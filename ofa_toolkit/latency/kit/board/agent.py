@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import statistics
@@ -298,7 +299,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted; run the same command again to go on.", file=sys.stderr)
         return 130
-    print(f"Next, on your workstation: ofa-tk latency import {options.out}", file=sys.stderr)
+    device = "" if kit.manifest.get("is_for_device", True) else " --device NAME"
+    results = shlex.quote(options.out)
+    print(f"Next, on your workstation: ofa-tk latency import {results}{device}", file=sys.stderr)
     return 1 if num_failures else 0
 
 
