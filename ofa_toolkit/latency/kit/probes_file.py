@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.core import files
-from ofa_toolkit.core.documents import damage_explained, read_object
 from ofa_toolkit.core.command_line import command_line
-from ofa_toolkit.core.documents import read_object
+from ofa_toolkit.core.documents import damage_explained, read_object
 from ofa_toolkit.core.errors import FileFormatError, OfaToolkitError, OutputError
 from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.spaces import Encoding

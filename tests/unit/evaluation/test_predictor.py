@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import nullcontext
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
