@@ -12,12 +12,13 @@ import pytest
 from ofa_toolkit.complexity import PopulationComplexity
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.fit import fit_predictor
-from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor, load_accuracy_predictor
+from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.pipelines.search.figures import accuracy_document, latency_document
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, restrict
+from ofa_toolkit.zoo.supernet import load_accuracy_predictor
 
 SPACE = get_space("mobilenet-v3-compact")
 
