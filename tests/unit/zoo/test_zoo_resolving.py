@@ -292,3 +292,18 @@ def test_a_command_fetches_the_weights_it_needs(
     assert run(proposed) == 0
     assert run(["export", "--onnx"]) == 0
     assert (tmp_path / "subnet.onnx").is_file()
+
+
+def test_the_training_that_is_proposed_for_other_classes_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = get_space("proxyless-compact").with_num_classes(7)
+    save_supernet(tmp_path / "runs" / "mine", Supernet(space), recipe={"recipe": "deps-compact-cifar10"})
+    with pytest.raises(MismatchError, match="has 7 classes, fake images 10") as caught:
+        load_supernet("runs/mine").open_images("fake")
+    proposed = "ofa-tk train --recipe deps-compact-cifar10 --init runs/mine --data fake"
+    command = f"{proposed} --space proxyless-compact --out runs/mine-2"
+    assert caught.value.hint == f"Train it on yours: {command}"
+    assert run([*command.split()[1:], "--dry-run", "--set", "training.batch_size=8"]) == 0
+    assert "Nothing was trained" in capsys.readouterr().err
