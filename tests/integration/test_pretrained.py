@@ -105,6 +105,21 @@ def test_a_teacher_of_another_normalisation_sees_the_same_pixels(teacher: Path, 
     torch.testing.assert_close(asked(images), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_run_teaches_with_the_batch_norm_that_it_stored_of_its_largest_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(get_space("mobilenet-v3-compact").with_num_classes(len(WAVES)).with_resolutions((8,)))
+    stored = {"batchnorm_statistics": "the largest subnet's"}
+    save_supernet(tmp_path / "run", supernet, class_names=WAVES, further=stored)
+    config = small_config({"name": "deps"}, teacher=str(tmp_path / "run"))
+    trainer = prepare(config, tmp_path / "taught", process=Process())
+    asked = trainer.learner.updater.label_teacher
+    assert asked is not None
+    images, _ = next(iter(trainer.dataset.epoch(0, 8, seed=0)))
+    loaded = load_supernet(tmp_path / "run")
+    expected = loaded.extract(loaded.trained_space.largest(), keep_batchnorm=True)(images)
+    torch.testing.assert_close(asked(images), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_settings_that_only_labels_have_are_refused(teacher: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.label_smoothing: '0\.1' is for labels"):
         teacher_config(teacher, training={"label_smoothing": 0.1})

@@ -259,8 +259,10 @@ def _label_teacher(
         largest = dataclasses.replace(largest, resolution=config.teacher_resolution)
     if (own := teacher.preprocessing) is None:
         reporter.message(f"Warning: '{teacher.name}' does not say how it expects images normalised.")
+    # A run carries no images for batch norm; the statistics that it stores are its largest network's.
+    keeps = teacher.carried_statistics is None and teacher.batchnorm_statistics is not None
     label_teacher = LabelTeacher(
-        teacher.extract(largest),
+        teacher.extract(largest, keep_batchnorm=keeps),
         config.teacher_resolution,
         process.device,
         renormalization=None if own is None else renormalization(dataset.preprocessing, own),
