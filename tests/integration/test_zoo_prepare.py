@@ -157,7 +157,7 @@ def test_settings_that_change_make_a_part_anew(
     request = PackageRequest(source=trained, name="tiny", out=tmp_path / "two", data=IMAGES)
     more = Preparation(**{**vars(SMALL), "work": work, "num_subnets": 34, "parts": ("images", "predictor")})
     prepared = prepare_entry(request, more, reporter=again)
-    assert list(again.steps) == ["Measuring"]
+    assert list(again.steps) == ["Measuring", "Fitting"]
     # Two subnets more: the 32 that were measured before stay.
     assert again.steps["Measuring"][:3] == [32, 33, 34]
     # Then what searches choose by the new fit; some of it may have been measured for the former one.
