@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -245,3 +246,9 @@ def explained(path: str | os.PathLike[str]) -> Iterator[None]:
             f"Cannot write '{path}': {error.strerror or error}.",
             hint="Check the folder, its permissions and the free space.",
         ) from error
+
+
+def free_path(path: Path) -> Path:
+    """The path where nothing has it, else the first free one of `path-2`, `path-3` and so on."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not os.path.lexists(each))

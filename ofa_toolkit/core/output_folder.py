@@ -9,7 +9,6 @@ a process killed in between leaves each file whole, old or new, and the next one
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -223,6 +222,4 @@ def _is_as_written(path: Path, hashes: Collection[str]) -> bool:
 
 def _free_name(target: Path, kind: str) -> Path:
     """A folder that does not exist: beside the target, or in it where it is the current one."""
-    base = target if target.name not in ("", "..") else target / kind.rpartition(" ")[2]
-    numbered = (base.with_name(f"{base.name}-{number}") for number in itertools.count(2))
-    return next(path for path in itertools.chain([base], numbered) if not os.path.lexists(path))
+    return files.free_path(target if target.name not in ("", "..") else target / kind.rpartition(" ")[2])

@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ofa_toolkit.complexity.population import PopulationComplexity
-from ofa_toolkit.core import rng
 from ofa_toolkit.core.errors import LatencyTableError
 from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.latency.device import Error
 from ofa_toolkit.latency.predictors.combination import Combination, WeighedTable
-from ofa_toolkit.latency.table import BoundLatency, LatencyTable
+from ofa_toolkit.latency.table import BoundLatency, LatencyTable, coverage_rows
 from ofa_toolkit.spaces.encoding import Population
 from ofa_toolkit.spaces.sampling import sample_population
 from ofa_toolkit.spaces.space import SearchSpace
@@ -31,7 +30,6 @@ Array = npt.NDArray[np.float64]
 
 MIN_PROBES = 3
 _POOL = 2000
-_COVERAGE_ROWS = 500
 _FRESH = 500
 _MILLION = 1e6
 
@@ -108,7 +106,7 @@ class Prior:
         self.left_out: list[str] = []
         self._bound: list[BoundLatency] = []
         self._complexity = PopulationComplexity(space)
-        rows = sample_population(space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
+        rows = coverage_rows(space)
         for table in tables:
             try:
                 bound = table.bind(space)

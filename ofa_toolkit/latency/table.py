@@ -40,7 +40,7 @@ from ofa_toolkit.spaces.space_file import typed_space
 
 Folder = str | os.PathLike[str]
 
-_COVERAGE_ROWS = 256
+_COVERAGE_ROWS = 500
 _LEAST_FALL_PERCENT = 1.0
 """Where a larger subnet is predicted to be faster by less, nothing is said."""
 
@@ -107,7 +107,7 @@ class LatencyTable:
         Raises:
             LatencyTableError: No predictor covers it; says why.
         """
-        rows = sample_population(space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
+        rows = coverage_rows(space)
         partial: list[tuple[int, BoundPredictor]] = []
         extrapolating: list[BoundPredictor] = []
         reasons: list[str] = []
@@ -324,13 +324,18 @@ class BoundLatency:
 
     def _covered_resolutions(self) -> list[int]:
         """Input sizes of which every subnet is covered, as far as random ones tell."""
-        rows = sample_population(self.space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
+        rows = coverage_rows(self.space)
         covered = []
         for index, size in enumerate(self.space.resolutions):
             rows[:, 0] = index
             if self.is_covered(rows).all():
                 covered.append(size)
         return covered
+
+
+def coverage_rows(space: SearchSpace) -> Population:
+    """Random subnets that tell, as far as chance goes, whether all of a space is covered, `(N, genes)`."""
+    return sample_population(space, _COVERAGE_ROWS, rng.generator(0, "coverage"))
 
 
 def load_table(name: str, tables: Iterable[Folder] = (), *, space: str | None = None) -> LatencyTable:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ofa_toolkit.core import resources, toml
+from ofa_toolkit.core import files, resources, toml
 from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import ConfigError, MismatchError, StoreError, unknown_name
 from ofa_toolkit.core.quantities import first_names
@@ -169,9 +168,8 @@ class LoadedSupernet(DescribedSupernet):
         named = space_reference(self.space)
         if named != toml.load(known[recipe].path)["space"]["name"]:
             words += ["--space", named if isinstance(named, str) else self.name]
-        folders = itertools.chain(["runs/mine"], (f"runs/mine-{number}" for number in itertools.count(2)))
-        free = next(folder for folder in folders if not Path(folder).exists())
-        return f"Train it on yours: {command_line('train', *words, '--out', free)}"
+        command = command_line("train", *words, "--out", files.free_path(Path("runs/mine")))
+        return f"Train it on yours: {command}"
 
     def extract(
         self, subnet: SubnetLike, *, data: str | ImageDataset | None = None, keep_batchnorm: bool = False

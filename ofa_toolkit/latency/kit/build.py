@@ -25,7 +25,6 @@ from ofa_toolkit.core.precision import FilePrecision, FloatPrecision
 from ofa_toolkit.core.reporting import SILENT, Progress, Reporter
 from ofa_toolkit.core.version import __version__
 from ofa_toolkit.graphs import build_onnx, random_weights
-from ofa_toolkit.latency.kit.back_ends import BACK_ENDS
 from ofa_toolkit.latency.kit.program import agent_program
 from ofa_toolkit.spaces import Encoding, LayerSpec, Population, SearchSpace, lower
 from ofa_toolkit.spaces.space_file import space_reference
@@ -54,6 +53,7 @@ class KitSpec:
         has_typed_networks: Also pack networks whose tensors are fp16, for trtexec without `--fp16`.
         batch_size: Images per run.
         has_clocks: Whether the README says how to fix the clocks of a GPU.
+        is_for_device: Whether the target is a device, whose name its times get, and not software on any.
     """
 
     target: str
@@ -64,11 +64,7 @@ class KitSpec:
     has_typed_networks: bool
     batch_size: int
     has_clocks: bool = True
-
-    @property
-    def is_for_device(self) -> bool:
-        """Whether the target is a device, whose name its times get, and not software on any device."""
-        return not any(self.target.startswith(f"{each.runtime}-") for each in BACK_ENDS.values())
+    is_for_device: bool = True
 
 
 def build_kit(

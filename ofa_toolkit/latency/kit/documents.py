@@ -158,5 +158,5 @@ class ProbesDocument(TypedDict):
 
     space: Reference
     num_classes: NotRequired[Count]
-    "Outputs of the classifier, where they are not the space's own."
+    "Outputs of the classifier; the space's own where a file of before does not say."
     probes: list[ProbeDocument]

@@ -7,10 +7,8 @@ import numpy.typing as npt
 
 from ofa_toolkit.core.errors import MeasurementError
 from ofa_toolkit.core.quantities import counted
+from ofa_toolkit.latency.calibration import MIN_PROBES
 from ofa_toolkit.spaces import Population
-
-_LEAST = 3
-"""Networks that a calibration needs."""
 
 
 def choose_probes(population: Population, cost: npt.NDArray[np.floating], num_probes: int) -> Population:
@@ -32,7 +30,7 @@ def choose_probes(population: Population, cost: npt.NDArray[np.floating], num_pr
     if num_probes > len(first):
         raise MeasurementError(
             f"{num_probes} probes were asked for; there are only {counted(len(first), 'candidate')}.",
-            hint="Ask for fewer with --num-probes." if len(first) >= _LEAST else None,
+            hint="Ask for fewer with --num-probes." if len(first) >= MIN_PROBES else None,
         )
     candidates = first[np.argsort(cost[first], kind="stable")]
     positions = np.linspace(0, len(candidates) - 1, num_probes).round().astype(int)

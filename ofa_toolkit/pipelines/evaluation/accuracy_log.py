@@ -7,7 +7,6 @@ processes.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ofa_toolkit.core import files
 from ofa_toolkit.core.errors import FileFormatError, MismatchError
 from ofa_toolkit.core.file_format import FileFormat
 from ofa_toolkit.core.journal import Journal, Line
@@ -197,9 +197,7 @@ def set_aside(folder: Path, supernet_identity: str, reporter: Reporter = SILENT)
     others = [identity for identity in found if identity != supernet_identity]
     if not others:
         return
-    kept = folder.with_name(f"{folder.name}-of-{others[0][:12]}")
-    numbered = (kept.with_name(f"{kept.name}-{number}") for number in itertools.count(2))
-    kept = next(path for path in itertools.chain([kept], numbered) if not path.exists())
+    kept = files.free_path(folder.with_name(f"{folder.name}-of-{others[0][:12]}"))
     folder.rename(kept)
     reporter.message(
         f"'{folder}' holds measurements of other weights than the supernet has now: they are kept in "

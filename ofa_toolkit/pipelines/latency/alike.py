@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.documents import read_json
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.core.quantities import counted
@@ -134,7 +135,8 @@ def _read(path: Path, space_name: str | None) -> _Measured:
     found = READERS[detect_format(path)]([path], context)
     if not isinstance(found, NetworkMeasurements):
         raise FileFormatError(
-            f"'{path}' holds times of blocks, not of whole networks.", hint=f"ofa-tk latency audit {path}"
+            f"'{path}' holds times of blocks, not of whole networks.",
+            hint=command_line("latency", "audit", path),
         )
     population = Encoding(found.space).encode([network.subnet for network in found.networks])
     latencies = np.array([network.latency_ms for network in found.networks])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.errors import FileFormatError, LatencyTableError
 from ofa_toolkit.core.quantities import counted
 from ofa_toolkit.export.target_devices import is_software
@@ -137,7 +138,7 @@ def _audited(
     if findings and not request.accepts_findings:
         first, more = findings[0], len(findings) - 1
         own_device = next((f.other.partition(":")[0] for f in findings if f.other), None)
-        command = f"ofa-tk latency audit {request.paths[0]} --space {typed_space(measured.space)}"
+        command = command_line("latency", "audit", request.paths[0], "--space", typed_space(measured.space))
         insist = "--accept-findings imports them all the same"
         if own_device is not None:
             insist = f"--device {own_device} files them where they come from, {insist}"

@@ -90,7 +90,7 @@ def make_kit(request: KitRequest, reporter: Reporter = SILENT) -> KitReport:
         ir_version=spec.ir_version,
         precision=spec.precision,
         spread_over=spread_over,
-        is_device=not is_software(target.name),
+        is_device=spec.is_for_device,
     )
 
 
@@ -120,6 +120,7 @@ def _spec(
         has_typed_networks=has_typed_networks or (software.builds_engines and not row.precision_flags),
         batch_size=batch_size,
         has_clocks=software.needs_gpu,
+        is_for_device=not is_software(target.name),
     )
 
 

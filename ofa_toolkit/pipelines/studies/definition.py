@@ -15,6 +15,7 @@ from typing import Annotated
 from ofa_toolkit.core import config as configuration
 from ofa_toolkit.core.config import Bounds
 from ofa_toolkit.core.errors import ConfigError
+from ofa_toolkit.pipelines.studies.results import run_name
 from ofa_toolkit.pipelines.training.recipes import load_recipe
 from ofa_toolkit.training.config import RunConfig
 
@@ -99,7 +100,7 @@ class StudyRun:
     @property
     def name(self) -> str:
         """Name of the run's folder."""
-        return f"{self.variant.label}-s{self.seed}"
+        return run_name(self.variant.label, self.seed)
 
     def config(self) -> RunConfig:
         """The resolved configuration of the training run."""

@@ -130,11 +130,16 @@ class RunResult:
         for curve in self.curves:
             if curve.space == space:
                 return curve
-        name = f"{self.label}-s{self.seed}"
+        name = run_name(self.label, self.seed)
         raise FileFormatError(
             f"'{name}' was measured before the study had subnets of {space}.",
             hint=f"Delete results/{name}.json and type `ofa-tk study run` again: nothing is trained anew.",
         )
+
+
+def run_name(label: str, seed: int) -> str:
+    """Name of a run's folder and of its result file."""
+    return f"{label}-s{seed}"
 
 
 def write_result(path: Path, result: RunResult) -> None:

@@ -35,6 +35,7 @@ from ofa_toolkit.evaluation.predictor.training import (
 )
 from ofa_toolkit.spaces import Encoding, compound, get_space, restrict, sample_population
 from ofa_toolkit.zoo.supernet import load_accuracy_predictor
+from tests.unit.evaluation.fitted import card_of
 
 BUNDLED = ["ofa-mobilenet-v3-w1.0", "ofa-mobilenet-v3-w1.2"]
 
@@ -293,14 +294,7 @@ def test_intervals_from_held_out_errors_cover_new_rows() -> None:
     outside = hold_out("top", [top_rows(truth[:400])], truth[:400], fit)
     rarity = surprisal(one_hot[:400])
     facts = interval_facts(inside, [outside], truth[:400], one_hot[:400] @ rarity)
-    card = dataclasses.replace(
-        load_accuracy_predictor("ofa-mobilenet-v3-w1.0").card,
-        space=space.name,
-        space_identity=space.identity,
-        resolutions=space.resolutions,
-        measured_resolutions=space.resolutions,
-        interval=facts,
-    )
+    card = card_of(space, interval=facts)
     members = fit_ensemble(choices, one_hot[:400], truth[:400], config=config)
     predictor = AccuracyPredictor(card=card, choices=choices, members=members, surprisal=rarity)
     low, high = predictor.bind(space).interval(rows[400:], 0.9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,11 @@ from ofa_toolkit.evaluation.predictor.choices import Choices
 from ofa_toolkit.evaluation.predictor.ensemble import EnsembleConfig
 from ofa_toolkit.evaluation.predictor.file import read_predictor, write_predictor
 from ofa_toolkit.evaluation.predictor.fit import FittedPredictor, fit_predictor
-from ofa_toolkit.evaluation.predictor.predictor import AccuracyPredictor
 from ofa_toolkit.evaluation.predictor.trend import fit_trend, share_of_deviations, trend_percent
 from ofa_toolkit.evaluation.sampling import sampling_interval
 from ofa_toolkit.evaluation.stratified import stratified_population
 from ofa_toolkit.spaces import get_space
-from ofa_toolkit.zoo.supernet import load_accuracy_predictor
+from tests.unit.evaluation.fitted import predictor_of
 
 SPACE = get_space("efficientnet-lite0").with_num_classes(4).with_resolutions((96,))
 QUICK = EnsembleConfig(num_members=2, hidden=(8,), num_steps=250)
@@ -76,26 +74,11 @@ def _measured(
     return population, truth, macs, fitted
 
 
-def _predictor(fitted: FittedPredictor) -> AccuracyPredictor:
-    card = dataclasses.replace(
-        load_accuracy_predictor("ofa-mobilenet-v3-w1.0").card,
-        space=SPACE.name,
-        space_identity=SPACE.identity,
-        resolutions=SPACE.resolutions,
-        measured_resolutions=SPACE.resolutions,
-        interval=fitted.interval,
-        trend=fitted.trend,
-    )
-    return AccuracyPredictor(
-        card=card, choices=fitted.choices, members=fitted.members, surprisal=fitted.surprisal
-    )
-
-
 def test_forty_photos_tell_the_trend_and_an_interval_that_holds(tmp_path: Path) -> None:
     population, truth, macs, fitted = _measured(40, 40, deviation=0.1)
     assert fitted.deviations_share < 0.3
     path = tmp_path / "predictor.safetensors"
-    write_predictor(path, _predictor(fitted))
+    write_predictor(path, predictor_of(SPACE, fitted))
     bound = read_predictor(path).bind(SPACE)
     predicted = bound.predict(population)
     for budget in (72e6, 36e6, 18e6):
@@ -113,7 +96,7 @@ def test_forty_photos_tell_the_trend_and_an_interval_that_holds(tmp_path: Path) 
 def test_many_images_tell_more_than_the_trend() -> None:
     population, truth, macs, fitted = _measured(300, 20_000, deviation=0.2)
     assert fitted.deviations_share > 0.9
-    predicted = _predictor(fitted).bind(SPACE).predict(population[300:])
+    predicted = predictor_of(SPACE, fitted).bind(SPACE).predict(population[300:])
     by_cost = trend_percent(fitted.trend, macs[300:])
     assert spearman(predicted, truth[300:]) > 0.95
     assert spearman(by_cost, truth[300:]) < 0.9
@@ -126,7 +109,7 @@ def test_many_images_tell_more_than_the_trend() -> None:
 def test_photos_on_which_all_subnets_are_alike_still_give_a_predictor() -> None:
     population = stratified_population(SPACE, 30, seed=0)
     fitted = fit_predictor(SPACE, population, np.full(30, 100.0), num_images=2, config=QUICK)
-    bound = _predictor(fitted).bind(SPACE)
+    bound = predictor_of(SPACE, fitted).bind(SPACE)
     predicted = bound.predict(population)
     assert predicted.argmax() == PopulationComplexity(SPACE).macs(population).argmax()
     low, high = bound.interval(population, 0.9, is_chosen=True)

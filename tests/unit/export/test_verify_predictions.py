@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,27 +17,17 @@ from ofa_toolkit.latency.table import load_table
 from ofa_toolkit.pipelines.export.verify_predictions import verify_predicted_accuracy, verify_predictions
 from ofa_toolkit.pipelines.search.figures import accuracy_document, latency_document
 from ofa_toolkit.spaces import Encoding, SearchSpace, get_space, restrict
-from ofa_toolkit.zoo.supernet import load_accuracy_predictor
+from tests.unit.evaluation.fitted import predictor_of
 
 SPACE = get_space("mobilenet-v3-compact")
 
 
-def predictor_of(space: SearchSpace) -> AccuracyPredictor:
-    """A small one, fitted to accuracies that rise with the cost."""
+def small_predictor(space: SearchSpace) -> AccuracyPredictor:
+    """Fitted to accuracies that rise with the cost."""
     population = stratified_population(space, 40, seed=3)
     top1 = 60 + 30 * np.argsort(np.argsort(PopulationComplexity(space).macs(population))) / 40
     quick = EnsembleConfig(num_members=2, hidden=(8,), num_steps=250)
-    fitted = fit_predictor(space, population, top1, num_images=1000, config=quick)
-    card = dataclasses.replace(
-        load_accuracy_predictor("deps-compact-cifar10").card,
-        space=space.name,
-        space_identity=space.identity,
-        interval=fitted.interval,
-        trend=fitted.trend,
-    )
-    return AccuracyPredictor(
-        card=card, choices=fitted.choices, members=fitted.members, surprisal=fitted.surprisal
-    )
+    return predictor_of(space, fit_predictor(space, population, top1, num_images=1000, config=quick))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +64,7 @@ def test_a_table_that_is_not_here_decides_nothing() -> None:
 
 def test_a_predictor_of_the_trained_part_alone_is_asked_about_that_part() -> None:
     part = restrict(SPACE, depths=[1, 2], kernel_sizes=[3])
-    predictor = predictor_of(part)
+    predictor = small_predictor(part)
     subnet = part.smallest()
     bound = predictor.bind(part, whole=SPACE)
     claimed = accuracy_document(bound, Encoding(part).encode([subnet]), is_chosen=False)

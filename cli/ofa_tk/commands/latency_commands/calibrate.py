@@ -10,6 +10,7 @@ import click
 from ofa_tk import options, output
 from ofa_tk.request_options import request_options
 from ofa_toolkit.core import files
+from ofa_toolkit.core.command_line import command_line
 from ofa_toolkit.core.quantities import LATENCY
 from ofa_toolkit.pipelines.latency.request import CalibrationRequest
 
@@ -78,13 +79,14 @@ def _say_how_to_go_on(path: Path, count: int, request: CalibrationRequest) -> No
         target = resolve_target(software_of(device))
     is_gpu = target.generation.software.needs_gpu
     runtime, precision = ("tensorrt", "fp16") if is_gpu else ("onnxruntime", "fp32")
-    batch = f" --batch-size {request.batch_size}" if request.batch_size > 1 else ""
-    conditions = f"--device {device} --runtime {runtime} --precision {precision}{batch}"
+    batch = ("--batch-size", request.batch_size) if request.batch_size > 1 else ()
+    conditions = ("--device", device, "--runtime", runtime, "--precision", precision, *batch)
     output.line(f"{count} networks to measure: {path}")
     output.note(f"Timed in another way: write `latency_ms` into {path}, then")
-    output.note(f"  ofa-tk latency calibrate {path} {conditions}")
+    output.note(f"  {command_line('latency', 'calibrate', path, *conditions)}")
     output.note("As ONNX files with a program that times them; its results go to `ofa-tk latency import`:")
-    output.next_step(f"ofa-tk latency kit build --probes {path} --target {target.name}{batch}")
+    kit = ("--probes", path, "--target", target.name, *batch)
+    output.next_step(command_line("latency", "kit", "build", *kit))
 
 
 def _show_samples(space: str, prior: list[LatencyTable], seed: int, as_json: bool) -> None:
