@@ -85,6 +85,19 @@ def test_networks_are_what_a_nano_parses(nano_kit: Path) -> None:
         assert all(d.dim_value > 0 for d in model.graph.input[0].type.tensor_type.shape.dim)
 
 
+@pytest.mark.parametrize(
+    ("target", "is_for_device"), [("jetson-nano", True), ("onnxruntime-cpu", False), ("tensorrt-8.2", False)]
+)
+def test_a_kit_knows_whether_its_times_have_a_device(
+    target: str, is_for_device: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "kit.zip"
+    report = make_kit(KitRequest(out=path, target=target, space=SPACE, num_probes=3))
+    with zipfile.ZipFile(path) as archive:
+        manifest = json.loads(archive.read("kit.json"))
+    assert (report.is_device, manifest["is_for_device"]) == (is_for_device, is_for_device)
+
+
 def test_a_kit_of_many_networks_is_small(nano_kit: Path) -> None:
     with zipfile.ZipFile(nano_kit) as archive:
         networks = [entry for entry in archive.infolist() if entry.filename.endswith(".onnx")]

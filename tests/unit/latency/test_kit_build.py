@@ -87,7 +87,7 @@ def test_equal_kits_are_equal_bytes_and_others_have_another_name(tmp_path: Path)
     assert "nvpmodel" not in built(dataclasses.replace(plain, has_clocks=False))[2]
     assert readme.endswith("    ofa-tk latency import results.jsonl\n")
     for software in ("onnxruntime-cpu", "tensorrt-8.2"):
-        readme = built(dataclasses.replace(plain, target=software))[2]
+        readme = built(dataclasses.replace(plain, target=software, is_for_device=False))[2]
         assert readme.endswith("    ofa-tk latency import results.jsonl --device NAME\n")
     some = dataclasses.replace(plain, operators=frozenset({"Add"}))
     with pytest.raises(MeasurementError, match="board parses no operator 'Conv'"):
